@@ -1,0 +1,191 @@
+"""`manage.py serve`: the database, its tables, the first user, and the web server, as one program."""
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from argparse import ArgumentParser
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError, connections
+
+from config.first_start import DEMO_EMAIL, FirstLogin, prepare
+from config.postgres import EmbeddedPostgres, PostgresError, die_with_parent
+
+# Four threads a worker were faster than sixteen; docs/architecture.md has the figures.
+BLOCKING_THREADS = 4
+GRACE_SECONDS = 25
+READY_SECONDS = 60
+LONGEST_PAUSE = 5.0
+TICK = 0.1
+
+
+class Command(BaseCommand):
+    """Runs Tallybook until it is told to stop (SIGINT or SIGTERM)."""
+
+    help = "Run Tallybook: its PostgreSQL (unless DATABASE_URL is set) and its web server."
+    requires_system_checks: list[str] = []
+    postgres: EmbeddedPostgres | None = None
+    server: subprocess.Popen[bytes] | None = None
+    stopping = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """The one option is for make, whose death by SIGKILL would go unnoticed."""
+        parser.add_argument(
+            "--stop-with-parent",
+            action="store_true",
+            help="stop when the process that started this one dies (make run does)",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
+        """Start everything, tell where it is, and keep it running."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        if options["stop_with_parent"]:
+            die_with_parent(signal.SIGTERM)
+        try:
+            self._run()
+        except PostgresError as error:
+            raise CommandError(str(error)) from None
+        except OperationalError as error:
+            raise CommandError(f"The database does not answer: {error}".strip()) from None
+        finally:
+            self._stop_server()
+            if self.postgres:
+                self.postgres.stop()
+
+    def _run(self) -> None:
+        url = f"http://{_host_in_url(settings.HOST)}:{settings.PORT}"
+        if settings.EMBEDDED_POSTGRES:
+            self.postgres = EmbeddedPostgres(settings.DATA_DIR)
+            self.postgres.lock(f"Tallybook runs at {url} as process {os.getpid()}.")
+        _refuse_taken_port()
+        if self.postgres:
+            self.postgres.start()
+        first = prepare()
+        connections.close_all()
+        self._start_server()
+        self._wait_until_it_answers(url)
+        if not self.stopping:
+            self._tell(url, first)
+        self._keep_running()
+
+    def _start_server(self) -> None:
+        self.server = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "granian", "--interface", "wsgi"),
+                *("--host", settings.HOST, "--port", str(settings.PORT)),
+                *("--workers", str(settings.WORKERS)),
+                *("--blocking-threads", str(BLOCKING_THREADS)),
+                *("--blocking-threads-idle-timeout", "600"),
+                # Without it one dead worker ends the server.
+                "--respawn-failed-workers",
+                *("--workers-kill-timeout", str(GRACE_SECONDS)),
+                *("--log-level", "warning", "--no-ws", "--http", "1"),
+                "config.wsgi:application",
+            ],
+            cwd=settings.BASE_DIR,
+            # Its own session: Ctrl-C is for us, who stop one after the other.
+            start_new_session=True,
+            preexec_fn=lambda: die_with_parent(signal.SIGTERM),
+        )
+
+    def _wait_until_it_answers(self, url: str) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        request = urllib.request.Request(f"{url}/healthz", headers={"Host": "localhost"})  # noqa: S310
+        while not self.stopping:
+            if self.server is None or self.server.poll() is not None:
+                raise CommandError("The web server ended while starting.")
+            if time.monotonic() > deadline:
+                raise CommandError("The web server did not answer.")
+            try:
+                with urllib.request.urlopen(request, timeout=2):  # noqa: S310
+                    return
+            except urllib.error.HTTPError:
+                return
+            except OSError:
+                time.sleep(0.05)
+
+    def _keep_running(self) -> None:
+        """Start again what dies, at once and then with growing pauses."""
+        pause = 0.0
+        healthy_since = time.monotonic()
+        while not self.stopping:
+            dead = []
+            if self.postgres and self.postgres.process and self.postgres.process.poll() is not None:
+                dead.append(("PostgreSQL", self.postgres.spawn))
+            if self.server and self.server.poll() is not None:
+                dead.append(("The web server", self._start_server))
+            if not dead:
+                if time.monotonic() - healthy_since > LONGEST_PAUSE:
+                    pause = 0.0
+                time.sleep(TICK)
+                continue
+            time.sleep(pause)
+            for name, start in dead:
+                if not self.stopping:
+                    self.stderr.write(f"{name} died and is started again.")
+                    start()
+            pause = min(LONGEST_PAUSE, pause * 2 + TICK)
+            healthy_since = time.monotonic()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.stopping = True
+
+    def _stop_server(self) -> None:
+        if self.server is None or self.server.poll() is not None:
+            return
+        self.server.terminate()
+        try:
+            self.server.wait(GRACE_SECONDS + 5)
+        except subprocess.TimeoutExpired:
+            self.server.kill()
+            self.server.wait()
+
+    def _tell(self, url: str, first: FirstLogin | None) -> None:
+        say = self.stdout.write
+        say(f"Tallybook answers at {url}")
+        say(f"  people:   {url}/admin/")
+        say(f"  programs: {url}/wp-json/fluent-crm/v2/ (described at {url}/api/docs/)")
+        if first:
+            say(f"  login:    {first.username}, password {first.password}")
+            say(f"  application password of {first.username}: {first.secret}")
+            say("Neither password is shown again. Track an event:")
+            credential = f"{first.username}:{first.secret.replace(' ', '')}"
+        else:
+            say("Track an event (make a password: manage.py create_application_password --help):")
+            credential = "admin:APPLICATION_PASSWORD"
+        event = f'{{"event_key":"checkout","title":"Order placed","email":"{DEMO_EMAIL}"}}'
+        say(
+            f"  curl -u {credential} -H 'Content-Type: application/json' "
+            f"-d {shlex.quote(event)} {url}/subscribers/track-event"
+        )
+        self.stdout.flush()
+
+
+def _host_in_url(host: str) -> str:
+    if host in ("0.0.0.0", "::"):  # noqa: S104
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _refuse_taken_port() -> None:
+    """Raises CommandError: the server would die of it later and say less."""
+    family = socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.HOST, settings.PORT))
+        except OSError as error:
+            raise CommandError(
+                f"Cannot listen on {settings.HOST}:{settings.PORT}: {error.strerror}. "
+                "Set PORT to another one."
+            ) from None

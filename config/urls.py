@@ -1,0 +1,37 @@
+"""All addresses. FluentCRM's calls answer at WordPress's path and, the same, at the root."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.renderers import OpenApiJsonRenderer
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from rest_framework.renderers import TemplateHTMLRenderer
+
+from config import views
+
+handler400 = "config.errors.handler400"
+handler403 = "config.errors.handler403"
+handler404 = "config.errors.handler404"
+handler500 = "config.errors.handler500"
+
+fluentcrm = [path("", include("events.urls")), path("", include("crm.urls"))]
+
+urlpatterns = [
+    path("wp-json/fluent-crm/v2/", include(fluentcrm)),
+    path("", include(fluentcrm)),
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", admin.site.urls),
+    path(
+        "api/schema/",
+        SpectacularAPIView.as_view(renderer_classes=[OpenApiJsonRenderer]),
+        name="schema",
+    ),
+    path(
+        "api/docs/",
+        SpectacularSwaggerView.as_view(
+            url_name="schema", renderer_classes=[TemplateHTMLRenderer]
+        ),
+    ),
+    path("healthz", views.healthz),
+    path("readyz", views.readyz),
+]

@@ -1,0 +1,71 @@
+"""The WSGI application: bodies measured before Django sees them, and the limits of a request."""
+
+import os
+import signal
+from collections.abc import Callable, Iterable
+from io import BytesIO
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+
+from config.errors import status_error
+from config.postgres import die_with_parent
+
+MIB = 1024 * 1024
+LARGE_BODY_PATHS = ("/subscribers/track-events", "/subscribers/bulk-add-update")
+STATUS_LINES = {400: "400 Bad Request", 413: "413 Content Too Large"}
+# For requests only: a command may wait for a lock, and a migration may take its time.
+REQUEST_TIMEOUTS = "-c lock_timeout=2000 -c statement_timeout=5000"
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+def body_limit(path: str) -> int:
+    """The most bytes a body may have at a path: 1 MiB, 5 MiB where many are sent at once."""
+    return 5 * MIB if path.rstrip("/").endswith(LARGE_BODY_PATHS) else MIB
+
+
+def measure_bodies(application: Application) -> Application:
+    """Refuse too long bodies before they are read, and give chunked ones their length.
+
+    Django reads CONTENT_LENGTH bytes: a chunked body, which has no length, would be empty.
+    """
+
+    def measured(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        limit = body_limit(environ.get("PATH_INFO", ""))
+        length = environ.get("CONTENT_LENGTH") or ""
+        if environ.get("HTTP_TRANSFER_ENCODING"):
+            try:
+                body = environ["wsgi.input"].read(limit + 1)
+            except OSError:
+                return refuse(400, start_response)
+            if len(body) > limit:
+                return refuse(413, start_response)
+            environ["CONTENT_LENGTH"] = str(len(body))
+            environ["wsgi.input"] = BytesIO(body)
+        elif length and not (length.isascii() and length.isdigit()):
+            return refuse(400, start_response)
+        elif length and int(length) > limit:
+            return refuse(413, start_response)
+        return application(environ, start_response)
+
+    return measured
+
+
+def refuse(status: int, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer without asking Django."""
+    body = orjson.dumps(status_error(status))
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    start_response(STATUS_LINES[status], headers)
+    return [body]
+
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+settings.DATABASES["default"]["OPTIONS"]["options"] = REQUEST_TIMEOUTS
+# A worker whose server was killed would keep the port and its connections.
+die_with_parent(signal.SIGTERM)
+application = measure_bodies(get_wsgi_application())

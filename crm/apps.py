@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class CrmConfig(AppConfig):
+    """Contacts, and who may call."""
+
+    name = "crm"
+    verbose_name = "Contacts"

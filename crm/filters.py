@@ -1,0 +1,114 @@
+"""Which contacts, tags and lists a request asks for, and in which order."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from django.db.models import F, Model, Q, QuerySet, TextField
+from django.db.models.functions import Lower
+
+from config.errors import InvalidFields
+from config.fields import Reader, Wrong, line, names, paragraph, read_fields, text
+from crm.contacts import SegmentType, segment_ids
+from crm.models import List, Status, Subscriber, Tag
+from crm.serializers import CONTACT_FIELDS
+
+Row = TypeVar("Row", bound=Model)
+
+SEARCHED = (
+    *("email", "first_name", "last_name", "address_line_1", "address_line_2"),
+    *("postal_code", "city", "state", "country", "phone", "status"),
+)
+SORTABLE = {"id", "created_at", "updated_at", *CONTACT_FIELDS} - {"custom_values"}
+SEGMENT_SORTABLE = {"id", "title", "slug", "created_at", "updated_at"}
+
+
+def statuses(value: Any) -> list[str]:
+    """Statuses to filter by. Raises Wrong: a mistyped one must not match everybody."""
+    found = names(value)
+    if not set(found) <= set(Status.values):
+        raise Wrong("in", f"The {{field}} must be of {', '.join(Status.values)}.")
+    return found
+
+
+def only_simple(value: Any) -> str:
+    """The kind of filter. Raises Wrong for one we do not have: it must not match everybody."""
+    kind = text(value)
+    if kind not in ("", "simple"):
+        raise Wrong("in", "The {field} must be simple.")
+    return kind
+
+
+LIST_PARAMS: dict[str, Reader] = {
+    "filter_type": only_simple,
+    "search": line(255),
+    "sort_by": line(64),
+    "sort_type": line(4),
+    "tags": names,
+    "lists": names,
+    "statuses": statuses,
+}
+SEGMENT_PARAMS: dict[str, Reader] = {
+    "search": line(192),
+    "sort_by": line(64),
+    "sort_order": line(4),
+}
+
+
+def asked_contacts(params: Mapping[str, Any]) -> QuerySet[Subscriber]:
+    """The contacts that the list's parameters ask for, in order. Raises InvalidFields (422)."""
+    asked = read_fields(LIST_PARAMS, params)
+    if "advanced_filters" in params:
+        raise InvalidFields({"advanced_filters": {"in": "The filter_type must be advanced."}})
+    contacts = Subscriber.objects.with_user().prefetch_related("tags", "lists")
+    if asked.get("search"):
+        contacts = contacts.filter(matching(asked["search"]))
+    kinds: tuple[SegmentType, SegmentType] = ("tags", "lists")
+    for kind in kinds:
+        if named := asked.get(kind):
+            through = getattr(Subscriber, kind).through
+            column = "tag_id__in" if kind == "tags" else "list_id__in"
+            on_them = through.objects.filter(**{column: segment_ids(kind, named, create=False)})
+            contacts = contacts.filter(id__in=on_them.values("subscriber_id"))
+    if asked.get("statuses"):
+        contacts = contacts.filter(status__in=asked["statuses"])
+    column = asked.get("sort_by") or "id"
+    if column not in SORTABLE:
+        column = "id"
+    return ordered(contacts, column, asked.get("sort_type"))
+
+
+def matching(search: str) -> Q:
+    """FluentCRM's search: a part of any of eleven columns, or of first and last name."""
+    found = Q()
+    for column in SEARCHED:
+        found |= Q(**{f"{column}__icontains": search})
+    first, _, last = search.partition(" ")
+    if last:
+        found |= Q(first_name__icontains=first) | Q(last_name__icontains=last)
+    return found
+
+
+def asked_segments(model: type[Tag | List], params: Mapping[str, Any]) -> QuerySet[Any]:
+    """The tags or lists that a list's parameters ask for. Raises InvalidFields (422)."""
+    asked = read_fields(SEGMENT_PARAMS, params)
+    segments = model.objects.all()
+    if search := asked.get("search"):
+        segments = segments.filter(
+            Q(title__icontains=search)
+            | Q(slug__istartswith=search)
+            | Q(description__istartswith=search)
+        )
+    column = asked.get("sort_by") or "id"
+    if column not in SEGMENT_SORTABLE:
+        column = "id"
+    return ordered(segments, column, asked.get("sort_order"))
+
+
+def ordered(rows: QuerySet[Row], column: str, direction: str | None) -> QuerySet[Row]:
+    """Rows by a column as MySQL sorts: without regard to case, nothing before something."""
+    field = rows.model._meta.get_field(column)
+    textual = field.get_internal_type() in ("CharField", "TextField")
+    key = Lower(column, output_field=TextField()) if textual else F(column)
+    if (direction or "").upper() == "ASC":
+        return rows.order_by(key.asc(nulls_first=True), "id")
+    return rows.order_by(key.desc(nulls_last=True), "-id")

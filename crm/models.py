@@ -1,0 +1,169 @@
+"""Contacts, their tags and lists, and the application passwords that programs call with."""
+
+import hashlib
+from urllib.parse import quote
+
+from django.contrib.auth.models import User
+from django.db import models
+from django.db.models import OuterRef, Subquery
+from django.db.models.functions import Lower
+from django.utils.timezone import now
+
+
+class Status(models.TextChoices):
+    """FluentCRM's contact statuses."""
+
+    SUBSCRIBED = "subscribed"
+    PENDING = "pending"
+    UNSUBSCRIBED = "unsubscribed"
+    TRANSACTIONAL = "transactional"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+    SPAMMED = "spammed"
+
+
+class ContactType(models.TextChoices):
+    """FluentCRM's contact types."""
+
+    LEAD = "lead"
+    CUSTOMER = "customer"
+
+
+class Segment(models.Model):
+    """What tags and lists have in common."""
+
+    title = models.CharField(max_length=192)
+    slug = models.CharField(max_length=192, unique=True)
+    description = models.TextField(null=True, blank=True)
+    created_at = models.DateTimeField(default=now, editable=False)
+    updated_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        abstract = True
+        ordering = (Lower("title"), "id")
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Tag(Segment):
+    """A label on contacts."""
+
+
+class List(Segment):
+    """A list that contacts are on."""
+
+    is_public = models.BooleanField(default=False)
+
+
+class SubscriberQuerySet(models.QuerySet["Subscriber"]):
+    """Contacts."""
+
+    def with_user(self) -> "SubscriberQuerySet":
+        """Each contact with `user_id`: the user who has its e-mail, or None."""
+        users = (
+            User.objects.annotate(address=Lower("email"))
+            .filter(address=Lower(OuterRef("email")))
+            .order_by("id")
+        )
+        return self.annotate(user_id=Subquery(users.values("id")[:1]))
+
+
+class Subscriber(models.Model):
+    """A contact, with FluentCRM's columns.
+
+    `hash`, `full_name`, `photo` and `user_id` follow from the rest and are not stored.
+    """
+
+    prefix = models.CharField(max_length=192, null=True, blank=True)
+    first_name = models.CharField(max_length=192, null=True, blank=True)
+    last_name = models.CharField(max_length=192, null=True, blank=True)
+    email = models.CharField(max_length=254)
+    timezone = models.CharField(max_length=192, null=True, blank=True)
+    address_line_1 = models.CharField(max_length=192, null=True, blank=True)
+    address_line_2 = models.CharField(max_length=192, null=True, blank=True)
+    postal_code = models.CharField(max_length=192, null=True, blank=True)
+    city = models.CharField(max_length=192, null=True, blank=True)
+    state = models.CharField(max_length=192, null=True, blank=True)
+    country = models.CharField(max_length=192, null=True, blank=True)
+    ip = models.CharField(max_length=40, null=True, blank=True)
+    latitude = models.DecimalField(max_digits=11, decimal_places=8, null=True, blank=True)
+    longitude = models.DecimalField(max_digits=11, decimal_places=8, null=True, blank=True)
+    total_points = models.PositiveBigIntegerField(default=0)
+    life_time_value = models.PositiveBigIntegerField(default=0)
+    phone = models.CharField(max_length=50, null=True, blank=True)
+    status = models.CharField(max_length=50, choices=Status, default=Status.SUBSCRIBED)
+    contact_type = models.CharField(max_length=50, default=ContactType.LEAD)
+    source = models.CharField(max_length=50, null=True, blank=True)
+    avatar = models.CharField(max_length=192, null=True, blank=True)
+    date_of_birth = models.DateField(null=True, blank=True)
+    contact_owner = models.BigIntegerField(null=True, blank=True, editable=False)
+    company_id = models.BigIntegerField(null=True, blank=True, editable=False)
+    custom_values = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(default=now, editable=False)
+    last_activity = models.DateTimeField(null=True, blank=True)
+    updated_at = models.DateTimeField(default=now, editable=False)
+    tags = models.ManyToManyField(Tag, blank=True, related_name="subscribers")
+    lists = models.ManyToManyField(List, blank=True, related_name="subscribers")
+
+    objects = SubscriberQuerySet.as_manager()
+
+    class Meta:
+        constraints = (
+            # E-mail is kept as sent; two spellings of one address are one contact.
+            models.UniqueConstraint(Lower("email"), name="crm_subscriber_email"),
+        )
+        verbose_name = "contact"
+
+    def __str__(self) -> str:
+        return self.email
+
+    @property
+    def hash(self) -> str:
+        """FluentCRM's md5 of the e-mail as sent; a name for a picture, no secret."""
+        return hashlib.md5(self.email.encode(), usedforsecurity=False).hexdigest()
+
+    @property
+    def full_name(self) -> str:
+        """First and last name, or the empty string."""
+        return f"{self.first_name or ''} {self.last_name or ''}".strip()
+
+    @property
+    def photo(self) -> str:
+        """The avatar, or Gravatar's address for the e-mail."""
+        if self.avatar:
+            return self.avatar
+        digest = hashlib.md5(self.email.strip().lower().encode(), usedforsecurity=False)
+        name = quote(self.full_name)
+        fallback = f"https%3A%2F%2Fui-avatars.com%2Fapi%2F{name}/128" if name else "mp"
+        return f"https://www.gravatar.com/avatar/{digest.hexdigest()}?s=128&d={fallback}"
+
+
+class Scope(models.TextChoices):
+    """What a program may do with an application password, at the most."""
+
+    TRACK = "track", "post events"
+    READ = "read", "read everything"
+    MANAGE = "manage", "read and change everything"
+
+
+class ApplicationPassword(models.Model):
+    """A secret that a program calls with, as WordPress has them; made in crm/passwords.py."""
+
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, related_name="application_passwords"
+    )
+    name = models.CharField(max_length=192)
+    scope = models.CharField(max_length=10, choices=Scope)
+    prefix = models.CharField(max_length=8, unique=True, editable=False)
+    secret_hash = models.CharField(max_length=64, editable=False)
+    created_at = models.DateTimeField(default=now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"

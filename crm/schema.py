@@ -1,0 +1,233 @@
+"""How the contact calls are described; the shapes of rows stand in crm/serializers.py."""
+
+from rest_framework import serializers
+
+from config.schema import (
+    MESSAGE,
+    PAGES,
+    call,
+    number,
+    numbers,
+    page_shape,
+    query,
+    shape,
+    text,
+    texts,
+)
+from crm.serializers import ListSerializer, SubscriberSerializer, TagSerializer
+
+OPTIONAL_TEXT = {"required": False}
+CONTACT_INPUT = {
+    name: serializers.CharField(**OPTIONAL_TEXT)
+    for name in (
+        *("status", "prefix", "first_name", "last_name", "full_name", "contact_type"),
+        *("address_line_1", "address_line_2", "postal_code", "city", "state", "country"),
+        *("phone", "timezone", "date_of_birth", "source", "avatar", "ip", "latitude", "longitude"),
+        *("total_points", "life_time_value"),
+    )
+} | {"custom_values": serializers.DictField(required=False)}
+SEGMENTS_INPUT = {
+    "tags": serializers.ListField(required=False),
+    "lists": serializers.ListField(required=False),
+}
+SEARCH = query("search", "A part of any of its texts.")
+SORT = query("sort_by", "A column; id unless given.")
+ACTION = serializers.ChoiceField(choices=["created", "updated"])
+REFERENCE = {"id": number(), "email": text(), "status": text()}
+
+CONTACT_LIST = call(
+    shape(
+        "ContactList",
+        {
+            "subscribers": page_shape("ContactPage", SubscriberSerializer),
+            "custom": serializers.CharField(allow_null=True),
+        },
+    ),
+    parameters=[
+        *PAGES,
+        SEARCH,
+        SORT,
+        query("sort_type", "ASC or DESC."),
+        query("tags", "On any of these tags, by id, title or slug.", many=True),
+        query("lists", "On any of these lists, by id, title or slug.", many=True),
+        query("statuses", "With any of these statuses.", many=True),
+        query("custom_fields", "true: with the contacts' custom values."),
+    ],
+)
+CONTACT_SHOW = call(
+    shape(
+        "ContactShown",
+        {
+            "subscriber": SubscriberSerializer(),
+            "custom_fields": serializers.ListField(required=False),
+        },
+    ),
+    parameters=[
+        query("get_by_email", "With id 0: the contact's e-mail."),
+        query("with", "subscriber.custom_values, custom_fields.", many=True),
+    ],
+)
+CONTACT_STORE = call(
+    shape(
+        "ContactStored",
+        {"message": text(), "contact": SubscriberSerializer(), "action_type": ACTION},
+    ),
+    fields=shape(
+        "NewContact",
+        {
+            "email": text(),
+            **CONTACT_INPUT,
+            "status": text(),
+            **SEGMENTS_INPUT,
+            "__force_update": serializers.CharField(required=False),
+        },
+    ),
+)
+CONTACT_UPDATE = call(
+    shape(
+        "ContactUpdated",
+        {
+            "message": text(),
+            "contact": SubscriberSerializer(),
+            "isDirty": serializers.BooleanField(),
+            "values": serializers.JSONField(),
+        },
+    ),
+    fields=shape(
+        "ContactChange",
+        {
+            "email": serializers.CharField(required=False),
+            **CONTACT_INPUT,
+            **{
+                name: serializers.ListField(required=False)
+                for name in ("attach_tags", "detach_tags", "attach_lists", "detach_lists")
+            },
+        },
+    ),
+    missing=True,
+)
+CONTACT_DELETE = call(MESSAGE, missing=True)
+SEARCH_CONTACTS = call(
+    shape("ContactsFound", {"contacts": serializers.DictField(child=serializers.DictField())}),
+    parameters=[
+        SEARCH,
+        query("limit", "20, and at most 1000."),
+        query("values", "Ids that are to be in the answer as well.", many=True),
+    ],
+)
+
+DELETE_SEVERAL = call(MESSAGE, fields=shape("ContactIds", {"subscribers": numbers()}))
+UPDATE_PROPERTY = call(
+    MESSAGE,
+    fields=shape(
+        "ContactProperty",
+        {
+            "property": serializers.ChoiceField(choices=["status", "contact_type", "avatar"]),
+            "value": text(),
+            "subscribers": numbers(),
+        },
+    ),
+)
+SYNC_SEGMENTS = call(
+    shape("ContactsSynced", {"message": text(), "subscribers": SubscriberSerializer(many=True)}),
+    fields=shape(
+        "SegmentSync",
+        {
+            "type": serializers.ChoiceField(choices=["tags", "lists"]),
+            "attach": serializers.ListField(required=False),
+            "detach": serializers.ListField(required=False),
+            "find_by": serializers.ChoiceField(choices=["slug", "id"], required=False),
+            "subscribers": numbers(),
+        },
+    ),
+)
+BULK_ADD_UPDATE = call(
+    shape(
+        "ContactsAddedOrUpdated",
+        {
+            "message": text(),
+            "created": shape("ContactReference", REFERENCE, many=True),
+            "updated": shape("ContactReference", REFERENCE, many=True),
+            "invalids": serializers.ListField(),
+        },
+    ),
+    fields=shape(
+        "ContactBatch",
+        {
+            "contacts": serializers.ListField(child=serializers.DictField(), max_length=1000),
+            "force_update": serializers.CharField(required=False),
+        },
+    ),
+)
+DO_BULK_ACTION = call(
+    shape(
+        "BulkActionDone",
+        {"message": text(), "last_contact_id": number(), "completed_contacts": number()},
+    ),
+    fields=shape(
+        "BulkAction",
+        {
+            "action_name": text(),
+            "subscriber_ids": numbers(),
+            "action_options": serializers.ListField(required=False),
+            "new_status": serializers.CharField(required=False),
+        },
+    ),
+)
+
+SEGMENT_INPUT = shape(
+    "SegmentInput",
+    {
+        "title": text(),
+        "slug": serializers.CharField(required=False),
+        "description": serializers.CharField(required=False),
+    },
+)
+SEGMENT_STORE = call(
+    shape(
+        "SegmentStored", {"lists": TagSerializer(), "item": TagSerializer(), "message": text()}
+    ),
+    fields=SEGMENT_INPUT,
+)
+SEGMENT_UPDATE = call(
+    shape("SegmentUpdated", {"lists": number(), "message": text()}),
+    fields=SEGMENT_INPUT,
+    missing=True,
+)
+SEGMENT_STORE_BULK = call(
+    shape("SegmentsStored", {"message": text(), "ids": numbers()}),
+    fields=shape("SegmentBatch", {"items": serializers.ListField(child=serializers.DictField())}),
+)
+SEGMENT_DELETE = call(MESSAGE, missing=True)
+SEGMENT_PARAMETERS = [*PAGES, SEARCH, SORT, query("sort_order", "ASC or DESC.")]
+
+
+class CountedTag(TagSerializer):
+    """The shape of a tag in the list of tags."""
+
+    subscribersCount = serializers.IntegerField(required=False)  # noqa: N815
+
+
+class CountedList(ListSerializer):
+    """The shape of a list in the list of lists."""
+
+    totalCount = serializers.IntegerField(required=False)  # noqa: N815
+    subscribersCount = serializers.IntegerField(required=False)  # noqa: N815
+
+
+TAG_LIST = call(
+    shape("TagList", {"tags": page_shape("TagPage", CountedTag)}), parameters=SEGMENT_PARAMETERS
+)
+TAG_SHOW = call(shape("TagShown", {"tag": TagSerializer()}), missing=True)
+LIST_LIST = call(
+    shape(
+        "ListList",
+        {
+            "lists": CountedList(many=True),
+            "pagination": shape("Total", {"total": number()}),
+        },
+    ),
+    parameters=SEGMENT_PARAMETERS,
+)
+LIST_SHOW = call(ListSerializer, missing=True)
+CUSTOM_FIELDS = call(shape("CustomFields", {"fields": texts()}))

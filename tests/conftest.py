@@ -1,0 +1,92 @@
+"""One PostgreSQL and one server for the whole run; tests that kill things start their own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.conf import settings
+
+from config.postgres import USER, EmbeddedPostgres
+from tests.server import Client, Server
+
+SERVED = "served"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """The embedded PostgreSQL of the tests, in a data folder of its own."""
+    server = EmbeddedPostgres(Path(settings.DATA_DIR))
+    server.lock("The tests run.")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(postgres: EmbeddedPostgres) -> None:
+    """pytest-django asks for this before it makes its database."""
+
+
+@pytest.fixture(scope="session")
+def served_url(postgres: EmbeddedPostgres) -> str:
+    """An empty database for the server."""
+    with psycopg.connect(host=str(postgres.socket_dir), user=USER, dbname="postgres") as connection:
+        connection.autocommit = True
+        connection.execute(f"DROP DATABASE IF EXISTS {SERVED} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {SERVED}")
+    host = str(postgres.socket_dir).replace("/", "%2F")
+    return f"postgres://{USER}@{host}/{SERVED}"
+
+
+@pytest.fixture(scope="session")
+def server(served_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A Tallybook over DATABASE_URL, as an operator runs it; its store is emptied between tests."""
+    folder = tmp_path_factory.mktemp("served")
+    running = Server(DATABASE_URL=served_url, TALLYBOOK_DATA_DIR=str(folder)).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def sql(postgres: EmbeddedPostgres, server: Server) -> Iterator[psycopg.Connection]:
+    """The server's database, to look into."""
+    with psycopg.connect(
+        host=str(postgres.socket_dir), user=USER, dbname=SERVED, autocommit=True
+    ) as connection:
+        yield connection
+
+
+EMPTY = """
+TRUNCATE crm_subscriber, crm_tag, crm_list, crm_subscriber_tags, crm_subscriber_lists,
+         events_trackedevent, events_eventoccurrence;
+UPDATE events_trackingswitch SET enabled = true;
+"""
+
+
+@pytest.fixture
+def store(sql: psycopg.Connection) -> psycopg.Connection:
+    """The server's database, with nothing in it but the first user."""
+    sql.execute(EMPTY)
+    return sql
+
+
+@pytest.fixture
+def api(server: Server, store: psycopg.Connection) -> Iterator[Client]:
+    """A client of the server as its admin, over an empty store."""
+    client = server.client()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def password(server: Server) -> Callable[..., str]:
+    """Makes an application password: `password(scope, user="admin")` gives its secret."""
+
+    def make(scope: str, user: str = "admin") -> str:
+        said = server.manage(
+            "create_application_password", user, "--name", "test", "--scope", scope
+        )
+        return said.strip().splitlines()[-1]
+
+    return make

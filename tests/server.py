@@ -1,0 +1,159 @@
+"""A real Tallybook for tests: `manage.py serve` as a child process, spoken to over its socket."""
+
+import base64
+import http.client
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlencode
+
+ROOT = Path(__file__).parent.parent
+API = "/wp-json/fluent-crm/v2"
+START_SECONDS = 60
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def basic(username: str, secret: str) -> str:
+    return "Basic " + base64.b64encode(f"{username}:{secret}".encode()).decode()
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Client:
+    """One keep-alive connection; opens it again when the server dropped it."""
+
+    def __init__(self, port: int, auth: str | None, timeout: float = 30) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+        self.auth = auth
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        json_body: Any = None,
+        form: dict[str, str] | None = None,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        auth: str | None = "",
+    ) -> Answer:
+        sent = dict(headers or {})
+        authorization = self.auth if auth == "" else auth
+        if authorization:
+            sent.setdefault("Authorization", authorization)
+        if json_body is not None:
+            body = json.dumps(json_body).encode()
+            sent.setdefault("Content-Type", "application/json")
+        elif form is not None:
+            body = urlencode(form).encode()
+            sent.setdefault("Content-Type", "application/x-www-form-urlencoded")
+        try:
+            self.connection.request(method, path, body, sent)
+            response = self.connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        except (OSError, http.client.HTTPException):
+            self.connection.close()
+            raise
+
+    def track(self, **fields: Any) -> Answer:
+        return self("POST", f"{API}/subscribers/track-event", fields)
+
+    def contact(self, email: str, **fields: Any) -> int:
+        answer = self("POST", f"{API}/subscribers", {"email": email, "status": "subscribed"} | fields)
+        assert answer.status == 200, answer.body
+        contact_id: int = answer.json()["contact"]["id"]
+        return contact_id
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+class Server:
+    """`manage.py serve` with an environment of its own."""
+
+    def __init__(self, **environment: str) -> None:
+        self.port = free_port()
+        self.environment = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("DATABASE_URL", "DJANGO_SETTINGS_MODULE", "TALLYBOOK_DATA_DIR")
+        }
+        self.environment |= {"PORT": str(self.port), "PYTHONUNBUFFERED": "1"} | environment
+        self.process: subprocess.Popen[str] | None = None
+        self.said = ""
+        self.auth: str | None = None
+
+    def start(self) -> Self:
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "serve"],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.said = self._read_until(r"curl .*\n")
+        if told := re.search(r"application password of admin: (.+)\n", self.said):
+            self.auth = basic("admin", told[1])
+        return self
+
+    def _read_until(self, pattern: str) -> str:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        said = ""
+        deadline = time.monotonic() + START_SECONDS
+        while not re.search(pattern, said):
+            ready, _, _ = select.select([self.process.stdout], [], [], 1)
+            if ready:
+                line = self.process.stdout.readline()
+                said += line
+                if not line:
+                    raise AssertionError(f"serve ended: {said}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"serve did not answer: {said}")
+        return said
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        if self.process is None:
+            return 0
+        self.process.send_signal(number)
+        self.process.communicate(timeout=60)
+        return self.process.returncode
+
+    def client(self, auth: str | None = "", timeout: float = 30) -> Client:
+        return Client(self.port, self.auth if auth == "" else auth, timeout)
+
+    def manage(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
