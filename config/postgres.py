@@ -157,15 +157,16 @@ class EmbeddedPostgres:
             )
 
     def stop(self) -> None:
-        """Stop the server: finish what is committed, drop the clients; by force after a while."""
-        if self.process is None or self.process.poll() is not None:
-            return
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGQUIT)
-            self.process.wait()
+        """Stop the server, by force after a while, and give the data folder free."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.send_signal(signal.SIGQUIT)
+                self.process.wait()
+        if self._lock is not None:
+            self._lock.close()
 
     def _become_other_than_root(self) -> None:
         """PostgreSQL refuses to run as root: choose how its processes become somebody else."""

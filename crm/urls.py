@@ -13,7 +13,7 @@ def segment_paths(name: str, views: type[SegmentViewSet]) -> list[URLPattern]:
         re_path(rf"^{name}/?$", views.as_view({"get": "index", "post": "store"})),
         re_path(rf"^{name}/bulk/?$", views.as_view({"post": "store_bulk"})),
         re_path(
-            rf"^{name}/(?P<segment_id>[0-9]{1,20})/?$",
+            rf"^{name}/(?P<segment_id>[0-9]{{1,20}})/?$",
             views.as_view({"get": "show", "put": "update", "delete": "delete"}),
         ),
     ]

@@ -35,15 +35,14 @@ def served_url(postgres: EmbeddedPostgres) -> str:
         connection.autocommit = True
         connection.execute(f"DROP DATABASE IF EXISTS {SERVED} WITH (FORCE)")
         connection.execute(f"CREATE DATABASE {SERVED}")
-    host = str(postgres.socket_dir).replace("/", "%2F")
-    return f"postgres://{USER}@{host}/{SERVED}"
+    return f"postgres://{USER}@/{postgres.socket_dir}/{SERVED}"
 
 
 @pytest.fixture(scope="session")
 def server(served_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A Tallybook over DATABASE_URL, as an operator runs it; its store is emptied between tests."""
     folder = tmp_path_factory.mktemp("served")
-    running = Server(DATABASE_URL=served_url, TALLYBOOK_DATA_DIR=str(folder)).start()
+    running = Server(folder, DATABASE_URL=served_url).start()
     yield running
     running.stop()
 

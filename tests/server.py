@@ -5,12 +5,12 @@ import http.client
 import json
 import os
 import re
-import select
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +30,14 @@ def free_port() -> int:
 
 def basic(username: str, secret: str) -> str:
     return "Basic " + base64.b64encode(f"{username}:{secret}".encode()).decode()
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 10) -> None:
+    """Look until a condition holds; fail when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
 
 
 @dataclass
@@ -93,55 +101,53 @@ class Client:
 class Server:
     """`manage.py serve` with an environment of its own."""
 
-    def __init__(self, **environment: str) -> None:
+    def __init__(self, folder: Path, **environment: str) -> None:
         self.port = free_port()
-        self.environment = {
+        self.log = folder / "serve.log"
+        kept = {
             name: value
             for name, value in os.environ.items()
-            if name not in ("DATABASE_URL", "DJANGO_SETTINGS_MODULE", "TALLYBOOK_DATA_DIR")
+            if name not in ("DATABASE_URL", "DJANGO_SETTINGS_MODULE")
         }
-        self.environment |= {"PORT": str(self.port), "PYTHONUNBUFFERED": "1"} | environment
-        self.process: subprocess.Popen[str] | None = None
-        self.said = ""
+        self.environment = kept | {
+            "PORT": str(self.port),
+            "TALLYBOOK_DATA_DIR": str(folder / "data"),
+            **environment,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
         self.auth: str | None = None
 
     def start(self) -> Self:
-        self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "serve"],
-            cwd=ROOT,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self.said = self._read_until(r"curl .*\n")
-        if told := re.search(r"application password of admin: (.+)\n", self.said):
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "serve"],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            wait_until(lambda: "curl " in self.said() or self._ended(), START_SECONDS)
+            assert not self._ended(), self.said()
+        except AssertionError:
+            self.stop()
+            raise
+        if told := re.search(r"application password of admin: (.+)\n", self.said()):
             self.auth = basic("admin", told[1])
         return self
 
-    def _read_until(self, pattern: str) -> str:
-        assert self.process is not None
-        assert self.process.stdout is not None
-        said = ""
-        deadline = time.monotonic() + START_SECONDS
-        while not re.search(pattern, said):
-            ready, _, _ = select.select([self.process.stdout], [], [], 1)
-            if ready:
-                line = self.process.stdout.readline()
-                said += line
-                if not line:
-                    raise AssertionError(f"serve ended: {said}")
-            if time.monotonic() > deadline:
-                raise AssertionError(f"serve did not answer: {said}")
-        return said
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def _ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        if self.process is None:
-            return 0
-        self.process.send_signal(number)
-        self.process.communicate(timeout=60)
-        return self.process.returncode
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(60)
 
     def client(self, auth: str | None = "", timeout: float = 30) -> Client:
         return Client(self.port, self.auth if auth == "" else auth, timeout)
