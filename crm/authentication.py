@@ -4,9 +4,8 @@ import base64
 import binascii
 import hmac
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NamedTuple
 
 from django.db import connection
 from django.db.utils import InterfaceError, InternalError, OperationalError
@@ -16,6 +15,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from config.database import Row, fetch_row
 from crm.models import Scope
 from crm.passwords import PREFIX_LENGTH, secret_hash
 
@@ -23,7 +23,8 @@ LAST_USED_EVERY = timedelta(minutes=1)
 
 # One row by its unique prefix, with its user. Permissions are listed only for users who need any.
 LOOKUP = """
-SELECT p.id, p.secret_hash, p.scope, p.expires_at, p.revoked_at,
+SELECT p.id, p.secret_hash, p.scope,
+       p.revoked_at IS NOT NULL OR COALESCE(p.expires_at <= %(now)s, false),
        u.id, u.username, u.email, u.is_active, u.is_superuser,
        CASE WHEN NOT u.is_superuser THEN ARRAY(
            SELECT c.app_label || '.' || a.codename
@@ -55,8 +56,7 @@ WITH touched AS (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """A user as an application password lets them act."""
 
     user_id: int
@@ -126,12 +126,11 @@ def find_caller(username: str | None, secret: str) -> Caller:
     )
     if row is None:
         raise AuthenticationFailed
-    (password_id, stored_hash, scope, expires_at, revoked_at, *user) = row
-    (user_id, name, email, is_active, is_superuser, permissions) = user
+    password_id, stored_hash, scope, ended, *user = row
+    user_id, name, email, is_active, is_superuser, permissions = user
     if (
         not hmac.compare_digest(stored_hash, given_hash)
-        or revoked_at is not None
-        or (expires_at is not None and expires_at <= now)
+        or ended
         or not is_active
         or (username is not None and username.lower() not in {name.lower(), email.lower()} - {""})
     ):
@@ -146,27 +145,21 @@ def find_caller(username: str | None, secret: str) -> Caller:
     )
 
 
-def _first_statement(parameters: dict[str, str | datetime]) -> tuple[Any, ...] | None:
+def _first_statement(parameters: dict[str, str | datetime]) -> Row | None:
     """The lookup, the first statement of every request.
 
     Connections are kept without being checked: it is the one that finds a dead connection, makes
     a new one and asks again.
     """
     try:
-        return _lookup(LOOKUP_AND_TOUCH, parameters)
+        return fetch_row(LOOKUP_AND_TOUCH, parameters)
     except (OperationalError, InterfaceError):
         if connection.is_usable():
             raise
         connection.close()
-        return _lookup(LOOKUP_AND_TOUCH, parameters)
+        return fetch_row(LOOKUP_AND_TOUCH, parameters)
     except InternalError as error:
         if not isinstance(error.__cause__, ReadOnlySqlTransaction):
             raise
         # A read-only database can still say who is calling.
-        return _lookup(LOOKUP, parameters)
-
-
-def _lookup(sql: str, parameters: dict[str, str | datetime]) -> tuple[Any, ...] | None:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        return cursor.fetchone()
+        return fetch_row(LOOKUP, parameters)

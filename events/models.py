@@ -108,7 +108,7 @@ class EventOccurrence(models.Model):
 
 
 class TrackingSwitch(models.Model):
-    """Whether events are taken at all; one row, made by migration."""
+    """Whether events are taken at all; one row, or none until somebody touches it: on."""
 
     enabled = models.BooleanField(default=True)
 
@@ -118,3 +118,13 @@ class TrackingSwitch(models.Model):
 
     def __str__(self) -> str:
         return "on" if self.enabled else "off"
+
+    @classmethod
+    def is_on(cls) -> bool:
+        """Whether events are taken."""
+        return not cls.objects.filter(enabled=False).exists()
+
+    @classmethod
+    def turn(cls, on: bool) -> None:
+        """Switch tracking on or off, in every worker from the next request on."""
+        cls.objects.update_or_create(id=1, defaults={"enabled": on})

@@ -7,6 +7,7 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
 from psycopg.errors import DeadlockDetected, ForeignKeyViolation, SerializationFailure
 
+from config.database import Row, fetch_row
 from config.errors import ApiError
 from crm.models import Subscriber
 from events.models import TrackedEvent
@@ -50,7 +51,8 @@ class CurrentSubscriberNotFound(SubscriberNotFound):
 # whether tracking is on, the contact, and the event.
 TRACK = """
 WITH switch AS (
-    SELECT enabled FROM events_trackingswitch WHERE id = 1
+    -- No row: nobody has touched it, and tracking is on.
+    SELECT COALESCE((SELECT enabled FROM events_trackingswitch), true) AS enabled
 ), contact AS (
     -- Deleting a contact waits for us, or we wait for it and find nobody: nothing is orphaned.
     SELECT id FROM crm_subscriber
@@ -71,13 +73,14 @@ WITH switch AS (
         value = CASE WHEN excluded.updated_at >= t.updated_at THEN excluded.value ELSE t.value END,
         updated_at = GREATEST(t.updated_at, excluded.updated_at),
         created_at = LEAST(t.created_at, excluded.created_at)
-    RETURNING id, subscriber_id, value, provider, counter, unlogged, created_by_id,
-              created_at, updated_at
+    -- All columns, in the order of TrackedEvent's fields.
+    RETURNING id, subscriber_id, event_key, title, value, provider, counter, unlogged, repeatable,
+              created_by_id, created_at, updated_at
 ), occurrence AS (
     INSERT INTO events_eventoccurrence
         (event_id, subscriber_id, event_key, provider, value, counter, properties, context,
          occurred_at, received_at)
-    SELECT id, subscriber_id, %(event_key)s, %(provider)s, %(value)s, counter, '{{}}', '{{}}',
+    SELECT id, subscriber_id, event_key, %(provider)s, %(value)s, counter, '{{}}', '{{}}',
            %(now)s, %(now)s
     FROM event
 )
@@ -151,31 +154,18 @@ def _write(fields: EventFields, repeatable: bool, created_by: int | None) -> Tra
         "created_by": created_by,
         "now": timezone.now(),
     }
-    enabled, event_id, *row = _execute(statement, parameters)
+    enabled, *row = _execute(statement, parameters)
     if not enabled:
         raise NotEnabled
-    if event_id is None:
-        if fields.subscriber_id or fields.email or fields.user_id:
-            raise SubscriberNotFound
-        raise CurrentSubscriberNotFound
-    subscriber_id, value, provider, counter, unlogged, creator, created_at, updated_at = row
-    return TrackedEvent(
-        id=event_id,
-        subscriber_id=subscriber_id,
-        event_key=fields.event_key,
-        title=fields.title,
-        value=value,
-        provider=provider,
-        counter=counter,
-        unlogged=unlogged,
-        repeatable=repeatable,
-        created_by_id=creator,
-        created_at=created_at,
-        updated_at=updated_at,
-    )
+    event = TrackedEvent(*row)
+    if event.id is not None:
+        return event
+    if fields.subscriber_id or fields.email or fields.user_id:
+        raise SubscriberNotFound
+    raise CurrentSubscriberNotFound
 
 
-def _execute(statement: str, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
+def _execute(statement: str, parameters: Mapping[str, Any]) -> Row:
     """Run the statement; after a deadlock or serialization failure again, up to three times.
 
     Inside a transaction of the caller's there is no again: that is the caller's to decide.
@@ -184,17 +174,16 @@ def _execute(statement: str, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
     while True:
         tries -= 1
         try:
-            with connection.cursor() as cursor:
-                cursor.execute(statement, parameters)
-                row: tuple[Any, ...] = cursor.fetchone()
-                return row
+            row = fetch_row(statement, parameters)
         except OperationalError as error:
-            if not tries or not isinstance(
-                error.__cause__, DeadlockDetected | SerializationFailure
-            ):
+            again = isinstance(error.__cause__, DeadlockDetected | SerializationFailure)
+            if not again or not tries:
                 raise
         except IntegrityError as error:
             # A contact deleted by somebody who takes no locks, between our look and our row.
             if isinstance(error.__cause__, ForeignKeyViolation):
                 raise SubscriberNotFound from error
             raise
+        else:
+            assert row is not None  # one row, always
+            return row

@@ -38,7 +38,7 @@ class EventViewSet(ViewSet):
     @schema.TRACKING_EVENTS
     def index(self, request: Request, contact_id: str) -> Response:
         """A page of a contact's events, the newest first."""
-        if not TrackingSwitch.objects.filter(enabled=True).exists():
+        if not TrackingSwitch.is_on():
             raise NotEnabled
         number = int(contact_id)
         if number > LARGEST_ID or not Subscriber.objects.filter(id=number).exists():
@@ -62,8 +62,8 @@ class ExperimentViewSet(ViewSet):
     @schema.EXPERIMENTS
     def show(self, request: Request) -> Response:  # noqa: ARG002
         """Whether events are tracked."""
-        enabled = TrackingSwitch.objects.get().enabled
-        return Response({"settings": {"event_tracking": "yes" if enabled else "no"}})
+        word = "yes" if TrackingSwitch.is_on() else "no"
+        return Response({"settings": {"event_tracking": word}})
 
     @schema.UPDATE_EXPERIMENTS
     def update(self, request: Request) -> Response:
@@ -76,7 +76,7 @@ class ExperimentViewSet(ViewSet):
             if not isinstance(word, str | bool) or word not in SWITCH_WORDS:
                 text = "The event_tracking must be yes or no."
                 raise InvalidFields({"event_tracking": {"in": text}})
-            TrackingSwitch.objects.update(enabled=SWITCH_WORDS[word])
+            TrackingSwitch.turn(SWITCH_WORDS[word])
         return Response({"message": "Settings has been updated"})
 
 

@@ -58,8 +58,7 @@ def sql(postgres: EmbeddedPostgres, server: Server) -> Iterator[psycopg.Connecti
 
 EMPTY = """
 TRUNCATE crm_subscriber, crm_tag, crm_list, crm_subscriber_tags, crm_subscriber_lists,
-         events_trackedevent, events_eventoccurrence;
-UPDATE events_trackingswitch SET enabled = true;
+         events_trackedevent, events_eventoccurrence, events_trackingswitch;
 """
 
 

@@ -89,8 +89,4 @@ class Migration(migrations.Migration):
             "ALTER TABLE events_trackedevent SET (fillfactor = 80)",
             migrations.RunSQL.noop,
         ),
-        migrations.RunSQL(
-            "INSERT INTO events_trackingswitch (id, enabled) VALUES (1, true)",
-            migrations.RunSQL.noop,
-        ),
     ]
