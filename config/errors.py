@@ -103,21 +103,17 @@ def is_unavailable(error: BaseException | None) -> bool:
     )
 
 
-def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:  # noqa: ARG001
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
     """DRF's EXCEPTION_HANDLER: every exception of an API view as its JSON answer."""
     if isinstance(error, ApiError):
         return Response(error.body, status=error.status)
     if is_unavailable(error):
         logger.warning("503: %s", str(error).strip().split("\n")[0])
-        return Response(
-            status_error(503), status=503, headers={"Retry-After": RETRY_AFTER_SECONDS}
-        )
+        return Response(status_error(503), status=503, headers={"Retry-After": RETRY_AFTER_SECONDS})
     if isinstance(error, Http404):
         error = exceptions.NotFound()
     elif isinstance(error, DjangoPermissionDenied):
         error = exceptions.PermissionDenied()
-    if isinstance(error, exceptions.ValidationError):
-        return Response(field_errors(error), status=422)
     if not isinstance(error, exceptions.APIException):
         return None
     headers: dict[str, str] = {}
@@ -126,17 +122,6 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     if isinstance(error, exceptions.MethodNotAllowed):
         headers["Allow"] = ", ".join(context["view"].allowed_methods)
     return Response(status_error(error.status_code), status=error.status_code, headers=headers)
-
-
-def field_errors(error: exceptions.ValidationError) -> FieldErrors:
-    """DRF's validation errors as FluentCRM words them: the first error of each field."""
-    details = error.get_full_details()
-    assert isinstance(details, dict)
-    found: FieldErrors = {}
-    for field, problems in details.items():
-        problem = problems[0] if isinstance(problems, list) else problems
-        found[field] = {str(problem["code"]): str(problem["message"])}
-    return found
 
 
 def handler400(request: HttpRequest, exception: Exception) -> JsonResponse:  # noqa: ARG001

@@ -131,7 +131,7 @@ class FormParser(parsers.BaseParser):
 class MultiPartParser(parsers.MultiPartParser):
     """`multipart/form-data`; files are passed over."""
 
-    def parse(
+    def parse(  # type: ignore[override]  # one dict, as the other parsers give
         self,
         stream: IO[bytes],
         media_type: str | None = None,

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -261,13 +262,14 @@ class EmbeddedPostgres:
             return False
 
     def _createdb(self) -> None:
-        with self._connect("postgres") as connection:
-            try:
-                connection.execute(f"CREATE DATABASE {DATABASE}")
-            except psycopg.errors.DuplicateDatabase:
-                pass
+        with self._connect("postgres") as connection, suppress(psycopg.errors.DuplicateDatabase):
+            connection.execute(f"CREATE DATABASE {DATABASE}")
 
     def _connect(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(
-            host=str(self.socket_dir), user=USER, dbname=database, autocommit=True, connect_timeout=3
+            host=str(self.socket_dir),
+            user=USER,
+            dbname=database,
+            autocommit=True,
+            connect_timeout=3,
         )

@@ -1,6 +1,6 @@
 """Answers are JSON, whatever a caller says it accepts: FluentCRM has no other."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -31,7 +31,7 @@ class JSONRenderer(BaseRenderer):
 class AlwaysJSON(BaseContentNegotiation):
     """Takes the first renderer and the first parser of the content type."""
 
-    def select_parser(self, request: Request, parsers: list[BaseParser]) -> BaseParser | None:
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         """The parser for the request's content type, or None (415)."""
         for parser in parsers:
             if media_type_matches(parser.media_type, request.content_type):
@@ -41,8 +41,9 @@ class AlwaysJSON(BaseContentNegotiation):
     def select_renderer(
         self,
         request: Request,  # noqa: ARG002
-        renderers: list[BaseRenderer],
+        renderers: Iterable[BaseRenderer],
         format_suffix: str | None = None,  # noqa: ARG002
     ) -> tuple[BaseRenderer, str]:
         """The one renderer of the view."""
-        return renderers[0], renderers[0].media_type
+        only = next(iter(renderers))
+        return only, only.media_type

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
@@ -12,6 +13,21 @@ Fields = Mapping[str, Any]
 Decorator = Callable[[Any], Any]
 
 API_PREFIX = "/wp-json/fluent-crm/v2/"
+
+
+class Authentication(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Tells drf-spectacular the two ways to send an application password."""
+
+    target_class = "crm.authentication.ApplicationPasswordAuthentication"
+    name = ("basic", "bearer")
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, str]]:  # type: ignore[override]  # noqa: ARG002
+        """HTTP Basic `user:password`, or the password as a Bearer token."""
+        return [{"type": "http", "scheme": scheme} for scheme in self.name]
+
+    def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[str]]]:  # type: ignore[override]  # noqa: ARG002
+        """Either of them."""
+        return [{scheme: []} for scheme in self.name]
 
 
 class Schema(AutoSchema):
@@ -28,8 +44,8 @@ class Schema(AutoSchema):
 
 
 def only_fluentcrm_paths(endpoints: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """drf-spectacular's hook: the same calls at the root are not described twice."""
-    return [endpoint for endpoint in endpoints if endpoint[0].startswith(API_PREFIX)]
+    """drf-spectacular's hook: each call once, at WordPress's path and without a last slash."""
+    return [(path.rstrip("/"), *rest) for path, *rest in endpoints if path.startswith(API_PREFIX)]
 
 
 def shape(name: str, fields: Fields, many: bool = False) -> Any:
@@ -40,6 +56,21 @@ def shape(name: str, fields: Fields, many: bool = False) -> Any:
 def text() -> serializers.CharField:
     """A text."""
     return serializers.CharField()
+
+
+def optional_text() -> serializers.CharField:
+    """A text that may be left out."""
+    return serializers.CharField(required=False)
+
+
+def nullable_text() -> serializers.CharField:
+    """A text or null."""
+    return serializers.CharField(allow_null=True)
+
+
+def optional_list() -> serializers.ListField:
+    """A list of anything that may be left out."""
+    return serializers.ListField(required=False)
 
 
 def number() -> serializers.IntegerField:
@@ -63,9 +94,9 @@ REST_ERROR = shape(
     {"code": text(), "message": text(), "data": serializers.DictField()},
 )
 
+
 def page_shape(name: str, row: Any) -> Any:
     """FluentCRM's page envelope around rows."""
-    link = {"allow_null": True}
     return shape(
         name,
         {
@@ -73,10 +104,10 @@ def page_shape(name: str, row: Any) -> Any:
             "per_page": number(),
             "current_page": number(),
             "last_page": number(),
-            "next_page_url": serializers.CharField(**link),
-            "prev_page_url": serializers.CharField(**link),
-            "from": serializers.IntegerField(**link),
-            "to": serializers.IntegerField(**link),
+            "next_page_url": nullable_text(),
+            "prev_page_url": nullable_text(),
+            "from": serializers.IntegerField(allow_null=True),
+            "to": serializers.IntegerField(allow_null=True),
             "data": row(many=True),
         },
     )
@@ -84,10 +115,11 @@ def page_shape(name: str, row: Any) -> Any:
 
 def query(name: str, says: str = "", many: bool = False) -> OpenApiParameter:
     """A parameter of the query string; `many` for `name[]=1&name[]=2`."""
-    kind = OpenApiTypes.STR
     if many:
-        return OpenApiParameter(f"{name}[]", {"type": "array", "items": {"type": "string"}}, description=says)
-    return OpenApiParameter(name, kind, description=says)
+        return OpenApiParameter(
+            f"{name}[]", {"type": "array", "items": {"type": "string"}}, description=says
+        )
+    return OpenApiParameter(name, OpenApiTypes.STR, description=says)
 
 
 PAGES = [query("page", "From 1."), query("per_page", "15, and at most 1000.")]

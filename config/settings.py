@@ -73,10 +73,10 @@ MIDDLEWARE = [
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
     "config.middleware.Sessions",
     "django.middleware.common.CommonMiddleware",
-    "config.middleware.Csrf",
+    "django.middleware.csrf.CsrfViewMiddleware",
     "config.middleware.Authentication",
     "config.middleware.Messages",
-    "config.middleware.XFrameOptions",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"

@@ -28,9 +28,7 @@ urlpatterns = [
     ),
     path(
         "api/docs/",
-        SpectacularSwaggerView.as_view(
-            url_name="schema", renderer_classes=[TemplateHTMLRenderer]
-        ),
+        SpectacularSwaggerView.as_view(url_name="schema", renderer_classes=[TemplateHTMLRenderer]),
     ),
     path("healthz", views.healthz),
     path("readyz", views.readyz),

@@ -5,7 +5,7 @@ import binascii
 import hmac
 import re
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from django.db import connection
 from django.db.utils import InterfaceError, InternalError, OperationalError
@@ -40,10 +40,9 @@ SELECT p.id, p.secret_hash, p.scope,
 FROM crm_applicationpassword p JOIN auth_user u ON u.id = p.user_id
 WHERE p.prefix = %(prefix)s
 """
-# The same, and in the same statement last_used_at, at most once a minute and never waiting for a
-# lock: only the right secret changes it.
-LOOKUP_AND_TOUCH = (
-    """
+# Put before it, in the same statement: last_used_at, at most once a minute and never waiting for a
+# lock. Only the right secret changes it.
+TOUCH = """
 WITH touched AS (
     UPDATE crm_applicationpassword SET last_used_at = %(now)s
     WHERE id = (SELECT id FROM crm_applicationpassword
@@ -52,8 +51,7 @@ WITH touched AS (
                 FOR UPDATE SKIP LOCKED)
 )
 """
-    + LOOKUP
-)
+TOUCH_AND_LOOKUP = TOUCH + LOOKUP
 
 
 class Caller(NamedTuple):
@@ -70,6 +68,11 @@ class Caller(NamedTuple):
     def has_perm(self, permission: str) -> bool:
         """Whether the user behind the password may do it, by Django's name of the permission."""
         return self.is_superuser or permission in self.permissions
+
+
+def caller_of(request: Request) -> Caller:
+    """The caller of a request that was let through."""
+    return cast(Caller, request.user)
 
 
 class ApplicationPasswordAuthentication(BaseAuthentication):
@@ -152,12 +155,12 @@ def _first_statement(parameters: dict[str, str | datetime]) -> Row | None:
     a new one and asks again.
     """
     try:
-        return fetch_row(LOOKUP_AND_TOUCH, parameters)
+        return fetch_row(TOUCH_AND_LOOKUP, parameters)
     except (OperationalError, InterfaceError):
         if connection.is_usable():
             raise
         connection.close()
-        return fetch_row(LOOKUP_AND_TOUCH, parameters)
+        return fetch_row(TOUCH_AND_LOOKUP, parameters)
     except InternalError as error:
         if not isinstance(error.__cause__, ReadOnlySqlTransaction):
             raise

@@ -14,6 +14,7 @@ from django.utils.crypto import get_random_string
 from crm.models import List, Status, Subscriber, Tag
 
 SegmentType = Literal["tags", "lists"]
+Property = Literal["status", "contact_type", "avatar"]
 SEGMENTS: dict[SegmentType, type[Tag | List]] = {"tags": Tag, "lists": List}
 # A contact in one of these is not brought back by a program that knows nothing of it.
 STRICT_STATUSES = {Status.SUBSCRIBED, Status.BOUNCED, Status.COMPLAINED, Status.SPAMMED}
@@ -88,7 +89,9 @@ def update(contact: Subscriber, fields: Mapping[str, Any]) -> bool:
 
 def set_custom_values(contact: Subscriber, values: Mapping[str, Any]) -> None:
     """Lay values over a contact's custom values; an empty string removes one, as in FluentCRM."""
-    laid = {name: value for name, value in {**contact.custom_values, **values}.items() if value != ""}
+    laid = {
+        name: value for name, value in {**contact.custom_values, **values}.items() if value != ""
+    }
     update(contact, {"custom_values": laid})
 
 
@@ -99,9 +102,7 @@ def find_by_email(email: str) -> Subscriber | None:
     return contacts.filter(address=Lower(Value(email))).first()
 
 
-def set_property(
-    contact_ids: Iterable[int], column: Literal["status", "contact_type", "avatar"], value: str
-) -> None:
+def set_property(contact_ids: Iterable[int], column: Property, value: str) -> None:
     """Set one column of several contacts, in id order; those that have it stay as they are."""
     with transaction.atomic():
         changing = (
@@ -213,9 +214,7 @@ def slugify(title: str) -> str:
     A title in another script than Latin gets a random one.
     """
     letters = unicodedata.normalize("NFKD", title)
-    latin = all(
-        not char.isalpha() or "LATIN" in unicodedata.name(char, "") for char in letters
-    )
+    latin = all(not char.isalpha() or "LATIN" in unicodedata.name(char, "") for char in letters)
     plain = "".join(char for char in letters if not unicodedata.combining(char)).lower()
     slug = re.sub(r"[-_]{2,}", "-", re.sub(r"[^a-z0-9_-]", "-", plain)).strip("-_")
     return slug if slug and latin else get_random_string(11, "abcdefghijklmnopqrstuvwxyz0123456789")

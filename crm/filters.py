@@ -7,7 +7,7 @@ from django.db.models import F, Model, Q, QuerySet, TextField
 from django.db.models.functions import Lower
 
 from config.errors import InvalidFields
-from config.fields import Reader, Wrong, line, names, paragraph, read_fields, text
+from config.fields import Reader, Wrong, line, names, read_fields, text
 from crm.contacts import SegmentType, segment_ids
 from crm.models import List, Status, Subscriber, Tag
 from crm.serializers import CONTACT_FIELDS

@@ -150,9 +150,7 @@ class Scope(models.TextChoices):
 class ApplicationPassword(models.Model):
     """A secret that a program calls with, as WordPress has them; made in crm/passwords.py."""
 
-    user = models.ForeignKey(
-        User, on_delete=models.CASCADE, related_name="application_passwords"
-    )
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="application_passwords")
     name = models.CharField(max_length=192)
     scope = models.CharField(max_length=10, choices=Scope)
     prefix = models.CharField(max_length=8, unique=True, editable=False)

@@ -1,24 +1,29 @@
 """How the contact calls are described; the shapes of rows stand in crm/serializers.py."""
 
+from typing import Any
+
 from rest_framework import serializers
 
 from config.schema import (
     MESSAGE,
     PAGES,
     call,
+    nullable_text,
     number,
     numbers,
+    optional_list,
+    optional_text,
     page_shape,
     query,
     shape,
     text,
     texts,
 )
+from crm.models import Status, Subscriber
 from crm.serializers import ListSerializer, SubscriberSerializer, TagSerializer
 
-OPTIONAL_TEXT = {"required": False}
-CONTACT_INPUT = {
-    name: serializers.CharField(**OPTIONAL_TEXT)
+CONTACT_INPUT: dict[str, Any] = {
+    name: optional_text()
     for name in (
         *("status", "prefix", "first_name", "last_name", "full_name", "contact_type"),
         *("address_line_1", "address_line_2", "postal_code", "city", "state", "country"),
@@ -27,20 +32,28 @@ CONTACT_INPUT = {
     )
 } | {"custom_values": serializers.DictField(required=False)}
 SEGMENTS_INPUT = {
-    "tags": serializers.ListField(required=False),
-    "lists": serializers.ListField(required=False),
+    "tags": optional_list(),
+    "lists": optional_list(),
 }
 SEARCH = query("search", "A part of any of its texts.")
 SORT = query("sort_by", "A column; id unless given.")
 ACTION = serializers.ChoiceField(choices=["created", "updated"])
-REFERENCE = {"id": number(), "email": text(), "status": text()}
+
+
+class ContactReference(serializers.Serializer[Subscriber]):
+    """The shape of a contact in the answer to a batch."""
+
+    id = serializers.IntegerField()
+    email = serializers.CharField()
+    status = serializers.ChoiceField(choices=Status.choices)
+
 
 CONTACT_LIST = call(
     shape(
         "ContactList",
         {
             "subscribers": page_shape("ContactPage", SubscriberSerializer),
-            "custom": serializers.CharField(allow_null=True),
+            "custom": nullable_text(),
         },
     ),
     parameters=[
@@ -59,7 +72,7 @@ CONTACT_SHOW = call(
         "ContactShown",
         {
             "subscriber": SubscriberSerializer(),
-            "custom_fields": serializers.ListField(required=False),
+            "custom_fields": optional_list(),
         },
     ),
     parameters=[
@@ -79,7 +92,7 @@ CONTACT_STORE = call(
             **CONTACT_INPUT,
             "status": text(),
             **SEGMENTS_INPUT,
-            "__force_update": serializers.CharField(required=False),
+            "__force_update": optional_text(),
         },
     ),
 )
@@ -96,10 +109,10 @@ CONTACT_UPDATE = call(
     fields=shape(
         "ContactChange",
         {
-            "email": serializers.CharField(required=False),
+            "email": optional_text(),
             **CONTACT_INPUT,
             **{
-                name: serializers.ListField(required=False)
+                name: optional_list()
                 for name in ("attach_tags", "detach_tags", "attach_lists", "detach_lists")
             },
         },
@@ -134,8 +147,8 @@ SYNC_SEGMENTS = call(
         "SegmentSync",
         {
             "type": serializers.ChoiceField(choices=["tags", "lists"]),
-            "attach": serializers.ListField(required=False),
-            "detach": serializers.ListField(required=False),
+            "attach": optional_list(),
+            "detach": optional_list(),
             "find_by": serializers.ChoiceField(choices=["slug", "id"], required=False),
             "subscribers": numbers(),
         },
@@ -146,8 +159,8 @@ BULK_ADD_UPDATE = call(
         "ContactsAddedOrUpdated",
         {
             "message": text(),
-            "created": shape("ContactReference", REFERENCE, many=True),
-            "updated": shape("ContactReference", REFERENCE, many=True),
+            "created": ContactReference(many=True),
+            "updated": ContactReference(many=True),
             "invalids": serializers.ListField(),
         },
     ),
@@ -155,7 +168,7 @@ BULK_ADD_UPDATE = call(
         "ContactBatch",
         {
             "contacts": serializers.ListField(child=serializers.DictField(), max_length=1000),
-            "force_update": serializers.CharField(required=False),
+            "force_update": optional_text(),
         },
     ),
 )
@@ -169,8 +182,8 @@ DO_BULK_ACTION = call(
         {
             "action_name": text(),
             "subscriber_ids": numbers(),
-            "action_options": serializers.ListField(required=False),
-            "new_status": serializers.CharField(required=False),
+            "action_options": optional_list(),
+            "new_status": optional_text(),
         },
     ),
 )
@@ -179,14 +192,12 @@ SEGMENT_INPUT = shape(
     "SegmentInput",
     {
         "title": text(),
-        "slug": serializers.CharField(required=False),
-        "description": serializers.CharField(required=False),
+        "slug": optional_text(),
+        "description": optional_text(),
     },
 )
 SEGMENT_STORE = call(
-    shape(
-        "SegmentStored", {"lists": TagSerializer(), "item": TagSerializer(), "message": text()}
-    ),
+    shape("SegmentStored", {"lists": TagSerializer(), "item": TagSerializer(), "message": text()}),
     fields=SEGMENT_INPUT,
 )
 SEGMENT_UPDATE = call(
@@ -205,14 +216,14 @@ SEGMENT_PARAMETERS = [*PAGES, SEARCH, SORT, query("sort_order", "ASC or DESC.")]
 class CountedTag(TagSerializer):
     """The shape of a tag in the list of tags."""
 
-    subscribersCount = serializers.IntegerField(required=False)  # noqa: N815
+    subscribersCount = serializers.IntegerField(required=False)
 
 
 class CountedList(ListSerializer):
     """The shape of a list in the list of lists."""
 
-    totalCount = serializers.IntegerField(required=False)  # noqa: N815
-    subscribersCount = serializers.IntegerField(required=False)  # noqa: N815
+    totalCount = serializers.IntegerField(required=False)
+    subscribersCount = serializers.IntegerField(required=False)
 
 
 TAG_LIST = call(

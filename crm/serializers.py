@@ -55,7 +55,7 @@ FULL_NAME: dict[str, Reader] = {"full_name": line(385)}
 
 def moment_text(moment: datetime | None) -> str | None:
     """A time as FluentCRM shows it: `YYYY-MM-DD HH:MM:SS` in TIME_ZONE."""
-    return None if moment is None else timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S")
+    return None if moment is None else timezone.localtime(moment).isoformat(" ")[:19]
 
 
 class TagSerializer(serializers.Serializer[Tag]):
@@ -100,9 +100,9 @@ class SubscriberSerializer(serializers.Serializer[Subscriber]):
     total_points = serializers.CharField()
     life_time_value = serializers.CharField()
     phone = serializers.CharField(allow_null=True)
-    status = serializers.ChoiceField(choices=Status)
+    status = serializers.ChoiceField(choices=Status.choices)
     contact_type = serializers.CharField()
-    source = serializers.CharField(allow_null=True)
+    source = serializers.CharField(allow_null=True)  # type: ignore[assignment]  # FluentCRM's name
     avatar = serializers.CharField(allow_null=True)
     date_of_birth = serializers.CharField(allow_null=True)
     created_at = serializers.CharField()

@@ -37,9 +37,7 @@ urlpatterns = [
     re_path(r"^subscribers/do-bulk-action/?$", BulkViewSet.as_view({"post": "do_bulk_action"})),
     re_path(
         r"^subscribers/?$",
-        SubscriberViewSet.as_view(
-            {"get": "index", "post": "store", "delete": "delete_several"}
-        ),
+        SubscriberViewSet.as_view({"get": "index", "post": "store", "delete": "delete_several"}),
     ),
     *segment_paths("tags", TagViewSet),
     *segment_paths("lists", ListViewSet),

@@ -2,10 +2,19 @@
 
 from rest_framework import serializers
 
-from config.schema import MESSAGE, PAGES, call, number, page_shape, query, shape, text
+from config.schema import (
+    MESSAGE,
+    PAGES,
+    call,
+    number,
+    optional_text,
+    page_shape,
+    query,
+    shape,
+    text,
+)
 from events.serializers import TrackedEventSerializer
 
-SCALAR = {"required": False}
 TRACK_EVENT = call(
     shape("EventTracked", {"message": text(), "id": number()}),
     fields=shape(
@@ -13,12 +22,12 @@ TRACK_EVENT = call(
         {
             "event_key": serializers.CharField(max_length=192),
             "title": serializers.CharField(max_length=192),
-            "email": serializers.CharField(**SCALAR),
-            "subscriber_id": serializers.IntegerField(**SCALAR),
-            "user_id": serializers.IntegerField(**SCALAR),
-            "value": serializers.CharField(**SCALAR, allow_blank=True, max_length=65_535),
-            "provider": serializers.CharField(**SCALAR, allow_blank=True, max_length=50),
-            "repeatable": serializers.BooleanField(**SCALAR),
+            "email": optional_text(),
+            "subscriber_id": serializers.IntegerField(required=False),
+            "user_id": serializers.IntegerField(required=False),
+            "value": serializers.CharField(required=False, allow_blank=True, max_length=65_535),
+            "provider": serializers.CharField(required=False, allow_blank=True, max_length=50),
+            "repeatable": serializers.BooleanField(required=False),
         },
     ),
 )
@@ -28,10 +37,14 @@ TRACKING_EVENTS = call(
     missing=True,
 )
 EXPERIMENT = serializers.ChoiceField(choices=["yes", "no"])
-EXPERIMENTS = call(shape("Experiments", {"settings": shape("Settings", {"event_tracking": EXPERIMENT})}))
+EXPERIMENTS = call(
+    shape("Experiments", {"settings": shape("Settings", {"event_tracking": EXPERIMENT})})
+)
 UPDATE_EXPERIMENTS = call(
     MESSAGE,
-    fields=shape("ExperimentsChange", {"settings": shape("SettingsChange", {"event_tracking": EXPERIMENT})}),
+    fields=shape(
+        "ExperimentsChange", {"settings": shape("SettingsChange", {"event_tracking": EXPERIMENT})}
+    ),
 )
 OPTIONS = call(
     shape("Options", {"options": shape("Option", {"id": text(), "title": text()}, many=True)}),

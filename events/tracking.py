@@ -9,7 +9,6 @@ from psycopg.errors import DeadlockDetected, ForeignKeyViolation, SerializationF
 
 from config.database import Row, fetch_row
 from config.errors import ApiError
-from crm.models import Subscriber
 from events.models import TrackedEvent
 from events.serializers import EventFields, event_fields
 from events.signals import event_tracked

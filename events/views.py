@@ -1,22 +1,24 @@
 """FluentCRM's calls about events, and the switch."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from config.errors import InvalidFields, NotFoundHere
-from config.fields import LARGEST_ID, line, read_fields
+from config.errors import InvalidFields
+from config.fields import line, read_fields
 from config.pagination import page_of
 from config.parsers import params
-from crm.models import Scope, Subscriber
+from crm.authentication import caller_of
+from crm.models import Scope
 from crm.permissions import Access
 from events import schema
 from events.models import TrackedEvent, TrackingSwitch
 from events.serializers import event_data
-from events.tracking import NotEnabled, track
+from events.timelines import count_events, events_of
+from events.tracking import track
 
 SWITCH_WORDS = {"yes": True, "no": False, True: True, False: False}
 
@@ -24,7 +26,7 @@ SWITCH_WORDS = {"yes": True, "no": False, True: True, False: False}
 class EventViewSet(ViewSet):
     """`/subscribers/track-event` and `/subscribers/{id}/tracking-events`."""
 
-    access = {
+    access: ClassVar[dict[str, Access]] = {
         "track": Access(Scope.TRACK, "events.add_trackedevent"),
         "index": Access(Scope.READ, "events.view_trackedevent"),
     }
@@ -32,29 +34,25 @@ class EventViewSet(ViewSet):
     @schema.TRACK_EVENT
     def track(self, request: Request) -> Response:
         """Count an event on its contact."""
-        event = track(params(request), created_by=request.user.user_id)
+        event = track(params(request), created_by=caller_of(request).user_id)
         return Response({"message": "Event has been tracked", "id": event.id})
 
     @schema.TRACKING_EVENTS
     def index(self, request: Request, contact_id: str) -> Response:
         """A page of a contact's events, the newest first."""
-        if not TrackingSwitch.is_on():
-            raise NotEnabled
         number = int(contact_id)
-        if number > LARGEST_ID or not Subscriber.objects.filter(id=number).exists():
-            raise NotFoundHere("Subscriber")
-        events = TrackedEvent.objects.filter(subscriber_id=number).order_by("-id")
+        total = count_events(number)
 
         def rows(start: int, stop: int) -> Iterable[dict[str, Any]]:
-            return map(event_data, events[start:stop])
+            return map(event_data, events_of(number, start, stop))
 
-        return Response({"events": page_of(request, events.count(), rows)})
+        return Response({"events": page_of(request, total, rows)})
 
 
 class ExperimentViewSet(ViewSet):
     """`/setting/experiments`: of FluentCRM's experiments we have event tracking."""
 
-    access = {
+    access: ClassVar[dict[str, Access]] = {
         "show": Access(Scope.READ, "events.view_trackingswitch"),
         "update": Access(Scope.MANAGE, "events.change_trackingswitch"),
     }
@@ -83,7 +81,7 @@ class ExperimentViewSet(ViewSet):
 class OptionViewSet(ViewSet):
     """`/reports/ajax-options`: choices for a form."""
 
-    access = {"index": Access(Scope.READ, "events.view_trackedevent")}
+    access: ClassVar[dict[str, Access]] = {"index": Access(Scope.READ, "events.view_trackedevent")}
 
     @schema.OPTIONS
     def index(self, request: Request) -> Response:

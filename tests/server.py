@@ -89,7 +89,9 @@ class Client:
         return self("POST", f"{API}/subscribers/track-event", fields)
 
     def contact(self, email: str, **fields: Any) -> int:
-        answer = self("POST", f"{API}/subscribers", {"email": email, "status": "subscribed"} | fields)
+        answer = self(
+            "POST", f"{API}/subscribers", {"email": email, "status": "subscribed"} | fields
+        )
         assert answer.status == 200, answer.body
         contact_id: int = answer.json()["contact"]["id"]
         return contact_id

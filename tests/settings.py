@@ -6,4 +6,4 @@ from pathlib import Path
 os.environ.pop("DATABASE_URL", None)
 os.environ["TALLYBOOK_DATA_DIR"] = str(Path(__file__).parent.parent / "var" / "test")
 
-from config.settings import *  # noqa: E402, F403
+from config.settings import *  # noqa: F403

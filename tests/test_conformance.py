@@ -27,9 +27,7 @@ class Bindings:
 
     def bind(self, kind: str, number: str, value: int) -> bool:
         known = self.ids.setdefault((kind, number), value)
-        others = [
-            found for (k, n), found in self.ids.items() if k == kind and n != number
-        ]
+        others = [found for (k, n), found in self.ids.items() if k == kind and n != number]
         return known == value and value not in others
 
     def fill(self, text: str) -> str:

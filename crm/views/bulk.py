@@ -1,7 +1,7 @@
 """FluentCRM's calls about many contacts at once."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import transaction
 from rest_framework.request import Request
@@ -12,6 +12,7 @@ from config.errors import InvalidFields, Refused
 from config.fields import Reader, Wrong, ids, items, line, names, paragraph, read_fields, switch
 from config.parsers import params
 from crm import contacts, schema
+from crm.authentication import caller_of
 from crm.models import ContactType, Status, Subscriber
 from crm.permissions import Access
 from crm.serializers import contact_data, segments_data
@@ -49,7 +50,7 @@ SEGMENT_ACTIONS: dict[str, tuple[contacts.SegmentType, bool]] = {
     "remove_from_tags": ("tags", False),
     "remove_from_lists": ("lists", False),
 }
-COLUMN_ACTIONS = {
+COLUMN_ACTIONS: dict[str, tuple[contacts.Property, str, str]] = {
     "change_contact_status": (
         "status",
         "Please select status",
@@ -61,7 +62,7 @@ COLUMN_ACTIONS = {
         "Contact Type has been updated for the selected subscribers",
     ),
 }
-CHOICES: dict[str, Callable[[str], bool]] = {
+CHOICES: dict[contacts.Property, Callable[[str], bool]] = {
     "status": Status.values.__contains__,
     "contact_type": ContactType.values.__contains__,
     "avatar": lambda value: len(value) <= 192,
@@ -71,7 +72,7 @@ CHOICES: dict[str, Callable[[str], bool]] = {
 class BulkViewSet(ViewSet):
     """The calls below `/subscribers` that change several contacts."""
 
-    access = {
+    access: ClassVar[dict[str, Access]] = {
         "update_property": CHANGE,
         "sync_segments": CHANGE,
         "bulk_add_update": ADD,
@@ -170,9 +171,7 @@ class BulkViewSet(ViewSet):
             kind, on = SEGMENT_ACTIONS[action]
             if not asked.get("action_options"):
                 raise Refused("Please provide bulk options")
-            (contacts.attach if on else contacts.detach)(
-                kind, contact_ids, asked["action_options"]
-            )
+            (contacts.attach if on else contacts.detach)(kind, contact_ids, asked["action_options"])
             message = "Selected bulk action has been successfully completed"
         else:
             raise Refused("Selected Action is not valid")
@@ -184,7 +183,7 @@ class BulkViewSet(ViewSet):
             }
         )
 
-    def _set(self, column: str, value: str, contact_ids: list[int]) -> None:
+    def _set(self, column: contacts.Property, value: str, contact_ids: list[int]) -> None:
         if not CHOICES[column](value):
             raise Refused("Value is not valid")
         contacts.set_property(contact_ids, column, value)
@@ -213,5 +212,5 @@ class BulkViewSet(ViewSet):
 
     def _demand(self, request: Request, access: Access) -> None:
         """403 unless the caller may do this too; its scope was looked at already."""
-        if not request.user.has_perm(access.permission):
+        if not caller_of(request).has_perm(access.permission):
             self.permission_denied(request)

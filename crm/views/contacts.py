@@ -1,7 +1,7 @@
 """FluentCRM's calls about one contact, and the list of contacts."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import transaction
 from rest_framework.request import Request
@@ -15,6 +15,7 @@ from config.parsers import params
 from crm import contacts, schema
 from crm.filters import asked_contacts, matching
 from crm.models import Status, Subscriber
+from crm.permissions import Access
 from crm.serializers import contact_data, segments_data
 from crm.views.common import (
     ADD,
@@ -47,7 +48,7 @@ LEFT = {"unsubscribe_reason": "", "unsubscribe_date": ""}
 class SubscriberViewSet(ViewSet):
     """`/subscribers`, `/subscribers/{id}` and `/subscribers/search-contacts`."""
 
-    access = {
+    access: ClassVar[dict[str, Access]] = {
         "index": READ,
         "show": READ,
         "search_contacts": READ,
@@ -66,9 +67,7 @@ class SubscriberViewSet(ViewSet):
 
         def rows(start: int, stop: int) -> Iterable[dict[str, Any]]:
             for contact in found[start:stop]:
-                custom = (
-                    {"custom_fields": contact.custom_values} if custom_fields == "true" else {}
-                )
+                custom = {"custom_fields": contact.custom_values} if custom_fields == "true" else {}
                 yield {**contact_data(contact), **segments_data(contact), **custom}
 
         page = page_of(request, found.count(), rows)

@@ -138,7 +138,7 @@ class TagViewSet(SegmentViewSet):
     noun = "tag"
     saved_several = "Successfully saved the tags."
     needed = ("title",)
-    access = {
+    access: ClassVar[dict[str, Access]] = {
         "index": Access(Scope.READ, "crm.view_tag"),
         "show": Access(Scope.READ, "crm.view_tag"),
         "store": Access(Scope.MANAGE, "crm.add_tag"),
@@ -184,7 +184,7 @@ class ListViewSet(SegmentViewSet):
     noun = "list"
     saved_several = "Provided Lists have been successfully created"
     needed = ("title", "slug")
-    access = {
+    access: ClassVar[dict[str, Access]] = {
         "index": Access(Scope.READ, "crm.view_list"),
         "show": Access(Scope.READ, "crm.view_list"),
         "store": Access(Scope.MANAGE, "crm.add_list"),
@@ -237,7 +237,7 @@ class ListViewSet(SegmentViewSet):
 class CustomFieldViewSet(ViewSet):
     """`/custom-fields/contacts`."""
 
-    access = {"index": Access(Scope.READ, "crm.view_subscriber")}
+    access: ClassVar[dict[str, Access]] = {"index": Access(Scope.READ, "crm.view_subscriber")}
 
     @schema.CUSTOM_FIELDS
     def index(self, request: Request) -> Response:  # noqa: ARG002

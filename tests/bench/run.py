@@ -70,7 +70,7 @@ def pgbench(socket_dir: Path, database: str) -> float:
                 *("-h", str(socket_dir), "-U", USER, database),
             ]
         )
-    return float(re.search(r"tps = ([\d.]+)", said)[1])
+    return figure(r"tps = ([\d.]+)", said)
 
 
 def wrk(server: Server, script: str, **environment: str) -> float:
@@ -85,7 +85,14 @@ def wrk(server: Server, script: str, **environment: str) -> float:
     )
     if "Non-2xx" in said or "Socket errors" in said:
         raise SystemExit(said)
-    return float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
+    return figure(r"Requests/sec:\s+([\d.]+)", said)
+
+
+def figure(pattern: str, said: str) -> float:
+    """The number that a program printed."""
+    found = re.search(pattern, said)
+    assert found, said
+    return float(found[1])
 
 
 def run(command: list[str], **environment: str) -> str:
@@ -118,6 +125,7 @@ def main() -> None:
                 row = connection.execute(
                     "SELECT min(id) FROM crm_subscriber WHERE email LIKE 'contact%'"
                 ).fetchone()
+            assert row
             first_id = str(row[0])
             rounds = []
             for number in range(1, ROUNDS + 1):

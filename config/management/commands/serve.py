@@ -1,4 +1,4 @@
-"""`manage.py serve`: the database, its tables, the first user, and the web server, as one program."""
+"""`manage.py serve`: the database, its tables, the first user and the web server in one."""
 
 import os
 import shlex
@@ -32,7 +32,7 @@ class Command(BaseCommand):
     """Runs Tallybook until it is told to stop (SIGINT or SIGTERM)."""
 
     help = "Run Tallybook: its PostgreSQL (unless DATABASE_URL is set) and its web server."
-    requires_system_checks: list[str] = []
+    requires_system_checks = ()
     postgres: EmbeddedPostgres | None = None
     server: subprocess.Popen[bytes] | None = None
     stopping = False

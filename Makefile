@@ -1,0 +1,37 @@
+# Two stamps tell which packages are in .venv: what runs it, and what tests it as well.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run install test check bench clean
+
+run: .venv/runs  ## start Tallybook: http://127.0.0.1:8000
+	@$(BIN)/python manage.py serve --stop-with-parent
+
+install: .venv/tests  ## make .venv, with everything that make test and make check need
+
+test: .venv/tests  ## the whole test suite, on a PostgreSQL of its own
+	$(BIN)/pytest
+
+check: .venv/tests  ## style, types, migrations, production settings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+	TALLYBOOK_HTTPS=true DEBUG=false $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+bench: .venv/tests  ## how much of PostgreSQL's own speed is left over HTTP; needs wrk
+	$(BIN)/python -m tests.bench.run
+
+clean:  ## remove .venv; the data in var/ stays
+	rm -rf .venv
+
+.venv/runs: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Tallybook needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/tests: .venv/runs
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
