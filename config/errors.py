@@ -5,9 +5,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.db import DatabaseError, InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from psycopg.errors import ReadOnlySqlTransaction
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -62,6 +63,7 @@ BODIES: dict[int, tuple[str, str]] = {
     403: ("rest_forbidden", FORBIDDEN),
     404: ("rest_no_route", "No route was found matching the URL and request method."),
     405: ("rest_method_not_allowed", "The method is not allowed for this URL."),
+    411: ("rest_length_required", "Send the body's length: only JSON may come in chunks."),
     413: ("rest_body_too_large", "The request body is too large."),
     415: ("rest_unsupported_media_type", "The request's content type is not supported."),
     500: ("internal_server_error", "Something went wrong here. It has been logged."),
@@ -124,25 +126,30 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     return Response(status_error(error.status_code), status=error.status_code, headers=headers)
 
 
-def handler400(request: HttpRequest, exception: Exception) -> JsonResponse:  # noqa: ARG001
+def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
     """Django's answer to a hostile Host header or too many form fields."""
-    return JsonResponse(status_error(400), status=400)
+    return status_response(400)
 
 
-def handler403(request: HttpRequest, exception: Exception) -> JsonResponse:  # noqa: ARG001
+def handler403(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
     """Django's answer outside the API views."""
-    return JsonResponse(status_error(403), status=403)
+    return status_response(403)
 
 
-def handler404(request: HttpRequest, exception: Exception) -> JsonResponse:  # noqa: ARG001
+def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
     """An address that nothing answers to."""
-    return JsonResponse(status_error(404), status=404)
+    return status_response(404)
 
 
-def handler500(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
+def handler500(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     """What nobody expected; a database that is away is no accident of ours and answers 503."""
-    if is_unavailable(sys.exc_info()[1]):
-        return JsonResponse(
-            status_error(503), status=503, headers={"Retry-After": RETRY_AFTER_SECONDS}
-        )
-    return JsonResponse(status_error(500), status=500)
+    return status_response(503 if is_unavailable(sys.exc_info()[1]) else 500)
+
+
+def status_response(status: int) -> HttpResponse:
+    """A refusal outside DRF."""
+    body = orjson.dumps(status_error(status))
+    headers = {"Content-Length": str(len(body))}
+    if status == 503:
+        headers["Retry-After"] = RETRY_AFTER_SECONDS
+    return HttpResponse(body, "application/json", status, headers=headers)
