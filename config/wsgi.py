@@ -21,7 +21,8 @@ STATUS_LINES = {
     413: "413 Content Too Large",
 }
 # For requests only: a command may wait for a lock, and a migration may take its time.
-REQUEST_TIMEOUTS = "-c lock_timeout=2000 -c statement_timeout=5000"
+# The zone is Django's own: said here, it costs no statement of its own at each new connection.
+REQUEST_OPTIONS = "-c lock_timeout=2000 -c statement_timeout=5000 -c TimeZone=UTC"
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -85,7 +86,7 @@ def refuse(status: int, start_response: StartResponse) -> Iterable[bytes]:
 
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-settings.DATABASES["default"]["OPTIONS"]["options"] = REQUEST_TIMEOUTS
+settings.DATABASES["default"]["OPTIONS"]["options"] = REQUEST_OPTIONS
 # A worker whose server was killed would keep the port and its connections.
 die_with_parent(signal.SIGTERM)
 application = measure_bodies(get_wsgi_application())

@@ -155,11 +155,16 @@ def _first_statement(parameters: dict[str, str | datetime]) -> Row | None:
     a new one and asks again.
     """
     try:
-        return fetch_row(TOUCH_AND_LOOKUP, parameters)
+        return _lookup(parameters)
     except (OperationalError, InterfaceError):
-        if connection.is_usable():
+        if connection.connection is None or connection.is_usable():
             raise
         connection.close()
+        return _lookup(parameters)
+
+
+def _lookup(parameters: dict[str, str | datetime]) -> Row | None:
+    try:
         return fetch_row(TOUCH_AND_LOOKUP, parameters)
     except InternalError as error:
         if not isinstance(error.__cause__, ReadOnlySqlTransaction):

@@ -130,8 +130,8 @@ class Server:
                 start_new_session=True,
             )
         try:
-            wait_until(lambda: "curl " in self.said() or self._ended(), START_SECONDS)
-            assert not self._ended(), self.said()
+            wait_until(lambda: "curl " in self.said() or self.ended(), START_SECONDS)
+            assert not self.ended(), self.said()
         except AssertionError:
             self.stop()
             raise
@@ -142,7 +142,7 @@ class Server:
     def said(self) -> str:
         return self.log.read_text()
 
-    def _ended(self) -> bool:
+    def ended(self) -> bool:
         return self.process is None or self.process.poll() is not None
 
     def stop(self, number: int = signal.SIGTERM) -> int:

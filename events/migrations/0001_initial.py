@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField()),
                 ('updated_at', models.DateTimeField()),
                 ('created_by', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('subscriber', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='tracked_events', to='crm.subscriber')),
+                ('subscriber', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='tracked_events', to='crm.subscriber')),
             ],
         ),
         migrations.CreateModel(
@@ -83,6 +83,11 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='eventoccurrence',
             index=django.contrib.postgres.indexes.BrinIndex(fields=['received_at'], name='events_occurrence_received'),
+        ),
+        migrations.RunSQL(
+            "ALTER TABLE events_trackedevent ADD CONSTRAINT events_trackedevent_subscriber "
+            "FOREIGN KEY (subscriber_id) REFERENCES crm_subscriber (id)",
+            migrations.RunSQL.noop,
         ),
         # Room on each page for the next count of its rows: updates stay HOT.
         migrations.RunSQL(

@@ -1,0 +1,296 @@
+"""Killed workers, killed databases, a killed server: what was answered 2xx is in the table."""
+
+import http.client
+import os
+import signal
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from config.postgres import USER, socket_dir
+from tests.server import Client, Server, wait_until
+
+CLIENTS = 8
+CONTACTS = 4
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A Tallybook of this file's own, with its PostgreSQL inside."""
+    server = Server(tmp_path_factory.mktemp("faults"))
+    yield server
+    if server.process:
+        server.stop()
+
+
+@pytest.fixture
+def own(mine: Server) -> Server:
+    """It runs, with contacts in it, whatever the test before did to it."""
+    if mine.ended():
+        first = mine.auth is None
+        mine.start()
+        if first:
+            make_contacts(mine)
+    return mine
+
+
+def data(server: Server) -> Path:
+    return Path(server.environment["TALLYBOOK_DATA_DIR"])
+
+
+def look(server: Server) -> psycopg.Connection:
+    return psycopg.connect(
+        host=str(socket_dir(data(server))), user=USER, dbname="tallybook", autocommit=True
+    )
+
+
+def children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found]
+
+
+def command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def postmaster(server: Server) -> int:
+    return int((data(server) / "postgres" / "postmaster.pid").read_text().split()[0])
+
+
+def web_server(server: Server) -> int:
+    assert server.process
+    return next(pid for pid in children(server.process.pid) if "granian" in command(pid))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+class Load:
+    """Clients that post events, try again what failed, and remember what was answered 2xx."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.key = f"load {uuid.uuid4()}"
+        self.acknowledged: list[str] = []
+        self.attempts = 0
+        self.statuses: set[int] = set()
+        self.stop = threading.Event()
+        self.threads = [threading.Thread(target=self._post, args=[n]) for n in range(CLIENTS)]
+
+    def __enter__(self) -> "Load":
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+    def _post(self, number: int) -> None:
+        client = self.server.client(timeout=10)
+        sent = 0
+        while not self.stop.is_set():
+            sent += 1
+            value = f"{number}-{sent}"
+            while not self.stop.is_set():
+                self.attempts += 1
+                try:
+                    answer = client.track(
+                        event_key=self.key,
+                        title="t",
+                        email=f"c{sent % CONTACTS}@example.com",
+                        value=value,
+                    )
+                except (OSError, http.client.HTTPException):
+                    time.sleep(0.02)
+                    continue
+                self.statuses.add(answer.status)
+                if answer.status == 200:
+                    self.acknowledged.append(value)
+                    break
+                assert answer.headers["Retry-After"] == "1"
+                time.sleep(0.02)
+        client.close()
+
+    def goes_on(self, seconds: float = 15) -> None:
+        """Wait until more is acknowledged: the server is back."""
+        enough = len(self.acknowledged) + 50
+        wait_until(lambda: len(self.acknowledged) >= enough, seconds)
+
+
+def make_contacts(server: Server) -> None:
+    client = server.client()
+    for number in range(CONTACTS):
+        client.contact(f"c{number}@example.com")
+    client.close()
+
+
+def check_ledger(server: Server, load: Load) -> None:
+    """Every acknowledged event is there; counters and occurrences agree; nothing is invented."""
+    with look(server) as connection:
+        rows = connection.execute(
+            "SELECT value FROM events_eventoccurrence WHERE event_key = %s", [load.key]
+        )
+        values = {row[0] for row in rows}
+        missing = set(load.acknowledged) - values
+        assert not missing
+        counted, logged = connection.execute(
+            "SELECT (SELECT sum(counter) FROM events_trackedevent WHERE event_key = %(key)s), "
+            "(SELECT count(*) FROM events_eventoccurrence WHERE event_key = %(key)s)",
+            {"key": load.key},
+        ).fetchone() or (0, 0)
+        assert counted == logged
+        assert len(load.acknowledged) <= counted <= load.attempts
+
+
+def test_killed_workers_and_a_killed_web_server_lose_nothing_that_was_answered(
+    own: Server,
+) -> None:
+    with Load(own) as load:
+        load.goes_on()
+        for _ in range(3):
+            # Twice at once: the web server gives up after that, and is started again.
+            for worker in children(web_server(own)):
+                os.kill(worker, signal.SIGKILL)
+            load.goes_on()
+        main = web_server(own)
+        os.kill(main, signal.SIGKILL)
+        wait_until(lambda: not alive(main))
+        load.goes_on()
+    assert load.statuses == {200}
+    check_ledger(own, load)
+
+
+def test_a_killed_postgresql_comes_back_and_has_everything_that_was_answered(own: Server) -> None:
+    with Load(own) as load:
+        for _ in range(2):
+            load.goes_on()
+            os.kill(postmaster(own), signal.SIGKILL)
+            load.goes_on(30)
+    assert load.statuses <= {200, 503}
+    check_ledger(own, load)
+
+
+def test_kill_9_of_serve_leaves_no_process_behind_and_shuts_postgresql_down_cleanly(
+    own: Server,
+) -> None:
+    with Load(own) as load:
+        load.goes_on()
+        assert own.process
+        family = [*children(own.process.pid), *children(web_server(own))]
+        assert len(family) >= 3
+        own.process.kill()
+        own.process.wait()
+        load.stop.set()
+        wait_until(lambda: not any(alive(pid) for pid in family), 15)
+    log = (data(own) / "postgres.log").read_text()
+    assert log.rstrip().endswith("database system is shut down")
+    own.start()
+    check_ledger(own, load)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_under_load_answers_what_was_begun_and_ends_with_0(own: Server, number: int) -> None:
+    with Load(own) as load:
+        load.goes_on()
+        began = time.monotonic()
+        assert own.stop(number) == 0
+        assert time.monotonic() - began < 30
+        load.stop.set()
+    log = (data(own) / "postgres.log").read_text()
+    assert log.rstrip().endswith("database system is shut down")
+    assert load.statuses == {200}
+    assert "Traceback" not in own.said()
+
+
+def test_a_database_that_is_away_is_503_and_not_ready_and_the_process_stays_healthy(
+    own: Server,
+) -> None:
+    client = own.client(timeout=20)
+    stopped = postmaster(own)
+    backends = children(stopped)
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        for pid in backends:
+            if "tallybook" in command(pid):
+                os.kill(pid, signal.SIGKILL)
+        answer = client.track(event_key="k", title="t", email="ada@example.com")
+        assert (answer.status, answer.json()["code"]) == (503, "service_unavailable")
+        ready = client("GET", "/readyz")
+        assert (ready.status, ready.json()["waiting_for"]) == (503, "database")
+        assert client("GET", "/healthz").status == 200
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    wait_until(lambda: client("GET", "/readyz").status == 200, 20)
+    client.close()
+
+
+def test_a_client_that_goes_away_after_sending_leaves_one_event_and_no_traceback(
+    own: Server,
+) -> None:
+    for _ in range(5):
+        client = Client(own.port, own.auth)
+        assert client.auth
+        client.connection.request(
+            "POST",
+            "/subscribers/track-event",
+            b'{"event_key":"gone","title":"t","email":"c1@example.com"}',
+            {"Authorization": client.auth, "Content-Type": "application/json"},
+        )
+        client.close()
+    with look(own) as connection:
+        query = "SELECT count(*) FROM events_eventoccurrence WHERE event_key = 'gone'"
+        wait_until(lambda: connection.execute(query).fetchone() == (5,))
+    assert "Traceback" not in own.said()
+
+
+def test_two_that_start_at_once_on_one_database_migrate_once_and_both_serve(
+    own: Server, tmp_path: Path
+) -> None:
+    with psycopg.connect(
+        host=str(socket_dir(data(own))), user=USER, dbname="postgres", autocommit=True
+    ) as connection:
+        connection.execute("CREATE DATABASE shared")
+    url = f"postgres://{USER}@/{socket_dir(data(own))}/shared"
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    servers = [Server(folder, DATABASE_URL=url) for folder in folders]
+    threads = [threading.Thread(target=server.start) for server in servers]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(server.auth is None for server in servers) == [False, True]
+        for server in servers:
+            client = server.client(None)
+            assert client("GET", "/readyz").status == 200
+            client.close()
+    finally:
+        for server in servers:
+            if server.process:
+                server.stop()
+
+
+def test_no_postgresql_is_left_when_the_tests_of_this_file_end() -> None:
+    # The fixtures above stopped theirs; only the one of the whole run may be there.
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    left = [
+        line for line in listed.stdout.splitlines() if "postgres -D" in line and "test_" in line
+    ]
+    assert left == []
