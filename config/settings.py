@@ -105,7 +105,7 @@ _database: dict[str, Any] = (
 _database["CONN_MAX_AGE"] = None
 _database.setdefault("OPTIONS", {})
 _database["OPTIONS"] |= {
-    "connect_timeout": 3,
+    "connect_timeout": 2,
     # Parameters bound and hot statements prepared on the server: 999 tracked events a second
     # against 758.
     "server_side_binding": True,

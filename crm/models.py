@@ -111,7 +111,11 @@ class Subscriber(models.Model):
     class Meta:
         constraints = (
             # E-mail is kept as sent; two spellings of one address are one contact.
-            models.UniqueConstraint(Lower("email"), name="crm_subscriber_email"),
+            models.UniqueConstraint(
+                Lower("email"),
+                name="crm_subscriber_email",
+                violation_error_message="Another contact has this e-mail.",
+            ),
         )
         verbose_name = "contact"
 

@@ -58,10 +58,14 @@ def sql(postgres: EmbeddedPostgres, server: Server) -> Iterator[psycopg.Connecti
         yield connection
 
 
-EMPTY = """
-TRUNCATE crm_subscriber, crm_tag, crm_list, crm_subscriber_tags, crm_subscriber_lists,
-         events_trackedevent, events_eventoccurrence, events_trackingswitch;
-"""
+# Not TRUNCATE: making new files costs more than these few rows.
+EMPTY = ";".join(
+    f"DELETE FROM {table}"
+    for table in (
+        *("events_trackedevent", "events_eventoccurrence", "events_trackingswitch"),
+        *("crm_subscriber_tags", "crm_subscriber_lists", "crm_subscriber", "crm_tag", "crm_list"),
+    )
+)
 
 
 @pytest.fixture

@@ -89,7 +89,12 @@ def test_everybody_is_not_touched_by_a_call_that_names_nobody(
     api: Client, store: psycopg.Connection
 ) -> None:
     api.contact("ada@example.com")
-    for fields in ({"is_all": "yes"}, {"subscriber_ids": []}, {"subscriber_ids": [0, ""]}):
+    nobody: list[dict[str, Any]] = [
+        {"is_all": "yes"},
+        {"subscriber_ids": []},
+        {"subscriber_ids": [0, ""]},
+    ]
+    for fields in nobody:
         assert api("POST", ACTION, {"action_name": "delete_contacts", **fields}).status == 422
     assert api("DELETE", f"{API}/subscribers", {"subscribers": []}).status == 422
     assert store.execute("SELECT count(*) FROM crm_subscriber").fetchone() == (1,)

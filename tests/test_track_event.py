@@ -277,7 +277,7 @@ def test_every_occurrence_is_written_as_it_was_sent(
         "o.occurred_at = o.received_at, o.properties, o.context FROM events_eventoccurrence o "
         "JOIN events_trackedevent e ON e.id = o.event_id ORDER BY o.id"
     ).fetchall()
-    always = ("checkout", ada, True, True, {}, {})
+    always: tuple[Any, ...] = ("checkout", ada, True, True, {}, {})
     assert rows == [
         ("1", "first", 1, *always),
         ("2", "second", 2, *always),

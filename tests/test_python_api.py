@@ -1,0 +1,173 @@
+"""track() and the two signals, for Django programs that live in the same process."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import IntegrityError, connection, transaction
+
+from config.errors import InvalidFields
+from crm.contacts import create, delete_contacts
+from crm.models import Subscriber
+from events.models import EventOccurrence, TrackedEvent, TrackingSwitch
+from events.signals import event_tracked, track_event_activity
+from events.tracking import (
+    CurrentSubscriberNotFound,
+    NotEnabled,
+    SubscriberNotFound,
+    track,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+EVENT = {"event_key": "checkout", "title": "Order placed", "email": "ada@example.com"}
+
+
+@pytest.fixture
+def ada() -> Subscriber:
+    return create({"email": "ada@example.com"})
+
+
+@pytest.fixture
+def heard() -> Iterator[list[dict[str, Any]]]:
+    """What event_tracked says."""
+    sent: list[dict[str, Any]] = []
+
+    def listen(**said: Any) -> None:
+        sent.append(said)
+
+    event_tracked.connect(listen)
+    yield sent
+    event_tracked.disconnect(listen)
+
+
+def test_track_returns_the_event_as_it_is_stored(ada: Subscriber) -> None:
+    track({**EVENT, "value": 1, "provider": "first"})
+    event = track({**EVENT, "value": 2, "provider": "second"})
+    stored = TrackedEvent.objects.get()
+    for field in TrackedEvent._meta.concrete_fields:
+        assert getattr(event, field.attname) == getattr(stored, field.attname), field
+    assert (event.counter, event.value, event.provider) == (2, "2", "first")
+    assert event.subscriber == ada
+
+
+def test_repeatable_false_makes_a_row_of_its_own_wherever_it_is_said(ada: Subscriber) -> None:
+    track(EVENT, False)
+    track({**EVENT, "repeatable": False})
+    track(EVENT, repeatable=True)
+    assert list(TrackedEvent.objects.values_list("counter", flat=True)) == [1, 1, 1]
+
+
+def test_errors_are_named_and_carry_fluentcrms_code(ada: Subscriber) -> None:
+    with pytest.raises(SubscriberNotFound) as unknown:
+        track({**EVENT, "email": "nobody@example.com"})
+    assert unknown.value.code == "subscriber_not_found"
+    with pytest.raises(CurrentSubscriberNotFound, match="Current Subscriber could not be found"):
+        track({"event_key": "k", "title": "t"})
+    with pytest.raises(InvalidFields) as invalid:
+        track({"email": "ada@example.com"})
+    assert set(invalid.value.body) == {"event_key", "title"}
+    TrackingSwitch.turn(False)
+    with pytest.raises(NotEnabled) as off:
+        track(EVENT)
+    assert off.value.code == "not_enabled"
+    assert not TrackedEvent.objects.exists()
+
+
+def test_created_by_names_the_caller_and_their_contact_if_nobody_else_is_named(
+    ada: Subscriber,
+) -> None:
+    user = User.objects.create_user("ada", "ADA@example.com")
+    event = track({"event_key": "k", "title": "t"}, created_by=user.pk)
+    assert (event.subscriber_id, event.created_by_id) == (ada.pk, user.pk)
+    assert track({**EVENT, "email": None, "user_id": user.pk}).created_by_id is None
+
+
+def test_a_user_without_an_email_is_no_contact(ada: Subscriber) -> None:
+    user = User.objects.create_user("nobody")
+    with pytest.raises(CurrentSubscriberNotFound):
+        track({"event_key": "k", "title": "t"}, created_by=user.pk)
+
+
+def test_the_signal_tracks_and_raises_where_it_was_sent(ada: Subscriber) -> None:
+    track_event_activity.send(sender=None, data=EVENT)
+    track_event_activity.send(sender=None, data=EVENT, repeatable=False)
+    assert list(TrackedEvent.objects.order_by("id").values_list("counter", flat=True)) == [1, 1]
+    with pytest.raises(SubscriberNotFound):
+        track_event_activity.send(sender=None, data={**EVENT, "email": "nobody@example.com"})
+
+
+def test_event_tracked_is_sent_after_commit_with_the_event_and_the_contact(
+    ada: Subscriber, heard: list[dict[str, Any]]
+) -> None:
+    with transaction.atomic():
+        track(EVENT)
+        assert heard == []
+    assert [(said["event"].counter, said["subscriber"]) for said in heard] == [(1, ada)]
+
+
+def test_event_tracked_is_not_sent_for_what_is_rolled_back(
+    ada: Subscriber, heard: list[dict[str, Any]]
+) -> None:
+    with transaction.atomic():
+        track(EVENT)
+        transaction.set_rollback(True)
+    assert heard == []
+    assert not EventOccurrence.objects.exists()
+
+
+def test_the_contact_is_deleted_with_its_events_through_one_door(ada: Subscriber) -> None:
+    track(EVENT)
+    assert delete_contacts([ada.pk, ada.pk, 987654]) == 1
+    for model in (Subscriber, TrackedEvent, EventOccurrence):
+        assert not model.objects.exists()
+
+
+def test_a_deletion_that_skips_the_door_is_refused_by_the_database(ada: Subscriber) -> None:
+    track(EVENT)
+    with pytest.raises(IntegrityError):
+        Subscriber.objects.filter(pk=ada.pk).delete()
+
+
+def test_a_deadlock_is_tried_again(ada: Subscriber) -> None:
+    """Two transactions wait for each other; PostgreSQL ends track's, and it counts all the same."""
+    bob = create({"email": "bob@example.com"})
+    track(EVENT)
+    other_has_contact, done = threading.Event(), threading.Event()
+    with connection.cursor() as cursor:
+        # Ours is the one that PostgreSQL finds waiting first, and ends.
+        cursor.execute("SET deadlock_timeout = '50ms'")
+
+    def other() -> None:
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SET LOCAL deadlock_timeout = '10s'")
+                cursor.execute("SELECT FROM events_trackedevent FOR UPDATE")
+                other_has_contact.set()
+                wait_for_a_waiter(cursor)
+                # Now the other way round: the contact that track() holds.
+                cursor.execute("SELECT FROM crm_subscriber WHERE id = %s FOR UPDATE", [ada.pk])
+        finally:
+            connection.close()
+            done.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert other_has_contact.wait(5)
+    event = track(EVENT)
+    thread.join()
+    assert event.counter == 2
+    assert bob.pk
+    with connection.cursor() as cursor:
+        cursor.execute("RESET deadlock_timeout")
+
+
+def wait_for_a_waiter(cursor: Any) -> None:
+    from tests.server import wait_until
+
+    def waiting() -> bool:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
+
+    wait_until(waiting, 5)
