@@ -10,7 +10,7 @@ run: .venv/runs  ## start Tallybook: http://127.0.0.1:8000
 install: .venv/tests  ## make .venv, with everything that make test and make check need
 
 test: .venv/tests  ## the whole test suite, on a PostgreSQL of its own
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: .venv/tests  ## style, types, migrations, production settings
 	$(BIN)/ruff check .

@@ -3,7 +3,10 @@
 import os
 from pathlib import Path
 
-os.environ.pop("DATABASE_URL", None)
-os.environ["TALLYBOOK_DATA_DIR"] = str(Path(__file__).parent.parent / "var" / "test")
+# Each of pytest-xdist's workers has its own.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
-from config.settings import *  # noqa: F403
+os.environ.pop("DATABASE_URL", None)
+os.environ["TALLYBOOK_DATA_DIR"] = str(Path(__file__).parent.parent / "var" / "test" / WORKER)
+
+from config.settings import *  # noqa: E402, F403
