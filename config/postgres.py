@@ -76,12 +76,15 @@ def binaries() -> Path:
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
-def die_with_parent(signal_number: int) -> None:
+def die_with_parent(signal_number: int, parent: int) -> None:
     """Ask the kernel to send this process `signal_number` when its parent dies, however it dies.
 
-    The parent is the thread that started it, so start children from a thread that lives on.
+    `parent` is the parent's process id: if it is dead already, the signal comes at once. To the
+    kernel the parent is the thread that started us, so start children from one that lives on.
     """
     _libc.prctl(PR_SET_PDEATHSIG, signal_number)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal_number)
 
 
 class EmbeddedPostgres:
@@ -97,6 +100,7 @@ class EmbeddedPostgres:
         self.socket_dir = socket_dir(data_dir)
         self.process: subprocess.Popen[bytes] | None = None
         self._log_mark = 0
+        self._parent = os.getpid()
         self._lock: IO[str] | None = None
         self._as_user: list[str] = []
         self._owner: pwd.struct_passwd | None = None
@@ -197,7 +201,7 @@ class EmbeddedPostgres:
             os.setgid(self._owner.pw_gid)
             os.setuid(self._owner.pw_uid)
         # After the change of user, which would forget it. SIGINT is a clean, fast shutdown.
-        die_with_parent(signal.SIGINT)
+        die_with_parent(signal.SIGINT, self._parent)
 
     def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

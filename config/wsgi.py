@@ -1,5 +1,6 @@
 """The WSGI application: bodies measured before Django sees them, and the limits of a request."""
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterable
@@ -87,6 +88,8 @@ def refuse(status: int, start_response: StartResponse) -> Iterable[bytes]:
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 settings.DATABASES["default"]["OPTIONS"]["options"] = REQUEST_OPTIONS
-# A worker whose server was killed would keep the port and its connections.
-die_with_parent(signal.SIGTERM)
+if (server := multiprocessing.parent_process()) and server.pid:
+    # A worker whose server was killed would keep the port. Not SIGTERM: while we start, it still
+    # meets the server's handler, which does nothing here.
+    die_with_parent(signal.SIGKILL, server.pid)
 application = measure_bodies(get_wsgi_application())

@@ -50,7 +50,7 @@ class Command(BaseCommand):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         if options["stop_with_parent"]:
-            die_with_parent(signal.SIGTERM)
+            die_with_parent(signal.SIGTERM, os.getppid())
         try:
             self._run()
         except PostgresError as error:
@@ -79,6 +79,7 @@ class Command(BaseCommand):
         self._keep_running()
 
     def _start_server(self) -> None:
+        parent = os.getpid()
         self.server = subprocess.Popen(
             [
                 *(sys.executable, "-m", "granian", "--interface", "wsgi"),
@@ -95,7 +96,7 @@ class Command(BaseCommand):
             cwd=settings.BASE_DIR,
             # Its own session: Ctrl-C is for us, who stop one after the other.
             start_new_session=True,
-            preexec_fn=lambda: die_with_parent(signal.SIGTERM),
+            preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent),
         )
 
     def _wait_until_it_answers(self, url: str) -> None:
