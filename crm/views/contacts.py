@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from config.errors import InvalidFields, Refused
+from config.errors import InvalidFields, NotFoundHere, Refused
 from config.fields import Reader, ids, line, names, read_fields, whole_number
 from config.pagination import page_of
 from config.parsers import params
@@ -156,7 +156,7 @@ class SubscriberViewSet(ViewSet):
         """Delete a contact and all its events."""
         contact = contact_or_404(contact_id)
         if not contacts.delete_contacts([contact.id]):
-            contact_or_404(contact_id)
+            raise NotFoundHere("Subscriber")
         return Response({"message": "Selected Subscriber has been deleted successfully"})
 
     @schema.DELETE_SEVERAL
