@@ -17,6 +17,7 @@ from crm.models import ApplicationPassword, List, Subscriber, Tag
 from crm.passwords import create_application_password, revoke
 
 admin.site.site_header = admin.site.site_title = "Tallybook"
+admin.site.site_url = None  # there is no other site
 
 
 class SubscriberForm(forms.ModelForm):
@@ -76,11 +77,10 @@ class ApplicationPasswordAdmin(admin.ModelAdmin):
     """Application passwords: made here, shown once, revoked; never changed or read again."""
 
     list_display = (
-        *("name", "user", "scope", "prefix", "created_at"),
+        *("name", "user", "scope", "prefix"),
         *("last_used_at", "expires_at", "revoked_at"),
     )
     list_select_related = ("user",)
-    list_filter = ("scope",)
     fields = ("user", "name", "scope", "expires_at")
     actions = ("revoke_selected",)
 
