@@ -136,6 +136,11 @@ def handler403(request: HttpRequest, exception: Exception) -> HttpResponse:  # n
     return status_response(403)
 
 
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
+    """A form of the admin without its token."""
+    return status_response(403)
+
+
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
     """An address that nothing answers to."""
     return status_response(404)
@@ -146,10 +151,10 @@ def handler500(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     return status_response(503 if is_unavailable(sys.exc_info()[1]) else 500)
 
 
-def status_response(status: int) -> HttpResponse:
+def status_response(status: int, **more_headers: str) -> HttpResponse:
     """A refusal outside DRF."""
     body = orjson.dumps(status_error(status))
-    headers = {"Content-Length": str(len(body))}
+    headers = {"Content-Length": str(len(body)), **more_headers}
     if status == 503:
         headers["Retry-After"] = RETRY_AFTER_SECONDS
     return HttpResponse(body, "application/json", status, headers=headers)

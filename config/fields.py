@@ -3,10 +3,11 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
 import email_validator
+import orjson
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
@@ -23,6 +24,7 @@ BLANKS = " \t\n\r\v\f"
 RUN_OF_BLANKS = re.compile(f"[{BLANKS}]+")
 WHOLE_FLOAT_LIMIT = 2**53
 DEEPEST_JSON = 10
+MOST_ITEMS = 1000
 RULES = {
     "required": "The {field} field is required.",
     "string": "The {field} must be a string.",
@@ -33,8 +35,11 @@ RULES = {
     "boolean": "The {field} must be true or false.",
     "array": "The {field} must be an array.",
     "object": "The {field} must be an object.",
+    "url": "The {field} format is invalid.",
+    "json": "The {field} must be JSON.",
     "depth": "The {field} may not be nested deeper than 10 levels.",
 }
+TOO_MANY_TEXT = "The {field} may not have more than 1000 items."
 NUL_TEXT = "The {field} must not contain a NUL character."
 
 
@@ -126,9 +131,16 @@ def whole_number(value: Any) -> int:
     return value
 
 
-def number_or_zero(value: Any) -> int:
-    """As `whole_number`; null and "" are 0. Raises Wrong."""
-    return 0 if value in (None, "") else whole_number(value)
+def rounded(value: Any) -> int:
+    """A number from 0 in any writing, rounded as a column of whole numbers does. Raises Wrong."""
+    if value in (None, ""):
+        return 0
+    try:
+        number = Decimal(text(value))
+        whole = int(number.to_integral_value(ROUND_HALF_UP)) if number.is_finite() else -1
+    except InvalidOperation:
+        raise Wrong("numeric") from None
+    return whole_number(whole)
 
 
 def id_or_nobody(value: Any) -> int:
@@ -144,7 +156,7 @@ def coordinate(value: Any) -> Decimal | None:
         degrees = Decimal(text(value)).quantize(Decimal("0.00000001"))
     except InvalidOperation:
         raise Wrong("numeric") from None
-    if not -180 <= degrees <= 180:
+    if not degrees.is_finite() or not -180 <= degrees <= 180:
         raise Wrong("numeric")
     return degrees
 
@@ -162,11 +174,11 @@ def email_address(value: Any) -> str:
 
 
 def day(value: Any) -> date | None:
-    """A date, `YYYY-MM-DD`; null and "" are none. Raises Wrong."""
+    """A date, `YYYY-MM-DD`, a time after it passed over; null and "" are none. Raises Wrong."""
     if is_empty(value):
         return None
     try:
-        found = parse_date(text(value).strip(BLANKS))
+        found = parse_date(re.split("[T ]", text(value).strip(BLANKS))[0])
     except ValueError:
         found = None
     if found is None:
@@ -221,17 +233,55 @@ def check_json(value: Any) -> None:
 
 
 def ids(value: Any) -> list[int]:
-    """Ids as a list, or one alone; PHP's empty ones are passed over. Raises Wrong."""
+    """Up to 1,000 ids as a list, or one alone; PHP's empty ones are passed over. Raises Wrong."""
     return [number for item in items(value) if (number := id_or_nobody(item))]
 
 
 def items(value: Any) -> list[Any]:
-    """A list, or one value alone; null and "" are the empty list. Raises Wrong."""
+    """A list of up to 1,000, or one value alone; null and "" are the empty list. Raises Wrong."""
     if isinstance(value, dict):
         raise Wrong("array")
     if isinstance(value, list):
+        if len(value) > MOST_ITEMS:
+            raise Wrong("max", TOO_MANY_TEXT)
         return value
     return [] if value is None or value == "" else [value]
+
+
+def from_json(read: Reader) -> Reader:
+    """A reader of what `read` takes, also as JSON text: in a form, FluentCRM sends it so."""
+
+    def reader(value: Any) -> Any:
+        if not isinstance(value, str) or not value.strip():
+            return read(value)
+        try:
+            return read(orjson.loads(value))
+        except orjson.JSONDecodeError:
+            raise Wrong("json") from None
+
+    return reader
+
+
+def fields_object(value: Any) -> dict[str, Any]:
+    """A JSON object of request fields; what PHP calls empty is none. Raises Wrong."""
+    if value is None or value in ("", [], {}, 0):
+        return {}
+    if not isinstance(value, dict):
+        raise Wrong("object")
+    return value
+
+
+def web_address(longest: int) -> Callable[[Any], str | None]:
+    """A reader of an http(s) address or a path of ours; null and "" stay. Raises Wrong."""
+    read = line_or_null(longest)
+
+    def reader(value: Any) -> str | None:
+        address = read(value)
+        if address and not address.startswith(("http://", "https://", "/")):
+            raise Wrong("url")
+        return address
+
+    return reader
 
 
 def names(value: Any) -> list[str]:

@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 
+from config.database import in_transaction
 from crm.contacts import create_or_update
 from crm.models import Scope, Status
 from crm.passwords import create_application_password
@@ -45,5 +46,6 @@ def _first_login() -> FirstLogin:
     user = User.objects.create_superuser(USERNAME, EMAIL, password)
     _, secret = create_application_password(user, "first start", Scope.MANAGE)
     name = {"first_name": "Ada", "last_name": "Lovelace"}
-    create_or_update({"email": DEMO_EMAIL, "status": Status.SUBSCRIBED, **name})
+    demo = {"email": DEMO_EMAIL, "status": Status.SUBSCRIBED, **name}
+    in_transaction(lambda: create_or_update(demo))
     return FirstLogin(USERNAME, password, secret)

@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from io import BytesIO
 from typing import IO, Any
 from urllib.parse import parse_qsl
 
@@ -137,11 +138,16 @@ class MultiPartParser(parsers.MultiPartParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Params:
-        """Read a form. Raises BadRequest."""
+        """Read a form. Raises BadRequest and UnsupportedMediaType."""
+        only_utf8(media_type)
+        body = stream.read()
         try:
-            data = super().parse(stream, media_type, parser_context).data
-        except ParseError as error:
+            body.decode()
+            data = super().parse(BytesIO(body), media_type, parser_context).data
+        except (UnicodeDecodeError, ParseError) as error:
             raise BadRequest from error
+        if not body.rstrip().endswith(b"--"):
+            raise BadRequest  # without its last boundary it is not whole
         assert isinstance(data, QueryDict)
         return nested((name, value) for name, values in data.lists() for value in values)
 

@@ -131,6 +131,7 @@ STATIC_URL = "/static/"
 # Static files are served from the packages they come in: nothing to collect, nothing to forget.
 WHITENOISE_USE_FINDERS = True
 
+CSRF_FAILURE_VIEW = "config.errors.csrf_failure"
 # Longer bodies are refused in config/wsgi.py, before Django reads them.
 DATA_UPLOAD_MAX_MEMORY_SIZE = None
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
@@ -180,6 +181,7 @@ LOGGING = {
     "loggers": {
         # Its ERROR lines tell of failures; its WARNING lines repeat every 4xx answer.
         "django.request": {"level": "ERROR"},
-        "django.security.DisallowedHost": {"level": "CRITICAL"},
+        # Hostile Hosts and too many fields: answered 400, and nothing to do about.
+        "django.security": {"level": "CRITICAL"},
     },
 }

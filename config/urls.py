@@ -2,7 +2,6 @@
 
 from django.contrib import admin
 from django.urls import include, path
-from django.views.generic import RedirectView
 from drf_spectacular.renderers import OpenApiJsonRenderer
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.renderers import TemplateHTMLRenderer
@@ -19,7 +18,7 @@ fluentcrm = [path("", include("events.urls")), path("", include("crm.urls"))]
 urlpatterns = [
     path("wp-json/fluent-crm/v2/", include(fluentcrm)),
     path("", include(fluentcrm)),
-    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("", views.home),
     path("admin/", admin.site.urls),
     path(
         "api/schema/",

@@ -20,6 +20,7 @@ STATUS_LINES = {
     400: "400 Bad Request",
     411: "411 Length Required",
     413: "413 Content Too Large",
+    415: "415 Unsupported Media Type",
 }
 # For requests only: a command may wait for a lock, and a migration may take its time.
 # The zone is Django's own: said here, it costs no statement of its own at each new connection.
@@ -45,7 +46,11 @@ def measure_bodies(application: Application) -> Application:
     def measured(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         limit = body_limit(environ.get("PATH_INFO", ""))
         length = environ.get("CONTENT_LENGTH") or "0"
-        if environ.get("HTTP_TRANSFER_ENCODING"):
+        if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+            return refuse(415, start_response)
+        if encoding := environ.get("HTTP_TRANSFER_ENCODING"):
+            if encoding.lower() != "chunked":
+                return refuse(400, start_response)
             # JSON tells by itself whether it is whole; a form does not.
             if not environ.get("CONTENT_TYPE", "").lower().startswith("application/json"):
                 return refuse(411, start_response)
@@ -89,7 +94,9 @@ def refuse(status: int, start_response: StartResponse) -> Iterable[bytes]:
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 settings.DATABASES["default"]["OPTIONS"]["options"] = REQUEST_OPTIONS
 if (server := multiprocessing.parent_process()) and server.pid:
-    # A worker whose server was killed would keep the port. Not SIGTERM: while we start, it still
-    # meets the server's handler, which does nothing here.
+    # A worker inherits the server's handlers, which do nothing here: while it starts, it would
+    # not hear that it should stop. The server's own are set once this module is loaded.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # A worker whose server was killed would keep the port.
     die_with_parent(signal.SIGKILL, server.pid)
 application = measure_bodies(get_wsgi_application())

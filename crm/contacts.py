@@ -1,24 +1,20 @@
-"""Every write to contacts, tags and lists: the rules stand here, not in views or save()."""
+"""Every write to contacts: the rules stand here, not in views or save()."""
 
-import re
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Value
+from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
 from django.utils import timezone
-from django.utils.crypto import get_random_string
 
-from crm.models import List, Status, Subscriber, Tag
+from config.database import in_transaction
+from crm.models import Status, Subscriber
 
-SegmentType = Literal["tags", "lists"]
 Property = Literal["status", "contact_type", "avatar"]
-SEGMENTS: dict[SegmentType, type[Tag | List]] = {"tags": Tag, "lists": List}
 # A contact in one of these is not brought back by a program that knows nothing of it.
 STRICT_STATUSES = {Status.SUBSCRIBED, Status.BOUNCED, Status.COMPLAINED, Status.SPAMMED}
-SHORTEST_NEW_SEGMENT = 3
 
 Deleter = Callable[[Sequence[int]], None]
 _deleters: list[Deleter] = []
@@ -44,16 +40,13 @@ def create_or_update(
 
     As in FluentCRM, empty fields change nothing, and the status of a contact that is there
     changes only where it may: `force_status`, or to unsubscribed, or from pending and the like.
-    Returns the contact and whether it is new. Two callers at once make one contact.
+    Returns the contact and whether it is new. Runs in a transaction of the caller's, and keeps
+    the contact locked until its end. However many ask at once, they make one contact.
     """
-    found = find_by_email(fields["email"])
-    if found is None:
-        try:
+    while (found := locked(email=fields["email"])) is None:
+        # Somebody else may be faster; then it is there, or gone again already.
+        with suppress(EmailTaken):
             return create(fields), True
-        except EmailTaken:
-            found = find_by_email(fields["email"])
-            if found is None:
-                raise
     given = filled(fields)
     status = given.pop("status", None)
     if status and (
@@ -72,18 +65,21 @@ def filled(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def update(contact: Subscriber, fields: Mapping[str, Any]) -> bool:
-    """Set fields of a contact. Returns whether any column changed. Raises EmailTaken."""
-    changed = [name for name, value in fields.items() if getattr(contact, name) != value]
+    """Set fields of a contact from `locked`. Returns whether any column changed.
+
+    Raises EmailTaken.
+    """
+    changed = {name: value for name, value in fields.items() if getattr(contact, name) != value}
     if not changed:
         return False
-    for name in changed:
-        setattr(contact, name, fields[name])
-    contact.updated_at = timezone.now()
     try:
         with transaction.atomic():
-            contact.save(update_fields=[*changed, "updated_at"])
+            rows = Subscriber.objects.filter(pk=contact.pk)
+            rows.update(**changed, updated_at=timezone.now())
     except IntegrityError as error:
         raise EmailTaken from error
+    for name, value in changed.items():
+        setattr(contact, name, value)
     return True
 
 
@@ -97,14 +93,28 @@ def set_custom_values(contact: Subscriber, values: Mapping[str, Any]) -> None:
 
 def find_by_email(email: str) -> Subscriber | None:
     """The contact with this e-mail, however it is spelled in capitals and small letters."""
+    return _with_email(email).first()
+
+
+def locked(*, contact_id: int | None = None, email: str = "") -> Subscriber | None:
+    """The contact with this id or e-mail, kept from other writers until the transaction ends.
+
+    Tracking goes on meanwhile.
+    """
+    rows = _with_email(email) if contact_id is None else Subscriber.objects.filter(id=contact_id)
+    return rows.select_for_update(of=("self",), no_key=True).first()
+
+
+def _with_email(email: str) -> QuerySet[Subscriber]:
     # Not iexact: Django would compare UPPER(), which no index knows.
     contacts = Subscriber.objects.with_user().annotate(address=Lower("email"))
-    return contacts.filter(address=Lower(Value(email))).first()
+    return contacts.filter(address=Lower(Value(email)))
 
 
 def set_property(contact_ids: Iterable[int], column: Property, value: str) -> None:
     """Set one column of several contacts, in id order; those that have it stay as they are."""
-    with transaction.atomic():
+
+    def work() -> None:
         changing = (
             Subscriber.objects.filter(id__in=list(contact_ids))
             .exclude(**{column: value})
@@ -112,9 +122,10 @@ def set_property(contact_ids: Iterable[int], column: Property, value: str) -> No
             .select_for_update(no_key=True)
             .values_list("id", flat=True)
         )
-        Subscriber.objects.filter(id__in=list(changing)).update(
-            **{column: value, "updated_at": timezone.now()}
-        )
+        changes = {column: value, "updated_at": timezone.now()}
+        Subscriber.objects.filter(id__in=list(changing)).update(**changes)
+
+    in_transaction(work)
 
 
 def register_deleter(deleter: Deleter) -> None:
@@ -128,93 +139,22 @@ def delete_contacts(contact_ids: Iterable[int]) -> int:
     The contacts are locked first, in id order: tracking, which takes a key share lock on its
     contact, waits and then finds nobody, so nothing is orphaned.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id FROM crm_subscriber WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE",
-            [list(contact_ids)],
-        )
-        found = [row[0] for row in cursor.fetchall()]
-        for deleter in _deleters:
-            deleter(found)
-        for table in ("crm_subscriber_tags", "crm_subscriber_lists"):
-            cursor.execute(f"DELETE FROM {table} WHERE subscriber_id = ANY(%s::bigint[])", [found])  # noqa: S608
-        cursor.execute("DELETE FROM crm_subscriber WHERE id = ANY(%s::bigint[])", [found])
-    return len(found)
 
+    def work() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT id FROM crm_subscriber WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE",
+                [list(contact_ids)],
+            )
+            found = [row[0] for row in cursor.fetchall()]
+            for deleter in _deleters:
+                deleter(found)
+            for table in ("crm_subscriber_tags", "crm_subscriber_lists"):
+                cursor.execute(
+                    f"DELETE FROM {table} WHERE subscriber_id = ANY(%s::bigint[])",  # noqa: S608
+                    [found],
+                )
+            cursor.execute("DELETE FROM crm_subscriber WHERE id = ANY(%s::bigint[])", [found])
+        return len(found)
 
-def attach(kind: SegmentType, contact_ids: Sequence[int], segment_ids: Iterable[int]) -> None:
-    """Put contacts on tags or lists; ids that name nothing are passed over."""
-    through = getattr(Subscriber, kind).through
-    column = SEGMENTS[kind].__name__.lower() + "_id"
-    with transaction.atomic():
-        # Held until commit, so that neither side is deleted in between.
-        contacts = _locked(Subscriber, contact_ids)
-        segments = _locked(SEGMENTS[kind], segment_ids)
-        through.objects.bulk_create(
-            [
-                through(subscriber_id=contact, **{column: segment})
-                for contact in contacts
-                for segment in segments
-            ],
-            ignore_conflicts=True,
-        )
-
-
-def detach(kind: SegmentType, contact_ids: Sequence[int], segment_ids: Iterable[int]) -> None:
-    """Take contacts off tags or lists."""
-    through = getattr(Subscriber, kind).through
-    column = SEGMENTS[kind].__name__.lower() + "_id__in"
-    through.objects.filter(
-        subscriber_id__in=list(contact_ids), **{column: list(segment_ids)}
-    ).delete()
-
-
-def delete_segments(kind: SegmentType, segment_ids: Iterable[int]) -> int:
-    """Delete tags or lists, which takes them off their contacts. Returns how many."""
-    with transaction.atomic():
-        rows = SEGMENTS[kind].objects.filter(id__in=list(segment_ids)).order_by("id")
-        found = list(rows.select_for_update().values_list("id", flat=True))
-        SEGMENTS[kind].objects.filter(id__in=found).delete()
-    return len(found)
-
-
-def _locked(model: type[Subscriber | Tag | List], ids: Iterable[int]) -> list[int]:
-    rows = model.objects.filter(id__in=list(ids)).order_by("id")
-    return list(rows.select_for_update(no_key=True).values_list("id", flat=True))
-
-
-def segment_ids(kind: SegmentType, names: Iterable[str], create: bool) -> list[int]:
-    """The ids of tags or lists that a program names by id, title or slug.
-
-    With `create`, a title of three characters or more that nobody has becomes a new one, as in
-    FluentCRM.
-    """
-    model = SEGMENTS[kind]
-    found: list[int] = []
-    for name in names:
-        if name.isascii() and name.isdigit():
-            if len(name) < 19:
-                found.append(int(name))
-            continue
-        if len(name) < SHORTEST_NEW_SEGMENT:
-            continue
-        segment = (
-            model.objects.filter(title=name).first() or model.objects.filter(slug=name).first()
-        )
-        if segment is None and create:
-            segment, _ = model.objects.get_or_create(slug=slugify(name), defaults={"title": name})
-        if segment is not None:
-            found.append(segment.id)
-    return found
-
-
-def slugify(title: str) -> str:
-    """A slug as FluentCRM makes it: ASCII letters and digits with single dashes.
-
-    A title in another script than Latin gets a random one.
-    """
-    letters = unicodedata.normalize("NFKD", title)
-    latin = all(not char.isalpha() or "LATIN" in unicodedata.name(char, "") for char in letters)
-    plain = "".join(char for char in letters if not unicodedata.combining(char)).lower()
-    slug = re.sub(r"[-_]{2,}", "-", re.sub(r"[^a-z0-9_-]", "-", plain)).strip("-_")
-    return slug if slug and latin else get_random_string(11, "abcdefghijklmnopqrstuvwxyz0123456789")
+    return in_transaction(work)

@@ -8,8 +8,8 @@ from django.db.models.functions import Lower
 
 from config.errors import InvalidFields
 from config.fields import Reader, Wrong, line, names, read_fields, text
-from crm.contacts import SegmentType, segment_ids
 from crm.models import List, Status, Subscriber, Tag
+from crm.segments import SegmentType, named_ids
 from crm.serializers import CONTACT_FIELDS
 
 Row = TypeVar("Row", bound=Model)
@@ -67,7 +67,7 @@ def asked_contacts(params: Mapping[str, Any]) -> QuerySet[Subscriber]:
         if named := asked.get(kind):
             through = getattr(Subscriber, kind).through
             column = "tag_id__in" if kind == "tags" else "list_id__in"
-            on_them = through.objects.filter(**{column: segment_ids(kind, named, create=False)})
+            on_them = through.objects.filter(**{column: named_ids(kind, named, create=False)})
             contacts = contacts.filter(id__in=on_them.values("subscriber_id"))
     if asked.get("statuses"):
         contacts = contacts.filter(status__in=asked["statuses"])

@@ -33,7 +33,7 @@ class Segment(models.Model):
     """What tags and lists have in common."""
 
     title = models.CharField(max_length=192)
-    slug = models.CharField(max_length=192, unique=True)
+    slug = models.CharField(max_length=192)
     description = models.TextField(null=True, blank=True)
     created_at = models.DateTimeField(default=now, editable=False)
     updated_at = models.DateTimeField(default=now, editable=False)
@@ -41,6 +41,13 @@ class Segment(models.Model):
     class Meta:
         abstract = True
         ordering = (Lower("title"), "id")
+        constraints = (
+            models.UniqueConstraint(
+                Lower("slug"),
+                name="%(app_label)s_%(class)s_slug",
+                violation_error_message="Another one has this slug.",
+            ),
+        )
 
     def __str__(self) -> str:
         return self.title

@@ -16,7 +16,8 @@ from config.fields import (
     line,
     line_or_null,
     moment,
-    number_or_zero,
+    rounded,
+    web_address,
 )
 from crm.models import List, Status, Subscriber, Tag
 
@@ -44,11 +45,12 @@ CONTACT_FIELDS: dict[str, Reader] = {
     "date_of_birth": day,
     "latitude": coordinate,
     "longitude": coordinate,
-    "total_points": number_or_zero,
-    "life_time_value": number_or_zero,
+    "total_points": rounded,
+    "life_time_value": rounded,
     "last_activity": moment,
     "custom_values": json_object,
     **{field: line_or_null(longest) for field, longest in TEXT_FIELDS.items()},
+    "avatar": web_address(TEXT_FIELDS["avatar"]),
 }
 FULL_NAME: dict[str, Reader] = {"full_name": line(385)}
 
@@ -113,7 +115,8 @@ class SubscriberSerializer(serializers.Serializer[Subscriber]):
     tags = TagSerializer(many=True, required=False)
     lists = ListSerializer(many=True, required=False)
     custom_values = serializers.DictField(required=False)
-    custom_fields = serializers.DictField(required=False)
+    custom_fields = serializers.JSONField(required=False)
+    stats = serializers.DictField(required=False)
 
 
 def contact_data(contact: Subscriber) -> dict[str, Any]:

@@ -3,17 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
-from psycopg.errors import DeadlockDetected, ForeignKeyViolation, SerializationFailure
+from psycopg.errors import ForeignKeyViolation
 
-from config.database import Row, fetch_row
+from config.database import fetch_row, tried_again
 from config.errors import ApiError
 from events.models import TrackedEvent
 from events.serializers import EventFields, event_fields
 from events.signals import event_tracked
-
-TRIES = 3
 
 
 class TrackingError(ApiError):
@@ -153,36 +151,20 @@ def _write(fields: EventFields, repeatable: bool, created_by: int | None) -> Tra
         "created_by": created_by,
         "now": timezone.now(),
     }
-    enabled, *row = _execute(statement, parameters)
+    try:
+        row = tried_again(lambda: fetch_row(statement, parameters))
+    except IntegrityError as error:
+        # A contact deleted by somebody who takes no locks, between our look and our row.
+        if isinstance(error.__cause__, ForeignKeyViolation):
+            raise SubscriberNotFound from error
+        raise
+    assert row is not None  # one row, always
+    enabled, *columns = row
     if not enabled:
         raise NotEnabled
-    event = TrackedEvent(*row)
+    event = TrackedEvent(*columns)
     if event.id is not None:
         return event
     if fields.subscriber_id or fields.email or fields.user_id:
         raise SubscriberNotFound
     raise CurrentSubscriberNotFound
-
-
-def _execute(statement: str, parameters: Mapping[str, Any]) -> Row:
-    """Run the statement; after a deadlock or serialization failure again, up to three times.
-
-    Inside a transaction of the caller's there is no again: that is the caller's to decide.
-    """
-    tries = 1 if connection.in_atomic_block else TRIES
-    while True:
-        tries -= 1
-        try:
-            row = fetch_row(statement, parameters)
-        except OperationalError as error:
-            again = isinstance(error.__cause__, DeadlockDetected | SerializationFailure)
-            if not again or not tries:
-                raise
-        except IntegrityError as error:
-            # A contact deleted by somebody who takes no locks, between our look and our row.
-            if isinstance(error.__cause__, ForeignKeyViolation):
-                raise SubscriberNotFound from error
-            raise
-        else:
-            assert row is not None  # one row, always
-            return row

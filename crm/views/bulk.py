@@ -3,18 +3,19 @@
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from django.db import transaction
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
+from config.database import in_transaction
 from config.errors import InvalidFields, Refused
-from config.fields import Reader, Wrong, ids, items, line, names, paragraph, read_fields, switch
-from config.parsers import params
+from config.fields import Reader, from_json, ids, items, line, names, paragraph, read_fields, switch
+from config.parsers import Params, params
 from crm import contacts, schema
 from crm.authentication import caller_of
 from crm.models import ContactType, Status, Subscriber
 from crm.permissions import Access
+from crm.segments import SEGMENTS, SegmentType, attach, detach, ids_by
 from crm.serializers import contact_data, segments_data
 from crm.views.common import (
     ADD,
@@ -25,7 +26,6 @@ from crm.views.common import (
     contact_fields,
 )
 
-MOST_CONTACTS = 1000
 PROPERTY_FIELDS: dict[str, Reader] = {
     "property": line(64),
     "value": paragraph,
@@ -44,7 +44,7 @@ ACTION_FIELDS: dict[str, Reader] = {
     "action_options": ids,
     "new_status": line(50),
 }
-SEGMENT_ACTIONS: dict[str, tuple[contacts.SegmentType, bool]] = {
+SEGMENT_ACTIONS: dict[str, tuple[SegmentType, bool]] = {
     "add_to_tags": ("tags", True),
     "add_to_lists": ("lists", True),
     "remove_from_tags": ("tags", False),
@@ -65,7 +65,7 @@ COLUMN_ACTIONS: dict[str, tuple[contacts.Property, str, str]] = {
 CHOICES: dict[contacts.Property, Callable[[str], bool]] = {
     "status": Status.values.__contains__,
     "contact_type": ContactType.values.__contains__,
-    "avatar": lambda value: len(value) <= 192,
+    "avatar": lambda value: len(value) <= 192 and value.startswith(("http://", "https://", "/")),
 }
 
 
@@ -99,17 +99,20 @@ class BulkViewSet(ViewSet):
     def sync_segments(self, request: Request) -> Response:
         """Attach and detach tags or lists, by slug unless `find_by` says id."""
         asked = read_fields(SYNC_FIELDS, params(request), required=("type", "subscribers"))
-        kind: contacts.SegmentType = "tags" if asked["type"] == "tags" else "lists"
-        if asked["type"] not in contacts.SEGMENTS:
+        if asked["type"] not in SEGMENTS:
             raise InvalidFields({"type": {"in": "The type must be tags or lists."}})
-        column = asked.get("find_by") or "slug"
-        if column not in ("id", "slug"):
-            raise InvalidFields({"find_by": {"in": "The find_by must be slug or id."}})
+        kind: SegmentType = asked["type"]
         contact_ids = asked["subscribers"]
-        with transaction.atomic():
-            for field, move in (("attach", contacts.attach), ("detach", contacts.detach)):
-                if named := asked.get(field):
-                    move(kind, contact_ids, self._segment_ids(kind, column, named))
+        moves = [
+            (move, self._segment_ids(kind, asked, field))
+            for field, move in (("attach", attach), ("detach", detach))
+        ]
+
+        def work() -> None:
+            for move, segment_ids in moves:
+                move(kind, contact_ids, segment_ids)
+
+        in_transaction(work)
         found = (
             Subscriber.objects.with_user()
             .prefetch_related("tags", "lists")
@@ -126,14 +129,10 @@ class BulkViewSet(ViewSet):
 
     @schema.BULK_ADD_UPDATE
     def bulk_add_update(self, request: Request) -> Response:
-        """Make or update up to 1,000 contacts, by e-mail; each stands or falls alone."""
+        """Make or update up to 1,000 contacts, by e-mail; each is committed by itself."""
         given = params(request)
-        asked = read_fields(
-            {"contacts": items, "force_update": switch}, given, required=("contacts",)
-        )
-        if len(asked["contacts"]) > MOST_CONTACTS:
-            text = f"The contacts may not have more than {MOST_CONTACTS} items."
-            raise InvalidFields({"contacts": {"max": text}})
+        readers = {"contacts": from_json(items), "force_update": switch}
+        asked = read_fields(readers, given, required=("contacts",))
         answer: dict[str, Any] = {
             "message": "Successfully added/updated the subscribers.",
             "created": [],
@@ -153,7 +152,11 @@ class BulkViewSet(ViewSet):
     @schema.DO_BULK_ACTION
     def do_bulk_action(self, request: Request) -> Response:
         """One action on several contacts."""
-        asked = read_fields(ACTION_FIELDS, params(request))
+        given = params(request)
+        if given.get("is_all") == "yes":
+            # Never more than was named: whoever asks for all of a search means something else.
+            raise InvalidFields({"is_all": {"in": "Name the contacts in subscriber_ids."}})
+        asked = read_fields(ACTION_FIELDS, given)
         contact_ids = asked.get("subscriber_ids", [])
         if not contact_ids:
             raise Refused("Subscribers selection is required")
@@ -171,7 +174,7 @@ class BulkViewSet(ViewSet):
             kind, on = SEGMENT_ACTIONS[action]
             if not asked.get("action_options"):
                 raise Refused("Please provide bulk options")
-            (contacts.attach if on else contacts.detach)(kind, contact_ids, asked["action_options"])
+            (attach if on else detach)(kind, contact_ids, asked["action_options"])
             message = "Selected bulk action has been successfully completed"
         else:
             raise Refused("Selected Action is not valid")
@@ -192,23 +195,25 @@ class BulkViewSet(ViewSet):
         """One contact of a batch. Raises InvalidFields."""
         if not isinstance(item, Mapping):
             raise InvalidFields({})
-        fields = contact_fields(item, required=("email",))
+        fields = contact_fields(item, required=("email",), imported=True)
         segments = read_fields(SEGMENT_FIELDS, item)
-        with transaction.atomic():
+
+        def work() -> tuple[Subscriber, bool]:
             contact, created = contacts.create_or_update(fields, force_status=force)
             attach_named(contact, segments)
-        return contact, created
+            return contact, created
 
-    def _segment_ids(self, kind: contacts.SegmentType, column: str, named: list[str]) -> list[int]:
-        """The tags or lists with these slugs or ids. Raises InvalidFields."""
+        return in_transaction(work)
+
+    def _segment_ids(self, kind: SegmentType, asked: Params, field: str) -> list[int]:
+        """The tags or lists that a field names. Raises InvalidFields."""
+        column = asked.get("find_by") or "slug"
         if column == "id":
-            try:
-                return ids(named)
-            except Wrong as wrong:
-                text = wrong.text.format(field="attach")
-                raise InvalidFields({"attach": {wrong.rule: text}}) from None
-        found = contacts.SEGMENTS[kind].objects.filter(slug__in=named)
-        return list(found.values_list("id", flat=True))
+            numbers: list[int] = read_fields({field: ids}, asked).get(field, [])
+            return numbers
+        if column not in ("slug", "title"):
+            raise InvalidFields({"find_by": {"in": "The find_by must be slug, title or id."}})
+        return ids_by(kind, column, asked.get(field, []))
 
     def _demand(self, request: Request, access: Access) -> None:
         """403 unless the caller may do this too; its scope was looked at already."""

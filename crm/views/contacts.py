@@ -3,19 +3,30 @@
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from django.db import transaction
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
+from config.database import in_transaction
 from config.errors import InvalidFields, NotFoundHere, Refused
-from config.fields import Reader, ids, line, names, read_fields, whole_number
+from config.fields import (
+    LARGEST_ID,
+    Reader,
+    fields_object,
+    from_json,
+    ids,
+    line,
+    names,
+    read_fields,
+    whole_number,
+)
 from config.pagination import page_of
 from config.parsers import params
 from crm import contacts, schema
 from crm.filters import asked_contacts, matching
 from crm.models import Status, Subscriber
 from crm.permissions import Access
+from crm.segments import SegmentType, attach, detach, named_ids
 from crm.serializers import contact_data, segments_data
 from crm.views.common import (
     ADD,
@@ -26,7 +37,6 @@ from crm.views.common import (
     SEGMENT_FIELDS,
     attach_named,
     contact_fields,
-    contact_or_404,
     find_contact,
     shown,
 )
@@ -35,14 +45,15 @@ FOUND_BY_SEARCH = 20
 MOST_FOUND_BY_SEARCH = 1000
 SHOW_PARAMS: dict[str, Reader] = {"get_by_email": line(254), "with": names}
 SEARCH_PARAMS: dict[str, Reader] = {"search": line(255), "limit": whole_number, "values": ids}
-MOVES: dict[str, tuple[contacts.SegmentType, bool]] = {
+MOVES: dict[str, tuple[SegmentType, bool]] = {
     "attach_tags": ("tags", True),
     "attach_lists": ("lists", True),
     "detach_tags": ("tags", False),
     "detach_lists": ("lists", False),
 }
-# FluentCRM's reasons from its own mails, which nobody sends here; its clients read the keys.
+# FluentCRM has these from its own mails, which nobody sends here; its clients read the keys.
 LEFT = {"unsubscribe_reason": "", "unsubscribe_date": ""}
+MAILS = {"emails": 0, "opens": 0, "clicks": 0}
 
 
 class SubscriberViewSet(ViewSet):
@@ -91,6 +102,7 @@ class SubscriberViewSet(ViewSet):
                 **contact_data(contact),
                 **segments_data(contact),
                 **({"custom_values": contact.custom_values} if custom else {}),
+                **({"stats": MAILS} if "stats" in wanted else {}),
                 **(LEFT if left else {}),
             },
             **({"custom_fields": []} if "custom_fields" in wanted else {}),
@@ -101,23 +113,27 @@ class SubscriberViewSet(ViewSet):
     def store(self, request: Request) -> Response:
         """Make a contact; with `__force_update` "yes", update the one that has the e-mail."""
         given = params(request)
-        fields = contact_fields(given, required=("email", "status"))
+        force = given.get("__force_update") == "yes"
+        fields = contact_fields(given, required=("email", "status"), imported=force)
         segments = read_fields(SEGMENT_FIELDS, given)
-        with transaction.atomic():
-            if given.get("__force_update") == "yes":
+
+        def work() -> tuple[dict[str, Any], bool]:
+            if force:
                 contact, created = contacts.create_or_update(fields)
             else:
-                try:
-                    contact, created = contacts.create(fields), True
-                except contacts.EmailTaken:
-                    raise InvalidFields({"email": EMAIL_TAKEN}) from None
-            attached = attach_named(contact, segments)
+                contact, created = contacts.create(fields), True
+            return shown(contact, attach_named(contact, segments)), created
+
+        try:
+            contact, created = in_transaction(work)
+        except contacts.EmailTaken:
+            raise InvalidFields({"email": EMAIL_TAKEN}) from None
         return Response(
             {
                 "message": "Successfully added the subscriber."
                 if created
                 else "contact has been successfully updated.",
-                "contact": shown(contact, attached),
+                "contact": contact,
                 "action_type": "created" if created else "updated",
             }
         )
@@ -125,27 +141,33 @@ class SubscriberViewSet(ViewSet):
     @schema.CONTACT_UPDATE
     def update(self, request: Request, contact_id: str) -> Response:
         """Change a contact's fields, and its tags and lists by id."""
-        contact = contact_or_404(contact_id)
         given = params(request)
-        if isinstance(given.get("subscriber"), dict):
-            given = given["subscriber"]
-        fields = contact_fields(given, ("email",) if given.get("email") is not None else ())
-        if fields.get("email", "") is None:
-            del fields["email"]
+        nested = read_fields({"subscriber": from_json(fields_object)}, given)
+        given = nested.get("subscriber") or given
+        if given.get("email", "") is None:
+            given = {name: value for name, value in given.items() if name != "email"}
+        moves = read_fields(dict.fromkeys(MOVES, names), given)
+        fields = contact_fields(given, ("email",) if "email" in given else ())
         custom = fields.pop("custom_values", {})
         fields.pop("last_activity", None)
-        moves = read_fields(dict.fromkeys(MOVES, names), given)
+
+        def work() -> tuple[dict[str, Any], bool]:
+            number = min(int(contact_id), LARGEST_ID)
+            contact = contacts.locked(contact_id=number)
+            if contact is None:
+                raise NotFoundHere("Subscriber")
+            changed = contacts.update(contact, fields)
+            contacts.set_custom_values(contact, custom)
+            return shown(contact, self._move(contact, moves)), changed
+
         try:
-            with transaction.atomic():
-                changed = contacts.update(contact, fields)
-                contacts.set_custom_values(contact, custom)
-                moved = self._move(contact, moves)
+            contact, changed = in_transaction(work)
         except contacts.EmailTaken:
             raise InvalidFields({"email": EMAIL_TAKEN}) from None
         return Response(
             {
                 "message": "Subscriber successfully updated",
-                "contact": shown(contact, moved),
+                "contact": contact,
                 "isDirty": changed,
                 "values": custom or [],
             }
@@ -154,8 +176,7 @@ class SubscriberViewSet(ViewSet):
     @schema.CONTACT_DELETE
     def delete(self, request: Request, contact_id: str) -> Response:  # noqa: ARG002
         """Delete a contact and all its events."""
-        contact = contact_or_404(contact_id)
-        if not contacts.delete_contacts([contact.id]):
+        if not contacts.delete_contacts([min(int(contact_id), LARGEST_ID)]):
             raise NotFoundHere("Subscriber")
         return Response({"message": "Selected Subscriber has been deleted successfully"})
 
@@ -193,12 +214,12 @@ class SubscriberViewSet(ViewSet):
             }
         )
 
-    def _move(self, contact: Subscriber, moves: dict[str, list[str]]) -> set[contacts.SegmentType]:
+    def _move(self, contact: Subscriber, moves: dict[str, list[str]]) -> set[SegmentType]:
         """Attach and detach what a request names. Returns the kinds it named."""
-        moved: set[contacts.SegmentType] = set()
+        moved: set[SegmentType] = set()
         for move, (kind, on) in MOVES.items():
             if named := moves.get(move):
-                found = contacts.segment_ids(kind, named, create=on)
-                (contacts.attach if on else contacts.detach)(kind, [contact.id], found)
+                found = named_ids(kind, named, create=on)
+                (attach if on else detach)(kind, [contact.id], found)
                 moved.add(kind)
         return moved

@@ -1,10 +1,9 @@
 """FluentCRM's calls about tags and lists, which differ in words more than in deeds."""
 
+from collections import defaultdict
 from typing import Any, ClassVar
 
-from django.db import IntegrityError, transaction
 from django.db.models import Count, Q
-from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
@@ -13,7 +12,7 @@ from config.errors import InvalidFields, NotFoundHere, Refused
 from config.fields import LARGEST_ID, Reader, is_empty, items, line, paragraph, read_fields
 from config.pagination import page_of
 from config.parsers import Params, params
-from crm import contacts, schema
+from crm import schema, segments
 from crm.filters import asked_segments
 from crm.models import List, Scope, Status, Tag
 from crm.permissions import Access
@@ -26,7 +25,7 @@ SLUG_TAKEN = {"unique": "The slug attribute is already taken and must be unique.
 class SegmentViewSet(ViewSet):
     """What `/tags` and `/lists` do alike."""
 
-    kind: ClassVar[contacts.SegmentType]
+    kind: ClassVar[segments.SegmentType]
     noun: ClassVar[str]
     saved_several: ClassVar[str]
     needed: ClassVar[tuple[str, ...]]
@@ -40,9 +39,8 @@ class SegmentViewSet(ViewSet):
         fields["slug"] = self.new_slug(fields, given)
         fields.setdefault("description", "")
         try:
-            with transaction.atomic():
-                made = contacts.SEGMENTS[self.kind].objects.create(**fields)
-        except IntegrityError:
+            made = segments.create_segment(self.kind, fields)
+        except segments.SlugTaken:
             raise InvalidFields({"slug": SLUG_TAKEN}) from None
         shown = segment_data(made)
         shown.pop("is_public", None)
@@ -60,11 +58,9 @@ class SegmentViewSet(ViewSet):
         fields = read_fields(FIELDS, given, required=("title",))
         fields["slug"] = fields.get("slug") or self.kept_slug(segment, fields["title"])
         fields.setdefault("description", "")
-        rows = contacts.SEGMENTS[self.kind].objects.filter(id=segment.id)
         try:
-            with transaction.atomic():
-                changed = rows.update(**fields, updated_at=timezone.now())
-        except IntegrityError:
+            changed = segments.update_segment(self.kind, segment.id, fields)
+        except segments.SlugTaken:
             raise Refused(f"Provided slug already exist in another {self.noun}") from None
         return Response({"lists": changed, "message": f"Successfully saved the {self.noun}."})
 
@@ -77,28 +73,20 @@ class SegmentViewSet(ViewSet):
             if not isinstance(item, dict) or is_empty(item.get("title")):
                 continue
             fields = read_fields({"title": line(192), "slug": line(192)}, item)
-            rows.append((contacts.slugify(fields.get("slug") or fields["title"]), fields["title"]))
-        ids = []
-        with transaction.atomic():
-            for slug, title in rows:
-                segment, _ = contacts.SEGMENTS[self.kind].objects.update_or_create(
-                    slug=slug,
-                    defaults={"title": title, "updated_at": timezone.now()},
-                    create_defaults={"title": title},
-                )
-                ids.append(segment.id)
+            rows.append((segments.slugify(fields.get("slug") or fields["title"]), fields["title"]))
+        ids = segments.create_or_update_segments(self.kind, rows)
         return Response({"message": self.saved_several, "ids": ids})
 
     @schema.SEGMENT_DELETE
     def delete(self, request: Request, segment_id: str) -> Response:  # noqa: ARG002
         """Delete one, which takes it off its contacts."""
-        contacts.delete_segments(self.kind, [self.find(segment_id).id])
+        segments.delete_segments(self.kind, [self.find(segment_id).id])
         return Response({"message": f"Successfully removed the {self.noun}."})
 
     def find(self, segment_id: str) -> Tag | List:
         """The tag or list of a path. Raises NotFoundHere (404)."""
         number = int(segment_id)
-        rows = contacts.SEGMENTS[self.kind].objects.filter(id=number)
+        rows = segments.SEGMENTS[self.kind].objects.filter(id=number)
         found = rows.first() if number <= LARGEST_ID else None
         if found is None:
             raise NotFoundHere(self.noun.capitalize())
@@ -112,20 +100,21 @@ class SegmentViewSet(ViewSet):
         """The slug after a change that names none."""
         raise NotImplementedError
 
-    def counts(self, segments: list[Tag | List], **conditions: Any) -> dict[int, int]:
+    def counts(self, shown: list[Tag | List], **conditions: Any) -> dict[int, int]:
         """How many contacts each has, by id."""
-        rows = contacts.SEGMENTS[self.kind].objects.filter(id__in=[one.id for one in segments])
+        rows = segments.SEGMENTS[self.kind].objects.filter(id__in=[one.id for one in shown])
         counted = rows.annotate(number=Count("subscribers", filter=Q(**conditions)))
-        return dict(counted.order_by().values_list("id", "number"))
+        # One deleted since it was listed has none.
+        return defaultdict(int, counted.order_by().values_list("id", "number"))
 
     def all_of_them(self) -> list[dict[str, str]]:
         """Every one, for a choice in a form."""
-        rows = contacts.SEGMENTS[self.kind].objects.order_by("id")
+        rows = segments.SEGMENTS[self.kind].objects.order_by("id")
         return [{"id": str(one.id), "title": one.title, "slug": one.slug} for one in rows]
 
     def _find_by_slug(self, given: Params) -> Tag | List:
         slug = read_fields({"slug": line(192)}, given, required=("slug",))["slug"]
-        found = contacts.SEGMENTS[self.kind].objects.filter(slug=slug).first()
+        found = segments.find_by_slug(self.kind, slug)
         if found is None:
             raise Refused(f"{self.noun.capitalize()} could not be found")
         return found
@@ -170,11 +159,11 @@ class TagViewSet(SegmentViewSet):
 
     def new_slug(self, fields: Params, given: Params) -> str:
         """As sent; else from the title."""
-        return contacts.slugify(fields["slug"]) if is_empty(given.get("slug")) else fields["slug"]
+        return segments.slugify(fields["slug"]) if is_empty(given.get("slug")) else fields["slug"]
 
     def kept_slug(self, segment: Tag | List, title: str) -> str:  # noqa: ARG002
         """From the new title, as FluentCRM does."""
-        return contacts.slugify(title)
+        return segments.slugify(title)
 
 
 class ListViewSet(SegmentViewSet):
@@ -227,7 +216,7 @@ class ListViewSet(SegmentViewSet):
 
     def new_slug(self, fields: Params, given: Params) -> str:  # noqa: ARG002
         """From what was sent as the slug, or from the title."""
-        return contacts.slugify(fields["slug"])
+        return segments.slugify(fields["slug"])
 
     def kept_slug(self, segment: Tag | List, title: str) -> str:  # noqa: ARG002
         """As it was, as FluentCRM does."""

@@ -164,7 +164,9 @@ class Command(BaseCommand):
             say("Neither password is shown again. Track an event:")
             credential = f"{first.username}:{first.secret.replace(' ', '')}"
         else:
-            say("Track an event (make a password: manage.py create_application_password --help):")
+            say(
+                f"Track an event (for a password: {sys.executable} manage.py create_application_password):"
+            )
             credential = "admin:APPLICATION_PASSWORD"
         event = f'{{"event_key":"checkout","title":"Order placed","email":"{DEMO_EMAIL}"}}'
         say(
@@ -187,8 +189,9 @@ def _refuse_taken_port() -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.HOST, settings.PORT))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise CommandError(
-                f"Cannot listen on {settings.HOST}:{settings.PORT}: {error.strerror}. "
-                "Set PORT to another one."
+                f"Cannot listen on {settings.HOST}:{settings.PORT}: {reason}. "
+                "Set HOST or PORT to another one."
             ) from None

@@ -3,6 +3,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
 
 from crm.models import Scope
 from crm.passwords import create_application_password
@@ -21,7 +22,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         """Make it. Raises CommandError if there is no such user."""
-        user = User.objects.filter(username=options["user"]).first()
+        try:
+            user = User.objects.filter(username=options["user"]).first()
+        except OperationalError as error:
+            raise CommandError(f"The database does not answer; is it running? {error}") from None
         if user is None:
             raise CommandError(f"There is no user {options['user']}.")
         _, secret = create_application_password(user, options["name"], options["scope"])
