@@ -1,8 +1,6 @@
 """The WSGI application: bodies measured before Django sees them, and the limits of a request."""
 
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import Any
@@ -12,7 +10,6 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 from config.errors import status_error
-from config.postgres import die_with_parent
 
 MIB = 1024 * 1024
 LARGE_BODY_PATHS = ("/subscribers/track-events", "/subscribers/bulk-add-update")
@@ -93,10 +90,4 @@ def refuse(status: int, start_response: StartResponse) -> Iterable[bytes]:
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 settings.DATABASES["default"]["OPTIONS"]["options"] = REQUEST_OPTIONS
-if (server := multiprocessing.parent_process()) and server.pid:
-    # A worker inherits the server's handlers, which do nothing here: while it starts, it would
-    # not hear that it should stop. The server's own are set once this module is loaded.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # A worker whose server was killed would keep the port.
-    die_with_parent(signal.SIGKILL, server.pid)
 application = measure_bodies(get_wsgi_application())

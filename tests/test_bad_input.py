@@ -75,6 +75,9 @@ def test_what_is_no_json_is_400(api: Client, body: bytes) -> None:
         "application/json; charset=bogus",
         "application/x-www-form-urlencoded; charset=utf-16",
         "nonsense",
+        "*/*",
+        "application/*",
+        "multipart/form-data; boundary=b; charset=utf-16",
     ],
 )
 def test_another_content_type_or_charset_is_415(api: Client, content_type: str) -> None:
@@ -89,7 +92,7 @@ def test_a_body_without_a_content_type_is_415(api: Client) -> None:
 def test_a_gzip_body_is_refused(api: Client) -> None:
     body = gzip.compress(json.dumps(EVENT).encode())
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-    assert api("POST", TRACK, body=body, headers=headers).status in (400, 415)
+    assert is_rest_error(api("POST", TRACK, body=body, headers=headers), 415)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +109,19 @@ def test_a_query_string_that_cannot_be_read_is_400(api: Client, query: str) -> N
 
 def test_a_broken_multipart_form_is_400(api: Client) -> None:
     assert is_rest_error(post(api, b"--x\r\nnothing", "multipart/form-data"), 400)
+
+
+@pytest.mark.parametrize(("title", "end"), [(b"t\xff", b"--b--\r\n"), (b"t", b"")])
+def test_a_multipart_form_that_is_not_utf8_or_breaks_off_is_400(
+    api: Client, title: bytes, end: bytes
+) -> None:
+    fields = {**EVENT, "title": "TITLE"}
+    parts = "".join(
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    )
+    body = parts.encode().replace(b"TITLE", title) + end
+    assert is_rest_error(post(api, body, "multipart/form-data; boundary=b"), 400)
 
 
 def raw(server: Server, request: bytes) -> tuple[int, dict[str, object]]:
@@ -238,6 +254,16 @@ def test_a_wrong_method_is_405_and_says_what_is_allowed(api: Client, method: str
     answer = api(method, TRACK)
     assert is_rest_error(answer, 405)
     assert answer.headers["Allow"] == "POST, OPTIONS"
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_addresses_that_are_only_read_are_405_in_json_as_well(
+    api: Client, path: str, method: str
+) -> None:
+    answer = api(method, path, {})
+    assert is_rest_error(answer, 405)
+    assert answer.headers["Allow"] == "GET, HEAD"
 
 
 def test_head_and_options_are_fine(api: Client) -> None:

@@ -50,6 +50,34 @@ def test_a_batch_changes_the_status_of_a_subscribed_contact_only_by_force(api: C
     assert api("GET", f"{API}/subscribers/{contact}").json()["subscriber"]["status"] == "pending"
 
 
+def test_a_batch_may_come_as_json_text_in_a_form_and_keeps_the_time_of_creation(
+    api: Client, store: psycopg.Connection
+) -> None:
+    contact = '{"email":"ada@example.com","created_at":"2020-01-02 03:04:05"}'
+    answer = api("POST", BULK, form={"contacts": f"[{contact}]"}).json()
+    shown = api("GET", f"{API}/subscribers/{answer['created'][0]['id']}").json()["subscriber"]
+    assert shown["created_at"] == "2020-01-02 03:04:05"
+    plain = api.contact("bob@example.com", created_at="2020-01-02 03:04:05")
+    shown = api("GET", f"{API}/subscribers/{plain}").json()["subscriber"]
+    assert shown["created_at"] > "2026"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "fields"),
+    [
+        ("POST", "/tags/bulk", {"tags": [{"title": "x"}] * 1001}),
+        ("DELETE", "/subscribers", {"subscribers": list(range(1, 1002))}),
+        ("POST", "/subscribers", {"email": "a@example.com", "status": "x", "tags": ["x"] * 1001}),
+    ],
+)
+def test_a_list_of_more_than_a_thousand_is_refused(
+    api: Client, method: str, path: str, fields: dict[str, Any]
+) -> None:
+    answer = api(method, API + path, fields)
+    assert answer.status == 422
+    assert [list(rules) for rules in answer.json().values()] == [["max"]]
+
+
 @pytest.mark.parametrize("contacts", [None, [], "", {"email": "a@example.com"}])
 def test_a_batch_without_contacts_is_refused(api: Client, contacts: Any) -> None:
     assert list(api("POST", BULK, {"contacts": contacts}).json()) == ["contacts"]
@@ -94,7 +122,8 @@ def test_everybody_is_not_touched_by_a_call_that_names_nobody(
         {"subscriber_ids": []},
         {"subscriber_ids": [0, ""]},
     ]
-    for fields in nobody:
+    named: dict[str, Any] = {"subscriber_ids": [1], "new_status": "pending"}
+    for fields in [*nobody, named | {"is_all": "yes"}]:
         assert api("POST", ACTION, {"action_name": "delete_contacts", **fields}).status == 422
     assert api("DELETE", f"{API}/subscribers", {"subscribers": []}).status == 422
     assert store.execute("SELECT count(*) FROM crm_subscriber").fetchone() == (1,)
@@ -117,6 +146,7 @@ def test_deleting_several_takes_their_events_along(api: Client, store: psycopg.C
         ({"type": "tags"}, "subscribers"),
         ({"type": "tags", "subscribers": [1], "find_by": "password"}, "find_by"),
         ({"type": "tags", "subscribers": [1], "find_by": "id", "attach": ["x"]}, "attach"),
+        ({"type": "tags", "subscribers": [1], "find_by": "id", "detach": ["x"]}, "detach"),
     ],
 )
 def test_a_sync_that_makes_no_sense_is_refused(
@@ -138,8 +168,8 @@ def test_a_property_takes_only_its_values(api: Client) -> None:
 @pytest.mark.parametrize("kind", ["tags", "lists"])
 def test_a_slug_comes_from_the_title_and_is_the_segments_own(api: Client, kind: str) -> None:
     path = f"{API}/{kind}"
-    made = api("POST", path, {"title": "Früh & spät  -- Vögel"}).json()["item"]
-    assert made["slug"] == "fruh-spat-vogel"
+    made = api("POST", path, {"title": "Große & spät  -- Vögel"}).json()["item"]
+    assert made["slug"] == "grosse-spat-vogel"
     other = api("POST", path, {"title": "日本語"}).json()["item"]
     assert len(other["slug"]) == 11
     answer = api("PUT", f"{path}/{other['id']}", {"title": "x", "slug": made["slug"]})
@@ -153,6 +183,20 @@ def test_a_slug_comes_from_the_title_and_is_the_segments_own(api: Client, kind: 
         else [row["title"] for row in api("GET", f"{path}?search=renamed").json()[kind]]
     )
     assert titles == ["Renamed"]
+
+
+@pytest.mark.parametrize("kind", ["tags", "lists"])
+def test_names_of_segments_compare_without_regard_to_case(api: Client, kind: str) -> None:
+    made = api("POST", f"{API}/{kind}", {"title": "Gold Member", "slug": "gold"}).json()["item"]
+    again = api("POST", f"{API}/{kind}", {"title": "x", "slug": "GOLD"})
+    assert again.status == 422 if kind == "tags" else again.json()["slug"]["unique"]
+    contact = api.contact("ada@example.com")
+    for column, name in (("slug", "GOLD"), ("title", "gold member")):
+        fields = {"type": kind, "subscribers": [contact], "find_by": column, "attach": [name]}
+        rows = api("POST", f"{API}/subscribers/sync-segments", fields).json()["subscribers"]
+        assert [one["id"] for one in rows[0][kind]] == [made["id"]]
+    found = api("GET", f"{API}/subscribers?{kind}[]=GOLD+MEMBER").json()["subscribers"]
+    assert found["total"] == 1
 
 
 @pytest.mark.parametrize("kind", ["tags", "lists"])

@@ -74,7 +74,7 @@ def test_fields_are_read_as_fluentcrm_reads_them(api: Client) -> None:
             city="  New \n York ",
             state=True,
             total_points="7",
-            life_time_value=30,
+            life_time_value="29.50",
             latitude="52.52",
             longitude=-139.5,
             last_activity="2026-01-02 03:04:05",
@@ -110,6 +110,10 @@ def test_fields_are_read_as_fluentcrm_reads_them(api: Client) -> None:
         ("last_activity", "0001-01-01 00:00:00", "date"),
         ("last_activity", "2026-01-01 00:00:61", "date"),
         ("latitude", "north", "numeric"),
+        ("latitude", "NaN", "numeric"),
+        ("longitude", "-Infinity", "numeric"),
+        ("total_points", "NaN", "numeric"),
+        ("avatar", "javascript:alert(1)", "url"),
         ("longitude", 181, "numeric"),
         ("latitude", "1e999999999", "numeric"),
         ("total_points", -1, "numeric"),
@@ -128,6 +132,51 @@ def test_a_wrong_field_is_refused_by_name_and_nothing_is_stored(
     assert answer.status == 422
     assert {name: list(rules) for name, rules in answer.json().items()} == {field: [rule]}
     assert store.execute("SELECT count(*) FROM crm_subscriber").fetchone() == (0,)
+
+
+def test_a_date_may_have_a_time_after_it(api: Client) -> None:
+    contact = api.contact("ada@example.com", date_of_birth="1990-05-01 00:00:00")
+    assert shown(api, contact)["date_of_birth"] == "1990-05-01"
+
+
+def test_an_update_without_an_email_or_with_null_keeps_it(api: Client) -> None:
+    contact = api.contact("ada@example.com")
+    answer = api("PUT", f"{CONTACTS}/{contact}", {"email": None, "city": "London"})
+    assert answer.status == 200
+    assert shown(api, contact)["email"] == "ada@example.com"
+    assert shown(api, contact)["city"] == "London"
+
+
+def test_the_fields_may_come_as_json_text_in_a_form_as_fluentcrms_own_page_sends_them(
+    api: Client,
+) -> None:
+    contact = api.contact("ada@example.com")
+    form = {"subscriber": '{"first_name":"Ada"}'}
+    assert api("PUT", f"{CONTACTS}/{contact}", form=form).json()["isDirty"] is True
+    assert shown(api, contact)["first_name"] == "Ada"
+
+
+@pytest.mark.parametrize(
+    ("nested", "rule"), [("text", "json"), ("[1]", "object"), ([1], "object"), (7, "object")]
+)
+def test_a_nested_subscriber_that_is_no_object_is_refused(
+    api: Client, nested: Any, rule: str
+) -> None:
+    contact = api.contact("ada@example.com")
+    answer = api("PUT", f"{CONTACTS}/{contact}", {"subscriber": nested})
+    assert (answer.status, list(answer.json()["subscriber"])) == (422, [rule])
+
+
+def test_stats_are_the_mails_that_nobody_sends_here(api: Client) -> None:
+    contact = api.contact("ada@example.com")
+    stats = shown(api, contact, "?with[]=stats")["stats"]
+    assert stats == {"emails": 0, "opens": 0, "clicks": 0}
+
+
+def test_custom_fields_of_a_contact_without_any_are_phps_empty_list(api: Client) -> None:
+    api.contact("ada@example.com")
+    row = api("GET", f"{CONTACTS}?custom_fields=true").json()["subscribers"]["data"][0]
+    assert row["custom_fields"] == []
 
 
 def test_an_unknown_status_is_passed_over_as_fluentcrm_does(api: Client) -> None:
@@ -188,6 +237,8 @@ def test_names_of_tags_make_them_and_unknown_ids_are_passed_over(api: Client) ->
     again = api.contact("bob@example.com", tags=["early-bird"])
     assert shown(api, again)["tags"] == shown(api, contact)["tags"]
     assert [one["title"] for one in shown(api, contact)["lists"]] == ["News"]
+    other = api.contact("cy@example.com", tags=["EARLY bird", "EARLY-BIRD"])
+    assert shown(api, other)["tags"] == shown(api, contact)["tags"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -15,7 +16,7 @@ import psycopg
 import pytest
 
 from config.postgres import USER, socket_dir
-from tests.server import Client, Server, wait_until
+from tests.server import ROOT, Client, Server, wait_until
 
 CLIENTS = 8
 CONTACTS = 4
@@ -69,7 +70,7 @@ def postmaster(server: Server) -> int:
 
 def web_server(server: Server) -> int:
     assert server.process
-    return next(pid for pid in children(server.process.pid) if "granian" in command(pid))
+    return next(pid for pid in children(server.process.pid) if "config.webserver" in command(pid))
 
 
 def alive(pid: int) -> bool:
@@ -216,6 +217,30 @@ def test_a_stop_under_load_answers_what_was_begun_and_ends_with_0(own: Server, n
     assert log.rstrip().endswith("database system is shut down")
     assert load.statuses == {200}
     assert "Traceback" not in own.said()
+
+
+def test_a_stop_while_the_workers_start_is_heard(mine: Server) -> None:
+    if not mine.ended():
+        mine.stop()
+    with mine.log.open("wb") as log:
+        mine.process = subprocess.Popen(
+            [sys.executable, "manage.py", "serve"],
+            cwd=ROOT,
+            env=mine.environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    serving = mine.process.pid
+
+    def workers() -> list[int]:
+        web = [pid for pid in children(serving) if "config.webserver" in command(pid)]
+        return children(web[0]) if web else []
+
+    wait_until(lambda: len(workers()) == len(os.sched_getaffinity(0)), 20)
+    began = time.monotonic()
+    assert mine.stop(signal.SIGINT) == 0
+    assert time.monotonic() - began < 10
 
 
 def test_a_database_that_is_away_is_503_and_not_ready_and_the_process_stays_healthy(

@@ -78,7 +78,11 @@ class SubscriberViewSet(ViewSet):
 
         def rows(start: int, stop: int) -> Iterable[dict[str, Any]]:
             for contact in found[start:stop]:
-                custom = {"custom_fields": contact.custom_values} if custom_fields == "true" else {}
+                custom = (
+                    {"custom_fields": contact.custom_values or []}
+                    if custom_fields == "true"
+                    else {}
+                )
                 yield {**contact_data(contact), **segments_data(contact), **custom}
 
         page = page_of(request, found.count(), rows)

@@ -84,7 +84,7 @@ class Command(BaseCommand):
         parent = os.getpid()
         self.server = subprocess.Popen(
             [
-                *(sys.executable, "-m", "granian", "--interface", "wsgi"),
+                *(sys.executable, "-m", "config.webserver", "--interface", "wsgi"),
                 *("--host", settings.HOST, "--port", str(settings.PORT)),
                 *("--workers", str(settings.WORKERS)),
                 *("--blocking-threads", str(BLOCKING_THREADS)),
@@ -164,9 +164,8 @@ class Command(BaseCommand):
             say("Neither password is shown again. Track an event:")
             credential = f"{first.username}:{first.secret.replace(' ', '')}"
         else:
-            say(
-                f"Track an event (for a password: {sys.executable} manage.py create_application_password):"
-            )
+            say("Track an event; for a password: .venv/bin/python manage.py \\")
+            say("  create_application_password admin --name NAME --scope track")
             credential = "admin:APPLICATION_PASSWORD"
         event = f'{{"event_key":"checkout","title":"Order placed","email":"{DEMO_EMAIL}"}}'
         say(
