@@ -6,7 +6,11 @@ from pathlib import Path
 # Each of pytest-xdist's workers has its own.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
+FOLDER = Path(__file__).parent.parent / "var"
+# As serve would make it: the data of `make run` comes into it later.
+FOLDER.mkdir(mode=0o700, exist_ok=True)
+
 os.environ.pop("DATABASE_URL", None)
-os.environ["TALLYBOOK_DATA_DIR"] = str(Path(__file__).parent.parent / "var" / "test" / WORKER)
+os.environ["TALLYBOOK_DATA_DIR"] = str(FOLDER / "test" / WORKER)
 
 from config.settings import *  # noqa: E402, F403
