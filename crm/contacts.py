@@ -13,8 +13,6 @@ from config.database import in_transaction
 from crm.models import Status, Subscriber
 
 Property = Literal["status", "contact_type", "avatar"]
-# A contact in one of these is not brought back by a program that knows nothing of it.
-STRICT_STATUSES = {Status.SUBSCRIBED, Status.BOUNCED, Status.COMPLAINED, Status.SPAMMED}
 
 Deleter = Callable[[Sequence[int]], None]
 _deleters: list[Deleter] = []
@@ -38,10 +36,10 @@ def create_or_update(
 ) -> tuple[Subscriber, bool]:
     """Make the contact of `fields["email"]`, or update the one that is there.
 
-    As in FluentCRM, empty fields change nothing, and the status of a contact that is there
-    changes only where it may: `force_status`, or to unsubscribed, or from pending and the like.
-    Returns the contact and whether it is new. Runs in a transaction of the caller's, and keeps
-    the contact locked until its end. However many ask at once, they make one contact.
+    As in FluentCRM, empty fields change nothing, and a subscribed contact stays subscribed unless
+    it is said to be unsubscribed, or by `force_status`. Returns the contact and whether it is new.
+    Runs in a transaction of the caller's, and keeps the contact locked until its end. However
+    many ask at once, they make one contact.
     """
     while (found := locked(email=fields["email"])) is None:
         # Somebody else may be faster; then it is there, or gone again already.
@@ -49,9 +47,8 @@ def create_or_update(
             return create(fields), True
     given = filled(fields)
     status = given.pop("status", None)
-    if status and (
-        force_status or status == Status.UNSUBSCRIBED or found.status not in STRICT_STATUSES
-    ):
+    stays = found.status == Status.SUBSCRIBED and status != Status.UNSUBSCRIBED
+    if status and (force_status or not stays):
         given["status"] = status
     custom = given.pop("custom_values", {})
     update(found, given)
