@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 
 from config.database import in_transaction
 from crm.contacts import create_or_update
@@ -35,10 +36,17 @@ def prepare() -> FirstLogin | None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
         try:
-            call_command("migrate", verbosity=0, interactive=False)
+            if migrations_are_missing():
+                call_command("migrate", verbosity=0, interactive=False)
             return None if User.objects.exists() else _first_login()
         finally:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
+
+
+def migrations_are_missing() -> bool:
+    """Whether the database lacks a migration. Raises Django's DatabaseError if it is away."""
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
 def _first_login() -> FirstLogin:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from functools import wraps
 
 from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from config.errors import status_response
+from config.first_start import migrations_are_missing
 
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -44,8 +44,7 @@ def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     try:
         if not connection.is_usable():
             connection.close()
-        executor = MigrationExecutor(connection)
-        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        missing = migrations_are_missing()
     except DatabaseError:
         return not_ready("database")
     return not_ready("migrations") if missing else JsonResponse({"status": "ok"})

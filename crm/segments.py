@@ -22,6 +22,8 @@ TABLES = {
     "tags": ("crm_subscriber_tags", "tag_id", "crm_tag"),
     "lists": ("crm_subscriber_lists", "list_id", "crm_list"),
 }
+# Any two numbers, the same in every process.
+CREATION_LOCKS = {"tags": 0x7A11_7A65, "lists": 0x7A11_1157}
 SHORTEST_NEW_TITLE = 3
 RANDOM_SLUG_LENGTH = 11
 SLUG_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -62,6 +64,9 @@ def create_or_update_segments(kind: SegmentType, rows: Sequence[tuple[str, str]]
 
     def work() -> list[int]:
         ids: dict[str, int] = {}
+        with connection.cursor() as cursor:
+            # One after the other: in opposite orders they would wait for each other in a circle.
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CREATION_LOCKS[kind]])
         for slug, title in dict(rows).items():
             found = find_by_slug(kind, slug)
             if found is None:

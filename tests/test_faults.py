@@ -205,42 +205,17 @@ def test_kill_9_of_serve_leaves_no_process_behind_and_shuts_postgresql_down_clea
     check_ledger(own, load)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_under_load_answers_what_was_begun_and_ends_with_0(own: Server, number: int) -> None:
+def test_a_stop_under_load_answers_what_was_begun_and_ends_with_0(own: Server) -> None:
     with Load(own) as load:
         load.goes_on()
         began = time.monotonic()
-        assert own.stop(number) == 0
+        assert own.stop(signal.SIGTERM) == 0
         assert time.monotonic() - began < 30
         load.stop.set()
     log = (data(own) / "postgres.log").read_text()
     assert log.rstrip().endswith("database system is shut down")
     assert load.statuses == {200}
     assert "Traceback" not in own.said()
-
-
-def test_a_stop_while_the_workers_start_is_heard(mine: Server) -> None:
-    if not mine.ended():
-        mine.stop()
-    with mine.log.open("wb") as log:
-        mine.process = subprocess.Popen(
-            [sys.executable, "manage.py", "serve"],
-            cwd=ROOT,
-            env=mine.environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    serving = mine.process.pid
-
-    def workers() -> list[int]:
-        web = [pid for pid in children(serving) if "config.webserver" in command(pid)]
-        return children(web[0]) if web else []
-
-    wait_until(lambda: len(workers()) == len(os.sched_getaffinity(0)), 20)
-    began = time.monotonic()
-    assert mine.stop(signal.SIGINT) == 0
-    assert time.monotonic() - began < 10
 
 
 def test_a_database_that_is_away_is_503_and_not_ready_and_the_process_stays_healthy(
@@ -290,33 +265,53 @@ def test_clients_that_go_away_before_the_answer_leave_whole_events_and_no_traceb
     assert "Traceback" not in own.said()
 
 
-def test_two_that_start_at_once_on_one_database_migrate_once_and_both_serve(
-    own: Server, tmp_path: Path
+def test_two_that_start_at_once_on_one_database_migrate_it_once_and_make_one_user(
+    own: Server,
 ) -> None:
     with psycopg.connect(
         host=str(socket_dir(data(own))), user=USER, dbname="postgres", autocommit=True
     ) as connection:
         connection.execute("CREATE DATABASE shared")
     url = f"postgres://{USER}@/{socket_dir(data(own))}/shared"
-    folders = [tmp_path / name for name in ("one", "two")]
-    for folder in folders:
-        folder.mkdir()
-    servers = [Server(folder, DATABASE_URL=url) for folder in folders]
-    threads = [threading.Thread(target=server.start) for server in servers]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sorted(server.auth is None for server in servers) == [False, True]
-        for server in servers:
-            client = server.client(None)
-            assert client("GET", "/readyz").status == 200
-            client.close()
-    finally:
-        for server in servers:
-            if server.process:
-                server.stop()
+    # What serve does first.
+    script = "from config.first_start import prepare; print(prepare() is not None)"
+    first_starts = [
+        subprocess.Popen(
+            [sys.executable, "manage.py", "shell", "-v", "0", "-c", script],
+            cwd=ROOT,
+            env={**own.environment, "DATABASE_URL": url},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=60)[0].strip() for process in first_starts]
+    assert sorted(said) == ["False", "True"]
+
+
+def test_a_stop_while_the_workers_start_is_heard(mine: Server) -> None:
+    if not mine.ended():
+        mine.stop()
+    with mine.log.open("wb") as log:
+        mine.process = subprocess.Popen(
+            [sys.executable, "manage.py", "serve"],
+            cwd=ROOT,
+            env=mine.environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    serving = mine.process.pid
+
+    def workers() -> list[int]:
+        web = [pid for pid in children(serving) if "config.webserver" in command(pid)]
+        return children(web[0]) if web else []
+
+    wait_until(lambda: len(workers()) == len(os.sched_getaffinity(0)), 20)
+    began = time.monotonic()
+    assert mine.stop(signal.SIGINT) == 0
+    assert time.monotonic() - began < 10
 
 
 def test_no_postgresql_is_left_when_the_tests_of_this_file_end() -> None:

@@ -10,7 +10,7 @@ import psycopg
 
 from tests.server import API, Answer, Client, Server
 
-SECONDS = 1.5
+SECONDS = 1
 CONTACTS = f"{API}/subscribers"
 
 

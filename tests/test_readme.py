@@ -15,7 +15,7 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("readme")).start()
+    server = Server(tmp_path_factory.mktemp("readme"), TALLYBOOK_WORKERS="1").start()
     yield server
     server.stop()
 

@@ -22,7 +22,7 @@ SETTINGS = ROOT / "config" / "settings.py"
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A first start with the embedded PostgreSQL, in a folder with a long name."""
     folder = tmp_path_factory.mktemp("a-folder-whose-name-is-long-" + "x" * 60)
-    server = Server(folder).start()
+    server = Server(folder, TALLYBOOK_WORKERS="1").start()
     yield server
     if not server.ended():
         server.stop()
