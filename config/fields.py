@@ -143,6 +143,11 @@ def rounded(value: Any) -> int:
     return whole_number(whole)
 
 
+def path_id(digits: str) -> int:
+    """The id in a path; one too large for the database becomes the largest, which nothing has."""
+    return min(int(digits), LARGEST_ID)
+
+
 def id_or_nobody(value: Any) -> int:
     """As `whole_number`, where PHP's empty() values name nobody: 0. Raises Wrong."""
     return 0 if value is None or value is False or value == "" else whole_number(value)

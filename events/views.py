@@ -8,7 +8,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from config.errors import InvalidFields
-from config.fields import line, read_fields
+from config.fields import line, path_id, read_fields
 from config.pagination import page_of
 from config.parsers import params
 from crm.authentication import caller_of
@@ -40,7 +40,7 @@ class EventViewSet(ViewSet):
     @schema.TRACKING_EVENTS
     def index(self, request: Request, contact_id: str) -> Response:
         """A page of a contact's events, the newest first."""
-        number = int(contact_id)
+        number = path_id(contact_id)
         total = count_events(number)
 
         def rows(start: int, stop: int) -> Iterable[dict[str, Any]]:

@@ -119,7 +119,8 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self.auth: str | None = None
 
-    def start(self) -> Self:
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Begin to start; `start` waits until it answers."""
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "serve"],
@@ -129,6 +130,10 @@ class Server:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        return self.process
+
+    def start(self) -> Self:
+        self.spawn()
         try:
             wait_until(lambda: "curl " in self.said() or self.ended(), START_SECONDS)
             assert not self.ended(), self.said()

@@ -293,16 +293,7 @@ def test_two_that_start_at_once_on_one_database_migrate_it_once_and_make_one_use
 def test_a_stop_while_the_workers_start_is_heard(mine: Server) -> None:
     if not mine.ended():
         mine.stop()
-    with mine.log.open("wb") as log:
-        mine.process = subprocess.Popen(
-            [sys.executable, "manage.py", "serve"],
-            cwd=ROOT,
-            env=mine.environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    serving = mine.process.pid
+    serving = mine.spawn().pid
 
     def workers() -> list[int]:
         web = [pid for pid in children(serving) if "config.webserver" in command(pid)]

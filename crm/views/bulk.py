@@ -97,7 +97,7 @@ class BulkViewSet(ViewSet):
 
     @schema.SYNC_SEGMENTS
     def sync_segments(self, request: Request) -> Response:
-        """Attach and detach tags or lists, by slug unless `find_by` says id."""
+        """Attach and detach tags or lists, by slug unless `find_by` says title or id."""
         asked = read_fields(SYNC_FIELDS, params(request), required=("type", "subscribers"))
         if asked["type"] not in SEGMENTS:
             raise InvalidFields({"type": {"in": "The type must be tags or lists."}})
@@ -174,7 +174,8 @@ class BulkViewSet(ViewSet):
             kind, on = SEGMENT_ACTIONS[action]
             if not asked.get("action_options"):
                 raise Refused("Please provide bulk options")
-            (attach if on else detach)(kind, contact_ids, asked["action_options"])
+            move = attach if on else detach
+            in_transaction(lambda: move(kind, contact_ids, asked["action_options"]))
             message = "Selected bulk action has been successfully completed"
         else:
             raise Refused("Selected Action is not valid")

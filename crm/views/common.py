@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from config.fields import LARGEST_ID, Reader, moment, names, read_fields
+from config.fields import Reader, moment, names, path_id, read_fields
 from crm.models import Scope, Status, Subscriber
 from crm.permissions import Access
 from crm.segments import SEGMENTS, SegmentType, attach, named_ids
@@ -57,9 +57,7 @@ def attach_named(contact: Subscriber, given: Mapping[str, Any]) -> Attached:
 
 def find_contact(contact_id: str) -> Subscriber | None:
     """The contact with this id in digits, with its `user_id`."""
-    if int(contact_id) > LARGEST_ID:
-        return None
-    return Subscriber.objects.with_user().filter(id=int(contact_id)).first()
+    return Subscriber.objects.with_user().filter(id=path_id(contact_id)).first()
 
 
 def shown(contact: Subscriber, kinds: Iterable[SegmentType] = ()) -> dict[str, Any]:

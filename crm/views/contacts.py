@@ -10,13 +10,13 @@ from rest_framework.viewsets import ViewSet
 from config.database import in_transaction
 from config.errors import InvalidFields, NotFoundHere, Refused
 from config.fields import (
-    LARGEST_ID,
     Reader,
     fields_object,
     from_json,
     ids,
     line,
     names,
+    path_id,
     read_fields,
     whole_number,
 )
@@ -92,7 +92,7 @@ class SubscriberViewSet(ViewSet):
     def show(self, request: Request, contact_id: str) -> Response:
         """One contact by id, or, with id 0, by `get_by_email`."""
         asked = read_fields(SHOW_PARAMS, params(request))
-        if int(contact_id) == 0 and asked.get("get_by_email"):
+        if path_id(contact_id) == 0 and asked.get("get_by_email"):
             contact = contacts.find_by_email(asked["get_by_email"])
         else:
             contact = find_contact(contact_id)
@@ -156,8 +156,7 @@ class SubscriberViewSet(ViewSet):
         fields.pop("last_activity", None)
 
         def work() -> tuple[dict[str, Any], bool]:
-            number = min(int(contact_id), LARGEST_ID)
-            contact = contacts.locked(contact_id=number)
+            contact = contacts.locked(contact_id=path_id(contact_id))
             if contact is None:
                 raise NotFoundHere("Subscriber")
             changed = contacts.update(contact, fields)
@@ -180,7 +179,7 @@ class SubscriberViewSet(ViewSet):
     @schema.CONTACT_DELETE
     def delete(self, request: Request, contact_id: str) -> Response:  # noqa: ARG002
         """Delete a contact and all its events."""
-        if not contacts.delete_contacts([min(int(contact_id), LARGEST_ID)]):
+        if not contacts.delete_contacts([path_id(contact_id)]):
             raise NotFoundHere("Subscriber")
         return Response({"message": "Selected Subscriber has been deleted successfully"})
 

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from config.errors import InvalidFields, NotFoundHere, Refused
-from config.fields import LARGEST_ID, Reader, is_empty, items, line, paragraph, read_fields
+from config.fields import Reader, is_empty, items, line, paragraph, path_id, read_fields
 from config.pagination import page_of
 from config.parsers import Params, params
 from crm import schema, segments
@@ -51,7 +51,7 @@ class SegmentViewSet(ViewSet):
     def update(self, request: Request, segment_id: str) -> Response:
         """Change title, slug and description; with id 0 and `update_by` "slug", of that slug."""
         given = params(request)
-        if int(segment_id) == 0 and given.get("update_by") == "slug":
+        if path_id(segment_id) == 0 and given.get("update_by") == "slug":
             segment = self._find_by_slug(given)
         else:
             segment = self.find(segment_id)
@@ -85,9 +85,7 @@ class SegmentViewSet(ViewSet):
 
     def find(self, segment_id: str) -> Tag | List:
         """The tag or list of a path. Raises NotFoundHere (404)."""
-        number = int(segment_id)
-        rows = segments.SEGMENTS[self.kind].objects.filter(id=number)
-        found = rows.first() if number <= LARGEST_ID else None
+        found = segments.SEGMENTS[self.kind].objects.filter(id=path_id(segment_id)).first()
         if found is None:
             raise NotFoundHere(self.noun.capitalize())
         return found
