@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from django.db import OperationalError, connections, transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
 Row = tuple[Any, ...]
@@ -12,16 +12,38 @@ Result = TypeVar("Result")
 TRIES = 3
 
 
-def fetch_row(statement: str, parameters: Mapping[str, Any]) -> Row | None:
-    """Run one statement on Django's connection and return its first row.
+def fetch_rows(statement: str, parameters: Mapping[str, Any]) -> list[Row]:
+    """Run one statement on Django's connection and return its rows.
 
     psycopg's own cursor: Django's costs 45 microseconds more a statement. Errors are Django's.
     """
     database = connections["default"]
     database.ensure_connection()
     with database.wrap_database_errors:
-        row: Row | None = database.connection.execute(statement, parameters).fetchone()
-        return row
+        rows: list[Row] = database.connection.execute(statement, parameters).fetchall()
+        return rows
+
+
+def fetch_row(statement: str, parameters: Mapping[str, Any]) -> Row | None:
+    """As `fetch_rows`; the first row alone."""
+    rows = fetch_rows(statement, parameters)
+    return rows[0] if rows else None
+
+
+def fetch_row_first(statement: str, parameters: Mapping[str, Any]) -> Row | None:
+    """As `fetch_row`, for the first statement of a request, which only reads or may run twice.
+
+    Connections are kept without being checked: it is the one that finds a dead connection, makes
+    a new one and asks again.
+    """
+    try:
+        return fetch_row(statement, parameters)
+    except (OperationalError, InterfaceError):
+        database = connections["default"]
+        if database.connection is None or database.is_usable():
+            raise
+        database.close()
+        return fetch_row(statement, parameters)
 
 
 def tried_again(work: Callable[[], Result]) -> Result:

@@ -63,7 +63,7 @@ BODIES: dict[int, tuple[str, str]] = {
     403: ("rest_forbidden", FORBIDDEN),
     404: ("rest_no_route", "No route was found matching the URL and request method."),
     405: ("rest_method_not_allowed", "The method is not allowed for this URL."),
-    411: ("rest_length_required", "Send the body's length: only JSON may come in chunks."),
+    411: ("rest_length_required", "Send the body's length: only JSON and gzip may come in chunks."),
     413: ("rest_body_too_large", "The request body is too large."),
     415: ("rest_unsupported_media_type", "The request's content type is not supported."),
     500: ("internal_server_error", "Something went wrong here. It has been logged."),

@@ -23,6 +23,7 @@ LARGEST_ID = 2**63 - 1
 BLANKS = " \t\n\r\v\f"
 RUN_OF_BLANKS = re.compile(f"[{BLANKS}]+")
 WHOLE_FLOAT_LIMIT = 2**53
+DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", re.ASCII)
 DEEPEST_JSON = 10
 MOST_ITEMS = 1000
 RULES = {
@@ -207,6 +208,17 @@ def moment(value: Any) -> datetime | None:
     if found is None:
         raise Wrong("date")
     return found
+
+
+def exact_moment(value: Any) -> datetime | None:
+    """As `moment`, but written out to the minute at least, and no number. Raises Wrong."""
+    if isinstance(value, datetime):
+        return timezone.make_aware(value) if timezone.is_naive(value) else value
+    if value is None or (isinstance(value, str) and not value.strip(BLANKS)):
+        return None
+    if not isinstance(value, str) or not DATE_AND_TIME.match(value.strip(BLANKS)):
+        raise Wrong("date")
+    return moment(value)
 
 
 def json_object(value: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from config.database import in_transaction
 from crm.contacts import create_or_update
 from crm.models import Scope, Status
 from crm.passwords import create_application_password
+from events.tracking_keys import tracking_key
 
 # Any number, the same in every process: whoever comes second waits for the first.
 MIGRATION_LOCK = 0x7A11_B00C
@@ -38,6 +39,7 @@ def prepare() -> FirstLogin | None:
         try:
             if migrations_are_missing():
                 call_command("migrate", verbosity=0, interactive=False)
+            tracking_key()
             return None if User.objects.exists() else _first_login()
         finally:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])

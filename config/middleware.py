@@ -12,7 +12,7 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
-PEOPLE = ("/admin/", "/api/")
+PEOPLE = ("/admin/", "/api/docs/", "/api/schema/")
 
 
 class ForPeople(MiddlewareMixin):

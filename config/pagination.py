@@ -1,7 +1,7 @@
 """FluentCRM's page envelope."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -27,7 +27,7 @@ def page_of(
     query = request.META.get("QUERY_STRING", "")
     asked = query_params(query)
     page = _whole(asked.get("page"), 1)
-    per_page = min(_whole(asked.get("per_page"), PER_PAGE), MOST_PER_PAGE)
+    per_page = page_size(asked)
     start = (page - 1) * per_page
     data = list(rows(start, min(start + per_page, total))) if start < total else []
     last_page = -(-total // per_page)
@@ -48,6 +48,11 @@ def page_of(
         "to": start + len(data) if data else None,
         "data": data,
     }
+
+
+def page_size(asked: Mapping[str, Any]) -> int:
+    """`per_page` of a query string: 15 if it is nonsense, and at most 1000."""
+    return min(_whole(asked.get("per_page"), PER_PAGE), MOST_PER_PAGE)
 
 
 def _whole(text: Any, default: int) -> int:

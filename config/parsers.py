@@ -109,6 +109,33 @@ class JSONParser(parsers.BaseParser):
         return value if isinstance(value, dict) else {}
 
 
+class NDJSONParser(parsers.BaseParser):
+    """`application/x-ndjson`, in UTF-8: a JSON value on each line that is not blank."""
+
+    media_type = "application/x-ndjson"
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,  # noqa: ARG002
+    ) -> Params:
+        """The lines as `events`; a broken one as the InvalidJSON it is answered with.
+
+        Raises UnsupportedMediaType.
+        """
+        only_utf8(media_type)
+        lines = (line for line in stream.read().split(b"\n") if line.strip())
+        return {"events": [_line(line) for line in lines]}
+
+
+def _line(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return InvalidJSON(error.msg)
+
+
 class FormParser(parsers.BaseParser):
     """`application/x-www-form-urlencoded`, in UTF-8, with PHP's brackets."""
 

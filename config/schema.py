@@ -13,6 +13,7 @@ Fields = Mapping[str, Any]
 Decorator = Callable[[Any], Any]
 
 API_PREFIX = "/wp-json/fluent-crm/v2/"
+ACTIVECAMPAIGN = ("/event", "/api/3/")
 
 
 class Authentication(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -30,6 +31,17 @@ class Authentication(OpenApiAuthenticationExtension):  # type: ignore[no-untyped
         return [{scheme: []} for scheme in self.name]
 
 
+class ApiToken(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Tells drf-spectacular of ActiveCampaign's header."""
+
+    target_class = "crm.authentication.ApiTokenAuthentication"
+    name = "api_token"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:  # noqa: ARG002
+        """The secret of an application password in a header."""
+        return {"type": "apiKey", "in": "header", "name": "Api-Token"}
+
+
 class Schema(AutoSchema):
     """Operations named by what they do: view and action, as in the code."""
 
@@ -39,13 +51,16 @@ class Schema(AutoSchema):
         return f"{view}_{getattr(self.view, 'action', self.method.lower())}"
 
     def get_tags(self) -> list[str]:
-        """Calls are grouped by the first word of their address."""
+        """Calls are grouped by the first word of their address; ActiveCampaign's are together."""
+        if self.path.startswith(ACTIVECAMPAIGN):
+            return ["ActiveCampaign"]
         return [self.path.removeprefix(API_PREFIX).split("/")[0]]
 
 
-def only_fluentcrm_paths(endpoints: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """drf-spectacular's hook: each call once, at WordPress's path and without a last slash."""
-    return [(path.rstrip("/"), *rest) for path, *rest in endpoints if path.startswith(API_PREFIX)]
+def described_paths(endpoints: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """drf-spectacular's hook: each call once, without a last slash, FluentCRM's at WordPress's."""
+    described = (API_PREFIX, *ACTIVECAMPAIGN)
+    return [(path.rstrip("/"), *rest) for path, *rest in endpoints if path.startswith(described)]
 
 
 def shape(name: str, fields: Fields, many: bool = False) -> Any:

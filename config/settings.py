@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from corsheaders.defaults import default_headers
 
 from config.postgres import django_database
 
@@ -67,6 +68,8 @@ INSTALLED_APPS = [
     "events",
 ]
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "api-token"]
+CORS_EXPOSE_HEADERS = ["Idempotency-Replayed", "Retry-After"]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -169,7 +172,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": [],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "PREPROCESSING_HOOKS": ["config.schema.only_fluentcrm_paths"],
+    "PREPROCESSING_HOOKS": ["config.schema.described_paths"],
 }
 
 LOGGING = {

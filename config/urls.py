@@ -1,4 +1,7 @@
-"""All addresses. FluentCRM's calls answer at WordPress's path and, the same, at the root."""
+"""All addresses. FluentCRM's calls answer at WordPress's path and, the same, at the root.
+
+ActiveCampaign's are at the root, where it has them.
+"""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -13,11 +16,12 @@ handler403 = "config.errors.handler403"
 handler404 = "config.errors.handler404"
 handler500 = "config.errors.handler500"
 
-fluentcrm = [path("", include("events.urls")), path("", include("crm.urls"))]
+fluentcrm = [path("", include("events.urls.fluentcrm")), path("", include("crm.urls"))]
 
 urlpatterns = [
     path("wp-json/fluent-crm/v2/", include(fluentcrm)),
     path("", include(fluentcrm)),
+    path("", include("events.urls.activecampaign")),
     path("", views.home),
     path("admin/", admin.site.urls),
     path(

@@ -1,6 +1,8 @@
 """The WSGI application: bodies measured before Django sees them, and the limits of a request."""
 
+import gzip
 import os
+import zlib
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import Any
@@ -12,7 +14,8 @@ from django.core.wsgi import get_wsgi_application
 from config.errors import status_error
 
 MIB = 1024 * 1024
-LARGE_BODY_PATHS = ("/subscribers/track-events", "/subscribers/bulk-add-update")
+PACKED_BODY_PATH = "/subscribers/track-events"
+LARGE_BODY_PATHS = (PACKED_BODY_PATH, "/subscribers/bulk-add-update")
 STATUS_LINES = {
     400: "400 Bad Request",
     411: "411 Length Required",
@@ -30,7 +33,7 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 def body_limit(path: str) -> int:
     """The most bytes a body may have at a path: 1 MiB, 5 MiB where many are sent at once."""
-    return 5 * MIB if path.rstrip("/").endswith(LARGE_BODY_PATHS) else MIB
+    return 5 * MIB if path.endswith(LARGE_BODY_PATHS) else MIB
 
 
 def measure_bodies(application: Application) -> Application:
@@ -41,34 +44,49 @@ def measure_bodies(application: Application) -> Application:
     """
 
     def measured(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        limit = body_limit(environ.get("PATH_INFO", ""))
-        length = environ.get("CONTENT_LENGTH") or "0"
-        if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
-            return refuse(415, start_response)
-        if encoding := environ.get("HTTP_TRANSFER_ENCODING"):
-            if encoding.lower() != "chunked":
-                return refuse(400, start_response)
-            # JSON tells by itself whether it is whole; a form does not.
-            if not environ.get("CONTENT_TYPE", "").lower().startswith("application/json"):
-                return refuse(411, start_response)
-            body = environ["wsgi.input"].read(limit + 1)
-            if not body:
-                return refuse(400, start_response)
-        elif not (length.isascii() and length.isdigit()):
-            return refuse(400, start_response)
-        elif int(length) > limit:
-            return refuse(413, start_response)
-        else:
-            body = environ["wsgi.input"].read(int(length)) if length != "0" else b""
-            if len(body) < int(length):
-                return refuse(400, start_response)
-        if len(body) > limit:
-            return refuse(413, start_response)
+        body = read_body(environ)
+        if isinstance(body, int):
+            return refuse(body, start_response)
         environ["CONTENT_LENGTH"] = str(len(body))
         environ["wsgi.input"] = BytesIO(body)
         return whole(application(environ, start_response))
 
     return measured
+
+
+def read_body(environ: Environ) -> bytes | int:
+    """The body of a request, unpacked, or the status that refuses it."""
+    path = environ.get("PATH_INFO", "").rstrip("/")
+    limit = body_limit(path)
+    packing = environ.get("HTTP_CONTENT_ENCODING", "identity").lower()
+    packed = packing == "gzip" and path.endswith(PACKED_BODY_PATH)
+    if packing != "identity" and not packed:
+        return 415
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if encoding := environ.get("HTTP_TRANSFER_ENCODING"):
+        if encoding.lower() != "chunked":
+            return 400
+        # JSON and gzip tell by themselves whether they are whole; forms and lines do not.
+        if not (packed or environ.get("CONTENT_TYPE", "").lower().startswith("application/json")):
+            return 411
+        body = environ["wsgi.input"].read(limit + 1)
+        if not body:
+            return 400
+    elif not (length.isascii() and length.isdigit()):
+        return 400
+    elif int(length) > limit:
+        return 413
+    else:
+        body = environ["wsgi.input"].read(int(length)) if length != "0" else b""
+        if len(body) < int(length):
+            return 400
+    if packed and len(body) <= limit:
+        try:
+            # No more than is allowed: a bomb is not unpacked.
+            body = gzip.GzipFile(fileobj=BytesIO(body)).read(limit + 1)
+        except (OSError, EOFError, zlib.error):
+            return 400
+    return 413 if len(body) > limit else body
 
 
 def whole(response: Iterable[bytes]) -> Iterable[bytes]:

@@ -7,15 +7,14 @@ import re
 from datetime import datetime, timedelta
 from typing import NamedTuple, cast
 
-from django.db import connection
-from django.db.utils import InterfaceError, InternalError, OperationalError
+from django.db.utils import InternalError
 from django.utils import timezone
 from psycopg.errors import ReadOnlySqlTransaction
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from config.database import Row, fetch_row
+from config.database import Row, fetch_row, fetch_row_first
 from crm.models import Scope
 from crm.passwords import PREFIX_LENGTH, secret_hash
 
@@ -91,6 +90,19 @@ class ApplicationPasswordAuthentication(BaseAuthentication):
         return 'Basic realm="Tallybook"'
 
 
+class ApiTokenAuthentication(BaseAuthentication):
+    """ActiveCampaign's way: the secret of an application password in the header Api-Token."""
+
+    def authenticate(self, request: Request) -> tuple[Caller, None] | None:
+        """The caller, or None without the header. Raises AuthenticationFailed (401)."""
+        token = request.META.get("HTTP_API_TOKEN", "")
+        return (find_caller(None, token), None) if token else None
+
+    def authenticate_header(self, request: Request) -> str:  # noqa: ARG002
+        """What a 401 asks for."""
+        return 'Api-Token realm="Tallybook"'
+
+
 def credentials(header: str) -> tuple[str | None, str]:
     """Name and secret of an Authorization header; a Bearer token has no name.
 
@@ -119,7 +131,7 @@ def find_caller(username: str | None, secret: str) -> Caller:
         raise AuthenticationFailed
     given_hash = secret_hash(secret)
     now = timezone.now()
-    row = _first_statement(
+    row = _lookup(
         {
             "prefix": secret[:PREFIX_LENGTH],
             "secret_hash": given_hash,
@@ -148,24 +160,9 @@ def find_caller(username: str | None, secret: str) -> Caller:
     )
 
 
-def _first_statement(parameters: dict[str, str | datetime]) -> Row | None:
-    """The lookup, the first statement of every request.
-
-    Connections are kept without being checked: it is the one that finds a dead connection, makes
-    a new one and asks again.
-    """
-    try:
-        return _lookup(parameters)
-    except (OperationalError, InterfaceError):
-        if connection.connection is None or connection.is_usable():
-            raise
-        connection.close()
-        return _lookup(parameters)
-
-
 def _lookup(parameters: dict[str, str | datetime]) -> Row | None:
     try:
-        return fetch_row(TOUCH_AND_LOOKUP, parameters)
+        return fetch_row_first(TOUCH_AND_LOOKUP, parameters)
     except InternalError as error:
         if not isinstance(error.__cause__, ReadOnlySqlTransaction):
             raise

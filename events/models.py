@@ -61,6 +61,9 @@ class TrackedEvent(models.Model):
             models.Index(fields=("subscriber", "-id"), name="events_trackedevent_page"),
         )
 
+    # Whether track() gave it back for a retry: the answer of the first call, not a new count.
+    replayed = False
+
     def __str__(self) -> str:
         return f"{self.event_key}: {self.title}"
 
@@ -108,6 +111,57 @@ class EventOccurrence(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event_key} at {self.occurred_at:%Y-%m-%d %H:%M:%S}"
+
+
+class IdempotencyKey(models.Model):
+    """The claim of an event that was sent with a key: a retry finds it and does not count again."""
+
+    # Drawn before the occurrence was written, by the statement that wrote both. No foreign key: it
+    # may be gone with its contact, and then a retry is told so.
+    occurrence_id = models.BigIntegerField(primary_key=True)
+    # Whose key it is: two callers may choose the same.
+    credential = models.CharField(max_length=40)
+    # A batch's key has the number of the item behind it.
+    key = models.CharField(max_length=260)
+    # SHA-256 of the fields sent.
+    content = models.BinaryField(max_length=32)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("credential", "key"), name="events_idempotency_key"),
+        )
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class EventName(models.Model):
+    """The catalogue of event keys, by any protocol; written by the tracking statement."""
+
+    name = models.CharField(max_length=192)
+    first_seen_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("name",), name="events_eventname_name"),)
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TrackingKey(models.Model):
+    """The credential of ActiveCampaign's event call: one pair, shown to people, can be rotated."""
+
+    actid = models.CharField("account id (actid)", max_length=20)
+    key = models.CharField("event key (key)", max_length=64)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.CheckConstraint(condition=Q(id=1), name="events_one_tracking_key"),)
+
+    def __str__(self) -> str:
+        return self.actid
 
 
 class TrackingSwitch(models.Model):

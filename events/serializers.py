@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
+from django.utils import timezone
 from rest_framework import serializers
 
 from config.fields import (
@@ -12,22 +14,36 @@ from config.fields import (
     Reader,
     Wrong,
     check_json,
+    exact_moment,
+    from_json,
     id_or_nobody,
+    json_object,
     line,
+    moment,
     read_fields,
     switch,
     text,
 )
 from crm.serializers import moment_text
-from events.models import TrackedEvent
+from events.cursors import MICROSECOND, Cursor
+from events.models import EventOccurrence, TrackedEvent
 
 DEFAULT_PROVIDER = "custom"
 LONGEST_VALUE = 65_535
+LARGEST_OBJECT = 64 * 1024
+MOST_KEYS = 300
+LONGEST_IDEMPOTENCY_KEY = 255
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_AHEAD = timedelta(days=1)
+NO_OBJECT = "{}"
 
 
 @dataclass(frozen=True, slots=True)
 class EventFields:
-    """An event as it will be written; at most one of the three names of its contact is set."""
+    """An event as it will be written; at most one of the three names of its contact is set.
+
+    `properties` and `context` are JSON texts; `occurred_at` None is now, `idempotency_key` "" none.
+    """
 
     event_key: str
     title: str
@@ -37,6 +53,10 @@ class EventFields:
     email: str
     user_id: int
     repeatable: bool
+    properties: str
+    context: str
+    occurred_at: datetime | None
+    idempotency_key: str
 
 
 def value_text(value: Any) -> str:
@@ -64,6 +84,51 @@ def repeats(value: Any) -> bool:
     return True if value is None else switch(value)
 
 
+def object_text(value: Any) -> str:
+    """A JSON object as its text, keys sorted: 64 KB, ten levels, 300 keys each. Raises Wrong."""
+    found = json_object(value)
+    if not found:
+        return NO_OBJECT
+    try:
+        body = orjson.dumps(found, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:  # from Python: no JSON, or a whole number over 64 bits
+        raise Wrong("json") from None
+    if len(body) > LARGEST_OBJECT:
+        raise Wrong("max", "The {field} may not be greater than 64 KB.")
+    if body.count(b":") > MOST_KEYS and _most_keys(found) > MOST_KEYS:
+        raise Wrong("keys", f"The {{field}} may not have more than {MOST_KEYS} keys.")
+    return body.decode()
+
+
+def _most_keys(value: Any) -> int:
+    """The number of keys of the object inside a JSON value that has the most."""
+    if isinstance(value, dict):
+        return max(len(value), *map(_most_keys, value.values()), 0)
+    return max(map(_most_keys, value), default=0) if isinstance(value, list) else 0
+
+
+def occurrence_moment(value: Any) -> datetime | None:
+    """When it happened, from 1970 to a day ahead; null and "" are now. Raises Wrong."""
+    found = exact_moment(value)
+    if found is None or EARLIEST <= found <= timezone.now() + MOST_AHEAD:
+        return found
+    raise Wrong("between", "The {field} must be between 1970 and a day ahead.")
+
+
+def idempotency_key(value: Any) -> str:
+    """1 to 255 characters; null is none. Raises Wrong."""
+    if value is None:
+        return ""
+    key = text(value)
+    if not key.strip(BLANKS):
+        raise Wrong("min", "The {field} must be at least 1 character.")
+    if len(key) > LONGEST_IDEMPOTENCY_KEY:
+        raise Wrong(
+            "max", f"The {{field}} may not be greater than {LONGEST_IDEMPOTENCY_KEY} characters."
+        )
+    return key
+
+
 EVENT_FIELDS: dict[str, Reader] = {
     "event_key": line(192),
     "title": line(192),
@@ -73,6 +138,10 @@ EVENT_FIELDS: dict[str, Reader] = {
     "email": email_text,
     "user_id": id_or_nobody,
     "repeatable": repeats,
+    "properties": from_json(object_text),
+    "context": from_json(object_text),
+    "occurred_at": occurrence_moment,
+    "idempotency_key": idempotency_key,
 }
 
 
@@ -91,7 +160,62 @@ def event_fields(data: Mapping[str, Any]) -> EventFields:
         email=email,
         user_id=0 if subscriber_id or email else read.get("user_id", 0),
         repeatable=read.get("repeatable", True),
+        properties=read.get("properties", NO_OBJECT),
+        context=read.get("context", NO_OBJECT),
+        occurred_at=read.get("occurred_at"),
+        idempotency_key=read.get("idempotency_key", ""),
     )
+
+
+def until(value: Any) -> datetime | None:
+    """The end of a time asked for: a whole day, or a whole second, as it was written.
+
+    Raises Wrong.
+    """
+    found = moment(value)
+    if found is None or "." in str(value):
+        return found
+    whole = (
+        timedelta(days=1)
+        if len(str(value).strip(BLANKS)) == len("2024-01-17")
+        else timedelta(seconds=1)
+    )
+    return found + whole - MICROSECOND
+
+
+def cursor(value: Any) -> Cursor | None:
+    """Where a page goes on. Raises Wrong."""
+    if value in (None, ""):
+        return None
+    try:
+        return Cursor.read(text(value))
+    except (ValueError, OverflowError):
+        raise Wrong("cursor", "The {field} is not one of ours.") from None
+
+
+TIMELINE_FIELDS: dict[str, Reader] = {
+    "event_key": line(192),
+    "provider": line(50),
+    "from": moment,
+    "to": until,
+    "cursor": cursor,
+}
+
+
+class OccurrenceSerializer(serializers.Serializer[EventOccurrence]):
+    """The shape of an occurrence."""
+
+    id = serializers.IntegerField()
+    event_id = serializers.IntegerField()
+    event_key = serializers.CharField()
+    title = serializers.CharField()
+    provider = serializers.CharField()
+    value = serializers.CharField(allow_blank=True)
+    properties = serializers.DictField()
+    context = serializers.DictField()  # type: ignore[assignment]  # DRF's own attribute
+    counter = serializers.CharField()
+    occurred_at = serializers.CharField()
+    received_at = serializers.CharField()
 
 
 class TrackedEventSerializer(serializers.Serializer[TrackedEvent]):

@@ -1,17 +1,24 @@
-"""The one writer of events. Every protocol, the Python API and the signal end in `track`."""
+"""The one writer of events. Every protocol, the Python API and the signal end here."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import orjson
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from psycopg.errors import ForeignKeyViolation
 
-from config.database import fetch_row, tried_again
+from config.database import Row, fetch_row, fetch_rows, tried_again
 from config.errors import ApiError
 from events.models import TrackedEvent
 from events.serializers import EventFields, event_fields
 from events.signals import event_tracked
+from events.statements import REGISTER, REPLAYS, TRACK_BY, TRACK_ONCE_BY
+
+# Whose idempotency keys those of Python programs are; a request's are its credential's.
+PYTHON = "python"
 
 
 class TrackingError(ApiError):
@@ -44,73 +51,52 @@ class CurrentSubscriberNotFound(SubscriberNotFound):
     message = "Current Subscriber could not be found"
 
 
-# The whole of tracking, in one statement and one commit. One row comes back, whatever happened:
-# whether tracking is on, the contact, and the event.
-TRACK = """
-WITH switch AS (
-    -- No row: nobody has touched it, and tracking is on.
-    SELECT COALESCE((SELECT enabled FROM events_trackingswitch), true) AS enabled
-), contact AS (
-    -- Deleting a contact waits for us, or we wait for it and find nobody: nothing is orphaned.
-    SELECT id FROM crm_subscriber
-    WHERE {contact} AND (SELECT enabled FROM switch)
-    FOR KEY SHARE
-), event AS (
-    INSERT INTO events_trackedevent AS t
-        (subscriber_id, event_key, title, value, provider, counter, unlogged, repeatable,
-         created_by_id, created_at, updated_at)
-    SELECT id, %(event_key)s, %(title)s, %(value)s, %(provider)s, 1, 0, %(repeatable)s,
-           %(created_by)s, %(now)s, %(now)s
-    FROM contact
-    -- Rows that do not repeat are outside the index: they never conflict.
-    ON CONFLICT (subscriber_id, event_key, title) WHERE repeatable DO UPDATE SET
-        counter = t.counter + excluded.counter,
-        -- Two posts can commit in the other order than they came: the later one's value stays,
-        -- and a clock that jumps back moves nothing back.
-        value = CASE WHEN excluded.updated_at >= t.updated_at THEN excluded.value ELSE t.value END,
-        updated_at = GREATEST(t.updated_at, excluded.updated_at),
-        created_at = LEAST(t.created_at, excluded.created_at)
-    -- All columns, in the order of TrackedEvent's fields.
-    RETURNING id, subscriber_id, event_key, title, value, provider, counter, unlogged, repeatable,
-              created_by_id, created_at, updated_at
-), occurrence AS (
-    INSERT INTO events_eventoccurrence
-        (event_id, subscriber_id, event_key, provider, value, counter, properties, context,
-         occurred_at, received_at)
-    SELECT id, subscriber_id, event_key, %(provider)s, %(value)s, counter, '{{}}', '{{}}',
-           %(now)s, %(now)s
-    FROM event
-)
-SELECT switch.enabled, event.*
-FROM switch LEFT JOIN event ON true
-"""
-TRACK_BY_ID = TRACK.format(contact="id = %(who)s")
-# lower(), for which there is an index, and not Django's iexact, which writes UPPER().
-TRACK_BY_EMAIL = TRACK.format(contact="lower(email) = lower(%(who)s)")
-TRACK_BY_USER = TRACK.format(
-    contact="lower(email) = (SELECT lower(email) FROM auth_user WHERE id = %(who)s AND email > '')"
-)
+class IdempotencyMismatch(TrackingError):
+    """The idempotency key was used before, for an event with other content."""
+
+    code = "idempotency_mismatch"
+    message = "This idempotency key was used before with other content"
 
 
 def track(
-    data: Mapping[str, Any], repeatable: bool = True, *, created_by: int | None = None
+    data: Mapping[str, Any],
+    repeatable: bool = True,
+    *,
+    created_by: int | None = None,
+    idempotency_key: str | None = None,
+    credential: str = PYTHON,
 ) -> TrackedEvent:
     """Count an event on its contact and keep the occurrence: FluentCRM's track().
 
-    `data` has event_key and title, and may have value, provider, and one of subscriber_id, email
-    and user_id; `created_by` is the id of the user who calls, whose own contact is meant if none
-    is named. `repeatable` false, here or in `data`, makes a row of its own. When it returns the
-    event is committed, unless it runs inside a transaction of yours.
+    `data` has event_key and title, and may have value, provider, properties, context, occurred_at,
+    and one of subscriber_id, email and user_id; `created_by` is the id of the user who calls, whose
+    own contact is meant if none is named. `repeatable` false, here or in `data`, makes a row of its
+    own. With an `idempotency_key`, here or in `data`, the same call again counts nothing: it
+    returns the event with the counter of the first call, and `replayed` true; keys are
+    `credential`'s own. When it returns the event is committed, unless it runs inside a transaction
+    of yours.
 
-    Raises InvalidFields, NotEnabled, SubscriberNotFound, CurrentSubscriberNotFound.
+    Raises InvalidFields, NotEnabled, SubscriberNotFound, CurrentSubscriberNotFound,
+    IdempotencyMismatch.
     """
+    if idempotency_key is not None:
+        data = {**data, "idempotency_key": idempotency_key}
     fields = event_fields(data)
-    event = _write(fields, repeatable and fields.repeatable, created_by)
-    if event_tracked.receivers:
+    if not repeatable:
+        fields = replace(fields, repeatable=False)
+    event = _write(fields, created_by, credential)
+    if event_tracked.receivers and not event.replayed:
         transaction.on_commit(
             lambda: event_tracked.send(TrackedEvent, event=event, subscriber=event.subscriber)
         )
     return event
+
+
+def register_name(event_key: str) -> None:
+    """Put the name of an event that belongs to no contact into the catalogue. Raises NotEnabled."""
+    row = fetch_row(REGISTER, {"event_key": event_key, "now": timezone.now()})
+    if row != (True,):
+        raise NotEnabled
 
 
 def track_on_signal(
@@ -133,24 +119,76 @@ def delete_events_of(contact_ids: Sequence[int]) -> None:
             )
 
 
-def _write(fields: EventFields, repeatable: bool, created_by: int | None) -> TrackedEvent:
+def content_of(fields: EventFields) -> bytes:
+    """The SHA-256 of what was sent: a retry has the same."""
+    return hashlib.sha256(orjson.dumps(fields)).digest()
+
+
+def not_found(fields: EventFields) -> SubscriberNotFound:
+    """What to raise where the contact of an event is not there."""
+    if fields.subscriber_id or fields.email or fields.user_id:
+        return SubscriberNotFound()
+    return CurrentSubscriberNotFound()
+
+
+def replays(credential: str, keys: list[str]) -> dict[str, tuple[bytes, Row]]:
+    """What earlier calls with these keys sent and did, by key: content and event's columns."""
+    rows = fetch_rows(REPLAYS, {"credential": credential, "keys": keys})
+    return {key: (bytes(content), tuple(columns)) for key, content, *columns in rows}
+
+
+def replayed(content: bytes, earlier: tuple[bytes, Row]) -> TrackedEvent:
+    """The event of an earlier call, for the same call again.
+
+    Raises IdempotencyMismatch, and SubscriberNotFound if its contact was deleted since.
+    """
+    earlier_content, columns = earlier
+    if earlier_content != content:
+        raise IdempotencyMismatch
+    event = TrackedEvent(*columns)
+    if event.id is None:
+        raise SubscriberNotFound
+    event.replayed = True
+    return event
+
+
+def _write(fields: EventFields, created_by: int | None, credential: str) -> TrackedEvent:
     who: int | str | None
     if fields.subscriber_id:
-        statement, who = TRACK_BY_ID, fields.subscriber_id
+        named, who = "id", fields.subscriber_id
     elif fields.email:
-        statement, who = TRACK_BY_EMAIL, fields.email
+        named, who = "email", fields.email
     else:
-        statement, who = TRACK_BY_USER, fields.user_id or created_by
-    parameters = {
+        named, who = "user", fields.user_id or created_by
+    now = timezone.now()
+    parameters: dict[str, Any] = {
         "who": who,
         "event_key": fields.event_key,
         "title": fields.title,
         "value": fields.value,
         "provider": fields.provider,
-        "repeatable": repeatable,
+        "repeatable": fields.repeatable,
         "created_by": created_by,
-        "now": timezone.now(),
+        "properties": fields.properties,
+        "context": fields.context,
+        "occurred_at": fields.occurred_at or now,
+        "now": now,
     }
+    if not fields.idempotency_key:
+        return TrackedEvent(*_tracked(TRACK_BY[named], parameters, fields))
+    key, content = fields.idempotency_key, content_of(fields)
+    parameters |= {"credential": credential, "key": key, "content": content}
+    # More than once only if the key is pruned between the two statements.
+    while True:
+        columns = _tracked(TRACK_ONCE_BY[named], parameters, fields)
+        if columns[0] is not None:
+            return TrackedEvent(*columns)
+        if earlier := replays(credential, [key]).get(key):
+            return replayed(content, earlier)
+
+
+def _tracked(statement: str, parameters: dict[str, Any], fields: EventFields) -> Row:
+    """The event's columns, all None if its key is claimed. Raises the errors of track()."""
     try:
         row = tried_again(lambda: fetch_row(statement, parameters))
     except IntegrityError as error:
@@ -159,12 +197,9 @@ def _write(fields: EventFields, repeatable: bool, created_by: int | None) -> Tra
             raise SubscriberNotFound from error
         raise
     assert row is not None  # one row, always
-    enabled, *columns = row
+    enabled, contact_id, *columns = row
     if not enabled:
         raise NotEnabled
-    event = TrackedEvent(*columns)
-    if event.id is not None:
-        return event
-    if fields.subscriber_id or fields.email or fields.user_id:
-        raise SubscriberNotFound
-    raise CurrentSubscriberNotFound
+    if contact_id is None:
+        raise not_found(fields)
+    return tuple(columns)

@@ -1,4 +1,4 @@
-"""FluentCRM's calls about events, and the switch."""
+"""The calls about events at FluentCRM's addresses, its own and ours, and the switch."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
@@ -7,19 +7,23 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from config.errors import InvalidFields
-from config.fields import line, path_id, read_fields
-from config.pagination import page_of
-from config.parsers import params
+from config.errors import ApiError, InvalidFields
+from config.fields import RULES, Wrong, line, path_id, read_fields
+from config.pagination import page_of, page_size
+from config.parsers import JSONParser, NDJSONParser, params
 from crm.authentication import caller_of
 from crm.models import Scope
 from crm.permissions import Access
 from events import schema
+from events.batches import Outcome, RolledBack, Tracked, track_many
 from events.models import TrackedEvent, TrackingSwitch
-from events.serializers import event_data
-from events.timelines import count_events, events_of
+from events.serializers import TIMELINE_FIELDS, event_data, idempotency_key
+from events.timelines import Timeline, count_events, events_of, find_event, occurrences_of
 from events.tracking import track
 
+MOST_EVENTS = 1000
+ATOMIC_WORDS = {"1": True, "true": True, "0": False, "false": False, "": False}
+REPLAYED = {"Idempotency-Replayed": "true"}
 SWITCH_WORDS = {"yes": True, "no": False, True: True, False: False}
 
 
@@ -29,13 +33,22 @@ class EventViewSet(ViewSet):
     access: ClassVar[dict[str, Access]] = {
         "track": Access(Scope.TRACK, "events.add_trackedevent"),
         "index": Access(Scope.READ, "events.view_trackedevent"),
+        "occurrences": Access(Scope.READ, "events.view_eventoccurrence"),
+        "timeline": Access(Scope.READ, "events.view_eventoccurrence"),
     }
 
     @schema.TRACK_EVENT
     def track(self, request: Request) -> Response:
         """Count an event on its contact."""
-        event = track(params(request), created_by=caller_of(request).user_id)
-        return Response({"message": "Event has been tracked", "id": event.id})
+        caller = caller_of(request)
+        event = track(
+            params(request),
+            created_by=caller.user_id,
+            idempotency_key=request.META.get("HTTP_IDEMPOTENCY_KEY"),
+            credential=f"password:{caller.credential_id}",
+        )
+        answer = {"message": "Event has been tracked", "id": event.id}
+        return Response(answer, headers=REPLAYED if event.replayed else None)
 
     @schema.TRACKING_EVENTS
     def index(self, request: Request, contact_id: str) -> Response:
@@ -47,6 +60,96 @@ class EventViewSet(ViewSet):
             return map(event_data, events_of(number, start, stop))
 
         return Response({"events": page_of(request, total, rows)})
+
+    @schema.OCCURRENCES
+    def occurrences(self, request: Request, contact_id: str, event_id: str) -> Response:
+        """A page of the times that an event happened, the newest first."""
+        event = find_event(path_id(contact_id), path_id(event_id))
+
+        def rows(start: int, stop: int) -> Iterable[dict[str, Any]]:
+            return occurrences_of(event, start, stop)
+
+        return Response({"occurrences": page_of(request, event.occurrences, rows)})
+
+    @schema.TIMELINE
+    def timeline(self, request: Request, contact_id: str) -> Response:
+        """All that a contact did, each time of it, the newest first; on from a cursor."""
+        given = params(request)
+        asked = read_fields(TIMELINE_FIELDS, given)
+        timeline = Timeline(
+            contact_id=path_id(contact_id),
+            event_key=asked.get("event_key", ""),
+            provider=asked.get("provider", ""),
+            since=asked.get("from"),
+            until=asked.get("to"),
+        )
+        data, following = timeline.page(page_size(given), asked.get("cursor"))
+        next_cursor = str(following) if following else None
+        return Response({"timeline": {"data": data, "next_cursor": next_cursor}})
+
+
+class BatchViewSet(ViewSet):
+    """`/subscribers/track-events`: up to 1,000 events in one request."""
+
+    access: ClassVar[dict[str, Access]] = {
+        "track_many": Access(Scope.TRACK, "events.add_trackedevent"),
+    }
+    parser_classes = (JSONParser, NDJSONParser)
+
+    @schema.TRACK_EVENTS
+    def track_many(self, request: Request) -> Response:
+        """Count many events, and tell what became of each."""
+        events = events_in(params(request))
+        caller = caller_of(request)
+        fields = {"atomic": request.query_params.get("atomic", "")}
+        header = {"idempotency_key": request.META.get("HTTP_IDEMPOTENCY_KEY")}
+        atomic = read_fields({"atomic": atomic_word}, fields)["atomic"]
+        outcomes = track_many(
+            (event if isinstance(event, ApiError | dict) else {} for event in events),
+            created_by=caller.user_id,
+            credential=f"password:{caller.credential_id}",
+            idempotency_key=read_fields({"idempotency_key": idempotency_key}, header)[
+                "idempotency_key"
+            ],
+            atomic=atomic,
+        )
+        tracked = [outcome for outcome in outcomes if isinstance(outcome, Tracked)]
+        refused = [outcome for outcome in outcomes if isinstance(outcome, ApiError)]
+        undone = atomic and bool(refused)
+        answer = {
+            "tracked": len(tracked),
+            "failed": sum(not isinstance(outcome, RolledBack) for outcome in refused),
+            "results": [outcome_data(outcome) for outcome in outcomes],
+        }
+        again = bool(tracked) and all(outcome.replayed for outcome in tracked)
+        return Response(answer, status=422 if undone else 200, headers=REPLAYED if again else None)
+
+
+def events_in(given: Mapping[str, Any]) -> list[Any]:
+    """The `events` of a batch. Raises InvalidFields (422) unless they are a list of 1 to 1,000."""
+    events = given.get("events")
+    if not isinstance(events, list) or not events:
+        rule = "required" if events in (None, "", []) else "array"
+    elif len(events) > MOST_EVENTS:
+        rule = "max"
+    else:
+        return events
+    text = RULES[rule] if rule != "max" else f"The {{field}} may not be more than {MOST_EVENTS}."
+    raise InvalidFields({"events": {rule: text.format(field="events")}})
+
+
+def atomic_word(value: str) -> bool:
+    """`atomic` of a query string. Raises Wrong."""
+    if value not in ATOMIC_WORDS:
+        raise Wrong("boolean")
+    return ATOMIC_WORDS[value]
+
+
+def outcome_data(outcome: Outcome) -> dict[str, Any]:
+    """What became of an event of a batch: its id and count, or the single call's refusal."""
+    if isinstance(outcome, Tracked):
+        return {"id": outcome.event_id, "counter": str(outcome.counter)}
+    return {"status": outcome.status, **outcome.body}
 
 
 class ExperimentViewSet(ViewSet):

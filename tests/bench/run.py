@@ -23,7 +23,7 @@ import django
 django.setup()
 
 from config.postgres import USER, EmbeddedPostgres, binaries  # noqa: E402
-from events.tracking import TRACK_BY_EMAIL  # noqa: E402
+from events.statements import TRACK_BY  # noqa: E402
 from tests.server import Server  # noqa: E402
 
 SECONDS = int(os.environ.get("BENCH_SECONDS", "8"))
@@ -50,13 +50,16 @@ PARAMETERS = {
     "provider": "'bench'",
     "repeatable": "true",
     "created_by": "1",
+    "properties": "'{}'",
+    "context": "'{}'",
+    "occurred_at": "now()",
     "now": "now()",
 }
 
 
 def pgbench(socket_dir: Path, database: str) -> float:
     """(a): the statement alone, in statements a second."""
-    statement = re.sub(r"--.*", "", TRACK_BY_EMAIL) % {
+    statement = re.sub(r"--.*", "", TRACK_BY["email"]) % {
         name: f"({sql})" for name, sql in PARAMETERS.items()
     }
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:

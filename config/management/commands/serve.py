@@ -26,6 +26,9 @@ GRACE_SECONDS = 25
 READY_SECONDS = 60
 LONGEST_PAUSE = 5.0
 TICK = 0.1
+# Idempotency keys are pruned a while after the start, and then every hour.
+SETTLED_SECONDS = 60.0
+HOUR_SECONDS = 3600.0
 
 
 class Command(BaseCommand):
@@ -35,6 +38,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
     postgres: EmbeddedPostgres | None = None
     server: subprocess.Popen[bytes] | None = None
+    pruning: subprocess.Popen[bytes] | None = None
     stopping = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -121,7 +125,11 @@ class Command(BaseCommand):
         """Start again what dies, at once and then with growing pauses."""
         pause = 0.0
         healthy_since = time.monotonic()
+        next_pruning = healthy_since + SETTLED_SECONDS
         while not self.stopping:
+            if time.monotonic() > next_pruning:
+                self._prune()
+                next_pruning += HOUR_SECONDS
             dead = []
             if self.postgres and self.postgres.process and self.postgres.process.poll() is not None:
                 dead.append(("PostgreSQL", self.postgres.spawn))
@@ -139,6 +147,19 @@ class Command(BaseCommand):
                     start()
             pause = min(LONGEST_PAUSE, pause * 2 + TICK)
             healthy_since = time.monotonic()
+
+    def _prune(self) -> None:
+        """Have old idempotency keys forgotten by a process of its own, while we keep watch."""
+        if self.pruning and self.pruning.poll() is None:
+            return
+        parent = os.getpid()
+        self.pruning = subprocess.Popen(
+            [sys.executable, "manage.py", "prune_idempotency_keys"],
+            cwd=settings.BASE_DIR,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent),
+        )
 
     def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.stopping = True

@@ -2,14 +2,14 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError
+from django.core.management.base import CommandError
 
+from config.commands import DatabaseCommand
 from crm.models import Scope
 from crm.passwords import create_application_password
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     """Makes an application password and prints its secret, alone on the last line."""
 
     help = "Make an application password for a user; the secret is the last line."
@@ -22,10 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         """Make it. Raises CommandError if there is no such user."""
-        try:
-            user = User.objects.filter(username=options["user"]).first()
-        except OperationalError as error:
-            raise CommandError(f"The database does not answer; is it running? {error}") from None
+        user = User.objects.filter(username=options["user"]).first()
         if user is None:
             raise CommandError(f"There is no user {options['user']}.")
         _, secret = create_application_password(user, options["name"], options["scope"])

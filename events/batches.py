@@ -1,0 +1,202 @@
+"""Many events at once: one statement for all, and an answer for each."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import orjson
+from django.db import transaction
+from django.utils import timezone
+
+from config.database import fetch_rows, in_transaction, tried_again
+from config.errors import ApiError
+from events.models import TrackedEvent
+from events.serializers import EventFields, event_fields
+from events.signals import event_tracked
+from events.statements import TRACK_MANY
+from events.tracking import (
+    PYTHON,
+    IdempotencyMismatch,
+    NotEnabled,
+    content_of,
+    not_found,
+    replayed,
+    replays,
+)
+
+
+class Tracked(NamedTuple):
+    """An event of a batch that is counted: its id, and the count it made."""
+
+    event_id: int
+    counter: int
+    replayed: bool = False
+
+
+class RolledBack(ApiError):
+    """424: a good event of an atomic batch in which another one was refused."""
+
+    def __init__(self) -> None:
+        super().__init__(424, {"message": "Not tracked: another event of the batch was refused"})
+
+
+Outcome = Tracked | ApiError
+
+
+class _Undone(Exception):
+    """Rolls an atomic batch back, and carries what would have become of each event."""
+
+
+def track_many(
+    items: Iterable[Mapping[str, Any] | ApiError],
+    *,
+    created_by: int | None = None,
+    credential: str = PYTHON,
+    idempotency_key: str = "",
+    atomic: bool = False,
+) -> list[Outcome]:
+    """Count many events; what became of each, in the order of `items`.
+
+    An item is the `data` of track(), or an error that takes its place in the answer. Good events
+    are committed although others are refused; with `atomic`, all of them or none. Items with the
+    same contact, key and title count up in the order of `items`; of items with the same idempotency
+    key the later ones are retries of the first. An `idempotency_key` of the whole batch is that of
+    every item that has none, with the item's number behind it. Raises NotEnabled.
+    """
+    outcomes: dict[int, Outcome] = {}
+    good: dict[int, EventFields] = {}
+    for number, item in enumerate(items):
+        try:
+            if isinstance(item, ApiError):
+                raise item
+            fields = event_fields(item)
+            if idempotency_key and not fields.idempotency_key:
+                fields = replace(fields, idempotency_key=f"{idempotency_key}/{number}")
+            good[number] = fields
+        except ApiError as error:
+            outcomes[number] = error
+
+    def work() -> dict[int, Outcome]:
+        written = outcomes | _write_many(good, created_by, credential)
+        if atomic and any(isinstance(outcome, ApiError) for outcome in written.values()):
+            raise _Undone(written)
+        return written
+
+    try:
+        written = in_transaction(work) if atomic else work()
+    except _Undone as undone:
+        written = {
+            number: outcome if isinstance(outcome, ApiError) else RolledBack()
+            for number, outcome in undone.args[0].items()
+        }
+    return [written[number] for number in range(len(written))]
+
+
+def _write_many(
+    good: Mapping[int, EventFields], created_by: int | None, credential: str
+) -> dict[int, Outcome]:
+    """Rounds of the statement, nearly always one.
+
+    Of items with the same key the first goes ahead; a later one goes into the next round if the
+    first was refused, for then the key is free.
+    """
+    outcomes: dict[int, Outcome] = {}
+    contents = {
+        number: content_of(fields) for number, fields in good.items() if fields.idempotency_key
+    }
+    waiting = dict(good)
+    while waiting:
+        first: dict[str, int] = {}
+        ahead = {
+            number: fields
+            for number, fields in waiting.items()
+            if first.setdefault(fields.idempotency_key or f"\0{number}", number) == number
+        }
+        outcomes |= _round(ahead, contents, created_by, credential)
+        for number, fields in list(waiting.items()):
+            if number not in outcomes and fields.idempotency_key:
+                decided = outcomes.get(first[fields.idempotency_key])
+                if isinstance(decided, Tracked):
+                    same = contents[number] == contents[first[fields.idempotency_key]]
+                    again = decided._replace(replayed=True)
+                    outcomes[number] = again if same else IdempotencyMismatch()
+        waiting = {number: fields for number, fields in waiting.items() if number not in outcomes}
+    return outcomes
+
+
+def _round(
+    ahead: Mapping[int, EventFields],
+    contents: Mapping[int, bytes],
+    created_by: int | None,
+    credential: str,
+) -> dict[int, Outcome]:
+    """What one statement does with events of different keys.
+
+    One is missing only if its key was pruned just now: it goes into the next round.
+    """
+    now = timezone.now()
+    rows = [
+        {
+            "n": number,
+            "subscriber_id": fields.subscriber_id,
+            "email": fields.email,
+            "user_id": 0 if fields.subscriber_id or fields.email else fields.user_id or created_by,
+            "event_key": fields.event_key,
+            "title": fields.title,
+            "value": fields.value,
+            "provider": fields.provider,
+            "repeatable": fields.repeatable,
+            "properties": fields.properties,
+            "context": fields.context,
+            "occurred_at": fields.occurred_at or now,
+            "idempotency_key": fields.idempotency_key,
+            "content": contents[number].hex() if fields.idempotency_key else "",
+        }
+        for number, fields in ahead.items()
+    ]
+    parameters = {
+        "events": orjson.dumps(rows).decode(),
+        "credential": credential,
+        "created_by": created_by,
+        "now": now,
+    }
+    outcomes: dict[int, Outcome] = {}
+    claimed: list[int] = []
+    for enabled, number, contact_id, event_id, counter in tried_again(
+        lambda: fetch_rows(TRACK_MANY, parameters)
+    ):
+        if not enabled:
+            raise NotEnabled
+        if contact_id is None:
+            outcomes[number] = not_found(ahead[number])
+        elif event_id is None:
+            claimed.append(number)
+        else:
+            outcomes[number] = Tracked(event_id, counter)
+    _announce([outcome for outcome in outcomes.values() if isinstance(outcome, Tracked)])
+    if claimed:
+        earlier = replays(credential, [ahead[number].idempotency_key for number in claimed])
+        for number in claimed:
+            if found := earlier.get(ahead[number].idempotency_key):
+                try:
+                    event = replayed(contents[number], found)
+                    outcomes[number] = Tracked(event.id, event.counter, replayed=True)
+                except ApiError as error:
+                    outcomes[number] = error
+    return outcomes
+
+
+def _announce(tracked: Sequence[Tracked]) -> None:
+    """Send event_tracked for each once they are committed, if anybody listens."""
+    if not event_tracked.receivers:
+        return
+
+    def send() -> None:
+        ids = [outcome.event_id for outcome in tracked]
+        events = TrackedEvent.objects.select_related("subscriber").in_bulk(ids)
+        for outcome in tracked:
+            if event := events.get(outcome.event_id):  # None: deleted meanwhile
+                event.counter = outcome.counter
+                event_tracked.send(TrackedEvent, event=event, subscriber=event.subscriber)
+
+    transaction.on_commit(send)
