@@ -1,15 +1,16 @@
 # Two stamps tell which packages are in .venv: what runs it, and what tests it as well.
 PYTHON ?= python3
 BIN := .venv/bin
+CLIENTS := tests/clients/node_modules/.package-lock.json
 
 .PHONY: run install test check bench clean
 
 run: .venv/runs  ## start Tallybook: http://127.0.0.1:8000
 	@$(BIN)/python manage.py serve --stop-with-parent
 
-install: .venv/tests  ## make .venv, with everything that make test and make check need
+install: .venv/tests $(CLIENTS)  ## make .venv, with everything that make test and make check need
 
-test: .venv/tests  ## the whole test suite, on a PostgreSQL of its own
+test: .venv/tests $(CLIENTS)  ## the whole test suite, on a PostgreSQL of its own
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: .venv/tests  ## style, types, migrations, production settings
@@ -35,3 +36,7 @@ clean:  ## remove .venv; the data in var/ stays
 .venv/tests: .venv/runs
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+# A client in JavaScript; its test is skipped where there is no npm, or no registry.
+$(CLIENTS): tests/clients/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix tests/clients || true; fi
