@@ -16,7 +16,6 @@ from events.signals import event_tracked
 from events.statements import TRACK_MANY
 from events.tracking import (
     PYTHON,
-    IdempotencyMismatch,
     NotEnabled,
     content_of,
     not_found,
@@ -95,45 +94,23 @@ def track_many(
 def _write_many(
     good: Mapping[int, EventFields], created_by: int | None, credential: str
 ) -> dict[int, Outcome]:
-    """Rounds of the statement, nearly always one.
-
-    Of items with the same key the first goes ahead; a later one goes into the next round if the
-    first was refused, for then the key is free.
-    """
-    outcomes: dict[int, Outcome] = {}
     contents = {
         number: content_of(fields) for number, fields in good.items() if fields.idempotency_key
     }
-    waiting = dict(good)
-    while waiting:
-        first: dict[str, int] = {}
-        ahead = {
-            number: fields
-            for number, fields in waiting.items()
-            if first.setdefault(fields.idempotency_key or f"\0{number}", number) == number
-        }
-        outcomes |= _round(ahead, contents, created_by, credential)
-        for number, fields in list(waiting.items()):
-            if number not in outcomes and fields.idempotency_key:
-                decided = outcomes.get(first[fields.idempotency_key])
-                if isinstance(decided, Tracked):
-                    same = contents[number] == contents[first[fields.idempotency_key]]
-                    again = decided._replace(replayed=True)
-                    outcomes[number] = again if same else IdempotencyMismatch()
-        waiting = {number: fields for number, fields in waiting.items() if number not in outcomes}
+    outcomes: dict[int, Outcome] = {}
+    # More than once only if a key is pruned between the two statements.
+    while waiting := {number: good[number] for number in good if number not in outcomes}:
+        outcomes |= _round(waiting, contents, created_by, credential)
     return outcomes
 
 
 def _round(
-    ahead: Mapping[int, EventFields],
+    waiting: Mapping[int, EventFields],
     contents: Mapping[int, bytes],
     created_by: int | None,
     credential: str,
 ) -> dict[int, Outcome]:
-    """What one statement does with events of different keys.
-
-    One is missing only if its key was pruned just now: it goes into the next round.
-    """
+    """What became of the events; one is missing if its key was pruned just now."""
     now = timezone.now()
     rows = [
         {
@@ -152,7 +129,7 @@ def _round(
             "idempotency_key": fields.idempotency_key,
             "content": contents[number].hex() if fields.idempotency_key else "",
         }
-        for number, fields in ahead.items()
+        for number, fields in waiting.items()
     ]
     parameters = {
         "events": orjson.dumps(rows).decode(),
@@ -168,16 +145,16 @@ def _round(
         if not enabled:
             raise NotEnabled
         if contact_id is None:
-            outcomes[number] = not_found(ahead[number])
+            outcomes[number] = not_found(waiting[number])
         elif event_id is None:
             claimed.append(number)
         else:
             outcomes[number] = Tracked(event_id, counter)
     _announce([outcome for outcome in outcomes.values() if isinstance(outcome, Tracked)])
     if claimed:
-        earlier = replays(credential, [ahead[number].idempotency_key for number in claimed])
+        earlier = replays(credential, [waiting[number].idempotency_key for number in claimed])
         for number in claimed:
-            if found := earlier.get(ahead[number].idempotency_key):
+            if found := earlier.get(waiting[number].idempotency_key):
                 try:
                     event = replayed(contents[number], found)
                     outcomes[number] = Tracked(event.id, event.counter, replayed=True)

@@ -112,8 +112,8 @@ TRACK_BY = {name: _track(contact, once=False) for name, contact in CONTACTS.item
 TRACK_ONCE_BY = {name: _track(contact, once=True) for name, contact in CONTACTS.items()}
 
 # A whole batch, in one statement and one commit. %(events)s is a JSON list of objects, one for each
-# event, `n` counting from 0; of items with the same idempotency key only one may be in it. A row
-# comes back for each, with the same facts as TRACK's: the contact, the event, and its counter.
+# event, `n` counting from 0. A row comes back for each, with the same facts as TRACK's: the contact,
+# the event, and its counter.
 TRACK_MANY = f"""
 WITH {SWITCH}, item AS MATERIALIZED (
     -- Drawn in the order sent: ids of the event, should it be new, and of the occurrence.
@@ -150,7 +150,8 @@ WITH {SWITCH}, item AS MATERIALIZED (
     INSERT INTO events_idempotencykey (occurrence_id, credential, key, content, created_at)
     SELECT occurrence_id, %(credential)s, idempotency_key, decode(content, 'hex'), %(now)s
     FROM ready WHERE idempotency_key > ''
-    ORDER BY idempotency_key
+    -- Of equal keys in the batch the first one has it: the others are retries.
+    ORDER BY idempotency_key, n
     ON CONFLICT (credential, key) DO NOTHING
     RETURNING occurrence_id
 ), counting AS MATERIALIZED (

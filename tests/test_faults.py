@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -80,11 +80,30 @@ def alive(pid: int) -> bool:
         return False
 
 
-class Load:
-    """Clients that post events, try again what failed, and remember what was answered 2xx."""
+def wait_for(find: Callable[[], list[int]]) -> list[int]:
+    """What `find` finds, as soon as it finds any."""
+    found: list[int] = []
 
-    def __init__(self, server: Server) -> None:
+    def look_again() -> bool:
+        try:
+            found[:] = find()
+        except (OSError, StopIteration):
+            return False
+        return bool(found)
+
+    wait_until(look_again, 30)
+    return found
+
+
+class Load:
+    """Clients that post events, try again what failed, and remember what was answered 2xx.
+
+    They go on until they are stopped or, with `each`, until each has sent so many events with keys.
+    """
+
+    def __init__(self, server: Server, each: int | None = None) -> None:
         self.server = server
+        self.each = each
         self.key = f"load {uuid.uuid4()}"
         self.acknowledged: list[str] = []
         self.attempts = 0
@@ -98,16 +117,18 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop.set()
+        if self.each is None:
+            self.stop.set()
         for thread in self.threads:
             thread.join()
 
     def _post(self, number: int) -> None:
         client = self.server.client(timeout=10)
         sent = 0
-        while not self.stop.is_set():
+        while not self.stop.is_set() and sent != self.each:
             sent += 1
             value = f"{number}-{sent}"
+            key = {} if self.each is None else {"idempotency_key": f"{self.key} {value}"}
             while not self.stop.is_set():
                 self.attempts += 1
                 try:
@@ -116,6 +137,7 @@ class Load:
                         title="t",
                         email=f"c{sent % CONTACTS}@example.com",
                         value=value,
+                        **key,
                     )
                 except (OSError, http.client.HTTPException):
                     time.sleep(0.02)
@@ -175,6 +197,37 @@ def test_killed_workers_and_a_killed_web_server_lose_nothing_that_was_answered(
         load.goes_on()
     assert load.statuses == {200}
     check_ledger(own, load)
+
+
+def test_5000_keyed_posts_that_are_retried_count_exactly_once_whatever_is_killed_meanwhile(
+    own: Server,
+) -> None:
+    """Workers are killed ten times and PostgreSQL three times, evenly over the posts."""
+    each = 5000 // CLIENTS
+    began = time.monotonic()
+    with Load(own, each) as load:
+        for kill in range(13):
+            reached = (kill + 1) * each * CLIENTS // 14
+            wait_until(lambda: len(load.acknowledged) >= reached, 30)  # noqa: B023
+            if kill % 4 == 3:
+                os.kill(postmaster(own), signal.SIGKILL)
+            else:
+                workers = wait_for(lambda: children(web_server(own)))
+                os.kill(workers[kill % len(workers)], signal.SIGKILL)
+    assert time.monotonic() - began < 60
+    assert load.attempts > len(load.acknowledged) == each * CLIENTS
+    assert load.statuses <= {200, 503}
+    with look(own) as connection:
+        counted, events, occurrences, values = (
+            connection.execute(
+                "SELECT (SELECT sum(counter) FROM events_trackedevent WHERE event_key = %(key)s), "
+                "(SELECT count(*) FROM events_trackedevent WHERE event_key = %(key)s), count(*), "
+                "count(DISTINCT value) FROM events_eventoccurrence WHERE event_key = %(key)s",
+                {"key": load.key},
+            ).fetchone()
+            or ()
+        )
+    assert (counted, events, occurrences, values) == (5000, CONTACTS, 5000, 5000)
 
 
 def test_a_killed_postgresql_comes_back_and_has_everything_that_was_answered(own: Server) -> None:
