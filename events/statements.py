@@ -112,8 +112,8 @@ TRACK_BY = {name: _track(contact, once=False) for name, contact in CONTACTS.item
 TRACK_ONCE_BY = {name: _track(contact, once=True) for name, contact in CONTACTS.items()}
 
 # A whole batch, in one statement and one commit. %(events)s is a JSON list of objects, one for each
-# event, `n` counting from 0. A row comes back for each, with the same facts as TRACK's: the contact,
-# the event, and its counter.
+# event, with its number `n`. A row comes back for each, with the same facts as TRACK's: the
+# contact, the event, and its counter.
 TRACK_MANY = f"""
 WITH {SWITCH}, item AS MATERIALIZED (
     -- Drawn in the order sent: ids of the event, should it be new, and of the occurrence.
