@@ -159,6 +159,7 @@ class TrackingKey(models.Model):
 
     class Meta:
         constraints = (models.CheckConstraint(condition=Q(id=1), name="events_one_tracking_key"),)
+        verbose_name_plural = "tracking key"
 
     def __str__(self) -> str:
         return self.actid

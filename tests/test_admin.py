@@ -12,8 +12,9 @@ from crm.authentication import find_caller
 from crm.contacts import create
 from crm.models import ApplicationPassword, Subscriber
 from crm.passwords import create_application_password
-from events.models import EventOccurrence, TrackedEvent, TrackingSwitch
+from events.models import EventName, EventOccurrence, TrackedEvent, TrackingSwitch
 from events.tracking import NotEnabled, track
+from events.tracking_keys import tracking_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOSTILE = "<script>alert(1)</script>"
@@ -129,6 +130,35 @@ def test_the_switch_is_turned_in_the_admin(people: Client) -> None:
     assert not TrackingSwitch.is_on()
     people.post("/admin/events/trackingswitch/1/change/", {"enabled": "on"})
     assert TrackingSwitch.is_on()
+
+
+def test_the_tracking_key_is_shown_and_rotated_by_those_who_may(people: Client) -> None:
+    old = tracking_key()
+    path = "/admin/events/trackingkey/"
+    page = people.get(path).content.decode()
+    assert old.actid in page
+    assert old.key in page
+    rotating = {"action": "rotate_key", "_selected_action": old.pk}
+    said = people.post(path, rotating, follow=True).content.decode()
+    new = tracking_key()
+    assert new.key != old.key
+    assert f"The new key: {new.key}" in said
+    assert people.get(f"{path}1/change/").status_code == 200
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename="view_trackingkey"))
+    people.force_login(clerk)
+    people.post(path, rotating)
+    assert tracking_key().key == new.key
+
+
+def test_a_name_of_the_catalogue_is_deleted_and_its_history_stays(people: Client) -> None:
+    create({"email": "ada@example.com"})
+    track({"event_key": HOSTILE, "title": "t", "email": "ada@example.com"})
+    name = EventName.objects.get()
+    assert HOSTILE not in people.get("/admin/events/eventname/").content.decode()
+    people.post(f"/admin/events/eventname/{name.pk}/delete/", {"post": "yes"})
+    assert not EventName.objects.exists()
+    assert TrackedEvent.objects.count() == 1
 
 
 def test_every_page_of_the_admin_opens(people: Client) -> None:
