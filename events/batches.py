@@ -1,6 +1,6 @@
 """Many events at once: one statement for all, and an answer for each."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -46,6 +46,10 @@ class _Undone(Exception):
     """Rolls an atomic batch back, and carries what would have become of each event."""
 
 
+class _KeyPruned(Exception):
+    """Rolls an atomic batch back to begin anew: a key was claimed, and then there was no claim."""
+
+
 def track_many(
     items: Iterable[Mapping[str, Any] | ApiError],
     *,
@@ -62,55 +66,77 @@ def track_many(
     key the later ones are retries of the first. An `idempotency_key` of the whole batch is that of
     every item that has none, with the item's number behind it. Raises NotEnabled.
     """
-    outcomes: dict[int, Outcome] = {}
+    refused, good = _read(items, idempotency_key)
+    contents = {
+        number: content_of(fields) for number, fields in good.items() if fields.idempotency_key
+    }
+
+    def write(waiting: Mapping[int, EventFields]) -> dict[int, Outcome]:
+        return _write(waiting, contents, created_by, credential)
+
+    if atomic:
+        outcomes = _all_or_none(refused, good, write)
+    else:
+        outcomes = refused
+        # More than once only if a key was pruned just now.
+        while waiting := {number: good[number] for number in good if number not in outcomes}:
+            outcomes |= write(waiting)
+    return [outcomes[number] for number in range(len(outcomes))]
+
+
+def _read(
+    items: Iterable[Mapping[str, Any] | ApiError], idempotency_key: str
+) -> tuple[dict[int, Outcome], dict[int, EventFields]]:
+    """The items that are wrong already, and the fields of the others, by their number."""
+    refused: dict[int, Outcome] = {}
     good: dict[int, EventFields] = {}
     for number, item in enumerate(items):
         try:
             if isinstance(item, ApiError):
                 raise item
             fields = event_fields(item)
+        except ApiError as error:
+            refused[number] = error
+        else:
             if idempotency_key and not fields.idempotency_key:
                 fields = replace(fields, idempotency_key=f"{idempotency_key}/{number}")
             good[number] = fields
-        except ApiError as error:
-            outcomes[number] = error
-
-    def work() -> dict[int, Outcome]:
-        written = outcomes | _write_many(good, created_by, credential)
-        if atomic and any(isinstance(outcome, ApiError) for outcome in written.values()):
-            raise _Undone(written)
-        return written
-
-    try:
-        written = in_transaction(work) if atomic else work()
-    except _Undone as undone:
-        written = {
-            number: outcome if isinstance(outcome, ApiError) else RolledBack()
-            for number, outcome in undone.args[0].items()
-        }
-    return [written[number] for number in range(len(written))]
+    return refused, good
 
 
-def _write_many(
-    good: Mapping[int, EventFields], created_by: int | None, credential: str
+def _all_or_none(
+    refused: dict[int, Outcome],
+    good: Mapping[int, EventFields],
+    write: Callable[[Mapping[int, EventFields]], dict[int, Outcome]],
 ) -> dict[int, Outcome]:
-    contents = {
-        number: content_of(fields) for number, fields in good.items() if fields.idempotency_key
-    }
-    outcomes: dict[int, Outcome] = {}
-    # More than once only if a key is pruned between the two statements.
-    while waiting := {number: good[number] for number in good if number not in outcomes}:
-        outcomes |= _round(waiting, contents, created_by, credential)
-    return outcomes
+    def work() -> dict[int, Outcome]:
+        outcomes = refused | write(good)
+        if len(outcomes) < len(refused) + len(good):
+            raise _KeyPruned
+        if any(isinstance(outcome, ApiError) for outcome in outcomes.values()):
+            raise _Undone(outcomes)
+        return outcomes
+
+    while True:
+        try:
+            return in_transaction(work)
+        except _KeyPruned:
+            # From the start: a second statement here would take its locks out of order.
+            continue
+        except _Undone as undone:
+            return {
+                number: outcome if isinstance(outcome, ApiError) else RolledBack()
+                for number, outcome in undone.args[0].items()
+            }
 
 
-def _round(
+def _write(
     waiting: Mapping[int, EventFields],
     contents: Mapping[int, bytes],
     created_by: int | None,
     credential: str,
 ) -> dict[int, Outcome]:
-    """What became of the events; one is missing if its key was pruned just now."""
+    """One statement; what became of each event. One is missing if its key was pruned just now."""
     now = timezone.now()
     rows = [
         {

@@ -12,9 +12,7 @@ import psycopg
 import pytest
 
 from tests.server import API, ROOT, Answer, Client, Server
-from tests.test_idempotency import counted
-from tests.test_load import in_threads
-from tests.test_promises import statements
+from tests.tools import counted, in_threads, statements
 
 SPAWNED = {"success": 1, "message": "Event spawned"}
 CLIENTS = ROOT / "tests" / "clients"

@@ -9,9 +9,7 @@ import psycopg
 import pytest
 
 from tests.server import API, Answer, Client, Server
-from tests.test_idempotency import counted
-from tests.test_load import in_threads
-from tests.test_promises import statements
+from tests.tools import counted, deadlocks, in_threads, statements
 
 BATCH = f"{API}/subscribers/track-events"
 ADA = {"event_key": "k", "title": "t", "email": "ada@example.com"}
@@ -302,15 +300,7 @@ def test_16_clients_with_50_batches_of_the_same_keys_in_opposite_orders_never_de
 ) -> None:
     events = [(ADA, BOB)[n % 2] | {"event_key": f"k{n // 2}"} for n in range(100)]
 
-    def deadlocks() -> int:
-        store.execute("SELECT pg_stat_clear_snapshot()")
-        row = store.execute(
-            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-        ).fetchone()
-        assert row
-        return int(row[0])
-
-    before = deadlocks()
+    before = deadlocks(store)
 
     def work(index: int) -> set[int]:
         client = server.client()
@@ -320,7 +310,7 @@ def test_16_clients_with_50_batches_of_the_same_keys_in_opposite_orders_never_de
         return statuses
 
     assert in_threads(16, work) == [{200}] * 16
-    assert deadlocks() == before
+    assert deadlocks(store) == before
     rows = store.execute("SELECT DISTINCT counter FROM events_trackedevent").fetchall()
     assert rows == [(800,)]
     assert counted(store) == (80_000, 80_000)

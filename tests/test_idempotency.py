@@ -7,8 +7,7 @@ import psycopg
 import pytest
 
 from tests.server import API, Answer, Client, Server, basic
-from tests.test_load import in_threads
-from tests.test_promises import statements
+from tests.tools import counted, in_threads, statements
 
 TRACK = f"{API}/subscribers/track-event"
 EVENT = {"event_key": "checkout", "title": "Order placed", "email": "ada@example.com"}
@@ -25,16 +24,6 @@ def ada(api: Client) -> int:
 
 def keyed(api: Client, key: str, auth: str | None = "", **fields: Any) -> Answer:
     return api("POST", TRACK, EVENT | fields, headers={"Idempotency-Key": key}, auth=auth)
-
-
-def counted(store: psycopg.Connection) -> tuple[int, int]:
-    """The sum of the counters and the number of occurrences."""
-    row = store.execute(
-        "SELECT (SELECT COALESCE(sum(counter), 0)::int FROM events_trackedevent), "
-        "(SELECT count(*)::int FROM events_eventoccurrence)"
-    ).fetchone()
-    assert row
-    return row[0], row[1]
 
 
 def test_the_same_call_again_counts_nothing_and_gets_the_first_answer(

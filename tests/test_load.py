@@ -5,29 +5,13 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
 
 import psycopg
 
 from tests.server import API, Client, Server
+from tests.tools import assert_nothing_is_orphaned_or_miscounted, deadlocks, in_threads
 
 EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}
-
-
-def in_threads(number: int, work: Callable[[int], Any]) -> list[Any]:
-    """What `work(0)` … `work(number - 1)` return, run at once."""
-    results: list[Any] = [None] * number
-
-    def run(index: int) -> None:
-        results[index] = work(index)
-
-    threads = [threading.Thread(target=run, args=[index]) for index in range(number)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
 
 
 def test_64_threads_posting_200_events_each_count_12800(
@@ -52,8 +36,7 @@ def test_64_threads_posting_200_events_each_count_12800(
         f"Authorization: {server.auth}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
-    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-    before = store.execute(deadlocks).fetchone()
+    before = deadlocks(store)
     updates = (
         "SELECT pg_stat_get_tuples_hot_updated(oid), pg_stat_get_tuples_updated(oid) "
         "FROM pg_class WHERE relname = 'events_trackedevent'"
@@ -65,7 +48,7 @@ def test_64_threads_posting_200_events_each_count_12800(
         "SELECT count(*), count(DISTINCT counter), min(counter), max(counter) "
         "FROM events_eventoccurrence"
     ).fetchone() == (12_800, 12_800, 1, 12_800)
-    assert store.execute(deadlocks).fetchone() == before
+    assert deadlocks(store) == before
     # Counting up stays on its page: no index is written for it.
     hot, every = store.execute(updates).fetchone() or (0, 1)
     assert hot - hot_before >= 0.8 * (every - all_before) > 0
@@ -128,11 +111,4 @@ def test_deleting_contacts_under_load_leaves_no_orphan_and_no_5xx(
     assert set(tracked) == {200, 422}
     assert set(answers[6]) == {200}
     assert answers[6][200] > 20
-    for table in ("events_trackedevent", "events_eventoccurrence"):
-        orphans = f"SELECT count(*) FROM {table} e WHERE NOT EXISTS (SELECT FROM crm_subscriber s "
-        assert store.execute(orphans + "WHERE s.id = e.subscriber_id)").fetchone() == (0,)
-    wrong = (
-        "SELECT count(*) FROM events_trackedevent e WHERE counter <> unlogged + "
-        "(SELECT count(*) FROM events_eventoccurrence o WHERE o.event_id = e.id)"
-    )
-    assert store.execute(wrong).fetchone() == (0,)
+    assert_nothing_is_orphaned_or_miscounted(store)

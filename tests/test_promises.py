@@ -1,26 +1,13 @@
 """What Tallybook promises of statements, locks and connections."""
 
 import time
-from collections.abc import Callable
 
 import psycopg
 
 from tests.server import API, Client, Server
+from tests.tools import statements
 
 EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}
-
-
-def statements(store: psycopg.Connection, work: Callable[[], None]) -> int:
-    """How many statements the server's database ran meanwhile, as PostgreSQL counts them."""
-    store.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
-    store.execute("SELECT pg_stat_statements_reset()")
-    work()
-    rows = store.execute(
-        "SELECT query, calls FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid "
-        "WHERE d.datname = current_database() AND query NOT LIKE '%pg_stat_statements%'"
-    ).fetchall()
-    print(rows)  # told when the test fails
-    return sum(calls for _, calls in rows)
 
 
 def test_an_accepted_event_costs_2_statements(api: Client, store: psycopg.Connection) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 import psycopg
 
+from events.upkeep import PRUNE
 from tests.server import API, Answer, Client, Server
+from tests.tools import assert_nothing_is_orphaned_or_miscounted, deadlocks
 
 SECONDS = 1
 CONTACTS = f"{API}/subscribers"
@@ -83,6 +85,75 @@ def test_two_changes_of_custom_values_at_once_keep_both(
     row = store.execute("SELECT custom_values FROM crm_subscriber").fetchone()
     assert row
     assert len(row[0]) == first[200] + second[200]
+
+
+def test_events_of_every_kind_while_contacts_are_deleted_and_the_log_is_pruned(
+    server: Server, api: Client, store: psycopg.Connection
+) -> None:
+    emails = [f"c{number}@example.com" for number in range(6)]
+
+    def event(number: int) -> dict[str, Any]:
+        return {
+            "event_key": f"k{number % 3}",
+            "title": f"t{number % 2}",
+            "email": emails[number % len(emails)],
+            "occurred_at": "2020-01-01 00:00:00",
+        }
+
+    def single(client: Client, number: int) -> Answer:
+        return client.track(**event(number), idempotency_key=f"s{number // 2}")
+
+    def batch(step: int) -> Callable[[Client, int], Answer]:
+        def call(client: Client, number: int) -> Answer:
+            events = [event(n) | {"idempotency_key": f"b{number + n}"} for n in range(24)]
+            # One of them in the order of the others turned round, and all or none.
+            path = f"{CONTACTS}/track-events?atomic={int(step < 0)}"
+            return client("POST", path, {"events": events[::step]})
+
+        return call
+
+    def delete(client: Client, number: int) -> Answer:
+        email = emails[number % len(emails)]
+        fields = {"email": email, "status": "subscribed", "__force_update": "yes"}
+        contact = client("POST", CONTACTS, fields).json()["contact"]["id"]
+        return client("DELETE", f"{CONTACTS}/{contact}")
+
+    def prune(client: Client, number: int) -> Answer:
+        row = store.execute("SELECT COALESCE(max(id), 0) FROM events_eventoccurrence").fetchone()
+        assert row
+        removed.append(
+            prune_range(store, max(0, row[0] - 50), row[0] + 1) if number % 2 else forget(store)
+        )
+        return client("GET", "/healthz")
+
+    removed: list[int] = []
+    before = deadlocks(store)
+    for email in emails:
+        api.contact(email)
+    singles, batches, reverse, deletions, _ = run(
+        server, single, batch(1), batch(-1), delete, prune
+    )
+    assert set(singles) <= {200, 422}
+    assert set(batches) == {200}
+    assert set(reverse) <= {200, 422}
+    assert set(deletions) == {200}
+    assert sum(removed) > 0
+    assert deadlocks(store) == before
+    assert_nothing_is_orphaned_or_miscounted(store)
+
+
+def prune_range(store: psycopg.Connection, first: int, end: int) -> int:
+    """As prune_occurrences does it, on the tests' own connection."""
+    fields = {"first": first, "end": end, "before": "2021-01-01", "event_key": None}
+    row = store.execute(PRUNE, fields).fetchone()
+    assert row
+    return int(row[0])
+
+
+def forget(store: psycopg.Connection) -> int:
+    """As if 24 hours had passed."""
+    store.execute("DELETE FROM events_idempotencykey")
+    return 0
 
 
 def test_tags_that_are_listed_made_and_deleted_at_once(server: Server, api: Client) -> None:

@@ -1,16 +1,28 @@
-"""Every command of the README, run as it stands; make run is serve, make test is CI's."""
+"""The commands of the README and of docs/retries.md, run as they stand.
 
+make run is serve, make test is CI's.
+"""
+
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.server import ROOT, Server
 
+
+def blocks(text: str) -> list[tuple[str, str]]:
+    """Kind and text of the code blocks."""
+    return re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
+
+
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+BLOCKS = blocks(README)
+RETRIES = blocks((ROOT / "docs" / "retries.md").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -20,12 +32,16 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.stop()
 
 
-def run(server: Server, command: str) -> str:
+def filled(server: Server, text: str) -> str:
+    """With the password and the port of this server."""
     secret = re.search(r"application password of admin: (.+)\n", server.said())
     assert secret
-    command = command.replace("APPLICATION_PASSWORD", secret[1].replace(" ", ""))
-    command = command.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
-    command = command.replace(".venv/bin/python", sys.executable)
+    text = text.replace("APPLICATION_PASSWORD", secret[1].replace(" ", ""))
+    return text.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
+
+
+def run(server: Server, command: str) -> str:
+    command = filled(server, command).replace(".venv/bin/python", sys.executable)
     done = subprocess.run(
         ["bash", "-c", command.replace("curl ", "curl --silent ")],
         cwd=ROOT,
@@ -68,3 +84,30 @@ def test_it_says_how_to_start_before_anything_else_and_its_links_lead_somewhere(
     assert README.index("make run") < 1200
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / link).exists(), link
+
+
+def test_the_page_on_retries_shows_what_happens(tmp_path: Path) -> None:
+    kinds = [kind for kind, _ in RETRIES]
+    assert kinds == ["sh", "json", "sh", "json", "python", "text"]
+    (_, once), (_, answer), (_, batch), (_, outcome), (_, python), (_, printed) = RETRIES
+    server = Server(tmp_path, TALLYBOOK_WORKERS="1").start()
+    try:
+        for _ in range(2):
+            assert run(server, once) == answer.strip()
+            assert run(server, batch) == outcome.strip()
+        script = tmp_path / "retry.py"
+        script.write_text(filled(server, python))
+        assert run(server, f".venv/bin/python {script}") == printed.strip()
+        timeline = json.loads(
+            run(
+                server,
+                RETRIES[0][1].split("-H")[0] + "http://127.0.0.1:8000/subscribers/1/timeline",
+            )
+        )["timeline"]["data"]
+        assert [row["title"] for row in timeline] == [
+            "Logged in",
+            *("Lesson 2", "Lesson 1"),
+            "Order placed",
+        ]
+    finally:
+        server.stop()

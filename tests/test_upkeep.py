@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.server import API, ROOT, Client, Server, wait_until
-from tests.test_idempotency import counted
+from tests.tools import counted
 
 EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}
 
