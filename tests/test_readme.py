@@ -60,11 +60,15 @@ def test_its_curl_lines_get_the_answers_it_shows(started: Server) -> None:
     timeline = run(started, BLOCKS[3][1])
     assert '"event_key":"checkout","title":"Order placed"' in timeline
     assert '"total":1' in timeline
+    everything = json.loads(run(started, BLOCKS[4][1]))["timeline"]
+    assert [row["event_key"] for row in everything["data"]] == ["checkout"]
 
 
-def test_its_password_command_and_its_python_work(started: Server) -> None:
+def test_its_commands_and_its_python_work(started: Server) -> None:
     password = next(text for _, text in BLOCKS if "create_application_password" in text)
     assert re.search(r"\n(\w{4} ){5}\w{4}$", run(started, password))
+    keys = next(text for _, text in BLOCKS if "tracking_keys" in text)
+    assert re.search(r"^actid=\d+ key=[0-9a-f]{40}$", run(started, keys))
     python = next(text for kind, text in BLOCKS if kind == "python")
     assert run(started, f".venv/bin/python manage.py shell -v 0 -c '{python}'") == "1"
 
@@ -75,7 +79,9 @@ def test_every_command_block_is_run_somewhere() -> None:
         ["make", "run"],  # as manage.py serve: test_serve.py
         ["curl", "-u"],
         ["curl", "-u"],
+        ["curl", "-u"],
         ["make", "test"],  # .ci/run
+        [".venv/bin/python", "manage.py"],
         [".venv/bin/python", "manage.py"],
     ]
 
