@@ -145,8 +145,12 @@ def call(
     fields: Any = None,
     parameters: Iterable[OpenApiParameter] = (),
     missing: bool = False,
+    created: bool = False,
 ) -> Decorator:
-    """Describe a call: its answer, the fields of its body, its query string; `missing` = 404."""
+    """Describe a call: its answer, the fields of its body, its query string.
+
+    `missing`: it can be 404; `created`: it is 201 where it makes something.
+    """
     responses = {
         200: answer,
         400: REST_ERROR,
@@ -157,4 +161,6 @@ def call(
     }
     if missing:
         responses[404] = MESSAGE
+    if created:
+        responses[201] = answer
     return extend_schema(request=fields, responses=responses, parameters=list(parameters))

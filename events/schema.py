@@ -147,5 +147,5 @@ EVENT_NAMES = call(
 EVENT_NAME_SHAPE = shape(
     "EventNameStored", {"eventTrackingEvent": shape("EventNameFields", EVENT_NAME)}
 )
-STORE_EVENT_NAME = call(EVENT_NAME_SHAPE, fields=EVENT_NAME_SHAPE)
+STORE_EVENT_NAME = call(EVENT_NAME_SHAPE, fields=EVENT_NAME_SHAPE, created=True)
 DELETE_EVENT_NAME = call(shape("EventNameDeleted", {}), missing=True)

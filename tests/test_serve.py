@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from config.postgres import LONGEST_SOCKET_DIR, EmbeddedPostgres, PostgresError, socket_dir
-from tests.server import API, ROOT, Server, wait_until
+from tests.server import API, ROOT, Server, manage, wait_until
 
 SETTINGS = ROOT / "config" / "settings.py"
 
@@ -179,14 +179,7 @@ def test_a_database_that_does_not_answer_is_told_in_one_line(tmp_path: Path) -> 
     environment = {**os.environ, "TALLYBOOK_DATA_DIR": str(tmp_path)}
     environment |= {"DATABASE_URL": "postgres://x@127.0.0.1:1/x", "DJANGO_SETTINGS_MODULE": ""}
     del environment["DJANGO_SETTINGS_MODULE"]
-    done = subprocess.run(
-        [sys.executable, "manage.py", "serve"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = manage(["serve"], environment)
     assert done.returncode == 1
     assert "The database does not answer" in done.stderr
     assert "Traceback" not in done.stderr

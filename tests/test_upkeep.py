@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.server import API, ROOT, Client, Server, wait_until
+from tests.server import API, ROOT, Client, Server, manage, wait_until
 from tests.tools import counted
 
 EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}
@@ -20,14 +20,7 @@ def ada(api: Client) -> int:
 
 def run(server: Server, *arguments: str) -> tuple[int, str]:
     """The exit code of a command and all that it says."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env=server.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = server.command(*arguments)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -177,14 +170,7 @@ def test_serve_forgets_old_keys_by_itself(
 
 def test_a_command_without_a_database_says_so(server: Server) -> None:
     environment = server.environment | {"DATABASE_URL": "postgres://nobody@/:1/nothing"}
-    done = subprocess.run(
-        [sys.executable, "manage.py", "verify_counters"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = manage(["verify_counters"], environment)
     assert done.returncode == 1
     assert "The database does not answer; is it running?" in done.stderr
     assert "Traceback" not in done.stderr
