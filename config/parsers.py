@@ -6,6 +6,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from io import BytesIO
+from itertools import islice
 from typing import IO, Any
 from urllib.parse import parse_qsl
 
@@ -17,6 +18,7 @@ from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.request import Request
 
 from config.errors import BadRequest, InvalidJSON
+from config.fields import MOST_ITEMS
 
 Params = dict[str, Any]
 DEEPEST_FORM_FIELD = 10
@@ -122,11 +124,11 @@ class NDJSONParser(parsers.BaseParser):
     ) -> Params:
         """The lines as `events`; a broken one as the InvalidJSON it is answered with.
 
-        Raises UnsupportedMediaType.
+        No more are read than one too many. Raises UnsupportedMediaType.
         """
         only_utf8(media_type)
-        lines = (line for line in stream.read().split(b"\n") if line.strip())
-        return {"events": [_line(line) for line in lines]}
+        lines = (line for line in BytesIO(stream.read()) if line.strip())
+        return {"events": [_line(line) for line in islice(lines, MOST_ITEMS + 1)]}
 
 
 def _line(line: bytes) -> Any:

@@ -1,6 +1,7 @@
 """Many events at once: one statement for all, and an answer for each."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -10,8 +11,9 @@ from django.utils import timezone
 
 from config.database import fetch_rows, in_transaction, tried_again
 from config.errors import ApiError
+from config.fields import Reader, read_fields
 from events.models import TrackedEvent
-from events.serializers import EventFields, event_fields
+from events.serializers import EVENT_FIELDS, EventFields, event_fields
 from events.signals import event_tracked
 from events.statements import TRACK_MANY
 from events.tracking import (
@@ -40,6 +42,7 @@ class RolledBack(ApiError):
 
 
 Outcome = Tracked | ApiError
+KEY_FIELD: dict[str, Reader] = {"idempotency_key": EVENT_FIELDS["idempotency_key"]}
 
 
 class _Undone(Exception):
@@ -55,7 +58,7 @@ def track_many(
     *,
     created_by: int | None = None,
     credential: str = PYTHON,
-    idempotency_key: str = "",
+    idempotency_key: str | None = None,
     atomic: bool = False,
 ) -> list[Outcome]:
     """Count many events; what became of each, in the order of `items`.
@@ -64,9 +67,12 @@ def track_many(
     are committed although others are refused; with `atomic`, all of them or none. Items with the
     same contact, key and title count up in the order of `items`; of items with the same idempotency
     key the later ones are retries of the first. An `idempotency_key` of the whole batch is that of
-    every item that has none, with the item's number behind it. Raises NotEnabled.
+    every item that has none, with the item's number behind it.
+
+    Raises InvalidFields for that key, and NotEnabled.
     """
-    refused, good = _read(items, idempotency_key)
+    key = read_fields(KEY_FIELD, {"idempotency_key": idempotency_key})["idempotency_key"]
+    refused, good = _read(items, key)
     contents = {
         number: content_of(fields) for number, fields in good.items() if fields.idempotency_key
     }
@@ -199,7 +205,8 @@ def _announce(tracked: Sequence[Tracked]) -> None:
         events = TrackedEvent.objects.select_related("subscriber").in_bulk(ids)
         for outcome in tracked:
             if event := events.get(outcome.event_id):  # None: deleted meanwhile
-                event.counter = outcome.counter
-                event_tracked.send(TrackedEvent, event=event, subscriber=event.subscriber)
+                own = copy(event)  # of several on one event, each has its own count
+                own.counter = outcome.counter
+                event_tracked.send(TrackedEvent, event=own, subscriber=own.subscriber)
 
     transaction.on_commit(send)

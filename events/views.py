@@ -8,7 +8,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from config.errors import ApiError, InvalidFields
-from config.fields import RULES, Wrong, line, path_id, read_fields
+from config.fields import MOST_ITEMS, RULES, Wrong, line, path_id, read_fields
 from config.pagination import page_of, page_size
 from config.parsers import JSONParser, NDJSONParser, params
 from crm.authentication import caller_of
@@ -17,11 +17,10 @@ from crm.permissions import Access
 from events import schema
 from events.batches import Outcome, RolledBack, Tracked, track_many
 from events.models import TrackedEvent, TrackingSwitch
-from events.serializers import TIMELINE_FIELDS, event_data, idempotency_key
+from events.serializers import TIMELINE_FIELDS, event_data
 from events.timelines import Timeline, count_events, events_of, find_event, occurrences_of
 from events.tracking import track
 
-MOST_EVENTS = 1000
 ATOMIC_WORDS = {"1": True, "true": True, "0": False, "false": False, "": False}
 REPLAYED = {"Idempotency-Replayed": "true"}
 SWITCH_WORDS = {"yes": True, "no": False, True: True, False: False}
@@ -100,17 +99,14 @@ class BatchViewSet(ViewSet):
     def track_many(self, request: Request) -> Response:
         """Count many events, and tell what became of each."""
         events = events_in(params(request))
+        asked = {"atomic": request.query_params.get("atomic", "")}
+        atomic = read_fields({"atomic": atomic_word}, asked)["atomic"]
         caller = caller_of(request)
-        fields = {"atomic": request.query_params.get("atomic", "")}
-        header = {"idempotency_key": request.META.get("HTTP_IDEMPOTENCY_KEY")}
-        atomic = read_fields({"atomic": atomic_word}, fields)["atomic"]
         outcomes = track_many(
             (event if isinstance(event, ApiError | dict) else {} for event in events),
             created_by=caller.user_id,
             credential=f"password:{caller.credential_id}",
-            idempotency_key=read_fields({"idempotency_key": idempotency_key}, header)[
-                "idempotency_key"
-            ],
+            idempotency_key=request.META.get("HTTP_IDEMPOTENCY_KEY"),
             atomic=atomic,
         )
         tracked = [outcome for outcome in outcomes if isinstance(outcome, Tracked)]
@@ -130,11 +126,11 @@ def events_in(given: Mapping[str, Any]) -> list[Any]:
     events = given.get("events")
     if not isinstance(events, list) or not events:
         rule = "required" if events in (None, "", []) else "array"
-    elif len(events) > MOST_EVENTS:
+    elif len(events) > MOST_ITEMS:
         rule = "max"
     else:
         return events
-    text = RULES[rule] if rule != "max" else f"The {{field}} may not be more than {MOST_EVENTS}."
+    text = RULES[rule] if rule != "max" else f"The {{field}} may not be more than {MOST_ITEMS}."
     raise InvalidFields({"events": {rule: text.format(field="events")}})
 
 

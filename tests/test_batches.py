@@ -160,6 +160,17 @@ def test_no_events_or_more_than_1000_are_422(
     assert counted(store) == (0, 0)
 
 
+def test_a_thousand_lines_are_a_batch_and_one_more_is_refused(
+    api: Client, store: psycopg.Connection, people: list[int]
+) -> None:
+    line = json.dumps(ADA).encode() + b"\n"
+    assert lines(api, b"\n \n" + line * 1000 + b"\n").json()["tracked"] == 1000
+    answer = lines(api, line * 1001)
+    assert (answer.status, list(answer.json()["events"])) == (422, ["max"])
+    assert lines(api, b"1\n" * 2_600_000).status == 422
+    assert counted(store) == (1000, 1000)
+
+
 def test_a_thousand_events_of_one_key_count_a_thousand_in_one_row(
     api: Client, store: psycopg.Connection, people: list[int]
 ) -> None:

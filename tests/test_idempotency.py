@@ -51,6 +51,14 @@ def test_the_key_may_be_in_the_body_and_is_the_same_key(
     assert counted(store) == (1, 1)
 
 
+def test_a_header_that_is_no_ascii_is_refused_and_not_passed_over(
+    api: Client, store: psycopg.Connection, ada: int
+) -> None:
+    answer = keyed(api, "für".encode().decode("latin-1"))
+    assert (answer.status, list(answer.json())) == (422, ["idempotency_key"])
+    assert counted(store) == (0, 0)
+
+
 def test_the_order_of_properties_makes_no_difference(
     api: Client, store: psycopg.Connection, ada: int
 ) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from django.db import IntegrityError, connection, transaction
 from config.errors import InvalidFields
 from crm.contacts import create, delete_contacts
 from crm.models import Subscriber
+from events.batches import Tracked, track_many
 from events.models import EventOccurrence, TrackedEvent, TrackingSwitch
 from events.signals import event_tracked, track_event_activity
 from events.tracking import (
     CurrentSubscriberNotFound,
+    IdempotencyMismatch,
     NotEnabled,
     SubscriberNotFound,
     track,
@@ -82,6 +85,56 @@ def test_created_by_names_the_caller_and_their_contact_if_nobody_else_is_named(
     event = track({"event_key": "k", "title": "t"}, created_by=user.pk)
     assert (event.subscriber_id, event.created_by_id) == (ada.pk, user.pk)
     assert track({**EVENT, "email": None, "user_id": user.pk}).created_by_id is None
+
+
+def test_a_retry_with_a_key_returns_the_first_event_and_is_not_announced(
+    ada: Subscriber, heard: list[dict[str, Any]]
+) -> None:
+    first = track(EVENT, idempotency_key="a")
+    track(EVENT)
+    again = track({**EVENT, "idempotency_key": "a"})
+    assert (again.pk, again.counter, again.replayed) == (first.pk, 1, True)
+    assert first.replayed is False
+    assert len(heard) == 2
+    with pytest.raises(IdempotencyMismatch) as mismatch:
+        track(EVENT, repeatable=False, idempotency_key="a")
+    assert mismatch.value.code == "idempotency_mismatch"
+    # Another credential's key is another key.
+    assert track(EVENT, idempotency_key="a", credential="mine").counter == 3
+
+
+def test_python_values_are_taken_as_properties_and_times(ada: Subscriber) -> None:
+    moment = datetime(2024, 1, 17, 14, 27, 35, 5, tzinfo=UTC)
+    track({**EVENT, "properties": {"n": [1, None]}, "occurred_at": moment})
+    occurrence = EventOccurrence.objects.get()
+    assert (occurrence.properties, occurrence.occurred_at) == ({"n": [1, None]}, moment)
+    for wrong in ({"n": 2**70}, {"n": object()}, {1: "n"}, {"n": "\ud800"}):
+        with pytest.raises(InvalidFields):
+            track({**EVENT, "properties": wrong})
+    with pytest.raises(InvalidFields):
+        track({**EVENT, "occurred_at": moment.date()})
+
+
+def test_many_are_tracked_and_announced_each_with_its_count(
+    ada: Subscriber, heard: list[dict[str, Any]]
+) -> None:
+    items = [{**EVENT, "idempotency_key": str(number)} for number in range(3)]
+    first = track_many([*items, {"email": "ada@example.com"}])
+    assert [outcome.counter for outcome in first if isinstance(outcome, Tracked)] == [1, 2, 3]
+    assert isinstance(first[3], InvalidFields)
+    assert [(said["event"].counter, said["subscriber"]) for said in heard] == [
+        (1, ada),
+        (2, ada),
+        (3, ada),
+    ]
+    again = track_many(items)
+    assert [outcome.replayed for outcome in again if isinstance(outcome, Tracked)] == [True] * 3
+    undone = track_many([EVENT, {}], atomic=True)
+    assert [getattr(outcome, "status", None) for outcome in undone] == [424, 422]
+    assert len(heard) == 3
+    for wrong in ("", "k" * 256):
+        with pytest.raises(InvalidFields):
+            track_many(items, idempotency_key=wrong)
 
 
 def test_a_user_without_an_email_is_no_contact(ada: Subscriber) -> None:
