@@ -8,7 +8,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from config.errors import ApiError, InvalidFields
-from config.fields import MOST_ITEMS, RULES, Wrong, line, path_id, read_fields
+from config.fields import MOST_ITEMS, TOO_MANY_TEXT, Reader, Wrong, line, path_id, read_fields
 from config.pagination import page_of, page_size
 from config.parsers import JSONParser, NDJSONParser, params
 from crm.authentication import caller_of
@@ -98,20 +98,19 @@ class BatchViewSet(ViewSet):
     @schema.TRACK_EVENTS
     def track_many(self, request: Request) -> Response:
         """Count many events, and tell what became of each."""
-        events = events_in(params(request))
-        asked = {"atomic": request.query_params.get("atomic", "")}
-        atomic = read_fields({"atomic": atomic_word}, asked)["atomic"]
+        given = params(request) | {"atomic": request.query_params.get("atomic", "")}
+        asked = read_fields(BATCH_FIELDS, given, required=("events",))
         caller = caller_of(request)
         outcomes = track_many(
-            (event if isinstance(event, ApiError | dict) else {} for event in events),
+            [event if isinstance(event, ApiError | dict) else {} for event in asked["events"]],
             created_by=caller.user_id,
             credential=f"password:{caller.credential_id}",
             idempotency_key=request.META.get("HTTP_IDEMPOTENCY_KEY"),
-            atomic=atomic,
+            atomic=asked["atomic"],
         )
         tracked = [outcome for outcome in outcomes if isinstance(outcome, Tracked)]
         refused = [outcome for outcome in outcomes if isinstance(outcome, ApiError)]
-        undone = atomic and bool(refused)
+        undone = asked["atomic"] and bool(refused)
         answer = {
             "tracked": len(tracked),
             "failed": sum(not isinstance(outcome, RolledBack) for outcome in refused),
@@ -121,17 +120,13 @@ class BatchViewSet(ViewSet):
         return Response(answer, status=422 if undone else 200, headers=REPLAYED if again else None)
 
 
-def events_in(given: Mapping[str, Any]) -> list[Any]:
-    """The `events` of a batch. Raises InvalidFields (422) unless they are a list of 1 to 1,000."""
-    events = given.get("events")
-    if not isinstance(events, list) or not events:
-        rule = "required" if events in (None, "", []) else "array"
-    elif len(events) > MOST_ITEMS:
-        rule = "max"
-    else:
-        return events
-    text = RULES[rule] if rule != "max" else f"The {{field}} may not be more than {MOST_ITEMS}."
-    raise InvalidFields({"events": {rule: text.format(field="events")}})
+def event_list(value: Any) -> list[Any]:
+    """The events of a batch. Raises Wrong."""
+    if not isinstance(value, list):
+        raise Wrong("array")
+    if len(value) > MOST_ITEMS:
+        raise Wrong("max", TOO_MANY_TEXT)
+    return value
 
 
 def atomic_word(value: str) -> bool:
@@ -139,6 +134,9 @@ def atomic_word(value: str) -> bool:
     if value not in ATOMIC_WORDS:
         raise Wrong("boolean")
     return ATOMIC_WORDS[value]
+
+
+BATCH_FIELDS: dict[str, Reader] = {"events": event_list, "atomic": atomic_word}
 
 
 def outcome_data(outcome: Outcome) -> dict[str, Any]:
