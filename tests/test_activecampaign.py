@@ -389,6 +389,7 @@ def test_the_npm_package_works_with_another_host_and_nothing_else_changed(
         given = {
             "url": f"http://127.0.0.1:{server.port}/event",
             "email": "ada@example.com",
+            "version": 1,
             "calls": [event, event | {"visit": {"ip4": "192.0.2.1"}}, event | {"eventdata": 7}],
             **pair,
             **change,
@@ -410,6 +411,8 @@ def test_the_npm_package_works_with_another_host_and_nothing_else_changed(
     assert run(actid="", calls=[event]) == [
         {"success": 0, "message": "An account ID must be provided."}
     ]
+    # Version 2 has the key of the API in the address.
+    assert run(version=2, calls=[event]) == [SPAWNED]
     # Without track_email its `visit` goes as it is.
     assert run(email="", calls=[event | {"visit": {"email": "ada@example.com"}}]) == [SPAWNED]
-    assert counted(store) == (4, 4)
+    assert counted(store) == (5, 5)

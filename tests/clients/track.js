@@ -1,5 +1,5 @@
 // Lets the npm package `activecampaign` call the event call of a Tallybook.
-// Standard input: {"url", "actid", "key", "email", "calls": [fields of tracking/log, …]}.
+// Standard input: {"url", "actid", "key", "email", "version", "calls": [fields of tracking/log, …]}.
 // Standard output: a JSON list of what the package says of each call.
 const { readFileSync } = require("node:fs");
 const ActiveCampaign = require("activecampaign");
@@ -12,6 +12,7 @@ const client = new ActiveCampaign("https://account.example", "an api key");
 client.track_actid = given.actid;
 client.track_key = given.key;
 client.track_email = given.email;
+client.version(given.version);
 
 (async () => {
   const said = [];
