@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 from django.conf import settings
+from django.core.exceptions import TooManyFieldsSent
 from django.http import QueryDict
 from rest_framework import parsers
 from rest_framework.exceptions import ParseError, UnsupportedMediaType
@@ -173,7 +174,7 @@ class MultiPartParser(parsers.MultiPartParser):
         try:
             body.decode()
             data = super().parse(BytesIO(body), media_type, parser_context).data
-        except (UnicodeDecodeError, ParseError) as error:
+        except (UnicodeDecodeError, ParseError, TooManyFieldsSent) as error:
             raise BadRequest from error
         if not body.rstrip().endswith(b"--"):
             raise BadRequest  # without its last boundary it is not whole

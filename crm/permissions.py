@@ -29,9 +29,12 @@ class HasAccess(BasePermission):
         if not isinstance(caller, Caller):
             return False
         action = getattr(view, "action", None)
-        if action in (None, "metadata"):
-            # A method that the address does not have, answered 405; or OPTIONS.
+        if action == "metadata":
             return True
+        if action is None:
+            # A method that the address does not have is answered 405. An action that is named as a
+            # method would answer at every address of its view.
+            return not hasattr(view, str(request.method).lower())
         access: Access | None = getattr(view, "access", {}).get(action)
         if access is None or not caller.has_perm(access.permission):
             return False

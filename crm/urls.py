@@ -14,7 +14,7 @@ def segment_paths(name: str, views: type[SegmentViewSet]) -> list[URLPattern]:
         re_path(rf"^{name}/bulk/?$", views.as_view({"post": "store_bulk"})),
         re_path(
             rf"^{name}/(?P<segment_id>[0-9]{{1,20}})/?$",
-            views.as_view({"get": "show", "put": "update", "delete": "delete"}),
+            views.as_view({"get": "show", "put": "update", "delete": "destroy"}),
         ),
     ]
 
@@ -22,7 +22,7 @@ def segment_paths(name: str, views: type[SegmentViewSet]) -> list[URLPattern]:
 urlpatterns = [
     re_path(
         r"^subscribers/(?P<contact_id>[0-9]{1,20})/?$",
-        SubscriberViewSet.as_view({"get": "show", "put": "update", "delete": "delete"}),
+        SubscriberViewSet.as_view({"get": "show", "put": "update", "delete": "destroy"}),
     ),
     re_path(
         r"^subscribers/search-contacts/?$",

@@ -22,6 +22,7 @@ from crm.models import Scope
 from crm.permissions import Access
 from events import schema
 from events.models import EventName, TrackingSwitch
+from events.serializers import EVENT_FIELDS as TRACKED_FIELDS
 from events.serializers import object_text, value_text
 from events.tracking import NotEnabled, SubscriberNotFound, register_name, track
 from events.tracking_keys import is_pair
@@ -71,6 +72,7 @@ SWITCH_WORDS = {"true": True, "1": True, "false": False, "0": False}
 SWITCH_FIELDS: dict[str, Reader] = {"enabled": on_or_off}
 NAME_FIELDS: dict[str, Reader] = {"name": line(192)}
 PLACE_FIELDS: dict[str, Reader] = {"offset": whole_number, "limit": whole_number}
+KEY_FIELD: dict[str, Reader] = {"idempotency_key": TRACKED_FIELDS["idempotency_key"]}
 NAMES_PER_PAGE = 100
 EVENT_FIELDS: dict[str, Reader] = {
     "event": line(192),
@@ -117,7 +119,9 @@ def event_call(given: Mapping[str, Any], idempotency_key: str | None) -> bool:
     if not fields.get("event"):
         raise Failed("An event name must be provided.")
     visit = fields.get("visit", {})
+    key = given.get("idempotency_key") if idempotency_key is None else idempotency_key
     if not visit.get("email"):
+        read_fields(KEY_FIELD, {"idempotency_key": key})
         register_name(fields["event"])
         return False
     event = track(
@@ -128,9 +132,8 @@ def event_call(given: Mapping[str, Any], idempotency_key: str | None) -> bool:
             "provider": PROVIDER,
             "email": visit["email"],
             "context": {field: visit[field] for field in CONTEXT_FIELDS if visit.get(field)},
-            "idempotency_key": given.get("idempotency_key"),
+            "idempotency_key": key,
         },
-        idempotency_key=idempotency_key,
         credential=f"actid:{account['actid']}",
     )
     return event.replayed
@@ -181,7 +184,7 @@ class EventNameViewSet(ApiViewSet):
     access: ClassVar[dict[str, Access]] = {
         "index": Access(Scope.READ, "events.view_eventname"),
         "store": Access(Scope.MANAGE, "events.add_eventname"),
-        "delete": Access(Scope.MANAGE, "events.delete_eventname"),
+        "destroy": Access(Scope.MANAGE, "events.delete_eventname"),
     }
 
     @schema.EVENT_NAMES
@@ -208,13 +211,17 @@ class EventNameViewSet(ApiViewSet):
         return Response(answer, status=201 if created else 200)
 
     @schema.DELETE_EVENT_NAME
-    def delete(self, request: Request, name: str) -> Response:  # noqa: ARG002
+    def destroy(self, request: Request, name: str) -> Response:  # noqa: ARG002
         """Take a name out of the catalogue; history stays, and its next event brings it back."""
-        # PostgreSQL's text has no NUL, and so has no name.
-        deleted = "\0" not in name and EventName.objects.filter(name=name).delete()[0]
-        if not deleted:
-            raise NotFoundHere("Event name")
-        return Response({})
+        # A slash at its end may be the name's own.
+        for written in (name, name.removesuffix("/")):
+            try:
+                stored = NAME_FIELDS["name"](written)
+            except Wrong:  # a NUL, which no name has
+                break
+            if EventName.objects.filter(name=stored).delete()[0]:
+                return Response({})
+        raise NotFoundHere("Event name")
 
 
 def inner(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -24,7 +24,7 @@ class MadeElsewhere(admin.ModelAdmin):
 
 
 class ReadOnly(MadeElsewhere):
-    """Nothing is deleted either: events are written in events/tracking.py alone."""
+    """Nothing is deleted either: events are written by tracking alone."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
         """Nobody: events go with their contact."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import orjson
@@ -11,9 +10,8 @@ from django.utils import timezone
 
 from config.database import fetch_rows, in_transaction, tried_again
 from config.errors import ApiError
-from config.fields import Reader, read_fields
 from events.models import TrackedEvent
-from events.serializers import EVENT_FIELDS, EventFields, event_fields
+from events.serializers import EventFields, event_fields
 from events.signals import event_tracked
 from events.statements import TRACK_MANY
 from events.tracking import (
@@ -42,7 +40,6 @@ class RolledBack(ApiError):
 
 
 Outcome = Tracked | ApiError
-KEY_FIELD: dict[str, Reader] = {"idempotency_key": EVENT_FIELDS["idempotency_key"]}
 
 
 class _Undone(Exception):
@@ -58,7 +55,6 @@ def track_many(
     *,
     created_by: int | None = None,
     credential: str = PYTHON,
-    idempotency_key: str | None = None,
     atomic: bool = False,
 ) -> list[Outcome]:
     """Count many events; what became of each, in the order of `items`.
@@ -66,13 +62,9 @@ def track_many(
     An item is the `data` of track(), or an error that takes its place in the answer. Good events
     are committed although others are refused; with `atomic`, all of them or none. Items with the
     same contact, key and title count up in the order of `items`; of items with the same idempotency
-    key the later ones are retries of the first. An `idempotency_key` of the whole batch is that of
-    every item that has none, with the item's number behind it.
-
-    Raises InvalidFields for that key, and NotEnabled.
+    key the later ones are retries of the first. Raises NotEnabled.
     """
-    key = read_fields(KEY_FIELD, {"idempotency_key": idempotency_key})["idempotency_key"]
-    refused, good = _read(items, key)
+    refused, good = _read(items)
     contents = {
         number: content_of(fields) for number, fields in good.items() if fields.idempotency_key
     }
@@ -91,7 +83,7 @@ def track_many(
 
 
 def _read(
-    items: Iterable[Mapping[str, Any] | ApiError], idempotency_key: str
+    items: Iterable[Mapping[str, Any] | ApiError],
 ) -> tuple[dict[int, Outcome], dict[int, EventFields]]:
     """The items that are wrong already, and the fields of the others, by their number."""
     refused: dict[int, Outcome] = {}
@@ -100,13 +92,9 @@ def _read(
         try:
             if isinstance(item, ApiError):
                 raise item
-            fields = event_fields(item)
+            good[number] = event_fields(item)
         except ApiError as error:
             refused[number] = error
-        else:
-            if idempotency_key and not fields.idempotency_key:
-                fields = replace(fields, idempotency_key=f"{idempotency_key}/{number}")
-            good[number] = fields
     return refused, good
 
 
@@ -170,6 +158,7 @@ def _write(
         "now": now,
     }
     outcomes: dict[int, Outcome] = {}
+    strangers: list[int] = []
     claimed: list[int] = []
     for enabled, number, contact_id, event_id, counter in tried_again(
         lambda: fetch_rows(TRACK_MANY, parameters)
@@ -177,21 +166,28 @@ def _write(
         if not enabled:
             raise NotEnabled
         if contact_id is None:
-            outcomes[number] = not_found(waiting[number])
+            strangers.append(number)
         elif event_id is None:
             claimed.append(number)
         else:
             outcomes[number] = Tracked(event_id, counter)
     _announce([outcome for outcome in outcomes.values() if isinstance(outcome, Tracked)])
-    if claimed:
-        earlier = replays(credential, [waiting[number].idempotency_key for number in claimed])
-        for number in claimed:
-            if found := earlier.get(waiting[number].idempotency_key):
-                try:
-                    event = replayed(contents[number], found)
-                    outcomes[number] = Tracked(event.id, event.counter, replayed=True)
-                except ApiError as error:
-                    outcomes[number] = error
+    # What is not there may have been: with its key it was counted before its e-mail changed.
+    asking = {
+        number: key for number in (*claimed, *strangers) if (key := waiting[number].idempotency_key)
+    }
+    earlier = replays(credential, list(asking.values())) if asking else {}
+    made_here = {waiting[number].idempotency_key: number for number in outcomes}
+    for number, key in asking.items():
+        # Not what a later item of this batch did.
+        if key in earlier and made_here.get(key, -1) < number:
+            try:
+                event = replayed(contents[number], earlier[key])
+                outcomes[number] = Tracked(event.id, event.counter, replayed=True)
+            except ApiError as error:
+                outcomes[number] = error
+    for number in strangers:
+        outcomes.setdefault(number, not_found(waiting[number]))
     return outcomes
 
 

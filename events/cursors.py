@@ -1,10 +1,12 @@
 """Where a page of a timeline ended."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Self
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+WRITTEN = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 
 
 class Cursor(NamedTuple):
@@ -20,7 +22,7 @@ class Cursor(NamedTuple):
     @classmethod
     def read(cls, text: str) -> Self:
         """The cursor that `text` writes. Raises ValueError and OverflowError."""
-        microseconds, _, occurrence_id = text.partition("-")
-        if not (f"{microseconds}{occurrence_id}".isascii() and len(occurrence_id) < 19):
-            raise ValueError
-        return cls(EPOCH + int(microseconds) * MICROSECOND, int(occurrence_id))
+        found = WRITTEN.fullmatch(text)
+        if not found:
+            raise ValueError(text)
+        return cls(EPOCH + int(found[1]) * MICROSECOND, int(found[2]))

@@ -9,7 +9,9 @@ from crm.models import Subscriber
 
 
 class TrackedEvent(models.Model):
-    """What a contact did, counted: one row per contact, key and title. Written in tracking.py.
+    """What a contact did, counted: one row per contact, key and title.
+
+    Written by the statements of events/statements.py.
 
     Always: counter = unlogged + number of occurrences.
     """
@@ -121,8 +123,7 @@ class IdempotencyKey(models.Model):
     occurrence_id = models.BigIntegerField(primary_key=True)
     # Whose key it is: two callers may choose the same.
     credential = models.CharField(max_length=40)
-    # A batch's key has the number of the item behind it.
-    key = models.CharField(max_length=260)
+    key = models.CharField(max_length=255)
     # SHA-256 of the fields sent.
     content = models.BinaryField(max_length=32)
     created_at = models.DateTimeField()

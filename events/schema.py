@@ -59,7 +59,7 @@ TRACK_EVENTS = call(
         },
     ),
     fields=shape("EventBatch", {"events": shape("BatchEvent", EVENT, many=True)}),
-    parameters=[query("atomic", "1: all events or none."), IDEMPOTENCY_KEY],
+    parameters=[query("atomic", "1: all events or none.")],
 )
 OCCURRENCES = call(
     shape("Occurrences", {"occurrences": page_shape("OccurrencePage", OccurrenceSerializer)}),

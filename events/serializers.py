@@ -1,8 +1,10 @@
 """A tracked event on the wire: its fields read, shape only and without the database, and shown."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -36,6 +38,7 @@ LONGEST_IDEMPOTENCY_KEY = 255
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_AHEAD = timedelta(days=1)
 NO_OBJECT = "{}"
+WITH_EXPONENT = re.compile(rb"[0-9]e[+-]?[0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +96,20 @@ def object_text(value: Any) -> str:
         body = orjson.dumps(found, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:  # from Python: no JSON, or a whole number over 64 bits
         raise Wrong("json") from None
-    if len(body) > LARGEST_OBJECT:
+    grown = _growth(found) if WITH_EXPONENT.search(body) else 0
+    if len(body) + grown > LARGEST_OBJECT:
         raise Wrong("max", "The {field} may not be greater than 64 KB.")
     if body.count(b":") > MOST_KEYS and _most_keys(found) > MOST_KEYS:
         raise Wrong("keys", f"The {{field}} may not have more than {MOST_KEYS} keys.")
     return body.decode()
+
+
+def _growth(value: Any) -> int:
+    """How many characters longer PostgreSQL writes the numbers inside: 1e308 has 309 digits."""
+    if isinstance(value, float):
+        return max(0, len(f"{Decimal(repr(value)):f}") - len(repr(value)))
+    inner = value.values() if isinstance(value, dict) else value
+    return sum(map(_growth, inner)) if isinstance(value, dict | list) else 0
 
 
 def _most_keys(value: Any) -> int:

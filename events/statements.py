@@ -1,4 +1,4 @@
-"""The SQL that writes events. events/tracking.py runs it, and nothing else does.
+"""The SQL that writes events, run by events/tracking.py (one) and events/batches.py (many) alone.
 
 Every statement takes its locks in the same order, each kind whole before the next: contacts (by
 id), claims of idempotency keys (by key), event rows (by contact, key, title), names. So no two of

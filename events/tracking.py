@@ -1,4 +1,7 @@
-"""The one writer of events. Every protocol, the Python API and the signal end here."""
+"""One event is tracked here, whoever sends it: each protocol, the Python API, the signal.
+
+Many at once: events/batches.py. What is removed again, and proved: events/upkeep.py.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -175,31 +178,38 @@ def _write(fields: EventFields, created_by: int | None, credential: str) -> Trac
         "now": now,
     }
     if not fields.idempotency_key:
-        return TrackedEvent(*_tracked(TRACK_BY[named], parameters, fields))
+        event = _tracked(TRACK_BY[named], parameters)
+        if event is None:
+            raise not_found(fields)
+        return event
     key, content = fields.idempotency_key, content_of(fields)
     parameters |= {"credential": credential, "key": key, "content": content}
     # More than once only if the key is pruned between the two statements.
     while True:
-        columns = _tracked(TRACK_ONCE_BY[named], parameters, fields)
-        if columns[0] is not None:
-            return TrackedEvent(*columns)
+        event = _tracked(TRACK_ONCE_BY[named], parameters)
+        if event is not None and event.id is not None:
+            return event
+        # Before saying that the contact is not there: it may have another e-mail by now.
         if earlier := replays(credential, [key]).get(key):
             return replayed(content, earlier)
+        if event is None:
+            raise not_found(fields)
 
 
-def _tracked(statement: str, parameters: dict[str, Any], fields: EventFields) -> Row:
-    """The event's columns, all None if its key is claimed. Raises the errors of track()."""
+def _tracked(statement: str, parameters: dict[str, Any]) -> TrackedEvent | None:
+    """The event; None if there is no such contact, and without an id if its key is claimed.
+
+    Raises NotEnabled.
+    """
     try:
         row = tried_again(lambda: fetch_row(statement, parameters))
     except IntegrityError as error:
         # A contact deleted by somebody who takes no locks, between our look and our row.
         if isinstance(error.__cause__, ForeignKeyViolation):
-            raise SubscriberNotFound from error
+            return None
         raise
     assert row is not None  # one row, always
     enabled, contact_id, *columns = row
     if not enabled:
         raise NotEnabled
-    if contact_id is None:
-        raise not_found(fields)
-    return tuple(columns)
+    return None if contact_id is None else TrackedEvent(*columns)

@@ -10,7 +10,7 @@ from rest_framework.viewsets import ViewSet
 from config.errors import ApiError, InvalidFields
 from config.fields import MOST_ITEMS, TOO_MANY_TEXT, Reader, Wrong, line, path_id, read_fields
 from config.pagination import page_of, page_size
-from config.parsers import JSONParser, NDJSONParser, params
+from config.parsers import JSONParser, NDJSONParser, params, query_params
 from crm.authentication import caller_of
 from crm.models import Scope
 from crm.permissions import Access
@@ -22,6 +22,7 @@ from events.timelines import Timeline, count_events, events_of, find_event, occu
 from events.tracking import track
 
 ATOMIC_WORDS = {"1": True, "true": True, "0": False, "false": False, "": False}
+KEY_PER_EVENT = "In a batch each event has an idempotency_key of its own, not the request."
 REPLAYED = {"Idempotency-Replayed": "true"}
 SWITCH_WORDS = {"yes": True, "no": False, True: True, False: False}
 
@@ -98,14 +99,17 @@ class BatchViewSet(ViewSet):
     @schema.TRACK_EVENTS
     def track_many(self, request: Request) -> Response:
         """Count many events, and tell what became of each."""
-        given = params(request) | {"atomic": request.query_params.get("atomic", "")}
+        if "HTTP_IDEMPOTENCY_KEY" in request.META:
+            raise InvalidFields({"idempotency_key": {"per_event": KEY_PER_EVENT}})
+        body = request.data if isinstance(request.data, dict) else {}
+        query = query_params(request.META.get("QUERY_STRING", ""))
+        given = {"events": body.get("events"), "atomic": query.get("atomic", "")}
         asked = read_fields(BATCH_FIELDS, given, required=("events",))
         caller = caller_of(request)
         outcomes = track_many(
             [event if isinstance(event, ApiError | dict) else {} for event in asked["events"]],
             created_by=caller.user_id,
             credential=f"password:{caller.credential_id}",
-            idempotency_key=request.META.get("HTTP_IDEMPOTENCY_KEY"),
             atomic=asked["atomic"],
         )
         tracked = [outcome for outcome in outcomes if isinstance(outcome, Tracked)]
@@ -129,9 +133,9 @@ def event_list(value: Any) -> list[Any]:
     return value
 
 
-def atomic_word(value: str) -> bool:
+def atomic_word(value: Any) -> bool:
     """`atomic` of a query string. Raises Wrong."""
-    if value not in ATOMIC_WORDS:
+    if not isinstance(value, str) or value not in ATOMIC_WORDS:
         raise Wrong("boolean")
     return ATOMIC_WORDS[value]
 

@@ -94,6 +94,22 @@ def test_every_described_call_is_in_the_table_of_scopes(api: Client) -> None:
     assert found == {OPEN_CALL, *((method, path) for method, path, _ in CALLS)}
 
 
+def test_methods_that_an_address_does_not_have_are_405_for_everybody(
+    api: Client, scoped: dict[str, str]
+) -> None:
+    methods: dict[str, set[str]] = {}
+    for method, path in [OPEN_CALL, *((method, path) for method, path, _ in CALLS)]:
+        methods.setdefault(path, set()).add(method)
+    for path, known in methods.items():
+        where = path if path == OPEN_CALL[1] else address(path)
+        for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - known:
+            for auth in (api.auth, basic("admin", scoped["track"])):
+                answer = api(method, where, {}, auth=auth)
+                assert answer.status == 405, (method, where, answer.body)
+                allowed = set(answer.headers["Allow"].split(", "))
+                assert allowed - {"HEAD", "OPTIONS"} == known, (method, where)
+
+
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 def test_without_credentials_every_call_is_401_and_says_how(api: Client, method: str) -> None:
     for called, path, _ in CALLS:

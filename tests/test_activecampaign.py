@@ -38,6 +38,15 @@ def call(api: Client, fields: dict[str, str], path: str = "/event", **more: Any)
     return api("POST", path, form=fields, auth=None, **more)
 
 
+def multipart(api: Client, fields: dict[str, str]) -> Answer:
+    parts = "".join(
+        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    )
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    return api("POST", "/event", body=f"{parts}--x--\r\n".encode(), headers=headers, auth=None)
+
+
 def visit(**fields: Any) -> str:
     return json.dumps({"email": "ada@example.com"} | fields)
 
@@ -81,14 +90,7 @@ def test_the_visit_comes_in_every_way_that_programs_send_it(
     elif way == "brackets":
         answer = call(api, brackets)
     elif way == "multipart":
-        boundary = "x"
-        parts = "".join(
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-            for name, value in brackets.items()
-        )
-        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-        body = f"{parts}--{boundary}--\r\n".encode()
-        answer = api("POST", "/event", body=body, headers=headers, auth=None)
+        answer = multipart(api, brackets)
     elif way == "query":
         answer = api("POST", f"/event?{urlencode(brackets)}", auth=None)
     else:
@@ -204,6 +206,9 @@ def test_a_value_that_is_too_long_and_a_body_that_cannot_be_read_fail_in_words(
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     answer = api("POST", "/event", body=b"actid=%ff", headers=headers, auth=None)
     failed(answer, "The request could not be understood.")
+    many = {f"f{number}": "" for number in range(1200)}
+    failed(call(api, fields | many), "The request could not be understood.")
+    failed(multipart(api, fields | many), "The request could not be understood.")
 
 
 def test_a_retry_with_a_key_counts_once(
@@ -223,6 +228,10 @@ def test_a_retry_with_a_key_counts_once(
     failed(
         call(api, fields, headers={"Idempotency-Key": ""}),
         "The idempotency_key must be at least 1 character.",
+    )
+    failed(
+        call(api, pair | {"event": "e"}, headers={"Idempotency-Key": "k" * 256}),
+        "The idempotency_key may not be greater than 255 characters.",
     )
     assert counted(store) == (1, 1)
 
@@ -336,7 +345,7 @@ def test_a_name_is_made_201_and_deleted_without_its_history(
     assert (made.status, made.json()) == (201, body)
     assert api("POST", path, body, headers=token, auth=None).status == 200
     api.track(event_key="Lesson 3/ü?", title="t", email="ada@example.com")
-    address = f"{path}/{quote('Lesson 3/ü?', safe='')}"
+    address = f"{path}/{quote('Lesson  3/ü?', safe='')}/"
     deleted = api("DELETE", address, headers=token, auth=None)
     assert (deleted.status, deleted.json()) == (200, {})
     assert names(api)["meta"]["total"] == 0
@@ -347,6 +356,14 @@ def test_a_name_is_made_201_and_deleted_without_its_history(
     # The next event brings it back.
     api.track(event_key="Lesson 3/ü?", title="t", email="ada@example.com")
     assert names(api)["eventTrackingEvents"] == [{"name": "Lesson 3/ü?"}]
+
+
+def test_a_slash_at_the_end_of_a_name_is_its_own(api: Client, token: dict[str, str]) -> None:
+    path = "/api/3/eventTrackingEvents"
+    for name in ("a", "a/"):
+        api("POST", path, {"eventTrackingEvent": {"name": name}}, headers=token, auth=None)
+    assert api("DELETE", f"{path}/a%2F", headers=token, auth=None).status == 200
+    assert names(api)["eventTrackingEvents"] == [{"name": "a"}]
 
 
 @pytest.mark.parametrize("body", [{}, {"eventTrackingEvent": {"name": " "}}, {"name": "x"}])

@@ -143,10 +143,12 @@ def test_a_refused_call_leaves_its_key_free(
 def test_each_credential_has_keys_of_its_own(
     api: Client, store: psycopg.Connection, ada: int, password: Callable[..., str]
 ) -> None:
-    for secret in (password("track"), password("manage")):
-        for _ in range(2):
-            assert keyed(api, "k", auth=basic("admin", secret)).status == 200
-    assert counted(store) == (2, 2)
+    secrets = {1: password("track"), 2: password("manage"), 3: password("track")}
+    for replayed in (None, "true"):
+        for value, secret in secrets.items():
+            answer = keyed(api, "k", auth=basic("admin", secret), value=value)
+            assert (answer.status, answer.headers["Idempotency-Replayed"]) == (200, replayed)
+    assert counted(store) == (3, 3)
 
 
 def test_a_replay_for_a_contact_deleted_since_is_422_also_if_there_is_a_new_one(
@@ -159,6 +161,22 @@ def test_a_replay_for_a_contact_deleted_since_is_422_also_if_there_is_a_new_one(
         assert (answer.status, answer.json()["error_code"]) == (422, "subscriber_not_found")
         api("POST", f"{API}/subscribers", {"email": "ada@example.com", "__force_update": "yes"})
     assert counted(store) == (0, 0)
+
+
+def test_a_retry_is_known_also_when_the_contact_has_another_email_by_now(
+    api: Client, store: psycopg.Connection, ada: int
+) -> None:
+    first = keyed(api, "k")
+    api("PUT", f"{API}/subscribers/{ada}", {"email": "lovelace@example.com"})
+    again = keyed(api, "k")
+    assert (again.status, again.body) == (200, first.body)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    mended = keyed(api, "k", email="lovelace@example.com")
+    assert (mended.status, mended.json()) == (422, MISMATCH)
+    batch = {"events": [EVENT | {"idempotency_key": "k"}]}
+    answer = api("POST", f"{API}/subscribers/track-events", batch).json()
+    assert answer["results"] == [{"id": first.json()["id"], "counter": "1"}]
+    assert counted(store) == (1, 1)
 
 
 def test_50_identical_posts_at_once_count_once_and_get_50_equal_answers(

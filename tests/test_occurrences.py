@@ -101,6 +101,8 @@ def test_no_properties_are_an_empty_object(
         ({str(number): 1 for number in range(301)}, "keys"),
         ({"a": {"b": [{str(number): 1 for number in range(301)}]}}, "keys"),
         ({"a": "x" * 65_529}, "max"),
+        ({"a": [1e308] * 220}, "max"),  # 309 digits each, as PostgreSQL keeps them
+        ({"a": {"b": [5e-324] * 220}}, "max"),
     ],
 )
 def test_properties_that_are_no_object_too_deep_too_many_or_too_large_store_nothing(
@@ -117,7 +119,7 @@ def test_the_limits_of_properties_themselves_are_taken(
         nested(10),
         {str(number): "a:b" for number in range(300)},
         {"a": "x" * 65_528},  # 64 KB of JSON
-        {"n": [2**63, -(2**63), 1e22, 5e-324, 0.1]},
+        {"n": [2**63, -(2**63), 1e22, 5e-324, 0.1, *[5e-324] * 190]},
     ]
     for value in taken:
         assert api.track(**EVENT, properties=value).status == 200

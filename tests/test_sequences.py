@@ -83,8 +83,6 @@ class Model:
 
         Raises what the store should raise.
         """
-        if item["email"] not in self.people:
-            raise SubscriberNotFound
         key = item.get("idempotency_key")
         if key in self.keys:
             content, event, counter = self.keys[key]
@@ -93,6 +91,8 @@ class Model:
             if event not in self.rows:
                 raise SubscriberNotFound
             return event, counter, True
+        if item["email"] not in self.people:
+            raise SubscriberNotFound
         event = next(
             (
                 number

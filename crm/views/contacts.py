@@ -65,7 +65,7 @@ class SubscriberViewSet(ViewSet):
         "search_contacts": READ,
         "store": ADD,
         "update": CHANGE,
-        "delete": DELETE,
+        "destroy": DELETE,
         "delete_several": DELETE,
     }
 
@@ -177,7 +177,7 @@ class SubscriberViewSet(ViewSet):
         )
 
     @schema.CONTACT_DELETE
-    def delete(self, request: Request, contact_id: str) -> Response:  # noqa: ARG002
+    def destroy(self, request: Request, contact_id: str) -> Response:  # noqa: ARG002
         """Delete a contact and all its events."""
         if not contacts.delete_contacts([path_id(contact_id)]):
             raise NotFoundHere("Subscriber")

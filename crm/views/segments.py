@@ -78,7 +78,7 @@ class SegmentViewSet(ViewSet):
         return Response({"message": self.saved_several, "ids": ids})
 
     @schema.SEGMENT_DELETE
-    def delete(self, request: Request, segment_id: str) -> Response:  # noqa: ARG002
+    def destroy(self, request: Request, segment_id: str) -> Response:  # noqa: ARG002
         """Delete one, which takes it off its contacts."""
         segments.delete_segments(self.kind, [self.find(segment_id).id])
         return Response({"message": f"Successfully removed the {self.noun}."})
@@ -131,7 +131,7 @@ class TagViewSet(SegmentViewSet):
         "store": Access(Scope.MANAGE, "crm.add_tag"),
         "store_bulk": Access(Scope.MANAGE, "crm.add_tag"),
         "update": Access(Scope.MANAGE, "crm.change_tag"),
-        "delete": Access(Scope.MANAGE, "crm.delete_tag"),
+        "destroy": Access(Scope.MANAGE, "crm.delete_tag"),
     }
 
     @schema.TAG_LIST
@@ -177,7 +177,7 @@ class ListViewSet(SegmentViewSet):
         "store": Access(Scope.MANAGE, "crm.add_list"),
         "store_bulk": Access(Scope.MANAGE, "crm.add_list"),
         "update": Access(Scope.MANAGE, "crm.change_list"),
-        "delete": Access(Scope.MANAGE, "crm.delete_list"),
+        "destroy": Access(Scope.MANAGE, "crm.delete_list"),
     }
 
     @schema.LIST_LIST

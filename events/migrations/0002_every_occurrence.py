@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('occurrence_id', models.BigIntegerField(primary_key=True, serialize=False)),
                 ('credential', models.CharField(max_length=40)),
-                ('key', models.CharField(max_length=260)),
+                ('key', models.CharField(max_length=255)),
                 ('content', models.BinaryField(max_length=32)),
                 ('created_at', models.DateTimeField()),
             ],

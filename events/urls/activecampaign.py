@@ -15,7 +15,7 @@ urlpatterns = [
         EventNameViewSet.as_view({"get": "index", "post": "store"}),
     ),
     re_path(
-        r"^api/3/eventTrackingEvents/(?P<name>.+?)/?$",
-        EventNameViewSet.as_view({"delete": "delete"}),
+        r"^api/3/eventTrackingEvents/(?P<name>.+)$",
+        EventNameViewSet.as_view({"delete": "destroy"}),
     ),
 ]

@@ -1,3 +1,4 @@
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -27,7 +28,7 @@ class Command(DatabaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         """Remove them, batch by batch; stopping in between loses nothing."""
         before = timezone.now() - options["older_than"]
-        with tqdm(unit=" ids", unit_scale=True, file=self.stderr) as bar:
+        with tqdm(unit=" ids", unit_scale=True, file=sys.stderr) as bar:
 
             def progress(done: int, total: int) -> None:
                 bar.total = total
