@@ -13,13 +13,14 @@ from config.errors import InvalidFields
 from crm.contacts import create, delete_contacts
 from crm.models import Subscriber
 from events.batches import Tracked, track_many
-from events.models import EventOccurrence, TrackedEvent, TrackingSwitch
+from events.models import EventOccurrence, IdempotencyKey, TrackedEvent, TrackingSwitch
 from events.signals import event_tracked, track_event_activity
 from events.tracking import (
     CurrentSubscriberNotFound,
     IdempotencyMismatch,
     NotEnabled,
     SubscriberNotFound,
+    replays,
     track,
 )
 
@@ -132,6 +133,41 @@ def test_many_are_tracked_and_announced_each_with_its_count(
     undone = track_many([EVENT, {}], atomic=True)
     assert [getattr(outcome, "status", None) for outcome in undone] == [424, 422]
     assert len(heard) == 3
+
+
+@pytest.mark.parametrize("way", ["alone", "in a batch", "in an atomic batch"])
+def test_a_key_that_is_pruned_while_its_retry_is_on_the_way_counts_anew(
+    ada: Subscriber, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Between the statement that finds the key taken and the one that asks what it stands for."""
+    keyed = {**EVENT, "idempotency_key": "a"}
+    track(keyed)
+    asked: list[str] = []
+
+    def pruned_first(credential: str, keys: list[str]) -> Any:
+        if not asked:
+            thread = threading.Thread(target=forget_keys)
+            thread.start()
+            thread.join()
+        asked.extend(keys)
+        return replays(credential, keys)
+
+    module = "events.tracking" if way == "alone" else "events.batches"
+    monkeypatch.setattr(f"{module}.replays", pruned_first)
+    if way == "alone":
+        assert track(keyed).replayed is False
+    else:
+        outcomes = track_many([EVENT, keyed], atomic=way == "in an atomic batch")
+        assert all(isinstance(outcome, Tracked) and not outcome.replayed for outcome in outcomes)
+    assert asked == ["a"]
+    event = TrackedEvent.objects.get()
+    assert event.counter == event.occurrences.count() == (2 if way == "alone" else 3)
+
+
+def forget_keys() -> None:
+    """As another process would."""
+    IdempotencyKey.objects.all().delete()
+    connection.close()
 
 
 def test_a_user_without_an_email_is_no_contact(ada: Subscriber) -> None:
