@@ -127,8 +127,10 @@ class Command(BaseCommand):
         healthy_since = time.monotonic()
         next_pruning = healthy_since + SETTLED_SECONDS
         while not self.stopping:
-            if time.monotonic() > next_pruning:
-                self._prune()
+            if self.pruning and self.pruning.poll() is not None:
+                self.pruning = None
+            if time.monotonic() > next_pruning and not self.pruning:
+                self._start_pruning()
                 next_pruning += HOUR_SECONDS
             dead = []
             if self.postgres and self.postgres.process and self.postgres.process.poll() is not None:
@@ -148,10 +150,8 @@ class Command(BaseCommand):
             pause = min(LONGEST_PAUSE, pause * 2 + TICK)
             healthy_since = time.monotonic()
 
-    def _prune(self) -> None:
+    def _start_pruning(self) -> None:
         """Have old idempotency keys forgotten by a process of its own, while we keep watch."""
-        if self.pruning and self.pruning.poll() is None:
-            return
         parent = os.getpid()
         self.pruning = subprocess.Popen(
             [sys.executable, "manage.py", "prune_idempotency_keys"],
