@@ -27,13 +27,15 @@ COUNT_UP = """
 NAME = """
 name AS (
     INSERT INTO events_eventname (name, first_seen_at)
-    SELECT DISTINCT event_key, %(now)s FROM event
+    SELECT {distinct} event_key, %(now)s FROM event
     -- Known names cost one look, and no number of the sequence.
     WHERE NOT EXISTS (SELECT FROM events_eventname known WHERE known.name = event.event_key)
-    ORDER BY event_key
+    {order}
     ON CONFLICT (name) DO NOTHING
 )
 """
+ONE_NAME = NAME.format(distinct="", order="")
+NAMES = NAME.format(distinct="DISTINCT", order="ORDER BY event_key")
 
 NEXT_OCCURRENCE = "nextval('events_eventoccurrence_id_seq')"
 
@@ -41,7 +43,7 @@ NEXT_OCCURRENCE = "nextval('events_eventoccurrence_id_seq')"
 REGISTER = f"""
 WITH {SWITCH}, event AS (
     SELECT %(event_key)s::text AS event_key FROM switch WHERE enabled
-), {NAME}
+), {ONE_NAME}
 SELECT enabled FROM switch
 """
 
@@ -103,7 +105,7 @@ def _track(contact: str, once: bool) -> str:
         claimed=", claim" if once else "",
         occurrence_id="claim.occurrence_id" if once else NEXT_OCCURRENCE,
         count_up=COUNT_UP,
-        name=NAME,
+        name=ONE_NAME,
     )
 
 
@@ -189,7 +191,7 @@ WITH {SWITCH}, item AS MATERIALIZED (
         AND e.event_key = c.event_key AND e.title = c.title AND e.alone = c.alone
     ORDER BY c.occurrence_id
     RETURNING id, event_id, counter
-), {NAME}
+), {NAMES}
 SELECT switch.enabled, item.n, ready.contact_id, occurrence.event_id, occurrence.counter
 FROM switch LEFT JOIN item ON true LEFT JOIN ready USING (n)
     LEFT JOIN occurrence ON occurrence.id = item.occurrence_id
