@@ -104,7 +104,7 @@ def _all_or_none(
     write: Callable[[Mapping[int, EventFields]], dict[int, Outcome]],
 ) -> dict[int, Outcome]:
     def work() -> dict[int, Outcome]:
-        outcomes = refused | write(good)
+        outcomes = refused | (write(good) if good else {})
         if len(outcomes) < len(refused) + len(good):
             raise _KeyPruned
         if any(isinstance(outcome, ApiError) for outcome in outcomes.values()):

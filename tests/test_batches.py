@@ -123,6 +123,16 @@ def test_atomic_is_all_or_none(api: Client, store: psycopg.Connection, people: l
     assert counted(store) == (2, 2)
 
 
+@pytest.mark.parametrize("query", ["", "?atomic=1"])
+def test_a_batch_of_nothing_but_mistakes_is_answered_for_each(
+    api: Client, people: list[int], query: str
+) -> None:
+    answer = send(api, ADA | {"title": ""}, 5, query=query)
+    assert answer.status == (422 if query else 200)
+    assert (answer.json()["tracked"], answer.json()["failed"]) == (0, 2)
+    assert [result["status"] for result in answer.json()["results"]] == [422, 422]
+
+
 def test_a_batch_rolled_back_leaves_its_keys_free(
     api: Client, store: psycopg.Connection, people: list[int]
 ) -> None:
