@@ -52,7 +52,7 @@ class Event(NamedTuple):
 
 EVENT = """
 SELECT EXISTS (SELECT FROM crm_subscriber WHERE id = %(contact)s), e.event_key,
-       -- No count(*): it is always so.
+       -- How many occurrences it has: counter = unlogged + occurrences, so nothing is counted.
        e.counter - e.unlogged
 FROM (SELECT) one LEFT JOIN events_trackedevent e
     ON e.id = %(event)s AND e.subscriber_id = %(contact)s
