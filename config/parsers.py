@@ -89,10 +89,8 @@ def _lists(value: Any) -> Any:
     return items
 
 
-class JSONParser(parsers.BaseParser):
-    """`application/json`, in UTF-8. What is JSON but no object has no fields, as in FluentCRM."""
-
-    media_type = "application/json"
+class BodyParser(parsers.BaseParser):
+    """A whole body in UTF-8, which `read` makes fields of."""
 
     def parse(
         self,
@@ -100,9 +98,22 @@ class JSONParser(parsers.BaseParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,  # noqa: ARG002
     ) -> Params:
-        """Read a JSON object. Raises InvalidJSON and UnsupportedMediaType."""
+        """The fields. Raises UnsupportedMediaType, and what `read` raises."""
         only_utf8(media_type)
-        body = stream.read()
+        return self.read(stream.read())
+
+    def read(self, body: bytes) -> Params:
+        """The fields of a body."""
+        raise NotImplementedError
+
+
+class JSONParser(BodyParser):
+    """`application/json`, in UTF-8. What is JSON but no object has no fields, as in FluentCRM."""
+
+    media_type = "application/json"
+
+    def read(self, body: bytes) -> Params:
+        """The fields of a JSON object. Raises InvalidJSON."""
         if not body.strip():
             return {}
         try:
@@ -112,23 +123,17 @@ class JSONParser(parsers.BaseParser):
         return value if isinstance(value, dict) else {}
 
 
-class NDJSONParser(parsers.BaseParser):
+class NDJSONParser(BodyParser):
     """`application/x-ndjson`, in UTF-8: a JSON value on each line that is not blank."""
 
     media_type = "application/x-ndjson"
 
-    def parse(
-        self,
-        stream: IO[bytes],
-        media_type: str | None = None,
-        parser_context: Mapping[str, Any] | None = None,  # noqa: ARG002
-    ) -> Params:
+    def read(self, body: bytes) -> Params:
         """The lines as `events`; a broken one as the InvalidJSON it is answered with.
 
-        No more are read than one too many. Raises UnsupportedMediaType.
+        No more are read than one too many.
         """
-        only_utf8(media_type)
-        lines = (line for line in BytesIO(stream.read()) if line.strip())
+        lines = (line for line in BytesIO(body) if line.strip())
         return {"events": [_line(line) for line in islice(lines, MOST_ITEMS + 1)]}
 
 
@@ -139,21 +144,15 @@ def _line(line: bytes) -> Any:
         return InvalidJSON(error.msg)
 
 
-class FormParser(parsers.BaseParser):
+class FormParser(BodyParser):
     """`application/x-www-form-urlencoded`, in UTF-8, with PHP's brackets."""
 
     media_type = "application/x-www-form-urlencoded"
 
-    def parse(
-        self,
-        stream: IO[bytes],
-        media_type: str | None = None,
-        parser_context: Mapping[str, Any] | None = None,  # noqa: ARG002
-    ) -> Params:
-        """Read a form. Raises BadRequest and UnsupportedMediaType."""
-        only_utf8(media_type)
+    def read(self, body: bytes) -> Params:
+        """The fields of a form. Raises BadRequest."""
         try:
-            text = stream.read().decode()
+            text = body.decode()
         except UnicodeDecodeError as error:
             raise BadRequest from error
         return nested(urlencoded(text))

@@ -23,7 +23,7 @@ from crm.permissions import Access
 from events import schema
 from events.models import EventName, TrackingSwitch
 from events.serializers import EVENT_FIELDS as TRACKED_FIELDS
-from events.serializers import object_text, value_text
+from events.serializers import REPLAYED, object_text, value_text
 from events.tracking import NotEnabled, SubscriberNotFound, register_name, track
 from events.tracking_keys import is_pair
 
@@ -102,8 +102,8 @@ class EventCallViewSet(ViewSet):
             again = event_call(params(request), request.META.get("HTTP_IDEMPOTENCY_KEY"))
         except (Failed, ApiError) as error:
             return Response({"success": 0, "message": reason(error)})
-        headers = {"Idempotency-Replayed": "true"} if again else None
-        return Response({"success": 1, "message": SPAWNED}, headers=headers)
+        answer = {"success": 1, "message": SPAWNED}
+        return Response(answer, headers=REPLAYED if again else None)
 
 
 def event_call(given: Mapping[str, Any], idempotency_key: str | None) -> bool:

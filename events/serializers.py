@@ -38,6 +38,8 @@ LONGEST_IDEMPOTENCY_KEY = 255
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_AHEAD = timedelta(days=1)
 NO_OBJECT = "{}"
+# The header of an answer that an earlier call got first.
+REPLAYED = {"Idempotency-Replayed": "true"}
 WITH_EXPONENT = re.compile(rb"[0-9]e[+-]?[0-9]")
 
 

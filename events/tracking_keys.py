@@ -25,8 +25,8 @@ def tracking_key() -> TrackingKey:
 def rotate() -> TrackingKey:
     """The pair with a new key; the old one is refused from the next request on."""
     pair = tracking_key()
-    TrackingKey.objects.filter(id=ONLY).update(key=_new_key(), created_at=now())
-    pair.refresh_from_db()
+    pair.key, pair.created_at = _new_key(), now()
+    pair.save(update_fields=["key", "created_at"])
     return pair
 
 

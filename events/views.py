@@ -17,13 +17,12 @@ from crm.permissions import Access
 from events import schema
 from events.batches import Outcome, RolledBack, Tracked, track_many
 from events.models import TrackedEvent, TrackingSwitch
-from events.serializers import TIMELINE_FIELDS, event_data
+from events.serializers import REPLAYED, TIMELINE_FIELDS, event_data
 from events.timelines import Timeline, count_events, events_of, find_event, occurrences_of
 from events.tracking import track
 
 ATOMIC_WORDS = {"1": True, "true": True, "0": False, "false": False, "": False}
 KEY_PER_EVENT = "In a batch each event has an idempotency_key of its own, not the request."
-REPLAYED = {"Idempotency-Replayed": "true"}
 SWITCH_WORDS = {"yes": True, "no": False, True: True, False: False}
 
 

@@ -85,10 +85,9 @@ class Command(BaseCommand):
         self._keep_running()
 
     def _start_server(self) -> None:
-        parent = os.getpid()
-        self.server = subprocess.Popen(
+        self.server = _child(
             [
-                *(sys.executable, "-m", "config.webserver", "--interface", "wsgi"),
+                *("-m", "config.webserver", "--interface", "wsgi"),
                 *("--host", settings.HOST, "--port", str(settings.PORT)),
                 *("--workers", str(settings.WORKERS)),
                 *("--blocking-threads", str(BLOCKING_THREADS)),
@@ -98,11 +97,7 @@ class Command(BaseCommand):
                 *("--workers-kill-timeout", str(GRACE_SECONDS)),
                 *("--log-level", "warning", "--no-ws", "--http", "1"),
                 "config.wsgi:application",
-            ],
-            cwd=settings.BASE_DIR,
-            # Its own session: Ctrl-C is for us, who stop one after the other.
-            start_new_session=True,
-            preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent),
+            ]
         )
 
     def _wait_until_it_answers(self, url: str) -> None:
@@ -152,14 +147,7 @@ class Command(BaseCommand):
 
     def _start_pruning(self) -> None:
         """Have old idempotency keys forgotten by a process of its own, while we keep watch."""
-        parent = os.getpid()
-        self.pruning = subprocess.Popen(
-            [sys.executable, "manage.py", "prune_idempotency_keys"],
-            cwd=settings.BASE_DIR,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent),
-        )
+        self.pruning = _child(["manage.py", "prune_idempotency_keys"], stdout=subprocess.DEVNULL)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.stopping = True
@@ -194,6 +182,19 @@ class Command(BaseCommand):
             f"-d {shlex.quote(event)} {url}/subscribers/track-event"
         )
         self.stdout.flush()
+
+
+def _child(arguments: list[str], stdout: int | None = None) -> subprocess.Popen[bytes]:
+    """A Python of ours that does not outlive us."""
+    parent = os.getpid()
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=settings.BASE_DIR,
+        stdout=stdout,
+        # Its own session: Ctrl-C is for us, who stop one after the other.
+        start_new_session=True,
+        preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent),
+    )
 
 
 def _host_in_url(host: str) -> str:
