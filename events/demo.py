@@ -7,11 +7,10 @@ what track() would have left, called once for each occurrence in the order of th
 import json
 import random
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
-from operator import attrgetter
+from itertools import chain, islice
 from typing import Any
 
 from django.db import connection, transaction
@@ -24,37 +23,43 @@ from events.demo_words import AREAS, PLACES, SEGMENTS, SOURCES, STATUSES
 Row = tuple[Any, ...]
 
 CONTACTS_SINCE, EVENTS_SINCE = timedelta(days=730), timedelta(days=400)
+MICROSECOND = timedelta(microseconds=1)
 # How often an event happened: mean 2, and three in a hundred more than 8 times.
 COUNTS = [1] * 136 + [2] * 30 + [3] * 13 + [4] * 11 + [5, 5, 7, 8, 9, 10, 12, 15, 20, 30]
-# So many different things are said with one kind of event.
+# So many keys with a title there are, and so many different things are said with each.
+KINDS = sum(len(subjects) * len(keys) for _, _, subjects, keys in AREAS)
 DETAILS = 250
 ROWS_AT_ONCE = 10_000
+SLICE = 100_000
+# They are held in memory while they are counted up, 400 MB for a million.
+MOST_EVENTS = 10_000_000
 # Any number, the same in every process: two runs at once would give out the same addresses.
 LOCK = 0x7A11_DE30
-
-TABLES = (
-    *("crm_subscriber", "crm_subscriber_tags", "crm_subscriber_lists"),
-    *("events_trackedevent", "events_eventoccurrence", "events_eventname"),
-)
 
 LAST_NUMBER = r"""
 SELECT COALESCE(max(substring(lower(email) FROM '\.demo([0-9]{1,9})@example\.')::bigint), 0)
 FROM crm_subscriber
 """
-IDS = "SELECT nextval(pg_get_serial_sequence(%(table)s, 'id')) FROM generate_series(1, %(number)s)"
-CONTACT_COLUMNS = """
-id, first_name, last_name, email, country, city, phone, status, contact_type, source, total_points,
-life_time_value, custom_values, created_at, last_activity, updated_at
+IDS = "SELECT nextval(%(sequence)s::regclass) FROM generate_series(1, %(number)s)"
+OCCURRENCES = """
+events_eventoccurrence (event_id, subscriber_id, event_key, provider, value, properties, context,
+                        counter, occurred_at, received_at)
 """
-OCCURRENCE_COLUMNS = """
-event_id, subscriber_id, event_key, provider, value, properties, context, counter, occurred_at,
-received_at
+CONTACTS = """
+crm_subscriber (id, first_name, last_name, email, country, city, phone, status, contact_type,
+                source, total_points, life_time_value, custom_values, created_at, last_activity,
+                updated_at)
 """
-EVENT_COLUMNS = """
-id, subscriber_id, event_key, title, provider, value, counter, repeatable, created_at, updated_at
+EVENTS = """
+events_trackedevent (id, subscriber_id, event_key, title, provider, value, counter, repeatable,
+                     created_at, updated_at)
 """
 NAME = """
 INSERT INTO events_eventname (name, first_seen_at) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING
+"""
+VACUUM = """
+VACUUM (ANALYZE) crm_subscriber, crm_subscriber_tags, crm_subscriber_lists, events_trackedevent,
+                 events_eventoccurrence, events_eventname
 """
 
 
@@ -68,16 +73,13 @@ class Kind:
     details: list[tuple[str, str, str]]
 
 
-KINDS = sum(len(subjects) * len(keys) for _, _, subjects, keys in AREAS)
-
-
 @dataclass(slots=True)
 class Contact:
-    """Somebody of whom there are events."""
+    """Somebody who does things."""
 
     id: int
     joined: datetime
-    last_seen: datetime
+    last_seen: str = ""
 
 
 @dataclass(slots=True)
@@ -86,66 +88,67 @@ class Event:
 
     contact: Contact
     kind: Kind
-    first: datetime
-    last: datetime
     id: int = 0
     counter: int = 0
     value: str = ""
+    first: str = ""
+    last: str = ""
 
 
 def seed(contacts: int, events_per_contact: int, progress: Callable[[int, int], None]) -> int:
     """Add so many contacts with so many events each, up to KINDS: all of them, or none.
 
-    `progress(done, total)` is told of the rows written. Returns how many occurrences there are.
+    Only the tags and lists are made before, and stay. `progress(done, total)` is told of the rows
+    written. Returns how many occurrences there are.
     """
-    # Committed at once: made inside, they would keep others from making tags until the end.
+    # Committed at once: made inside, they would keep others from making any until the end.
     segments = [
-        (segment_type, named_ids(segment_type, [title], create=True)[0], share)
+        (named_ids(segment_type, [title], create=True)[0], segment_type, share)
         for segment_type, shares in SEGMENTS.items()
         for title, share in shares.items()
     ]
     with transaction.atomic():
         fetch_row("SELECT pg_advisory_xact_lock(%(lock)s)", {"lock": LOCK})
-        [[number]] = fetch_rows(LAST_NUMBER, {})
-        # The same data in every empty store.
-        chance = random.Random(number)  # noqa: S311
+        [[last_number]] = fetch_rows(LAST_NUMBER, {})
+        # Every empty store gets the same contacts, who do the same.
+        chance = random.Random(last_number)  # noqa: S311
         now = timezone.now()
         joined = sorted(now - CONTACTS_SINCE * chance.random() for _ in range(contacts))
-        people = [
-            Contact(contact_id, moment, moment)
-            for contact_id, moment in zip(_new_ids("crm_subscriber", contacts), joined, strict=True)
-        ]
+        people = list(map(Contact, _new_ids("crm_subscriber", contacts), joined))
         kinds = _kinds(chance)
         events = [
-            Event(contact, kind, now, now)
+            Event(contact, kind)
             for contact in people
             for kind in chance.sample(kinds, events_per_contact)
         ]
         moments = _moments(chance, now, events)
+        event_ids = _new_ids("events_trackedevent", len(events))
         total = len(people) + len(events) + len(moments)
-        written = 0
-
-        def copy(table: str, columns: str, rows: Iterator[Row]) -> None:
-            nonlocal written
-            for number in _copy(table, columns, rows):
-                written += number
-                progress(written, total)
-
-        copy(
-            "events_eventoccurrence", OCCURRENCE_COLUMNS, _occurrences(chance, now, events, moments)
-        )
-        copy("crm_subscriber", CONTACT_COLUMNS, _contacts(chance, number + 1, people))
-        events.sort(key=attrgetter("id"))
-        copy("events_trackedevent", EVENT_COLUMNS, map(_event, events))
+        done = 0
+        for number in chain(
+            _copy(OCCURRENCES, _occurrences(chance, now, events, moments, event_ids)),
+            _copy(CONTACTS, _contacts(chance, last_number + 1, people)),
+            _copy(EVENTS, _events(events)),
+        ):
+            done += number
+            progress(done, total)
         ids = [contact.id for contact in people]
-        for segment_type, segment_id, share in segments:
+        # By id, as whoever deletes several takes them.
+        for segment_id, segment_type, share in sorted(segments):
             attach(segment_type, chance.sample(ids, round(contacts * share)), [segment_id])
         _name(events)
     return len(moments)
 
 
+def vacuum() -> None:
+    """Have PostgreSQL know the new rows, for its plans; no transaction may be open."""
+    with connection.cursor() as cursor:
+        cursor.execute(VACUUM)
+
+
 def _new_ids(table: str, number: int) -> list[int]:
-    return [row[0] for row in fetch_rows(IDS, {"table": table, "number": number})]
+    rows = fetch_rows(IDS, {"sequence": f"{table}_id_seq", "number": number})
+    return [row[0] for row in rows]
 
 
 def _kinds(chance: random.Random) -> list[Kind]:
@@ -162,36 +165,36 @@ def _details(
 ) -> list[tuple[str, str, str]]:
     details = []
     for step in range(DETAILS):
-        # One number from each part of 0 to 1000, so that all are equally frequent.
-        value = chance.choice(words.split() or [f"{(step + chance.random()) * 1000 / DETAILS:.2f}"])
+        # One from each part of 0 to 1000: all numbers are equally frequent.
+        numbers = [f"{(step + chance.random()) * 1000 / DETAILS:.2f}"]
+        value = chance.choice(words.split() or numbers)
         properties: dict[str, Any] = {}
-        if host.startswith("shop") and not words:
+        if host == "learn.example.com":
+            properties = {"course": subject}
+        elif host == "shop.example.com" and not words:
+            currency = chance.choice(("EUR", "GBP", "USD"))
             properties = {
                 "total": float(value),
-                "currency": chance.choice(("EUR", "GBP", "USD")),
+                "currency": currency,
                 "items": chance.randint(1, 9),
             }
-        elif host.startswith("learn"):
-            properties = {"course": subject}
-        context = {
-            "url": f"https://{host}/{key}",
-            "utm_source": chance.choice(("letter", "search")),
-        }
-        kept = chance.randint(0, 2)
-        context = dict(islice(context.items(), kept))
-        details.append((value, json.dumps(properties), json.dumps(context)))
+        source = chance.choice(("newsletter", "search"))
+        context = {"url": f"https://{host}/{key}", "utm_source": source}
+        told = dict(islice(context.items(), chance.randint(0, 2)))
+        details.append((value, json.dumps(properties), json.dumps(told)))
     return details
 
 
 def _moments(chance: random.Random, now: datetime, events: list[Event]) -> list[int]:
     """When which event happens, oldest first: its age in microseconds, and its place in `events`.
 
-    Both in one number: millions of pairs would take four times the memory.
+    Both in one number: millions of pairs would take several times the memory.
     """
     moments = []
-    for place, event in enumerate(events):
-        longest = min(EVENTS_SINCE, now - event.contact.joined) // timedelta(microseconds=1)
-        for _ in range(chance.choice(COUNTS)):
+    counts = chance.choices(COUNTS, k=len(events))
+    for place, (event, count) in enumerate(zip(events, counts, strict=True)):
+        longest = min(EVENTS_SINCE, now - event.contact.joined) // MICROSECOND
+        for _ in range(count):
             # Squared: more of them lately.
             moments.append(int(longest * chance.random() ** 2) * len(events) + place)
     moments.sort(reverse=True)
@@ -199,80 +202,80 @@ def _moments(chance: random.Random, now: datetime, events: list[Event]) -> list[
 
 
 def _occurrences(
-    chance: random.Random, now: datetime, events: list[Event], moments: list[int]
+    chance: random.Random,
+    now: datetime,
+    events: list[Event],
+    moments: list[int],
+    event_ids: list[int],
 ) -> Iterator[Row]:
-    ids = iter(_new_ids("events_trackedevent", len(events)))
+    """Each occurrence, in the order of time; counts up the events and gives them ids on the way."""
+    new_ids = iter(event_ids)
     for moment in moments:
         age, place = divmod(moment, len(events))
         event = events[place]
         kind, contact = event.kind, event.contact
-        when = now - timedelta(microseconds=age)
+        when = str(now - age * MICROSECOND)
         if not event.counter:
-            event.id, event.first = next(ids), when
+            event.id, event.first = next(new_ids), when
         event.counter += 1
-        event.last = contact.last_seen = when
         details = kind.details[int(chance.random() * DETAILS)]
         event.value = details[0]
+        event.last = contact.last_seen = when
         yield (event.id, contact.id, kind.key, kind.provider, *details, event.counter, when, when)
 
 
-def _contacts(chance: random.Random, first_number: int, people: list[Contact]) -> Iterator[Row]:
-    for number, contact in enumerate(people, first_number):
-        country, code, cities, firsts, lasts = chance.choice(PLACES)
-        first, last = chance.choice(firsts), chance.choice(lasts)
-        name = ".".join(filter(None, (_plain(first), _plain(last), f"demo{number}")))
+def _events(events: list[Event]) -> Iterator[Row]:
+    """In slices of time, and in each by contact: its indexes take it in half the time."""
+    for event in sorted(events, key=lambda event: event.id // SLICE):
+        kind = event.kind
         yield (
-            contact.id,
-            first,
-            last,
-            f"{name}@example.{chance.choice(('com', 'net', 'org'))}",
-            country[0],
-            chance.choice(cities),
-            f"{code[0]} 555 {chance.randrange(10**6):06}",
-            chance.choice(STATUSES.split()),
-            chance.choice(("lead", "lead", "customer")),
-            chance.choice(SOURCES.split()),
-            0,
-            0,
-            "{}",
-            contact.joined,
-            contact.last_seen,
-            contact.last_seen,
+            *(event.id, event.contact.id, kind.key, kind.title, kind.provider),
+            *(event.value, event.counter, True, event.first, event.last),
         )
 
 
-def _plain(name: str) -> str:
-    """A name in the letters of an e-mail; nothing, if it is in another script."""
+def _contacts(chance: random.Random, first_number: int, people: Iterable[Contact]) -> Iterator[Row]:
+    for number, contact in enumerate(people, first_number):
+        [country], [code], cities, first_names, last_names = chance.choice(PLACES)
+        first, last = chance.choice(first_names), chance.choice(last_names)
+        name = ".".join(filter(None, (_ascii(first), _ascii(last), f"demo{number}")))
+        yield (
+            *(contact.id, first, last, f"{name}@example.{chance.choice(('com', 'net', 'org'))}"),
+            *(country, chance.choice(cities), f"{code} 555 {chance.randrange(10**6):06}"),
+            *(chance.choice(STATUSES), chance.choice(("lead", "lead", "customer"))),
+            *(chance.choice(SOURCES), 0, 0, "{}"),
+            *(contact.joined, contact.last_seen, contact.last_seen),
+        )
+
+
+def _ascii(name: str) -> str:
+    """A name as it stands in an e-mail; nothing of one in another script."""
     letters = unicodedata.normalize("NFKD", name.lower().translate(WRITTEN_OUT))
-    return "".join(filter(str.isalpha, letters.encode("ascii", "ignore").decode()))
+    return "".join(letter for letter in letters if letter.isascii() and letter.isalpha())
 
 
-def _event(event: Event) -> Row:
-    kind = event.kind
-    return (
-        *(event.id, event.contact.id, kind.key, kind.title, kind.provider),
-        *(event.value, event.counter, True, event.first, event.last),
-    )
-
-
-def _copy(table: str, columns: str, rows: Iterator[Row]) -> Iterator[int]:
-    """Write rows, and tell after each part of them how many."""
-    while part := list(islice(rows, ROWS_AT_ONCE)):
+def _copy(table: str, rows: Iterator[Row]) -> Iterator[int]:
+    """Write the rows, some at a time; gives back how many each time."""
+    number = ROWS_AT_ONCE
+    while number == ROWS_AT_ONCE:
+        number = 0
         with (
+            connection.wrap_database_errors,
             connection.cursor() as cursor,
-            cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy,
+            cursor.copy(f"COPY {table} FROM STDIN") as copy,
         ):
-            for row in part:
+            for row in islice(rows, ROWS_AT_ONCE):
                 copy.write_row(row)
-        yield len(part)
+                number += 1
+        yield number
 
 
 def _name(events: list[Event]) -> None:
-    """Put the keys into the catalogue; shortly before the commit, because others wait for it."""
-    first: dict[str, datetime] = {}
+    """Put the keys into the catalogue: last, as whoever uses a new one waits for our commit."""
+    first: dict[str, str] = {}
     for event in events:
-        first.setdefault(event.kind.key, event.first)
+        first[event.kind.key] = min(event.first, first.get(event.kind.key, event.first))
     with connection.cursor() as cursor:
-        # What is checked at commit otherwise, which takes seconds.
+        # The foreign keys of tags and lists: they would be checked at commit, for seconds.
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.executemany(NAME, sorted(first.items()))

@@ -95,8 +95,8 @@ PLACES = [
         "IN|+91|मुंबई दिल्ली पुणे|अनन्या रोहन प्रिया अर्जुन दीया|शर्मा पटेल गुप्ता",
     )
 ]
-STATUSES = "subscribed " * 16 + "pending unsubscribed unsubscribed bounced"
-SOURCES = "web web web woocommerce woocommerce import api fluentform"
+STATUSES = ["subscribed"] * 16 + ["pending", "unsubscribed", "unsubscribed", "bounced"]
+SOURCES = ["web", "web", "web", "woocommerce", "woocommerce", "import", "api", "fluentform"]
 # The share of contacts that is on each tag and list.
 SEGMENTS: dict[SegmentType, dict[str, float]] = {
     "tags": {

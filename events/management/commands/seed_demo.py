@@ -3,11 +3,10 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import connection
 from tqdm import tqdm
 
 from config.commands import DatabaseCommand
-from events.demo import KINDS, TABLES, seed
+from events.demo import KINDS, MOST_EVENTS, seed, vacuum
 
 
 class Command(DatabaseCommand):
@@ -26,9 +25,13 @@ class Command(DatabaseCommand):
         """Add them. Raises CommandError."""
         contacts, events = options["contacts"], options["events_per_contact"]
         if contacts < 1:
-            raise CommandError("--contacts is 1 or more.")
+            raise CommandError("--contacts must be 1 or more.")
         if not 1 <= events <= KINDS:
-            raise CommandError(f"--events-per-contact is from 1 to {KINDS}.")
+            raise CommandError(
+                f"--events-per-contact must be 1 to {KINDS}: so many kinds of events there are."
+            )
+        if contacts * events > MOST_EVENTS:
+            raise CommandError(f"At most {MOST_EVENTS:,} events at once; run it again for more.")
         with tqdm(unit=" rows", unit_scale=True, file=sys.stderr) as bar:
 
             def progress(done: int, total: int) -> None:
@@ -36,9 +39,7 @@ class Command(DatabaseCommand):
                 bar.update(done - bar.n)
 
             occurrences = seed(contacts, events, progress)
-        # Plans and index-only scans need it, and it cannot run in the transaction.
-        with connection.cursor() as cursor:
-            cursor.execute(f"VACUUM ANALYZE {', '.join(TABLES)}")
+        vacuum()
         self.stdout.write(
             f"{contacts} contacts added, with {contacts * events} events that happened "
             f"{occurrences} times."
