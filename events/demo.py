@@ -1,12 +1,10 @@
 """A store to try things out on: contacts, and what they did in the last 400 days.
 
-Written by COPY, past track(), which would take half an hour for a million events. What it leaves is
-what track() would have left, called once for each occurrence in the order of their times.
+Written by COPY, past track(), which would take half an hour for two million occurrences. What it
+leaves is what track() would have left, called once for each of them in the order of their times.
 """
 
-import json
 import random
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,8 +15,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from config.database import fetch_row, fetch_rows
-from crm.segments import WRITTEN_OUT, attach, named_ids
-from events.demo_words import AREAS, PLACES, SEGMENTS, SOURCES, STATUSES
+from crm.segments import attach, named_ids
+from events.demo_words import DETAILS, SEGMENTS, Kind, kinds, person
 
 Row = tuple[Any, ...]
 
@@ -26,9 +24,6 @@ CONTACTS_SINCE, EVENTS_SINCE = timedelta(days=730), timedelta(days=400)
 MICROSECOND = timedelta(microseconds=1)
 # How often an event happened: mean 2, and three in a hundred more than 8 times.
 COUNTS = [1] * 136 + [2] * 30 + [3] * 13 + [4] * 11 + [5, 5, 7, 8, 9, 10, 12, 15, 20, 30]
-# So many keys with a title there are, and so many different things are said with each.
-KINDS = sum(len(subjects) * len(keys) for _, _, subjects, keys in AREAS)
-DETAILS = 250
 ROWS_AT_ONCE = 10_000
 SLICE = 100_000
 # They are held in memory while they are counted up, 400 MB for a million.
@@ -37,7 +32,7 @@ MOST_EVENTS = 10_000_000
 LOCK = 0x7A11_DE30
 
 LAST_NUMBER = r"""
-SELECT COALESCE(max(substring(lower(email) FROM '\.demo([0-9]{1,9})@example\.')::bigint), 0)
+SELECT COALESCE(max(substring(lower(email) FROM '(?:^|\.)demo([0-9]{1,9})@example\.')::bigint), 0)
 FROM crm_subscriber
 """
 IDS = "SELECT nextval(%(sequence)s::regclass) FROM generate_series(1, %(number)s)"
@@ -61,16 +56,6 @@ VACUUM = """
 VACUUM (ANALYZE) crm_subscriber, crm_subscriber_tags, crm_subscriber_lists, events_trackedevent,
                  events_eventoccurrence, events_eventname
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A key with a title, and what is said with it: value, properties, context."""
-
-    key: str
-    title: str
-    provider: str
-    details: list[tuple[str, str, str]]
 
 
 @dataclass(slots=True)
@@ -115,13 +100,14 @@ def seed(contacts: int, events_per_contact: int, progress: Callable[[int, int], 
         now = timezone.now()
         joined = sorted(now - CONTACTS_SINCE * chance.random() for _ in range(contacts))
         people = list(map(Contact, _new_ids("crm_subscriber", contacts), joined))
-        kinds = _kinds(chance)
+        all_kinds = kinds(chance)
         events = [
             Event(contact, kind)
             for contact in people
-            for kind in chance.sample(kinds, events_per_contact)
+            for kind in chance.sample(all_kinds, events_per_contact)
         ]
         moments = _moments(chance, now, events)
+        # All at once: while COPY runs, the connection takes no other statement.
         event_ids = _new_ids("events_trackedevent", len(events))
         total = len(people) + len(events) + len(moments)
         done = 0
@@ -141,7 +127,7 @@ def seed(contacts: int, events_per_contact: int, progress: Callable[[int, int], 
 
 
 def vacuum() -> None:
-    """Have PostgreSQL know the new rows, for its plans; no transaction may be open."""
+    """Have PostgreSQL know the new rows when it plans; no transaction may be open."""
     with connection.cursor() as cursor:
         cursor.execute(VACUUM)
 
@@ -149,40 +135,6 @@ def vacuum() -> None:
 def _new_ids(table: str, number: int) -> list[int]:
     rows = fetch_rows(IDS, {"sequence": f"{table}_id_seq", "number": number})
     return [row[0] for row in rows]
-
-
-def _kinds(chance: random.Random) -> list[Kind]:
-    return [
-        Kind(key, f"{title}: {subject}", provider, _details(chance, key, host, subject, words))
-        for provider, host, subjects, keys in AREAS
-        for subject in subjects
-        for key, (title, words) in keys.items()
-    ]
-
-
-def _details(
-    chance: random.Random, key: str, host: str, subject: str, words: str
-) -> list[tuple[str, str, str]]:
-    details = []
-    for step in range(DETAILS):
-        # One from each part of 0 to 1000: all numbers are equally frequent.
-        numbers = [f"{(step + chance.random()) * 1000 / DETAILS:.2f}"]
-        value = chance.choice(words.split() or numbers)
-        properties: dict[str, Any] = {}
-        if host == "learn.example.com":
-            properties = {"course": subject}
-        elif host == "shop.example.com" and not words:
-            currency = chance.choice(("EUR", "GBP", "USD"))
-            properties = {
-                "total": float(value),
-                "currency": currency,
-                "items": chance.randint(1, 9),
-            }
-        source = chance.choice(("newsletter", "search"))
-        context = {"url": f"https://{host}/{key}", "utm_source": source}
-        told = dict(islice(context.items(), chance.randint(0, 2)))
-        details.append((value, json.dumps(properties), json.dumps(told)))
-    return details
 
 
 def _moments(chance: random.Random, now: datetime, events: list[Event]) -> list[int]:
@@ -236,22 +188,8 @@ def _events(events: list[Event]) -> Iterator[Row]:
 
 def _contacts(chance: random.Random, first_number: int, people: Iterable[Contact]) -> Iterator[Row]:
     for number, contact in enumerate(people, first_number):
-        [country], [code], cities, first_names, last_names = chance.choice(PLACES)
-        first, last = chance.choice(first_names), chance.choice(last_names)
-        name = ".".join(filter(None, (_ascii(first), _ascii(last), f"demo{number}")))
-        yield (
-            *(contact.id, first, last, f"{name}@example.{chance.choice(('com', 'net', 'org'))}"),
-            *(country, chance.choice(cities), f"{code} 555 {chance.randrange(10**6):06}"),
-            *(chance.choice(STATUSES), chance.choice(("lead", "lead", "customer"))),
-            *(chance.choice(SOURCES), 0, 0, "{}"),
-            *(contact.joined, contact.last_seen, contact.last_seen),
-        )
-
-
-def _ascii(name: str) -> str:
-    """A name as it stands in an e-mail; nothing of one in another script."""
-    letters = unicodedata.normalize("NFKD", name.lower().translate(WRITTEN_OUT))
-    return "".join(letter for letter in letters if letter.isascii() and letter.isalpha())
+        times = (contact.joined, contact.last_seen, contact.last_seen)
+        yield (contact.id, *person(chance, number), 0, 0, "{}", *times)
 
 
 def _copy(table: str, rows: Iterator[Row]) -> Iterator[int]:

@@ -1,6 +1,13 @@
-"""What the demo data is made of: kinds of events, people, tags and lists."""
+"""What demo data tells of: kinds of events, people, tags and lists."""
 
-from crm.segments import SegmentType
+import json
+import random
+import unicodedata
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from crm.segments import WRITTEN_OUT, SegmentType
 
 # Of each area its provider, its host, what its titles end with, and its keys, each with the
 # beginning of its titles and its values; without any the values are numbers from 0 to 1000.
@@ -75,6 +82,10 @@ AREAS: list[tuple[str, str, list[str], dict[str, tuple[str, str]]]] = [
     ),
 ]
 
+# So many keys with a title there are, and so many different things are said with each.
+KINDS = sum(len(subjects) * len(keys) for _, _, subjects, keys in AREAS)
+DETAILS = 100
+
 # Country, dialling code, cities, first names, last names.
 PLACES = [
     [column.split() for column in place.split("|")]
@@ -96,6 +107,7 @@ PLACES = [
     )
 ]
 STATUSES = ["subscribed"] * 16 + ["pending", "unsubscribed", "unsubscribed", "bounced"]
+CONTACT_TYPES = ["lead", "lead", "customer"]
 SOURCES = ["web", "web", "web", "woocommerce", "woocommerce", "import", "api", "fluentform"]
 # The share of contacts that is on each tag and list.
 SEGMENTS: dict[SegmentType, dict[str, float]] = {
@@ -105,3 +117,66 @@ SEGMENTS: dict[SegmentType, dict[str, float]] = {
     },
     "lists": {"Newsletter": 0.7, "Product updates": 0.4, "Course news": 0.3, "Partners": 0.05},
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A key with a title, and what is said with it: value, properties, context."""
+
+    key: str
+    title: str
+    provider: str
+    details: list[tuple[str, str, str]]
+
+
+def kinds(chance: random.Random) -> list[Kind]:
+    """All of them, KINDS."""
+    return [
+        Kind(key, f"{title}: {subject}", provider, _details(chance, key, host, subject, words))
+        for provider, host, subjects, keys in AREAS
+        for subject in subjects
+        for key, (title, words) in keys.items()
+    ]
+
+
+def _details(
+    chance: random.Random, key: str, host: str, subject: str, words: str
+) -> list[tuple[str, str, str]]:
+    details = []
+    for step in range(DETAILS):
+        # One from each part of 0 to 1000: all numbers are equally frequent.
+        numbers = [f"{(step + chance.random()) * 1000 / DETAILS:.2f}"]
+        value = chance.choice(words.split() or numbers)
+        properties: dict[str, Any] = {}
+        if host == "learn.example.com":
+            properties = {"course": subject}
+        elif host == "shop.example.com" and not words:
+            currency = chance.choice(("EUR", "GBP", "USD"))
+            properties = {
+                "total": float(value),
+                "currency": currency,
+                "items": chance.randint(1, 9),
+            }
+        source = chance.choice(("newsletter", "search"))
+        context = {"url": f"https://{host}/{key}", "utm_source": source}
+        told = dict(islice(context.items(), chance.randint(0, 2)))
+        details.append((value, json.dumps(properties), json.dumps(told)))
+    return details
+
+
+def person(chance: random.Random, number: int) -> tuple[str, ...]:
+    """First and last name, e-mail, country, city, phone, status, type and source of a contact."""
+    [country], [code], cities, first_names, last_names = chance.choice(PLACES)
+    first, last = chance.choice(first_names), chance.choice(last_names)
+    name = ".".join(filter(None, (_ascii(first), _ascii(last), f"demo{number}")))
+    return (
+        *(first, last, f"{name}@example.{chance.choice(('com', 'net', 'org'))}"),
+        *(country, chance.choice(cities), f"{code} 555 {chance.randrange(10**6):06}"),
+        *(chance.choice(STATUSES), chance.choice(CONTACT_TYPES), chance.choice(SOURCES)),
+    )
+
+
+def _ascii(name: str) -> str:
+    """A name as it stands in an e-mail; nothing of one in another script."""
+    letters = unicodedata.normalize("NFKD", name.lower().translate(WRITTEN_OUT))
+    return "".join(letter for letter in letters if letter.isascii() and letter.isalpha())

@@ -6,7 +6,8 @@ from django.core.management.base import CommandError
 from tqdm import tqdm
 
 from config.commands import DatabaseCommand
-from events.demo import KINDS, MOST_EVENTS, seed, vacuum
+from events.demo import MOST_EVENTS, seed, vacuum
+from events.demo_words import KINDS
 
 
 class Command(DatabaseCommand):
