@@ -112,10 +112,10 @@ SOURCES = ["web", "web", "web", "woocommerce", "woocommerce", "import", "api", "
 # The share of contacts that is on each tag and list.
 SEGMENTS: dict[SegmentType, dict[str, float]] = {
     "tags": {
-        **{"VIP customer": 0.05, "Early bird": 0.1, "Student": 0.25, "Tea lover": 0.3},
-        **{"Gardener": 0.2, "Beta tester": 0.03, "Webinar guest": 0.15, "Wholesale": 0.02},
+        **{"VIP customer": 0.05, "Early bird": 0.05, "Student": 0.15, "Tea lover": 0.15},
+        **{"Gardener": 0.1, "Beta tester": 0.02, "Webinar guest": 0.05, "Wholesale": 0.02},
     },
-    "lists": {"Newsletter": 0.7, "Product updates": 0.4, "Course news": 0.3, "Partners": 0.05},
+    "lists": {"Newsletter": 0.6, "Product updates": 0.2, "Course news": 0.1, "Partners": 0.02},
 }
 
 
