@@ -26,7 +26,7 @@ MICROSECOND = timedelta(microseconds=1)
 COUNTS = [1] * 136 + [2] * 30 + [3] * 13 + [4] * 11 + [5, 5, 7, 8, 9, 10, 12, 15, 20, 30]
 ROWS_AT_ONCE = 10_000
 SLICE = 100_000
-# They are held in memory while they are counted up, 400 MB for a million.
+# They are held in memory while they are counted up, 500 MB for a million.
 MOST_EVENTS = 10_000_000
 # Any number, the same in every process: two runs at once would give out the same addresses.
 LOCK = 0x7A11_DE30

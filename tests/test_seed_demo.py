@@ -203,7 +203,7 @@ def test_a_run_that_breaks_off_leaves_nothing_but_tags_and_lists(
     with store.transaction():
         # Contacts and occurrences are written before.
         store.execute("LOCK TABLE events_trackedevent")
-        wait_until(lambda: store.execute(waiting).fetchone())
+        wait_until(lambda: store.execute(waiting).fetchone(), 30)
     _, said = process.communicate()
     assert process.returncode == 1
     assert "The database does not answer" in said
