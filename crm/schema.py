@@ -20,7 +20,13 @@ from config.schema import (
     texts,
 )
 from crm.models import Status, Subscriber
-from crm.serializers import ListSerializer, SubscriberSerializer, TagSerializer
+from crm.query_filters import query_filters
+from crm.serializers import (
+    ListSerializer,
+    SavedSegmentSerializer,
+    SubscriberSerializer,
+    TagSerializer,
+)
 
 CONTACT_INPUT: dict[str, Any] = {
     name: optional_text()
@@ -48,6 +54,17 @@ class ContactReference(serializers.Serializer[Subscriber]):
     status = serializers.ChoiceField(choices=Status.choices)
 
 
+CONTACT_FILTERS = [
+    query("filter_type", "simple, or advanced with advanced_filters."),
+    query(
+        "advanced_filters",
+        "JSON: a list of groups, one of which has to hold; a group is a list of conditions, which "
+        'all have to: {"source":[provider,property],"operator":…,"value":…,"extra_value":…}. What '
+        "there is: /subscribers/filter-options.",
+    ),
+    query("segment", "In the saved segment with this slug."),
+    *(query(name, says) for name, says in query_filters().items()),
+]
 CONTACT_LIST = call(
     shape(
         "ContactList",
@@ -65,6 +82,7 @@ CONTACT_LIST = call(
         query("lists", "On any of these lists, by id, title or slug.", many=True),
         query("statuses", "With any of these statuses.", many=True),
         query("custom_fields", "true: with the contacts' custom values."),
+        *CONTACT_FILTERS,
     ],
 )
 CONTACT_SHOW = call(
@@ -242,3 +260,58 @@ LIST_LIST = call(
 )
 LIST_SHOW = call(ListSerializer, missing=True)
 CUSTOM_FIELDS = call(shape("CustomFields", {"fields": texts()}))
+
+FILTER_OPTIONS = call(
+    shape(
+        "FilterOptions",
+        {
+            "options": shape(
+                "FilterProvider",
+                {
+                    "label": text(),
+                    "value": text(),
+                    "children": serializers.ListField(child=serializers.DictField()),
+                },
+                many=True,
+            )
+        },
+    )
+)
+FILTERS = serializers.ListField(
+    child=serializers.ListField(child=serializers.DictField()),
+    help_text="As advanced_filters of the list of contacts.",
+)
+SAVED_SEGMENT_SHAPE = {"segment": SavedSegmentSerializer()}
+SAVED_SEGMENT_DONE = shape("SavedSegmentDone", {"message": text(), **SAVED_SEGMENT_SHAPE})
+SAVED_SEGMENT_LIST = call(
+    shape("SavedSegmentList", {"segments": page_shape("SavedSegmentPage", SavedSegmentSerializer)}),
+    parameters=SEGMENT_PARAMETERS,
+)
+SAVED_SEGMENT_STORE = call(
+    SAVED_SEGMENT_DONE,
+    fields=shape("NewSavedSegment", {"title": text(), "slug": optional_text(), "filters": FILTERS}),
+)
+SAVED_SEGMENT_SHOW = call(shape("SavedSegmentShown", SAVED_SEGMENT_SHAPE), missing=True)
+SAVED_SEGMENT_UPDATE = call(
+    SAVED_SEGMENT_DONE,
+    fields=shape(
+        "SavedSegmentChange",
+        {
+            "title": optional_text(),
+            "slug": optional_text(),
+            "filters": serializers.ListField(
+                child=serializers.ListField(child=serializers.DictField()), required=False
+            ),
+        },
+    ),
+    missing=True,
+)
+SAVED_SEGMENT_DELETE = call(MESSAGE, missing=True)
+SAVED_SEGMENT_CONTACTS = call(
+    shape("SavedSegmentContacts", {"subscribers": page_shape("ContactPage", SubscriberSerializer)}),
+    parameters=[*PAGES, SEARCH, SORT, query("sort_type", "ASC or DESC."), *CONTACT_FILTERS],
+    missing=True,
+)
+CONTACT_SAVED_SEGMENTS = call(
+    shape("ContactSavedSegments", {"segments": SavedSegmentSerializer(many=True)}), missing=True
+)

@@ -19,7 +19,7 @@ from config.fields import (
     rounded,
     web_address,
 )
-from crm.models import List, Status, Subscriber, Tag
+from crm.models import List, SavedSegment, Status, Subscriber, Tag
 
 TEXT_FIELDS = {
     "prefix": 192,
@@ -154,6 +154,29 @@ def segment_data(segment: Tag | List) -> dict[str, Any]:
         "slug": segment.slug,
         "description": segment.description,
         **public,
+        "created_at": moment_text(segment.created_at),
+        "updated_at": moment_text(segment.updated_at),
+    }
+
+
+class SavedSegmentSerializer(serializers.Serializer[SavedSegment]):
+    """The shape of a saved segment."""
+
+    id = serializers.IntegerField()
+    title = serializers.CharField()
+    slug = serializers.CharField()
+    filters = serializers.ListField(child=serializers.ListField(child=serializers.DictField()))
+    created_at = serializers.CharField()
+    updated_at = serializers.CharField()
+
+
+def saved_segment_data(segment: SavedSegment) -> dict[str, Any]:
+    """A saved segment on the wire."""
+    return {
+        "id": segment.id,
+        "title": segment.title,
+        "slug": segment.slug,
+        "filters": segment.filters,
         "created_at": moment_text(segment.created_at),
         "updated_at": moment_text(segment.updated_at),
     }
