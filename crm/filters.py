@@ -20,6 +20,7 @@ from config.fields import RULES, Reader, Wrong
 from crm.models import Subscriber
 
 MOST_CONDITIONS = 50
+ITEM_FIELDS = ("source", "operator", "value", "extra_value", "path", "within_days")
 
 Column = F | Expression
 Test = Callable[[Column, Any], Expression | Q]

@@ -7,7 +7,8 @@ from django.db.models import F, Model, Q, QuerySet, TextField
 from django.db.models.functions import Lower
 
 from config.errors import InvalidFields
-from config.fields import Reader, Wrong, from_json, line, names, read_fields, text
+from config.fields import Reader, Wrong, line, names, read_fields, text
+from config.json_fields import from_json
 from crm.filters import narrowed, read_filters
 from crm.models import List, SavedSegment, Status, Subscriber, Tag
 from crm.query_filters import asked_by_query

@@ -12,13 +12,13 @@ from config.fields import (
     coordinate,
     day,
     email_address,
-    json_object,
     line,
     line_or_null,
     moment,
     rounded,
     web_address,
 )
+from config.json_fields import json_object
 from crm.models import List, SavedSegment, Status, Subscriber, Tag
 
 TEXT_FIELDS = {

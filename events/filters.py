@@ -33,7 +33,8 @@ from django.db.models.lookups import (
     LessThanOrEqual,
 )
 
-from config.fields import DEEPEST_JSON, Wrong, line
+from config.fields import Wrong, line
+from config.json_fields import DEEPEST_JSON
 from crm.filter_operators import (
     COMPARISONS,
     DAYS_NUMBER,

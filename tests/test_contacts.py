@@ -276,7 +276,8 @@ def test_the_list_is_filtered_and_sorted(api: Client, query: str, found: list[st
     [
         "statuses[]=nonsense",
         "statuses[]=subscribed&statuses[]=subscribd",
-        "filter_type=advanced&advanced_filters=[]",
+        "filter_type=advanced",
+        "filter_type=advanced&advanced_filters={}",
         "advanced_filters=[]",
         "tags[a]=1",
         "tags[][]=1",

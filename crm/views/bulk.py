@@ -9,7 +9,8 @@ from rest_framework.viewsets import ViewSet
 
 from config.database import in_transaction
 from config.errors import InvalidFields, Refused
-from config.fields import Reader, from_json, ids, items, line, names, paragraph, read_fields, switch
+from config.fields import Reader, ids, items, line, names, paragraph, read_fields, switch
+from config.json_fields import from_json
 from config.parsers import Params, params
 from crm import contacts, schema
 from crm.authentication import caller_of

@@ -8,17 +8,8 @@ from rest_framework.viewsets import ViewSet
 
 from config.database import in_transaction
 from config.errors import InvalidFields, NotFoundHere, Refused
-from config.fields import (
-    Reader,
-    fields_object,
-    from_json,
-    ids,
-    line,
-    names,
-    path_id,
-    read_fields,
-    whole_number,
-)
+from config.fields import Reader, ids, line, names, path_id, read_fields, whole_number
+from config.json_fields import fields_object, from_json
 from config.parsers import params
 from crm import contacts, schema
 from crm.listings import asked_contacts, matching

@@ -7,7 +7,8 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from config.errors import InvalidFields, NotFoundHere
-from config.fields import Reader, from_json, line, path_id, read_fields
+from config.fields import Reader, line, path_id, read_fields
+from config.json_fields import from_json
 from config.pagination import page_of
 from config.parsers import params
 from crm import saved_segments, schema
