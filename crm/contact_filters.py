@@ -15,7 +15,6 @@ from crm.filter_operators import (
     LINE_OR_LINES,
     TEXTS,
     TIMES,
-    among,
     choices,
     equality,
     list_of,
@@ -25,7 +24,7 @@ from crm.filter_operators import (
     scalar,
     text_column,
 )
-from crm.filters import Column, Condition, Operator, Property, Provider, ValueType
+from crm.filters import Among, Column, Condition, Operator, Property, Provider, ValueType
 from crm.models import ContactType, Status, Subscriber
 from crm.segments import SegmentType
 
@@ -132,10 +131,10 @@ def segment_property(label: str, kind: SegmentType) -> Property:
     through = getattr(Subscriber, kind).through
     reference = "tag_id" if kind == "tags" else "list_id"
 
-    def matching(condition: Condition) -> Q:
+    def matching(condition: Condition) -> Among:
         on = through.objects.filter(**{f"{reference}__in": condition.value})
         counted = on.values("subscriber_id").annotate(number=Count("id"))
-        return among(counted.filter(condition.test(F("number"))))
+        return Among(counted.filter(condition.test(F("number"))))
 
     return Property(
         label,

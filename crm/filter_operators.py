@@ -11,13 +11,10 @@ from decimal import Decimal
 from typing import Any
 
 from django.db.models import (
-    BooleanField,
     Expression,
     F,
     Func,
     Q,
-    QuerySet,
-    Subquery,
     TextField,
     Value,
 )
@@ -236,22 +233,3 @@ def dates(kind: ValueType, start: Callable[[date], date]) -> dict[str, Operator]
 
 TIMES = dates(MOMENT, start_of_day)
 DATES = dates(DAY, lambda day: day)
-
-
-def among(rows: QuerySet[Any], flag: str = "") -> Q:
-    """Contacts that are some row's `subscriber_id`; with `flag`, of the rows where that is true.
-
-    EXISTS over a subquery in FROM: PostgreSQL joins on it, and on its negation, which it does not
-    on NOT IN.
-    """
-    columns = ("subscriber_id", flag) if flag else ("subscriber_id",)
-    where = f" found WHERE {f'found.{flag} AND ' if flag else ''}found.subscriber_id = "
-    return Q(
-        Func(
-            Subquery(rows.values(*columns)),
-            F("id"),
-            template="EXISTS (SELECT FROM %(expressions)s)",
-            arg_joiner=where,
-            output_field=BooleanField(),
-        )
-    )

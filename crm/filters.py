@@ -13,7 +13,7 @@ from functools import reduce
 from operator import and_
 from typing import Any
 
-from django.db.models import Expression, F, Q, QuerySet
+from django.db.models import BooleanField, Expression, F, Func, Q, QuerySet, Subquery
 
 from config.errors import FieldErrors, InvalidFields
 from config.fields import RULES, Reader, Wrong
@@ -64,6 +64,37 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Among:
+    """Contacts that are some row's `subscriber_id`; with `flag`, of the rows where that is true.
+
+    `negated`: the others.
+    """
+
+    rows: QuerySet[Any]
+    flag: str = ""
+    negated: bool = False
+
+    def q(self, contact_id: int | None = None) -> Q:
+        """The condition on contacts; with `contact_id` only that one's rows are looked at.
+
+        EXISTS over a subquery in FROM: PostgreSQL joins on it, and on its negation, which it does
+        not on NOT IN. OFFSET 0 has it read once as a whole, which takes a known time: without it
+        the planner may look up contact by contact, and guesses wrong how often.
+        """
+        rows = self.rows if contact_id is None else self.rows.filter(subscriber_id=contact_id)
+        columns = ("subscriber_id", self.flag) if self.flag else ("subscriber_id",)
+        flagged = f"found.{self.flag} AND " if self.flag else ""
+        inside = Func(
+            Subquery(rows.values(*columns)),
+            F("id"),
+            template="EXISTS (SELECT FROM (SELECT * FROM %(expressions)s)",
+            arg_joiner=f" each OFFSET 0) found WHERE {flagged}found.subscriber_id = ",
+            output_field=BooleanField(),
+        )
+        return ~Q(inside) if self.negated else Q(inside)
+
+
+@dataclass(frozen=True)
 class Property:
     """What a condition can be about.
 
@@ -73,7 +104,7 @@ class Property:
 
     label: str
     operators: Mapping[str, Operator]
-    matching: Callable[[Condition], Q]
+    matching: Callable[[Condition], Q | Among]
     needs: Mapping[str, ValueType] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
 
@@ -86,7 +117,20 @@ class Provider:
     properties: Mapping[str, Property]
 
 
-Group = list[Q]
+@dataclass(frozen=True)
+class Term:
+    """A condition made SQL: the contacts that its test is true of, or with `negated` the others."""
+
+    contacts: Q | Among
+    negated: bool
+
+    def q(self, contact_id: int | None = None) -> Q:
+        """The condition on contacts, or on the one whose id it is."""
+        found = self.contacts if isinstance(self.contacts, Q) else self.contacts.q(contact_id)
+        return ~found if self.negated else found
+
+
+Group = list[Term]
 _providers: dict[str, Provider] = {}
 
 
@@ -105,16 +149,30 @@ def contacts_matching(filters: Any, place: str = "filters") -> QuerySet[Subscrib
 
 def matches(contact: Subscriber, filters: Any) -> bool:
     """Whether a filter means this contact, by the same SQL. Raises InvalidFields (422)."""
-    return contacts_matching(filters).filter(id=contact.pk).exists()
+    return if_matching(contact, filters).exists()
+
+
+def if_matching(contact: Subscriber, filters: Any) -> QuerySet[Subscriber]:
+    """The contact alone if a filter means it, or nobody; looks at nobody else's rows.
+
+    Raises InvalidFields (422).
+    """
+    groups = read_filters(filters, "filters")
+    found = Q()
+    for group in groups:
+        found |= all_of(term.q(contact.pk) for term in group)
+    return Subscriber.objects.filter(found, id=contact.pk)
 
 
 def narrowed(contacts: QuerySet[Subscriber], groups: list[Group]) -> QuerySet[Subscriber]:
     """Those of the contacts that are in one of the groups; no groups are no filter."""
     if len(groups) < 2:
-        return contacts.filter(*groups[0]) if groups else contacts
+        return contacts.filter(*(term.q() for group in groups for term in group))
     # Not OR in one WHERE: PostgreSQL joins on conditions that are ANDed, and looks the others up
     # contact by contact.
-    found = [Subscriber.objects.filter(*group).values("id") for group in groups]
+    found = [
+        Subscriber.objects.filter(*(term.q() for term in group)).values("id") for group in groups
+    ]
     return contacts.filter(id__in=found[0].union(*found[1:]))
 
 
@@ -130,7 +188,7 @@ def read_filters(filters: Any, place: str) -> list[Group]:
         raise InvalidFields({place: {"max": text}})
     errors: FieldErrors = {}
     groups = [
-        [_condition(item, f"{place}.{number}.{index}", errors) for index, item in enumerate(group)]
+        [_term(item, f"{place}.{number}.{index}", errors) for index, item in enumerate(group)]
         for number, group in enumerate(filters)
         if group
     ]
@@ -139,19 +197,20 @@ def read_filters(filters: Any, place: str) -> list[Group]:
     return groups
 
 
-def _condition(item: Any, place: str, errors: FieldErrors) -> Q:
+def _term(item: Any, place: str, errors: FieldErrors) -> Term:
     """The contacts that an item is true of; mistakes go into `errors`."""
+    nobody = Term(Q(), False)
     if not isinstance(item, dict):
         errors[place] = {"object": RULES["object"].format(field=place)}
-        return Q()
+        return nobody
     found = _property(item.get("source"), f"{place}.source", errors)
     if found is None:
-        return Q()
+        return nobody
     name = item.get("operator")
     operator = found.operators.get(name) if isinstance(name, str) else None
     if operator is None:
         errors[f"{place}.operator"] = _one_of(f"{place}.operator", found.operators)
-        return Q()
+        return nobody
     wanted = dict(found.needs)
     if operator.value_type:
         wanted["value"] = operator.value_type
@@ -161,10 +220,9 @@ def _condition(item: Any, place: str, errors: FieldErrors) -> Q:
         for field, kind in wanted.items()
     }
     if len(errors) > before:
-        return Q()
+        return nobody
     condition = Condition(str(name), operator, values.pop("value", None), values)
-    matching = found.matching(condition)
-    return ~matching if operator.negated else matching
+    return Term(found.matching(condition), operator.negated)
 
 
 def _property(source: Any, place: str, errors: FieldErrors) -> Property | None:
@@ -204,7 +262,7 @@ def _value(value: Any, read: Reader, place: str, errors: FieldErrors) -> Any:
 
 def all_of(tests: Iterable[Expression | Q]) -> Q:
     """All the tests in one."""
-    return reduce(and_, (Q(test) for test in tests))
+    return reduce(and_, (Q(test) for test in tests), Q())
 
 
 def filter_options() -> list[dict[str, Any]]:

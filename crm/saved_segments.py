@@ -11,7 +11,7 @@ from django.utils.timezone import now
 from config.errors import InvalidFields
 from config.fields import Wrong
 from config.json_fields import check_json, stored_size
-from crm.filters import ITEM_FIELDS, contacts_matching, read_filters
+from crm.filters import ITEM_FIELDS, if_matching, read_filters
 from crm.models import SavedSegment, Subscriber
 from crm.segments import SlugTaken
 
@@ -72,7 +72,7 @@ def segments_of(contact: Subscriber) -> list[SavedSegment]:
     if not segments:
         return []
     found = Subscriber.objects.filter(id=contact.id).values_list(
-        *(Exists(contacts_matching(segment.filters).filter(id=contact.id)) for segment in segments)
+        *(Exists(if_matching(contact, segment.filters)) for segment in segments)
     )
     [row] = found or [()]
     return [segment for segment, means in zip(segments, row, strict=False) if means]

@@ -44,7 +44,6 @@ from crm.filter_operators import (
     TIMES,
     WHOLE,
     Number,
-    among,
     choices,
     comparisons,
     days_ago,
@@ -55,7 +54,7 @@ from crm.filter_operators import (
     scalar,
     start_of_day,
 )
-from crm.filters import Column, Condition, Operator, Property, Provider, ValueType
+from crm.filters import Among, Column, Condition, Operator, Property, Provider, ValueType
 from events.models import EventOccurrence, TrackedEvent
 
 
@@ -99,31 +98,31 @@ def events_of_key(condition: Condition) -> QuerySet[TrackedEvent]:
     return TrackedEvent.objects.filter(event_key=condition.extra["extra_value"])
 
 
-def any_event(column: str) -> Callable[[Condition], Q]:
+def any_event(column: str) -> Callable[[Condition], Among]:
     """Contacts with an event of any key whose `column` fits."""
-    return lambda condition: among(TrackedEvent.objects.filter(condition.test(F(column))))
+    return lambda condition: Among(TrackedEvent.objects.filter(condition.test(F(column))))
 
 
-def any_event_of_key(column: str) -> Callable[[Condition], Q]:
+def any_event_of_key(column: str) -> Callable[[Condition], Among]:
     """Contacts with an event of the key whose `column` fits."""
-    return lambda condition: among(events_of_key(condition).filter(condition.test(F(column))))
+    return lambda condition: Among(events_of_key(condition).filter(condition.test(F(column))))
 
 
-def counted(numbers: QuerySet[Any], condition: Condition) -> Q:
+def counted(numbers: QuerySet[Any], condition: Condition) -> Among:
     """Contacts whose `number` fits; who has no row has zero."""
     fits = Q(condition.test(F("number")))
     if IN_PYTHON[condition.operator.test](0, condition.value):
-        return ~among(numbers.filter(~fits))
-    return among(numbers.filter(fits))
+        return Among(numbers.filter(~fits), negated=True)
+    return Among(numbers.filter(fits))
 
 
-def total(condition: Condition) -> Q:
+def total(condition: Condition) -> Among:
     """Contacts by the sum of a key's counters over all its titles."""
     rows = events_of_key(condition).values("subscriber_id")
     return counted(rows.annotate(number=Sum("counter")), condition)
 
 
-def count_within(condition: Condition) -> Q:
+def count_within(condition: Condition) -> Among:
     """Contacts by how often a key occurred in the last days."""
     rows = EventOccurrence.objects.filter(
         event_key=condition.extra["extra_value"],
@@ -132,12 +131,12 @@ def count_within(condition: Condition) -> Q:
     return counted(rows.annotate(number=Count("*")), condition)
 
 
-def seen(when: Max | Min) -> Callable[[Condition], Q]:
+def seen(when: Max | Min) -> Callable[[Condition], Among]:
     """Contacts by a time of a key's events; who has none is not found."""
 
-    def matching(condition: Condition) -> Q:
+    def matching(condition: Condition) -> Among:
         times = events_of_key(condition).values("subscriber_id").annotate(time=when)
-        return among(times.filter(condition.test(F("time"))))
+        return Among(times.filter(condition.test(F("time"))))
 
     return matching
 
@@ -169,7 +168,7 @@ def exists(column: Column, _: None) -> Expression:
     return IsNull(column, False)
 
 
-def latest_property(condition: Condition) -> Q:
+def latest_property(condition: Condition) -> Among:
     """Contacts by a property of the latest occurrence of a key."""
     keys = Value(condition.extra["path"], ArrayField(TextField()))
     found = Func(
@@ -185,7 +184,7 @@ def latest_property(condition: Condition) -> Q:
         .distinct("subscriber_id")
         .annotate(fits=ExpressionWrapper(Q(condition.test(found)), BooleanField()))
     )
-    return among(latest, "fits")
+    return Among(latest, "fits")
 
 
 VALUE = ValueType("text or number", number_or_text)

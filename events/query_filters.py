@@ -8,7 +8,8 @@ from django.utils import timezone
 
 from config.commands import age
 from config.fields import Wrong, line, moment, text
-from crm.filter_operators import among, contains, whole
+from crm.filter_operators import contains, whole
+from crm.filters import Among
 from crm.models import Subscriber
 from crm.query_filters import QueryFilters, ReadFilter
 from events.models import EventOccurrence, TrackedEvent
@@ -53,7 +54,8 @@ class EventQueryFilters(QueryFilters):
         events = TrackedEvent.objects.filter(of_key, conditions)
         least, begin = asked["event_count_min"] or 1, asked["event_since"]
         if least == 1:
-            return queryset.filter(among(events.filter(updated_at__gte=begin) if begin else events))
+            found = events.filter(updated_at__gte=begin) if begin else events
+            return queryset.filter(Among(found).q())
         if begin is None:
             number: Sum | Count = Sum("counter")
             rows: QuerySet[Any] = events
@@ -63,4 +65,4 @@ class EventQueryFilters(QueryFilters):
             if conditions:
                 rows = rows.filter(event_id__in=events.values("id"))
         counted = rows.values("subscriber_id").annotate(number=number)
-        return queryset.filter(among(counted.filter(number__gte=least)))
+        return queryset.filter(Among(counted.filter(number__gte=least)).q())

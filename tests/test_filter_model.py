@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from crm.filters import contacts_matching, matches
@@ -104,6 +104,7 @@ def test_a_random_filter_finds_whom_an_evaluation_in_python_finds() -> None:
         max_examples=EXAMPLES,
         deadline=None,
         derandomize=True,
+        phases=(Phase.explicit, Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
     @given(st.lists(PEOPLE, min_size=1, max_size=5), st.tuples(FILTERS, FILTERS))
