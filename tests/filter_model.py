@@ -1,5 +1,6 @@
 """Random contacts, random filters, and whom they mean: evaluated in plain Python."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -152,9 +153,7 @@ POSITIVE = {"!=": "=", "not_contains": "contains", "not_in": "in", "not_null": "
 def property_text(value: Any, path: list[str]) -> str | None:
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
-    if value is None or isinstance(value, dict):
-        return None if value is None else '{"c": 1}'
-    return {True: "true"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 @dataclass(frozen=True)
