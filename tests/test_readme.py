@@ -70,6 +70,10 @@ def test_its_commands_and_its_python_work(started: Server) -> None:
     assert re.search(r"\n(\w{4} ){5}\w{4}$", run(started, password))
     keys = next(text for _, text in BLOCKS if "tracking_keys" in text)
     assert re.search(r"^actid=\d+ key=[0-9a-f]{40}$", run(started, keys))
+    found = next(text for _, text in BLOCKS if "event_since" in text)
+    assert json.loads(run(started, found))["subscribers"]["total"] == 1
+    demo = next(text for _, text in BLOCKS if "seed_demo" in text)
+    assert run(started, demo).startswith("200 contacts added, with 2000 events that happened ")
     python = next(text for kind, text in BLOCKS if kind == "python")
     assert run(started, f".venv/bin/python manage.py shell -v 0 -c '{python}'") == "1"
 
@@ -81,9 +85,11 @@ def test_every_command_block_is_run_somewhere() -> None:
         ["curl", "-u"],
         ["curl", "-u"],
         ["curl", "-u"],
+        [".venv/bin/python", "manage.py"],
         ["make", "test"],  # .ci/run
         [".venv/bin/python", "manage.py"],
         [".venv/bin/python", "manage.py"],
+        ["curl", "-u"],
     ]
 
 
