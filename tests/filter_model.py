@@ -67,7 +67,7 @@ def midnight(days_ago: int) -> datetime:
 
 MOMENTS = st.builds(
     lambda days, offset: midnight(days) + offset,
-    st.integers(0, 5),
+    st.integers(-1, 5),
     st.sampled_from((timedelta(0), timedelta(microseconds=-1), timedelta(hours=7))),
 )
 OPTIONAL_TEXT = st.sampled_from((None, "", *TEXTS))
