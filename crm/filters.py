@@ -199,18 +199,18 @@ def read_filters(filters: Any, place: str) -> list[Group]:
 
 def _term(item: Any, place: str, errors: FieldErrors) -> Term:
     """The contacts that an item is true of; mistakes go into `errors`."""
-    nobody = Term(Q(), False)
+    refused = Term(Q(), False)
     if not isinstance(item, dict):
         errors[place] = {"object": RULES["object"].format(field=place)}
-        return nobody
+        return refused
     found = _property(item.get("source"), f"{place}.source", errors)
     if found is None:
-        return nobody
+        return refused
     name = item.get("operator")
     operator = found.operators.get(name) if isinstance(name, str) else None
     if operator is None:
         errors[f"{place}.operator"] = _one_of(f"{place}.operator", found.operators)
-        return nobody
+        return refused
     wanted = dict(found.needs)
     if operator.value_type:
         wanted["value"] = operator.value_type
@@ -220,7 +220,7 @@ def _term(item: Any, place: str, errors: FieldErrors) -> Term:
         for field, kind in wanted.items()
     }
     if len(errors) > before:
-        return nobody
+        return refused
     condition = Condition(str(name), operator, values.pop("value", None), values)
     return Term(found.matching(condition), operator.negated)
 
