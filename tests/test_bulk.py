@@ -166,6 +166,27 @@ def test_a_property_takes_only_its_values(api: Client) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tags", "lists"])
+def test_a_slug_that_is_longer_than_its_title_is_cut(api: Client, kind: str) -> None:
+    path, title = f"{API}/{kind}", "ß" * 192
+    made = api("POST", path, {"title": title}).json()["item"]
+    assert (made["title"], made["slug"]) == (title, "s" * 192)
+    assert api("POST", f"{path}/bulk", {"items": [{"title": "æ" * 192}]}).status == 200
+    contact = api.contact("ada@example.com", **{kind: [title, "ﬀ" * 192]})
+    shown = api("GET", f"{API}/subscribers/{contact}").json()["subscriber"][kind]
+    assert [one["slug"] for one in shown] == ["s" * 192, "f" * 192]
+
+
+@pytest.mark.parametrize(("slug", "small"), [("\u212a" * 3, "kkk"), ("\u0130" * 3, "iii")])
+def test_a_slug_is_found_by_the_rule_that_keeps_it_unique(
+    api: Client, slug: str, small: str
+) -> None:
+    # Small letters of theirs are ours, capitals of ours are not theirs: Kelvin, the dotted I.
+    made = api("POST", f"{API}/tags", {"title": "x", "slug": slug}).json()["item"]["id"]
+    answer = api("POST", f"{API}/tags/bulk", {"items": [{"title": small}]})
+    assert (answer.status, answer.json()["ids"]) == (200, [made])
+
+
+@pytest.mark.parametrize("kind", ["tags", "lists"])
 def test_a_slug_comes_from_the_title_and_is_the_segments_own(api: Client, kind: str) -> None:
     path = f"{API}/{kind}"
     made = api("POST", path, {"title": "Große & spät  -- Vögel"}).json()["item"]
