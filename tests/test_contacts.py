@@ -214,6 +214,14 @@ def test_custom_values_are_kept_as_sent_and_shown_where_asked_for(api: Client) -
     assert row["subscribers"]["data"][0]["custom_fields"] == kept
 
 
+def test_numbers_beyond_64_bits_in_custom_values_are_shown(api: Client) -> None:
+    values = {"mole": 6.02214076e23, "largest": 1e308, "word": 2**64 - 1}
+    contact = api.contact("ada@example.com", custom_values=values)
+    assert shown(api, contact, "?with[]=subscriber.custom_values")["custom_values"] == values
+    rows = api("GET", f"{CONTACTS}?custom_fields=true").json()["subscribers"]["data"]
+    assert [row["custom_fields"] for row in rows] == [values]
+
+
 def test_an_email_can_be_changed_but_not_to_another_contacts(api: Client) -> None:
     ada, bob = api.contact("ada@example.com"), api.contact("bob@example.com")
     answer = api("PUT", f"{CONTACTS}/{ada}", {"email": "BOB@example.com"})
