@@ -19,12 +19,15 @@ Reader = Callable[[Any], Any]
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 LARGEST_ID = 2**63 - 1
+MOST_DIGITS = 19
 # The white space that PHP's trim() and WordPress's sanitize_text_field() know.
 BLANKS = " \t\n\r\v\f"
 RUN_OF_BLANKS = re.compile(f"[{BLANKS}]+")
 WHOLE_FLOAT_LIMIT = 2**53
 DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", re.ASCII)
 DEEPEST_JSON = 10
+# orjson writes 254 levels.
+DEEPEST_SHOWN = 100
 MOST_ITEMS = 1000
 RULES = {
     "required": "The {field} field is required.",
@@ -138,10 +141,12 @@ def rounded(value: Any) -> int:
         return 0
     try:
         number = Decimal(text(value))
-        whole = int(number.to_integral_value(ROUND_HALF_UP)) if number.is_finite() else -1
     except InvalidOperation:
         raise Wrong("numeric") from None
-    return whole_number(whole)
+    # Looked at before it is written out: 1e9999999 is short, and its digits take minutes.
+    if not number.is_finite() or number.adjusted() >= MOST_DIGITS:
+        raise Wrong("numeric")
+    return whole_number(int(number.to_integral_value(ROUND_HALF_UP)))
 
 
 def path_id(digits: str) -> int:
@@ -263,6 +268,22 @@ def items(value: Any) -> list[Any]:
             raise Wrong("max", TOO_MANY_TEXT)
         return value
     return [] if value is None or value == "" else [value]
+
+
+def items_to_show(value: Any) -> list[Any]:
+    """As `items`, for items that an answer repeats: it can be nested no deeper. Raises Wrong."""
+    found = items(value)
+    level = found
+    for _ in range(DEEPEST_SHOWN):
+        lists = [
+            item.values() if isinstance(item, dict) else item
+            for item in level
+            if isinstance(item, dict | list)
+        ]
+        level = [part for inner in lists for part in inner]
+        if not level:
+            return found
+    raise Wrong("depth", f"The {{field}} may not be nested deeper than {DEEPEST_SHOWN} levels.")
 
 
 def from_json(read: Reader) -> Reader:

@@ -41,6 +41,18 @@ def test_what_is_wrong_in_a_batch_is_told_as_it_was_sent_and_the_rest_is_stored(
     assert store.execute("SELECT count(*) FROM crm_subscriber_tags").fetchone() == (1,)
 
 
+@pytest.mark.parametrize(
+    "contact", ['{"email":"bad","x":DEEP}', '{"email":"ada@example.com","x":DEEP}', "DEEP"]
+)
+def test_a_batch_that_its_answer_could_not_repeat_is_refused(
+    api: Client, store: psycopg.Connection, contact: str
+) -> None:
+    body = f'{{"contacts":[{contact.replace("DEEP", "[" * 300 + "]" * 300)}]}}'
+    answer = api("POST", BULK, body=body.encode(), headers={"Content-Type": "application/json"})
+    assert (answer.status, list(answer.json()["contacts"])) == (422, ["depth"])
+    assert store.execute("SELECT count(*) FROM crm_subscriber").fetchone() == (0,)
+
+
 def test_a_batch_changes_the_status_of_a_subscribed_contact_only_by_force(api: Client) -> None:
     contact = api.contact("ada@example.com")
     change = {"contacts": [{"email": "ada@example.com", "status": "pending"}]}

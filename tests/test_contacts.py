@@ -118,6 +118,7 @@ def test_fields_are_read_as_fluentcrm_reads_them(api: Client) -> None:
         ("latitude", "1e999999999", "numeric"),
         ("total_points", -1, "numeric"),
         ("total_points", 2**63, "numeric"),
+        ("total_points", "1e9999999", "numeric"),
         ("custom_values", "text", "object"),
         ("custom_values", [1], "object"),
         ("tags", {"a": 1}, "array"),
