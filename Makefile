@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CLIENTS := tests/clients/node_modules/.package-lock.json
 
-.PHONY: run install test check bench clean
+.PHONY: run install test test-long check bench clean
 
 run: .venv/runs  ## start Tallybook: http://127.0.0.1:8000
 	@$(BIN)/python manage.py serve --stop-with-parent
@@ -12,6 +12,9 @@ install: .venv/tests $(CLIENTS)  ## make .venv, with everything that make test a
 
 test: .venv/tests $(CLIENTS)  ## the whole test suite, on a PostgreSQL of its own
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+test-long: .venv/tests $(CLIENTS)  ## the same with many more random examples, others at each run
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --hypothesis-profile long
 
 check: .venv/tests  ## style, types, migrations, production settings
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ Reader = Callable[[Any], Any]
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 LARGEST_ID = 2**63 - 1
+MOST_DIGITS = 19
 # The white space that PHP's trim() and WordPress's sanitize_text_field() know.
 BLANKS = " \t\n\r\v\f"
 RUN_OF_BLANKS = re.compile(f"[{BLANKS}]+")
@@ -136,10 +137,12 @@ def rounded(value: Any) -> int:
         return 0
     try:
         number = Decimal(text(value))
-        whole = int(number.to_integral_value(ROUND_HALF_UP)) if number.is_finite() else -1
     except InvalidOperation:
         raise Wrong("numeric") from None
-    return whole_number(whole)
+    # Looked at before it is written out: 1e9999999 is short, and its digits take minutes.
+    if not number.is_finite() or number.adjusted() >= MOST_DIGITS:
+        raise Wrong("numeric")
+    return whole_number(int(number.to_integral_value(ROUND_HALF_UP)))
 
 
 def path_id(digits: str) -> int:

@@ -6,9 +6,11 @@ from typing import Any
 
 import orjson
 
-from config.fields import NUL_TEXT, Reader, Wrong
+from config.fields import NUL_TEXT, Reader, Wrong, items
 
 DEEPEST_JSON = 10
+# orjson writes 254 levels.
+DEEPEST_SHOWN = 100
 WITH_EXPONENT = re.compile(rb"[0-9]e[+-]?[0-9]")
 
 
@@ -52,6 +54,22 @@ def from_json(read: Reader) -> Reader:
             raise Wrong("json") from None
 
     return reader
+
+
+def items_to_show(value: Any) -> list[Any]:
+    """As `items`, for items that an answer repeats: it can be nested no deeper. Raises Wrong."""
+    found = items(value)
+    level = found
+    for _ in range(DEEPEST_SHOWN):
+        lists = [
+            item.values() if isinstance(item, dict) else item
+            for item in level
+            if isinstance(item, dict | list)
+        ]
+        level = [part for inner in lists for part in inner]
+        if not level:
+            return found
+    raise Wrong("depth", f"The {{field}} may not be nested deeper than {DEEPEST_SHOWN} levels.")
 
 
 def fields_object(value: Any) -> dict[str, Any]:

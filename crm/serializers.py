@@ -117,6 +117,8 @@ class SubscriberSerializer(serializers.Serializer[Subscriber]):
     custom_values = serializers.DictField(required=False)
     custom_fields = serializers.JSONField(required=False)
     stats = serializers.DictField(required=False)
+    unsubscribe_reason = serializers.CharField(required=False)
+    unsubscribe_date = serializers.CharField(required=False)
 
 
 def contact_data(contact: Subscriber) -> dict[str, Any]:

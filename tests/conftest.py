@@ -7,12 +7,28 @@ from pathlib import Path
 import psycopg
 import pytest
 from django.conf import settings
+from hypothesis import HealthCheck
+from hypothesis import settings as profiles
 
 from config.postgres import USER, EmbeddedPostgres
 from crm.passwords import PREFIX_LENGTH, SECRET_LENGTH, secret_hash
 from tests.server import Client, Server
 
 SERVED = "served"
+
+# `make test` plays the same examples at each run, `make test-long` more, and others each time.
+profiles.register_profile(
+    "short",
+    max_examples=50,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+profiles.register_profile(
+    "long", profiles.get_profile("short"), max_examples=1000, derandomize=False
+)
+profiles.load_profile("short")
 
 
 @pytest.fixture(scope="session")
