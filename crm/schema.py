@@ -24,6 +24,7 @@ from config.schema import (
 from crm.models import Status, Subscriber, Tag
 from crm.query_filters import query_filters
 from crm.serializers import (
+    ConditionSerializer,
     ListSerializer,
     SavedSegmentSerializer,
     SubscriberSerializer,
@@ -76,7 +77,11 @@ class ContactReference(serializers.Serializer[Subscriber]):
 
 
 CONTACT_FILTERS = [
-    query("filter_type", "simple, or advanced with advanced_filters."),
+    query(
+        "filter_type",
+        "advanced with advanced_filters, else simple.",
+        kind={"enum": ["simple", "advanced"]},
+    ),
     query(
         "advanced_filters",
         "JSON: a list of groups, one of which has to hold; a group is a list of conditions, which "
@@ -86,11 +91,12 @@ CONTACT_FILTERS = [
     query("segment", "In the saved segment with this slug."),
     *(query(name, says) for name, says in query_filters().items()),
 ]
+CONTACT_PAGE = page_shape("ContactPage", SubscriberSerializer)
 CONTACT_LIST = call(
     shape(
         "ContactList",
         {
-            "subscribers": page_shape("ContactPage", SubscriberSerializer),
+            "subscribers": CONTACT_PAGE,
             "custom": nullable_text(),
         },
     ),
@@ -342,7 +348,7 @@ FILTER_OPTIONS = call(
     )
 )
 FILTERS = serializers.ListField(
-    child=serializers.ListField(child=serializers.DictField()),
+    child=ConditionSerializer(many=True),
     help_text="As advanced_filters of the list of contacts.",
 )
 SAVED_SEGMENT_SHAPE = {"segment": SavedSegmentSerializer()}
@@ -363,9 +369,7 @@ SAVED_SEGMENT_UPDATE = call(
         {
             "title": optional_text(),
             "slug": optional_text(),
-            "filters": serializers.ListField(
-                child=serializers.ListField(child=serializers.DictField()), required=False
-            ),
+            "filters": serializers.ListField(child=ConditionSerializer(many=True), required=False),
         },
     ),
     missing=True,

@@ -161,13 +161,31 @@ def segment_data(segment: Tag | List) -> dict[str, Any]:
     }
 
 
+class ConditionSerializer(serializers.Serializer[Any]):
+    """The shape of a filter's condition."""
+
+    # Not `fields`, `source` and the like, which are the serializer's own.
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """What it has."""
+        return {
+            "source": serializers.ListField(
+                child=serializers.CharField(), min_length=2, max_length=2
+            ),
+            "operator": serializers.CharField(),
+            "value": serializers.JSONField(required=False),
+            "extra_value": serializers.JSONField(required=False),
+            "path": serializers.JSONField(required=False),
+            "within_days": serializers.JSONField(required=False),
+        }
+
+
 class SavedSegmentSerializer(serializers.Serializer[SavedSegment]):
     """The shape of a saved segment."""
 
     id = serializers.IntegerField()
     title = serializers.CharField()
     slug = serializers.CharField()
-    filters = serializers.ListField(child=serializers.ListField(child=serializers.DictField()))
+    filters = serializers.ListField(child=ConditionSerializer(many=True))
     created_at = serializers.CharField()
     updated_at = serializers.CharField()
 

@@ -295,9 +295,33 @@ def test_the_latest_occurrence_has_the_property_that_counts(people: Client) -> N
     assert found(people, condition(PROPERTY, "=", "blue", **asked)) == []
     assert found(people, condition(PROPERTY, "!=", "red", **asked)) == ["ada", "bob"]
     assert found(people, condition(PROPERTY, "exists", **asked)) == ["cy"]
+    people.track(
+        event_key="ship",
+        title="red",
+        email="cy@example.com",
+        properties={"box": {"colour": "red", "size": "010"}},
+    )
     size = {"extra_value": "ship", "path": "box.size"}
     assert found(people, condition(PROPERTY, ">", 9, **size)) == ["cy"]
     assert found(people, condition(PROPERTY, "=", 10.0, **size)) == ["cy"]
+    assert found(people, condition(PROPERTY, "=", "10", **size)) == []
+
+
+def test_first_and_last_seen_are_over_all_events_of_the_key(people: Client) -> None:
+    for title, day in (("a", 10), ("a", 20), ("b", 15), ("b", 25)):
+        at = f"2026-01-{day} 12:00:00"
+        people.track(event_key="log", title=title, email="cy@example.com", occurred_at=at)
+
+    def seen(property_name: str, operator: str, value: str) -> list[str]:
+        source = ["event_tracking", f"event_tracking_{property_name}"]
+        return found(people, condition(source, operator, value, extra_value="log"))
+
+    assert seen("first_seen", "date_equal", "2026-01-10") == ["cy"]
+    assert seen("last_seen", "date_equal", "2026-01-25") == ["cy"]
+    for operator in ("before", "after"):
+        assert seen("first_seen", operator, "2026-01-10 12:00:00") == []
+    assert seen("last_seen", "after", "2026-01-20") == ["cy"]
+    assert seen("last_seen", "before", "2026-01-21") == []
 
 
 def test_days_begin_where_the_day_began_so_many_days_ago(

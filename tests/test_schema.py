@@ -19,6 +19,16 @@ from tests.server import API, Client, Server
 
 PEOPLE = ["ada@example.com", "bob@example.com", EMAIL]
 EVENT = {"event_key": "order", "title": "Order placed", "email": PEOPLE[0]}
+FILTER = [
+    [
+        {
+            "source": ["event_tracking", "event_tracking_total"],
+            "operator": ">=",
+            "value": 1,
+            "extra_value": EVENT["event_key"],
+        }
+    ]
+]
 ACTID, KEY = "123456789", "a-key"
 # What lets a call through: what is in the store, and what the description calls a text only. Drawn
 # in these places instead of most of what is made up.
@@ -42,6 +52,12 @@ KNOWN: dict[str, tuple[list[Any], list[str]]] = {
         ["body.occurred_at", "body.events[*].occurred_at"],
     ),
     "value": (["customer", "pending", "/a.png"], ["body.value", "body.new_status"]),
+    "filter type": (["advanced"], ["query.filter_type"]),
+    "filter": ([json.dumps(FILTER), "[[]]"], ["query.advanced_filters"]),
+    "filters": ([json.dumps(FILTER)], ["body.filters"]),
+    "segment": (["bought"], ["query.segment"]),
+    "since": (["30d", "2024-01-17"], ["query.event_since", "query.created_after"]),
+    "times": ([1, 2], ["query.event_count_min"]),
     "actid": ([ACTID], ["body.actid"]),
     "event key": ([KEY], ["body.key"]),
     "visit": ([f'{{"email":"{PEOPLE[0]}","url":"u"}}'], ["body.visit"]),
@@ -114,8 +130,9 @@ def call(server: Server) -> Iterator[Caller]:
 
 @pytest.fixture
 def stocked(api: Client, store: psycopg.Connection) -> Iterator[None]:
-    """Contacts, tags, lists and events, whose ids begin at 1; and a known actid and key."""
-    for table in ("crm_subscriber", "crm_tag", "crm_list", "events_trackedevent"):
+    """Contacts, tags, lists, a segment and events, with ids from 1; and a known actid and key."""
+    tables = ("crm_subscriber", "crm_tag", "crm_list", "crm_savedsegment", "events_trackedevent")
+    for table in tables:
         store.execute(f"ALTER SEQUENCE {table}_id_seq RESTART")
     pair = store.execute("SELECT actid, key FROM events_trackingkey").fetchone()
     store.execute("UPDATE events_trackingkey SET actid = %s, key = %s", [ACTID, KEY])
@@ -126,6 +143,8 @@ def stocked(api: Client, store: psycopg.Connection) -> Iterator[None]:
     events = [EVENT | {"email": email, "properties": odd} for email in PEOPLE]
     answer = api("POST", f"{API}/subscribers/track-events", {"events": events}).json()
     assert answer["tracked"] == len(PEOPLE), answer
+    segment = {"title": "Bought", "filters": FILTER}
+    assert api("POST", f"{API}/segments", segment).status == 200
     yield
     store.execute("UPDATE events_trackingkey SET actid = %s, key = %s", pair)
 
