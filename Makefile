@@ -16,11 +16,12 @@ test: .venv/tests $(CLIENTS)  ## the whole test suite, on a PostgreSQL of its ow
 test-long: .venv/tests $(CLIENTS)  ## the same with many more random examples, others at each run
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --hypothesis-profile long
 
-check: .venv/tests  ## style, types, migrations, production settings
+check: .venv/tests  ## style, types, migrations, API description, production settings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
 	TALLYBOOK_HTTPS=true DEBUG=false $(BIN)/python manage.py check --deploy --fail-level WARNING
 
 bench: .venv/tests  ## how much of PostgreSQL's own speed is left over HTTP; needs wrk

@@ -11,7 +11,8 @@ from config.fields import Reader, line, path_id, read_fields
 from config.json_fields import from_json
 from config.pagination import page_of
 from config.parsers import params
-from crm import saved_segments, schema
+from crm import filter_schema as schema
+from crm import saved_segments
 from crm.filters import filter_options
 from crm.listings import asked_contacts, asked_segments
 from crm.models import SavedSegment, Scope
