@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CLIENTS := tests/clients/node_modules/.package-lock.json
 
-.PHONY: run install test check bench clean
+.PHONY: run install test test-long check bench clean
 
 run: .venv/runs  ## start Tallybook: http://127.0.0.1:8000
 	@$(BIN)/python manage.py serve --stop-with-parent
@@ -13,11 +13,15 @@ install: .venv/tests $(CLIENTS)  ## make .venv, with everything that make test a
 test: .venv/tests $(CLIENTS)  ## the whole test suite, on a PostgreSQL of its own
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
-check: .venv/tests  ## style, types, migrations, production settings
+test-long: .venv/tests $(CLIENTS)  ## the same with many more random examples, others at each run
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --hypothesis-profile long
+
+check: .venv/tests  ## style, types, migrations, API description, production settings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
 	TALLYBOOK_HTTPS=true DEBUG=false $(BIN)/python manage.py check --deploy --fail-level WARNING
 
 bench: .venv/tests  ## how much of PostgreSQL's own speed is left over HTTP; needs wrk

@@ -7,7 +7,6 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
 import email_validator
-import orjson
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
@@ -19,12 +18,12 @@ Reader = Callable[[Any], Any]
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 LARGEST_ID = 2**63 - 1
+MOST_DIGITS = 19
 # The white space that PHP's trim() and WordPress's sanitize_text_field() know.
 BLANKS = " \t\n\r\v\f"
 RUN_OF_BLANKS = re.compile(f"[{BLANKS}]+")
 WHOLE_FLOAT_LIMIT = 2**53
 DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", re.ASCII)
-DEEPEST_JSON = 10
 MOST_ITEMS = 1000
 RULES = {
     "required": "The {field} field is required.",
@@ -138,10 +137,12 @@ def rounded(value: Any) -> int:
         return 0
     try:
         number = Decimal(text(value))
-        whole = int(number.to_integral_value(ROUND_HALF_UP)) if number.is_finite() else -1
     except InvalidOperation:
         raise Wrong("numeric") from None
-    return whole_number(whole)
+    # Looked at before it is written out: 1e9999999 is short, and its digits take minutes.
+    if not number.is_finite() or number.adjusted() >= MOST_DIGITS:
+        raise Wrong("numeric")
+    return whole_number(int(number.to_integral_value(ROUND_HALF_UP)))
 
 
 def path_id(digits: str) -> int:
@@ -221,34 +222,6 @@ def exact_moment(value: Any) -> datetime | None:
     return moment(value)
 
 
-def json_object(value: Any) -> dict[str, Any]:
-    """A JSON object of at most ten levels and without NUL; an empty list is PHP's empty object.
-
-    Raises Wrong.
-    """
-    if value in (None, "", []):
-        return {}
-    if not isinstance(value, dict):
-        raise Wrong("object")
-    check_json(value)
-    return value
-
-
-def check_json(value: Any) -> None:
-    """Raises Wrong for a NUL in any text or key inside a JSON value, and beyond ten levels."""
-    waiting = [(value, 1)]
-    while waiting:
-        item, level = waiting.pop()
-        if isinstance(item, str):
-            if "\0" in item:
-                raise Wrong("string", NUL_TEXT)
-        elif isinstance(item, dict | list):
-            if level > DEEPEST_JSON:
-                raise Wrong("depth")
-            inner = [*item, *item.values()] if isinstance(item, dict) else item
-            waiting += [(part, level + 1) for part in inner]
-
-
 def ids(value: Any) -> list[int]:
     """Up to 1,000 ids as a list, or one alone; PHP's empty ones are passed over. Raises Wrong."""
     return [number for item in items(value) if (number := id_or_nobody(item))]
@@ -263,29 +236,6 @@ def items(value: Any) -> list[Any]:
             raise Wrong("max", TOO_MANY_TEXT)
         return value
     return [] if value is None or value == "" else [value]
-
-
-def from_json(read: Reader) -> Reader:
-    """A reader of what `read` takes, also as JSON text: in a form, FluentCRM sends it so."""
-
-    def reader(value: Any) -> Any:
-        if not isinstance(value, str) or not value.strip():
-            return read(value)
-        try:
-            return read(orjson.loads(value))
-        except orjson.JSONDecodeError:
-            raise Wrong("json") from None
-
-    return reader
-
-
-def fields_object(value: Any) -> dict[str, Any]:
-    """A JSON object of request fields; what PHP calls empty is none. Raises Wrong."""
-    if value is None or value in ("", [], {}, 0):
-        return {}
-    if not isinstance(value, dict):
-        raise Wrong("object")
-    return value
 
 
 def web_address(longest: int) -> Callable[[Any], str | None]:

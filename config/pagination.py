@@ -25,10 +25,8 @@ def page_of(
     for rows that exist. Nonsense in `page` means 1, in `per_page` 15; more than 1000 means 1000.
     """
     query = request.META.get("QUERY_STRING", "")
-    asked = query_params(query)
-    page = _whole(asked.get("page"), 1)
-    per_page = page_size(asked)
-    start = (page - 1) * per_page
+    start, per_page = page_asked(request)
+    page = start // per_page + 1
     data = list(rows(start, min(start + per_page, total))) if start < total else []
     last_page = -(-total // per_page)
     path = request.path
@@ -48,6 +46,13 @@ def page_of(
         "to": start + len(data) if data else None,
         "data": data,
     }
+
+
+def page_asked(request: Request) -> tuple[int, int]:
+    """Where the page that is asked for begins, and how many rows it has at most."""
+    asked = query_params(request.META.get("QUERY_STRING", ""))
+    per_page = page_size(asked)
+    return (_whole(asked.get("page"), 1) - 1) * per_page, per_page
 
 
 def page_size(asked: Mapping[str, Any]) -> int:

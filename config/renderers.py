@@ -1,5 +1,6 @@
 """Answers are JSON, whatever a caller says it accepts: FluentCRM has no other."""
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,8 +24,12 @@ class JSONRenderer(BaseRenderer):
         accepted_media_type: str | None = None,  # noqa: ARG002
         renderer_context: Mapping[str, Any] | None = None,  # noqa: ARG002
     ) -> bytes:
-        """The JSON of `data`; whole numbers beyond 64 bits do not occur."""
-        return orjson.dumps(data)
+        """The JSON of `data`; whole numbers beyond 64 bits become floating-point ones."""
+        try:
+            return orjson.dumps(data)
+        except orjson.JSONEncodeError:
+            # PostgreSQL writes 1e20 as a whole number, and Django reads it as one.
+            return orjson.dumps(orjson.loads(json.dumps(data)))
 
 
 class AlwaysJSON(BaseContentNegotiation):

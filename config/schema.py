@@ -1,6 +1,6 @@
 """The API description: shapes that several calls share, and how a call is described."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -98,6 +98,12 @@ def numbers() -> serializers.ListField:
     return serializers.ListField(child=serializers.IntegerField())
 
 
+def ids() -> serializers.ListField:
+    """A list of ids to do something with."""
+    one = serializers.IntegerField(min_value=0)
+    return serializers.ListField(child=one, min_length=1, max_length=1000)
+
+
 def texts() -> serializers.ListField:
     """A list of texts."""
     return serializers.ListField(child=serializers.CharField())
@@ -108,6 +114,22 @@ REST_ERROR = shape(
     "RestError",
     {"code": text(), "message": text(), "data": serializers.DictField()},
 )
+# What 404 says: what is not there, or that nothing can be at such an address.
+NOT_FOUND = [{"$ref": f"#/components/schemas/{name}"} for name in ("Message", "RestError")]
+# What 422 says: the wrong fields, each with its rule and a text, or one message where no field is
+# to blame.
+REFUSALS: list[Fields] = [
+    {
+        "type": "object",
+        "additionalProperties": {"type": "object", "additionalProperties": {"type": "string"}},
+    },
+    {
+        "type": "object",
+        "properties": {"message": {"type": "string"}, "error_code": {"type": "string"}},
+        "required": ["message"],
+        "additionalProperties": False,
+    },
+]
 
 
 def page_shape(name: str, row: Any) -> Any:
@@ -128,16 +150,28 @@ def page_shape(name: str, row: Any) -> Any:
     )
 
 
-def query(name: str, says: str = "", many: bool = False) -> OpenApiParameter:
+TEXT: Fields = {"type": "string"}
+COUNT: Fields = {"type": "integer", "minimum": 0}
+
+
+def query(name: str, says: str = "", many: bool = False, kind: Fields = TEXT) -> OpenApiParameter:
     """A parameter of the query string; `many` for `name[]=1&name[]=2`."""
     if many:
-        return OpenApiParameter(
-            f"{name}[]", {"type": "array", "items": {"type": "string"}}, description=says
-        )
-    return OpenApiParameter(name, OpenApiTypes.STR, description=says)
+        return OpenApiParameter(f"{name}[]", {"type": "array", "items": kind}, description=says)
+    return OpenApiParameter(name, dict(kind), description=says)
 
 
-PAGES = [query("page", "From 1."), query("per_page", "15, and at most 1000.")]
+def answer_header(name: str, *statuses: int, required: bool = True) -> OpenApiParameter:
+    """A header of the answers with these statuses."""
+    return OpenApiParameter(
+        name, OpenApiTypes.STR, OpenApiParameter.HEADER, required=required, response=[*statuses]
+    )
+
+
+PER_PAGE = query("per_page", "15, and at most 1000.", kind=COUNT)
+PAGES = [query("page", "From 1.", kind=COUNT), PER_PAGE]
+CHALLENGE = answer_header("WWW-Authenticate", 401)
+RETRY_AFTER = answer_header("Retry-After", 503)
 
 
 def call(
@@ -146,21 +180,24 @@ def call(
     parameters: Iterable[OpenApiParameter] = (),
     missing: bool = False,
     created: bool = False,
+    refusals: Sequence[Fields] | None = REFUSALS,
 ) -> Decorator:
     """Describe a call: its answer, the fields of its body, its query string.
 
-    `missing`: it can be 404; `created`: it is 201 where it makes something.
+    `missing`: it can be 404; `created`: it is 201 where it makes something; `refusals`: what 422
+    says, None for a call that asks for no password and refuses fields with 200.
     """
-    responses = {
-        200: answer,
-        400: REST_ERROR,
-        401: REST_ERROR,
-        403: REST_ERROR,
-        422: OpenApiTypes.OBJECT,
-        503: REST_ERROR,
-    }
+    responses = {200: answer, 400: REST_ERROR, 503: REST_ERROR}
+    if refusals is not None:
+        responses |= {401: REST_ERROR, 403: REST_ERROR, 422: {"oneOf": refusals}}
+    if fields is not None:
+        responses |= dict.fromkeys((411, 413, 415), REST_ERROR)
     if missing:
-        responses[404] = MESSAGE
+        responses[404] = {"anyOf": NOT_FOUND}
     if created:
         responses[201] = answer
-    return extend_schema(request=fields, responses=responses, parameters=list(parameters))
+    return extend_schema(
+        request=fields,
+        responses=dict(sorted(responses.items())),
+        parameters=[*parameters, CHALLENGE, RETRY_AFTER],
+    )

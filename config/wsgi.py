@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+from django.utils.http import parse_header_parameters
 
 from config.errors import status_error
 
@@ -62,6 +63,8 @@ def read_body(environ: Environ) -> bytes | int:
     packed = packing == "gzip" and path.endswith(PACKED_BODY_PATH)
     if packing != "identity" and not packed:
         return 415
+    if not is_readable(environ.get("CONTENT_TYPE", "")):
+        return 415
     length = environ.get("CONTENT_LENGTH") or "0"
     if encoding := environ.get("HTTP_TRANSFER_ENCODING"):
         if encoding.lower() != "chunked":
@@ -87,6 +90,16 @@ def read_body(environ: Environ) -> bytes | int:
         except (OSError, EOFError, zlib.error):
             return 400
     return 413 if len(body) > limit else body
+
+
+def is_readable(content_type: str) -> bool:
+    """Whether Django can read the parameters; it has no answer to `charset*=nonsense''x`."""
+    if "*" in content_type:
+        try:
+            parse_header_parameters(content_type)
+        except (LookupError, ValueError):
+            return False
+    return True
 
 
 def whole(response: Iterable[bytes]) -> Iterable[bytes]:

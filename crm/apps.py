@@ -6,3 +6,11 @@ class CrmConfig(AppConfig):
 
     name = "crm"
     verbose_name = "Contacts"
+
+    def ready(self) -> None:
+        """Tell the filters what can be asked of a contact."""
+        from crm.contact_filters import SEGMENT, SUBSCRIBER
+        from crm.filters import register_provider
+
+        register_provider("subscriber", SUBSCRIBER)
+        register_provider("segment", SEGMENT)

@@ -1,114 +1,296 @@
-"""Which contacts, tags and lists a request asks for, and in which order."""
+"""FluentCRM's advanced filters: read, refused where they are wrong, and made SQL.
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+A filter is a list of groups, of which one has to hold; a group is a list of conditions, which all
+have to: `{"source": [provider, property], "operator": …, "value": …, "extra_value": …}`. What there
+is of providers, properties, operators and values stands in one table, which apps register their
+part of: crm/contact_filters.py and events/filters.py. Reading, SQL and the options for user
+interfaces are all made from it.
+"""
 
-from django.db.models import F, Model, Q, QuerySet, TextField
-from django.db.models.functions import Lower
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import and_
+from typing import Any
 
-from config.errors import InvalidFields
-from config.fields import Reader, Wrong, line, names, read_fields, text
-from crm.models import List, Status, Subscriber, Tag
-from crm.segments import SegmentType, named_ids
-from crm.serializers import CONTACT_FIELDS
+from django.db.models import BooleanField, Expression, F, Func, Q, QuerySet, Subquery
 
-Row = TypeVar("Row", bound=Model)
+from config.errors import FieldErrors, InvalidFields
+from config.fields import RULES, Reader, Wrong
+from crm.models import Subscriber
 
-SEARCHED = (
-    *("email", "first_name", "last_name", "address_line_1", "address_line_2"),
-    *("postal_code", "city", "state", "country", "phone", "status"),
-)
-SORTABLE = {"id", "created_at", "updated_at", *CONTACT_FIELDS} - {"custom_values"}
-SEGMENT_SORTABLE = {"id", "title", "slug", "created_at", "updated_at"}
+MOST_CONDITIONS = 50
+ITEM_FIELDS = ("source", "operator", "value", "extra_value", "path", "within_days")
 
-
-def statuses(value: Any) -> list[str]:
-    """Statuses to filter by. Raises Wrong: a mistyped one must not match everybody."""
-    found = names(value)
-    if not set(found) <= set(Status.values):
-        raise Wrong("in", f"The {{field}} must be of {', '.join(Status.values)}.")
-    return found
+Column = F | Expression
+Test = Callable[[Column, Any], Expression | Q]
 
 
-def only_simple(value: Any) -> str:
-    """The kind of filter. Raises Wrong for one we do not have: it must not match everybody."""
-    kind = text(value)
-    if kind not in ("", "simple"):
-        raise Wrong("in", "The {field} must be simple.")
-    return kind
+@dataclass(frozen=True)
+class ValueType:
+    """A kind of value: its name for user interfaces, and how it is read."""
+
+    name: str
+    read: Reader
 
 
-LIST_PARAMS: dict[str, Reader] = {
-    "filter_type": only_simple,
-    "search": line(255),
-    "sort_by": line(64),
-    "sort_type": line(4),
-    "tags": names,
-    "lists": names,
-    "statuses": statuses,
-}
-SEGMENT_PARAMS: dict[str, Reader] = {
-    "search": line(192),
-    "sort_by": line(64),
-    "sort_order": line(4),
-}
+@dataclass(frozen=True)
+class Operator:
+    """How a value is compared.
+
+    `test(column, value)` is the SQL of it. `negated`: it is true of exactly those contacts that
+    `test` is not true of, also of those that have nothing to compare. Without `value_type` it takes
+    no value.
+    """
+
+    label: str
+    value_type: ValueType | None
+    test: Test
+    negated: bool = False
 
 
-def asked_contacts(params: Mapping[str, Any]) -> QuerySet[Subscriber]:
-    """The contacts that the list's parameters ask for, in order. Raises InvalidFields (422)."""
-    asked = read_fields(LIST_PARAMS, params)
-    if "advanced_filters" in params:
-        raise InvalidFields({"advanced_filters": {"in": "The filter_type must be advanced."}})
-    contacts = Subscriber.objects.with_user().prefetch_related("tags", "lists")
-    if asked.get("search"):
-        contacts = contacts.filter(matching(asked["search"]))
-    kinds: tuple[SegmentType, SegmentType] = ("tags", "lists")
-    for kind in kinds:
-        if named := asked.get(kind):
-            through = getattr(Subscriber, kind).through
-            column = "tag_id__in" if kind == "tags" else "list_id__in"
-            on_them = through.objects.filter(**{column: named_ids(kind, named, create=False)})
-            contacts = contacts.filter(id__in=on_them.values("subscriber_id"))
-    if asked.get("statuses"):
-        contacts = contacts.filter(status__in=asked["statuses"])
-    column = asked.get("sort_by") or "id"
-    if column not in SORTABLE:
-        column = "id"
-    return ordered(contacts, column, asked.get("sort_type"))
+@dataclass(frozen=True)
+class Condition:
+    """One item of a filter, read. `extra` has the further fields that its property needs."""
+
+    name: str
+    operator: Operator
+    value: Any
+    extra: Mapping[str, Any]
+
+    def test(self, column: Column) -> Expression | Q:
+        """Whether the operator's test is true of a column."""
+        return self.operator.test(column, self.value)
 
 
-def matching(search: str) -> Q:
-    """FluentCRM's search: a part of any of eleven columns, or of first and last name."""
-    found = Q()
-    for column in SEARCHED:
-        found |= Q(**{f"{column}__icontains": search})
-    first, _, last = search.partition(" ")
-    if last:
-        found |= Q(first_name__icontains=first) | Q(last_name__icontains=last)
-    return found
+@dataclass(frozen=True)
+class Among:
+    """Contacts that are some row's `subscriber_id`; with `flag`, of the rows where that is true.
 
+    `negated`: the others.
+    """
 
-def asked_segments(model: type[Tag | List], params: Mapping[str, Any]) -> QuerySet[Any]:
-    """The tags or lists that a list's parameters ask for. Raises InvalidFields (422)."""
-    asked = read_fields(SEGMENT_PARAMS, params)
-    segments = model.objects.all()
-    if search := asked.get("search"):
-        segments = segments.filter(
-            Q(title__icontains=search)
-            | Q(slug__istartswith=search)
-            | Q(description__istartswith=search)
+    rows: QuerySet[Any]
+    flag: str = ""
+    negated: bool = False
+
+    def q(self, contact_id: int | None = None) -> Q:
+        """The condition on contacts; with `contact_id` only that one's rows are looked at.
+
+        EXISTS over a subquery in FROM: PostgreSQL joins on it, and on its negation, which it does
+        not on NOT IN. OFFSET 0 has it read once as a whole, which takes a known time: without it
+        the planner may look up contact by contact, and guesses wrong how often.
+        """
+        rows = self.rows if contact_id is None else self.rows.filter(subscriber_id=contact_id)
+        columns = ("subscriber_id", self.flag) if self.flag else ("subscriber_id",)
+        flagged = f"found.{self.flag} AND " if self.flag else ""
+        inside = Func(
+            Subquery(rows.values(*columns)),
+            F("id"),
+            template="EXISTS (SELECT FROM (SELECT * FROM %(expressions)s)",
+            arg_joiner=f" each OFFSET 0) found WHERE {flagged}found.subscriber_id = ",
+            output_field=BooleanField(),
         )
-    column = asked.get("sort_by") or "id"
-    if column not in SEGMENT_SORTABLE:
-        column = "id"
-    return ordered(segments, column, asked.get("sort_order"))
+        return ~Q(inside) if self.negated else Q(inside)
 
 
-def ordered(rows: QuerySet[Row], column: str, direction: str | None) -> QuerySet[Row]:
-    """Rows by a column as MySQL sorts: without regard to case, nothing before something."""
-    field = rows.model._meta.get_field(column)
-    textual = field.get_internal_type() in ("CharField", "TextField")
-    key = Lower(column, output_field=TextField()) if textual else F(column)
-    if (direction or "").upper() == "ASC":
-        return rows.order_by(key.asc(nulls_first=True), "id")
-    return rows.order_by(key.desc(nulls_last=True), "-id")
+@dataclass(frozen=True)
+class Property:
+    """What a condition can be about.
+
+    `matching(condition)` are the contacts of whom the condition's test is true. `needs` are further
+    fields of the item; `about` is what FluentCRM's option groups say besides label and operators.
+    """
+
+    label: str
+    operators: Mapping[str, Operator]
+    matching: Callable[[Condition], Q | Among]
+    needs: Mapping[str, ValueType] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Properties that belong together."""
+
+    label: str
+    properties: Mapping[str, Property]
+
+
+@dataclass(frozen=True)
+class Term:
+    """A condition made SQL: the contacts that its test is true of, or with `negated` the others."""
+
+    contacts: Q | Among
+    negated: bool
+
+    def q(self, contact_id: int | None = None) -> Q:
+        """The condition on contacts, or on the one whose id it is."""
+        found = self.contacts if isinstance(self.contacts, Q) else self.contacts.q(contact_id)
+        return ~found if self.negated else found
+
+
+Group = list[Term]
+_providers: dict[str, Provider] = {}
+
+
+def register_provider(name: str, provider: Provider) -> None:
+    """Make a provider's properties known to filters and their options."""
+    _providers[name] = provider
+
+
+def contacts_matching(filters: Any, place: str = "filters") -> QuerySet[Subscriber]:
+    """The contacts that a filter, as sent, means; no filter means all.
+
+    Raises InvalidFields (422) with every mistake by its place, such as `filters.0.1.operator`.
+    """
+    return narrowed(Subscriber.objects.all(), read_filters(filters, place))
+
+
+def matches(contact: Subscriber, filters: Any) -> bool:
+    """Whether a filter means this contact, by the same SQL. Raises InvalidFields (422)."""
+    return if_matching(contact, filters).exists()
+
+
+def if_matching(contact: Subscriber, filters: Any) -> QuerySet[Subscriber]:
+    """The contact alone if a filter means it, or nobody; looks at nobody else's rows.
+
+    Raises InvalidFields (422).
+    """
+    groups = read_filters(filters, "filters")
+    found = Q()
+    for group in groups:
+        found |= all_of(term.q(contact.pk) for term in group)
+    return Subscriber.objects.filter(found, id=contact.pk)
+
+
+def narrowed(contacts: QuerySet[Subscriber], groups: list[Group]) -> QuerySet[Subscriber]:
+    """Those of the contacts that are in one of the groups; no groups are no filter."""
+    if len(groups) < 2:
+        return contacts.filter(*(term.q() for group in groups for term in group))
+    # Not OR in one WHERE: PostgreSQL joins on conditions that are ANDed, and looks the others up
+    # contact by contact.
+    found = [
+        Subscriber.objects.filter(*(term.q() for term in group)).values("id") for group in groups
+    ]
+    return contacts.filter(id__in=found[0].union(*found[1:]))
+
+
+def read_filters(filters: Any, place: str) -> list[Group]:
+    """A filter as the conditions of its groups; empty groups are dropped.
+
+    Raises InvalidFields (422).
+    """
+    if not isinstance(filters, list) or not all(isinstance(group, list) for group in filters):
+        raise InvalidFields({place: {"array": f"The {place} must be a list of lists."}})
+    if sum(map(len, filters)) > MOST_CONDITIONS:
+        text = f"The {place} may not have more than {MOST_CONDITIONS} conditions."
+        raise InvalidFields({place: {"max": text}})
+    errors: FieldErrors = {}
+    groups = [
+        [_term(item, f"{place}.{number}.{index}", errors) for index, item in enumerate(group)]
+        for number, group in enumerate(filters)
+        if group
+    ]
+    if errors:
+        raise InvalidFields(errors)
+    return groups
+
+
+def _term(item: Any, place: str, errors: FieldErrors) -> Term:
+    """The contacts that an item is true of; mistakes go into `errors`."""
+    refused = Term(Q(), False)
+    if not isinstance(item, dict):
+        errors[place] = {"object": RULES["object"].format(field=place)}
+        return refused
+    found = _property(item.get("source"), f"{place}.source", errors)
+    if found is None:
+        return refused
+    name = item.get("operator")
+    operator = found.operators.get(name) if isinstance(name, str) else None
+    if operator is None:
+        errors[f"{place}.operator"] = _one_of(f"{place}.operator", found.operators)
+        return refused
+    wanted = dict(found.needs)
+    if operator.value_type:
+        wanted["value"] = operator.value_type
+    before = len(errors)
+    values = {
+        field: _value(item.get(field), kind.read, f"{place}.{field}", errors)
+        for field, kind in wanted.items()
+    }
+    if len(errors) > before:
+        return refused
+    condition = Condition(str(name), operator, values.pop("value", None), values)
+    return Term(found.matching(condition), operator.negated)
+
+
+def _property(source: Any, place: str, errors: FieldErrors) -> Property | None:
+    if (
+        not isinstance(source, list)
+        or len(source) != 2
+        or not all(isinstance(part, str) for part in source)
+    ):
+        errors[place] = {"array": f"The {place} must be a list of provider and property."}
+        return None
+    provider = _providers.get(source[0])
+    if provider is None:
+        errors[place] = _one_of(place, _providers, "provider")
+        return None
+    found = provider.properties.get(source[1])
+    if found is None:
+        errors[place] = _one_of(place, provider.properties, "property")
+    return found
+
+
+def _one_of(place: str, choices: Iterable[str], what: str = "") -> dict[str, str]:
+    named = f"The {what} of {place}" if what else f"The {place}"
+    return {"in": f"{named} must be one of: {', '.join(choices)}."}
+
+
+def _value(value: Any, read: Reader, place: str, errors: FieldErrors) -> Any:
+    """A field of an item; nothing, '' and [] are no value."""
+    try:
+        found = None if value is None else read(value)
+        if found in (None, "", []):
+            raise Wrong("required")
+    except Wrong as wrong:
+        errors[place] = {wrong.rule: wrong.text.format(field=place)}
+        return None
+    return found
+
+
+def all_of(tests: Iterable[Expression | Q]) -> Q:
+    """All the tests in one."""
+    return reduce(and_, (Q(test) for test in tests), Q())
+
+
+def filter_options() -> list[dict[str, Any]]:
+    """The table as FluentCRM's option groups, for user interfaces."""
+    return [
+        {
+            "label": provider.label,
+            "value": name,
+            "children": [_options(value, found) for value, found in provider.properties.items()],
+        }
+        for name, provider in _providers.items()
+    ]
+
+
+def _options(name: str, found: Property) -> dict[str, Any]:
+    """A property as FluentCRM describes it; `operators` and `needs` say which values it takes."""
+    return {
+        "label": found.label,
+        "value": name,
+        **found.about,
+        "custom_operators": {value: one.label for value, one in found.operators.items()},
+        "operators": [
+            {
+                "value": value,
+                "label": one.label,
+                "value_type": one.value_type.name if one.value_type else None,
+            }
+            for value, one in found.operators.items()
+        ],
+        "needs": {field: kind.name for field, kind in found.needs.items()},
+    }

@@ -150,6 +150,31 @@ class Subscriber(models.Model):
         return f"https://www.gravatar.com/avatar/{digest.hexdigest()}?s=128&d={fallback}"
 
 
+class SavedSegment(models.Model):
+    """A filter with a name; written by crm/saved_segments.py. FluentCRM's dynamic segment."""
+
+    title = models.CharField(max_length=192)
+    slug = models.CharField(max_length=192)
+    # As sent; crm/filters.py reads it.
+    filters = models.JSONField(default=list)
+    created_at = models.DateTimeField(default=now, editable=False)
+    updated_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        ordering = (Lower("title"), "id")
+        constraints = (
+            models.UniqueConstraint(
+                Lower("slug"),
+                name="crm_savedsegment_slug",
+                violation_error_message="Another one has this slug.",
+            ),
+        )
+        verbose_name = "segment"
+
+    def __str__(self) -> str:
+        return self.title
+
+
 class Scope(models.TextChoices):
     """What a program may do with an application password, at the most."""
 

@@ -5,9 +5,11 @@ from typing import Any
 from rest_framework import serializers
 
 from config.schema import (
+    COUNT,
     MESSAGE,
     PAGES,
     call,
+    ids,
     nullable_text,
     number,
     numbers,
@@ -19,21 +21,45 @@ from config.schema import (
     text,
     texts,
 )
-from crm.models import Status, Subscriber
-from crm.serializers import ListSerializer, SubscriberSerializer, TagSerializer
+from crm.models import Status, Subscriber, Tag
+from crm.query_filters import query_filters
+from crm.serializers import (
+    ListSerializer,
+    SubscriberSerializer,
+    TagSerializer,
+)
+
+
+def optional_names() -> serializers.ListField:
+    """A list of ids, titles or slugs that may be left out."""
+    return serializers.ListField(child=serializers.CharField(), required=False)
+
+
+def degrees() -> serializers.FloatField:
+    """A coordinate that may be left out."""
+    return serializers.FloatField(required=False, allow_null=True, min_value=-180, max_value=180)
+
 
 CONTACT_INPUT: dict[str, Any] = {
     name: optional_text()
     for name in (
-        *("status", "prefix", "first_name", "last_name", "full_name", "contact_type"),
+        *("prefix", "first_name", "last_name", "full_name", "contact_type"),
         *("address_line_1", "address_line_2", "postal_code", "city", "state", "country"),
-        *("phone", "timezone", "date_of_birth", "source", "avatar", "ip", "latitude", "longitude"),
-        *("total_points", "life_time_value"),
+        *("phone", "timezone", "source", "ip"),
     )
-} | {"custom_values": serializers.DictField(required=False)}
+} | {
+    "status": serializers.ChoiceField(choices=Status.choices, required=False),
+    "avatar": serializers.RegexField("^(https?://|/)", required=False),
+    "date_of_birth": serializers.DateField(required=False, allow_null=True),
+    "latitude": degrees(),
+    "longitude": degrees(),
+    "total_points": serializers.IntegerField(required=False, min_value=0),
+    "life_time_value": serializers.IntegerField(required=False, min_value=0),
+    "custom_values": serializers.DictField(required=False),
+}
 SEGMENTS_INPUT = {
-    "tags": optional_list(),
-    "lists": optional_list(),
+    "tags": optional_names(),
+    "lists": optional_names(),
 }
 SEARCH = query("search", "A part of any of its texts.")
 SORT = query("sort_by", "A column; id unless given.")
@@ -48,11 +74,27 @@ class ContactReference(serializers.Serializer[Subscriber]):
     status = serializers.ChoiceField(choices=Status.choices)
 
 
+CONTACT_FILTERS = [
+    query(
+        "filter_type",
+        "advanced with advanced_filters, else simple.",
+        kind={"enum": ["simple", "advanced"]},
+    ),
+    query(
+        "advanced_filters",
+        "JSON: a list of groups, one of which has to hold; a group is a list of conditions, which "
+        'all have to: {"source":[provider,property],"operator":…,"value":…,"extra_value":…}. What '
+        "there is: /subscribers/filter-options.",
+    ),
+    query("segment", "In the saved segment with this slug."),
+    *(query(name, says) for name, says in query_filters().items()),
+]
+CONTACT_PAGE = page_shape("ContactPage", SubscriberSerializer)
 CONTACT_LIST = call(
     shape(
         "ContactList",
         {
-            "subscribers": page_shape("ContactPage", SubscriberSerializer),
+            "subscribers": CONTACT_PAGE,
             "custom": nullable_text(),
         },
     ),
@@ -63,10 +105,12 @@ CONTACT_LIST = call(
         query("sort_type", "ASC or DESC."),
         query("tags", "On any of these tags, by id, title or slug.", many=True),
         query("lists", "On any of these lists, by id, title or slug.", many=True),
-        query("statuses", "With any of these statuses.", many=True),
+        query("statuses", "With any of these statuses.", many=True, kind={"enum": Status.values}),
         query("custom_fields", "true: with the contacts' custom values."),
+        *CONTACT_FILTERS,
     ],
 )
+WITH = ["subscriber.custom_values", "custom_fields", "stats"]
 CONTACT_SHOW = call(
     shape(
         "ContactShown",
@@ -77,8 +121,9 @@ CONTACT_SHOW = call(
     ),
     parameters=[
         query("get_by_email", "With id 0: the contact's e-mail."),
-        query("with", "subscriber.custom_values, custom_fields.", many=True),
+        query("with", many=True, kind={"enum": WITH}),
     ],
+    missing=True,
 )
 CONTACT_STORE = call(
     shape(
@@ -88,11 +133,11 @@ CONTACT_STORE = call(
     fields=shape(
         "NewContact",
         {
-            "email": text(),
             **CONTACT_INPUT,
-            "status": text(),
+            "email": serializers.EmailField(),
+            "status": serializers.ChoiceField(choices=Status.choices),
             **SEGMENTS_INPUT,
-            "__force_update": optional_text(),
+            "__force_update": serializers.ChoiceField(choices=["yes"], required=False),
         },
     ),
 )
@@ -109,10 +154,10 @@ CONTACT_UPDATE = call(
     fields=shape(
         "ContactChange",
         {
-            "email": optional_text(),
+            "email": serializers.EmailField(required=False),
             **CONTACT_INPUT,
             **{
-                name: optional_list()
+                name: optional_names()
                 for name in ("attach_tags", "detach_tags", "attach_lists", "detach_lists")
             },
         },
@@ -124,12 +169,16 @@ SEARCH_CONTACTS = call(
     shape("ContactsFound", {"contacts": serializers.DictField(child=serializers.DictField())}),
     parameters=[
         SEARCH,
-        query("limit", "20, and at most 1000."),
-        query("values", "Ids that are to be in the answer as well.", many=True),
+        query("limit", "20, and at most 1000.", kind=COUNT),
+        query("values", "Ids that are to be in the answer as well.", many=True, kind=COUNT),
     ],
 )
 
-DELETE_SEVERAL = call(MESSAGE, fields=shape("ContactIds", {"subscribers": numbers()}))
+DELETE_SEVERAL = call(
+    MESSAGE,
+    # OpenAPI gives DELETE no body; one with "subscribers" is taken as well.
+    parameters=[query("subscribers", "The contacts' ids.", many=True, kind=COUNT)],
+)
 UPDATE_PROPERTY = call(
     MESSAGE,
     fields=shape(
@@ -137,7 +186,7 @@ UPDATE_PROPERTY = call(
         {
             "property": serializers.ChoiceField(choices=["status", "contact_type", "avatar"]),
             "value": text(),
-            "subscribers": numbers(),
+            "subscribers": ids(),
         },
     ),
 )
@@ -147,10 +196,10 @@ SYNC_SEGMENTS = call(
         "SegmentSync",
         {
             "type": serializers.ChoiceField(choices=["tags", "lists"]),
-            "attach": optional_list(),
-            "detach": optional_list(),
-            "find_by": serializers.ChoiceField(choices=["slug", "id"], required=False),
-            "subscribers": numbers(),
+            "attach": optional_names(),
+            "detach": optional_names(),
+            "find_by": serializers.ChoiceField(choices=["slug", "title", "id"], required=False),
+            "subscribers": ids(),
         },
     ),
 )
@@ -167,10 +216,20 @@ BULK_ADD_UPDATE = call(
     fields=shape(
         "ContactBatch",
         {
-            "contacts": serializers.ListField(child=serializers.DictField(), max_length=1000),
-            "force_update": optional_text(),
+            "contacts": serializers.ListField(
+                child=shape(
+                    "BatchContact",
+                    {**CONTACT_INPUT, "email": serializers.EmailField(), **SEGMENTS_INPUT},
+                ),
+                max_length=1000,
+            ),
+            "force_update": serializers.BooleanField(required=False),
         },
     ),
+)
+ACTIONS = (
+    *("delete_contacts", "change_contact_status", "change_contact_type"),
+    *("add_to_tags", "remove_from_tags", "add_to_lists", "remove_from_lists"),
 )
 DO_BULK_ACTION = call(
     shape(
@@ -180,9 +239,11 @@ DO_BULK_ACTION = call(
     fields=shape(
         "BulkAction",
         {
-            "action_name": text(),
-            "subscriber_ids": numbers(),
-            "action_options": optional_list(),
+            "action_name": serializers.ChoiceField(choices=ACTIONS),
+            "subscriber_ids": ids(),
+            "action_options": serializers.ListField(
+                child=serializers.IntegerField(), required=False
+            ),
             "new_status": optional_text(),
         },
     ),
@@ -191,7 +252,7 @@ DO_BULK_ACTION = call(
 SEGMENT_INPUT = shape(
     "SegmentInput",
     {
-        "title": text(),
+        "title": serializers.CharField(min_length=1),
         "slug": optional_text(),
         "description": optional_text(),
     },
@@ -207,10 +268,27 @@ SEGMENT_UPDATE = call(
 )
 SEGMENT_STORE_BULK = call(
     shape("SegmentsStored", {"message": text(), "ids": numbers()}),
-    fields=shape("SegmentBatch", {"items": serializers.ListField(child=serializers.DictField())}),
+    fields=shape(
+        "SegmentBatch",
+        {"items": shape("BatchSegment", {"title": text(), "slug": optional_text()}, many=True)},
+    ),
 )
 SEGMENT_DELETE = call(MESSAGE, missing=True)
-SEGMENT_PARAMETERS = [*PAGES, SEARCH, SORT, query("sort_order", "ASC or DESC.")]
+SEGMENT_PARAMETERS = [
+    *PAGES,
+    SEARCH,
+    SORT,
+    query("sort_order", "ASC or DESC."),
+    query("exclude_counts", "Anything: without the numbers of contacts."),
+]
+
+
+class Choice(serializers.Serializer[Tag]):
+    """The shape of a tag or list where all are told, for a choice in a form."""
+
+    id = serializers.CharField()
+    title = serializers.CharField()
+    slug = serializers.CharField()
 
 
 class CountedTag(TagSerializer):
@@ -227,7 +305,14 @@ class CountedList(ListSerializer):
 
 
 TAG_LIST = call(
-    shape("TagList", {"tags": page_shape("TagPage", CountedTag)}), parameters=SEGMENT_PARAMETERS
+    shape(
+        "TagList",
+        {
+            "tags": page_shape("TagPage", CountedTag),
+            "all_tags": Choice(many=True, required=False),
+        },
+    ),
+    parameters=[*SEGMENT_PARAMETERS, query("all_tags", "Anything: with every tag there is.")],
 )
 TAG_SHOW = call(shape("TagShown", {"tag": TagSerializer()}), missing=True)
 LIST_LIST = call(
@@ -236,9 +321,10 @@ LIST_LIST = call(
         {
             "lists": CountedList(many=True),
             "pagination": shape("Total", {"total": number()}),
+            "all_lists": Choice(many=True, required=False),
         },
     ),
-    parameters=SEGMENT_PARAMETERS,
+    parameters=[*SEGMENT_PARAMETERS, query("all_lists", "Anything: with every list there is.")],
 )
 LIST_SHOW = call(ListSerializer, missing=True)
 CUSTOM_FIELDS = call(shape("CustomFields", {"fields": texts()}))

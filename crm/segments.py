@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Lower
 from django.utils.crypto import get_random_string
 from django.utils.timezone import now
@@ -26,6 +26,7 @@ TABLES = {
 CREATION_LOCKS = {"tags": 0x7A11_7A65, "lists": 0x7A11_1157}
 SHORTEST_NEW_TITLE = 3
 RANDOM_SLUG_LENGTH = 11
+LONGEST_SLUG = 192
 SLUG_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 # Letters that are no letter with an accent, as WordPress writes them in ASCII.
 WRITTEN_OUT = str.maketrans(
@@ -122,7 +123,8 @@ def detach(kind: SegmentType, contact_ids: Iterable[int], segment_ids: Iterable[
 
 def find_by_slug(kind: SegmentType, slug: str) -> Segment | None:
     """The tag or list with this slug, or None."""
-    return SEGMENTS[kind].objects.filter(slug__iexact=slug).first()
+    # Not iexact: it compares UPPER(), and finds other slugs than the unique index on LOWER() has.
+    return SEGMENTS[kind].objects.annotate(low=Lower("slug")).filter(low=Lower(Value(slug))).first()
 
 
 def ids_by(kind: SegmentType, column: str, names: Iterable[str]) -> list[int]:
@@ -160,10 +162,12 @@ def named_ids(kind: SegmentType, names: Iterable[str], create: bool) -> list[int
 def slugify(title: str) -> str:
     """A slug as FluentCRM makes it: ASCII letters and digits with single dashes.
 
-    A title in another script than Latin gets a random one.
+    It may be longer than the title (ß is ss) and is cut as any text; a title in another script
+    than Latin gets a random one.
     """
     letters = unicodedata.normalize("NFKD", title.lower().translate(WRITTEN_OUT))
     latin = all(not char.isalpha() or "LATIN" in unicodedata.name(char, "") for char in letters)
     plain = "".join(char for char in letters if not unicodedata.combining(char))
-    slug = re.sub(r"[-_]{2,}", "-", re.sub(r"[^a-z0-9_-]", "-", plain)).strip("-_")
+    dashed = re.sub(r"[-_]{2,}", "-", re.sub(r"[^a-z0-9_-]", "-", plain))
+    slug = dashed.strip("-_")[:LONGEST_SLUG].rstrip("-_")
     return slug if slug and latin else get_random_string(RANDOM_SLUG_LENGTH, SLUG_CHARACTERS)

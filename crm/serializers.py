@@ -12,14 +12,14 @@ from config.fields import (
     coordinate,
     day,
     email_address,
-    json_object,
     line,
     line_or_null,
     moment,
     rounded,
     web_address,
 )
-from crm.models import List, Status, Subscriber, Tag
+from config.json_fields import json_object
+from crm.models import List, SavedSegment, Status, Subscriber, Tag
 
 TEXT_FIELDS = {
     "prefix": 192,
@@ -117,6 +117,8 @@ class SubscriberSerializer(serializers.Serializer[Subscriber]):
     custom_values = serializers.DictField(required=False)
     custom_fields = serializers.JSONField(required=False)
     stats = serializers.DictField(required=False)
+    unsubscribe_reason = serializers.CharField(required=False)
+    unsubscribe_date = serializers.CharField(required=False)
 
 
 def contact_data(contact: Subscriber) -> dict[str, Any]:
@@ -154,6 +156,47 @@ def segment_data(segment: Tag | List) -> dict[str, Any]:
         "slug": segment.slug,
         "description": segment.description,
         **public,
+        "created_at": moment_text(segment.created_at),
+        "updated_at": moment_text(segment.updated_at),
+    }
+
+
+class ConditionSerializer(serializers.Serializer[Any]):
+    """The shape of a filter's condition."""
+
+    # Not `fields`, `source` and the like, which are the serializer's own.
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """What it has."""
+        return {
+            "source": serializers.ListField(
+                child=serializers.CharField(), min_length=2, max_length=2
+            ),
+            "operator": serializers.CharField(),
+            "value": serializers.JSONField(required=False),
+            "extra_value": serializers.JSONField(required=False),
+            "path": serializers.JSONField(required=False),
+            "within_days": serializers.JSONField(required=False),
+        }
+
+
+class SavedSegmentSerializer(serializers.Serializer[SavedSegment]):
+    """The shape of a saved segment."""
+
+    id = serializers.IntegerField()
+    title = serializers.CharField()
+    slug = serializers.CharField()
+    filters = serializers.ListField(child=ConditionSerializer(many=True))
+    created_at = serializers.CharField()
+    updated_at = serializers.CharField()
+
+
+def saved_segment_data(segment: SavedSegment) -> dict[str, Any]:
+    """A saved segment on the wire."""
+    return {
+        "id": segment.id,
+        "title": segment.title,
+        "slug": segment.slug,
+        "filters": segment.filters,
         "created_at": moment_text(segment.created_at),
         "updated_at": moment_text(segment.updated_at),
     }

@@ -1,9 +1,10 @@
-"""FluentCRM's addresses of contacts, tags and lists, below wherever this is mounted."""
+"""The addresses of contacts, tags, lists and segments, below wherever this is mounted."""
 
 from django.urls import URLPattern, re_path
 
 from crm.views.bulk import BulkViewSet
 from crm.views.contacts import SubscriberViewSet
+from crm.views.filters import FilterOptionViewSet, SavedSegmentViewSet
 from crm.views.segments import CustomFieldViewSet, ListViewSet, SegmentViewSet, TagViewSet
 
 
@@ -25,6 +26,14 @@ urlpatterns = [
         SubscriberViewSet.as_view({"get": "show", "put": "update", "delete": "destroy"}),
     ),
     re_path(
+        r"^subscribers/(?P<contact_id>[0-9]{1,20})/segments/?$",
+        SavedSegmentViewSet.as_view({"get": "of_contact"}),
+    ),
+    re_path(
+        r"^subscribers/filter-options/?$",
+        FilterOptionViewSet.as_view({"get": "index"}),
+    ),
+    re_path(
         r"^subscribers/search-contacts/?$",
         SubscriberViewSet.as_view({"get": "search_contacts"}),
     ),
@@ -38,6 +47,15 @@ urlpatterns = [
     re_path(
         r"^subscribers/?$",
         SubscriberViewSet.as_view({"get": "index", "post": "store", "delete": "delete_several"}),
+    ),
+    re_path(r"^segments/?$", SavedSegmentViewSet.as_view({"get": "index", "post": "store"})),
+    re_path(
+        r"^segments/(?P<segment_id>[0-9]{1,20})/?$",
+        SavedSegmentViewSet.as_view({"get": "show", "put": "update", "delete": "destroy"}),
+    ),
+    re_path(
+        r"^segments/(?P<segment_id>[0-9]{1,20})/subscribers/?$",
+        SavedSegmentViewSet.as_view({"get": "subscribers"}),
     ),
     *segment_paths("tags", TagViewSet),
     *segment_paths("lists", ListViewSet),

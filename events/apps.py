@@ -8,10 +8,16 @@ class EventsConfig(AppConfig):
     verbose_name = "Events"
 
     def ready(self) -> None:
-        """Tell crm what to delete with a contact, and let the signal reach track()."""
+        """Tell crm what to delete with a contact and to filter by; let the signal reach track()."""
         from crm.contacts import register_deleter
+        from crm.filters import register_provider
+        from crm.query_filters import register_query_filters
         from events import tracking
+        from events.filters import EVENT_TRACKING
+        from events.query_filters import EventQueryFilters
         from events.signals import track_event_activity
 
         register_deleter(tracking.delete_events_of)
+        register_query_filters(EventQueryFilters)
+        register_provider("event_tracking", EVENT_TRACKING)
         track_event_activity.connect(tracking.track_on_signal)

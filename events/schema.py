@@ -5,8 +5,12 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
 from config.schema import (
+    COUNT,
     MESSAGE,
     PAGES,
+    PER_PAGE,
+    REFUSALS,
+    answer_header,
     call,
     nullable_text,
     number,
@@ -19,11 +23,11 @@ from config.schema import (
 from events.serializers import OccurrenceSerializer, TrackedEventSerializer
 
 EVENT = {
-    "event_key": serializers.CharField(max_length=192),
-    "title": serializers.CharField(max_length=192),
+    "event_key": serializers.CharField(min_length=1, max_length=192),
+    "title": serializers.CharField(min_length=1, max_length=192),
     "email": optional_text(),
-    "subscriber_id": serializers.IntegerField(required=False),
-    "user_id": serializers.IntegerField(required=False),
+    "subscriber_id": serializers.IntegerField(required=False, min_value=0),
+    "user_id": serializers.IntegerField(required=False, min_value=0),
     "value": serializers.CharField(required=False, allow_blank=True, max_length=65_535),
     "provider": serializers.CharField(required=False, allow_blank=True, max_length=50),
     "repeatable": serializers.BooleanField(required=False),
@@ -35,7 +39,10 @@ EVENT = {
         required=False, help_text="ISO 8601, or YYYY-MM-DD HH:MM:SS in TIME_ZONE; default now."
     ),
     "idempotency_key": serializers.CharField(
-        required=False, max_length=255, help_text="The same key again counts nothing."
+        required=False,
+        min_length=1,
+        max_length=255,
+        help_text="The same key again counts nothing.",
     ),
 }
 IDEMPOTENCY_KEY = OpenApiParameter(
@@ -44,10 +51,11 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="The same call with the same key again counts nothing; up to 255 characters.",
 )
+REPLAYED = answer_header("Idempotency-Replayed", 200, required=False)
 TRACK_EVENT = call(
     shape("EventTracked", {"message": text(), "id": number()}),
     fields=shape("Event", EVENT),
-    parameters=[IDEMPOTENCY_KEY],
+    parameters=[IDEMPOTENCY_KEY, REPLAYED],
 )
 TRACK_EVENTS = call(
     shape(
@@ -58,8 +66,12 @@ TRACK_EVENTS = call(
             "results": serializers.ListField(child=serializers.DictField()),
         },
     ),
-    fields=shape("EventBatch", {"events": shape("BatchEvent", EVENT, many=True)}),
-    parameters=[query("atomic", "1: all events or none.")],
+    fields={
+        "application/json": shape("EventBatch", {"events": shape("BatchEvent", EVENT, many=True)}),
+        "application/x-ndjson": OpenApiTypes.STR,
+    },
+    parameters=[query("atomic", "1: all events or none.", kind={"enum": ["1", "0"]}), REPLAYED],
+    refusals=[*REFUSALS, {"$ref": "#/components/schemas/EventsTracked"}],
 )
 OCCURRENCES = call(
     shape("Occurrences", {"occurrences": page_shape("OccurrencePage", OccurrenceSerializer)}),
@@ -85,7 +97,7 @@ TIMELINE = call(
         query("from", "A date or a time; it belongs to what is asked for."),
         query("to", "A date or a time; it belongs to what is asked for."),
         query("cursor", "next_cursor of the page before."),
-        query("per_page", "15, and at most 1000."),
+        PER_PAGE,
     ],
     missing=True,
 )
@@ -125,7 +137,8 @@ EVENT_CALL = call(
             "api_key": optional_text(),
         },
     ),
-    parameters=[IDEMPOTENCY_KEY],
+    parameters=[IDEMPOTENCY_KEY, REPLAYED],
+    refusals=None,
 )
 SWITCH_SHAPE = shape(
     "EventTracking",
@@ -133,7 +146,7 @@ SWITCH_SHAPE = shape(
 )
 SWITCH = call(SWITCH_SHAPE)
 UPDATE_SWITCH = call(SWITCH_SHAPE, fields=SWITCH_SHAPE)
-EVENT_NAME = {"name": serializers.CharField(max_length=192)}
+EVENT_NAME = {"name": serializers.CharField(min_length=1, max_length=192)}
 EVENT_NAMES = call(
     shape(
         "EventNames",
@@ -142,7 +155,10 @@ EVENT_NAMES = call(
             "meta": shape("EventNamesMeta", {"total": number()}),
         },
     ),
-    parameters=[query("limit", "100, and at most 1000."), query("offset", "From 0.")],
+    parameters=[
+        query("limit", "100, and at most 1000.", kind=COUNT),
+        query("offset", "From 0.", kind=COUNT),
+    ],
 )
 EVENT_NAME_SHAPE = shape(
     "EventNameStored", {"eventTrackingEvent": shape("EventNameFields", EVENT_NAME)}

@@ -1,10 +1,8 @@
 """A tracked event on the wire: its fields read, shape only and without the database, and shown."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -15,17 +13,15 @@ from config.fields import (
     BLANKS,
     Reader,
     Wrong,
-    check_json,
     exact_moment,
-    from_json,
     id_or_nobody,
-    json_object,
     line,
     moment,
     read_fields,
     switch,
     text,
 )
+from config.json_fields import check_json, from_json, json_object, stored_size
 from crm.serializers import moment_text
 from events.cursors import MICROSECOND, Cursor
 from events.models import EventOccurrence, TrackedEvent
@@ -40,7 +36,6 @@ MOST_AHEAD = timedelta(days=1)
 NO_OBJECT = "{}"
 # The header of an answer that an earlier call got first.
 REPLAYED = {"Idempotency-Replayed": "true"}
-WITH_EXPONENT = re.compile(rb"[0-9]e[+-]?[0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +93,11 @@ def object_text(value: Any) -> str:
         body = orjson.dumps(found, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:  # from Python: no JSON, or a whole number over 64 bits
         raise Wrong("json") from None
-    grown = _growth(found) if WITH_EXPONENT.search(body) else 0
-    if len(body) + grown > LARGEST_OBJECT:
+    if stored_size(found, body) > LARGEST_OBJECT:
         raise Wrong("max", "The {field} may not be greater than 64 KB.")
     if body.count(b":") > MOST_KEYS and _most_keys(found) > MOST_KEYS:
         raise Wrong("keys", f"The {{field}} may not have more than {MOST_KEYS} keys.")
     return body.decode()
-
-
-def _growth(value: Any) -> int:
-    """How many characters longer PostgreSQL writes the numbers inside: 1e308 has 309 digits."""
-    if isinstance(value, float):
-        return max(0, len(f"{Decimal(repr(value)):f}") - len(repr(value)))
-    inner = value.values() if isinstance(value, dict) else value
-    return sum(map(_growth, inner)) if isinstance(value, dict | list) else 0
 
 
 def _most_keys(value: Any) -> int:

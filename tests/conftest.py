@@ -7,12 +7,28 @@ from pathlib import Path
 import psycopg
 import pytest
 from django.conf import settings
+from hypothesis import HealthCheck
+from hypothesis import settings as profiles
 
 from config.postgres import USER, EmbeddedPostgres
 from crm.passwords import PREFIX_LENGTH, SECRET_LENGTH, secret_hash
 from tests.server import Client, Server
 
 SERVED = "served"
+
+# `make test` plays the same examples at each run, `make test-long` more, and others each time.
+profiles.register_profile(
+    "short",
+    max_examples=50,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+profiles.register_profile(
+    "long", profiles.get_profile("short"), max_examples=1000, derandomize=False
+)
+profiles.load_profile("short")
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +81,7 @@ EMPTY = ";".join(
         *("events_trackedevent", "events_eventoccurrence", "events_trackingswitch"),
         *("events_idempotencykey", "events_eventname"),
         *("crm_subscriber_tags", "crm_subscriber_lists", "crm_subscriber", "crm_tag", "crm_list"),
+        "crm_savedsegment",
     )
 )
 

@@ -78,6 +78,8 @@ def test_what_is_no_json_is_400(api: Client, body: bytes) -> None:
         "*/*",
         "application/*",
         "multipart/form-data; boundary=b; charset=utf-16",
+        "application/json; charset*=bogus''utf-8",
+        "application/json; x*=bogus''y",
     ],
 )
 def test_another_content_type_or_charset_is_415(api: Client, content_type: str) -> None:

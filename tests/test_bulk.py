@@ -41,6 +41,18 @@ def test_what_is_wrong_in_a_batch_is_told_as_it_was_sent_and_the_rest_is_stored(
     assert store.execute("SELECT count(*) FROM crm_subscriber_tags").fetchone() == (1,)
 
 
+@pytest.mark.parametrize(
+    "contact", ['{"email":"bad","x":DEEP}', '{"email":"ada@example.com","x":DEEP}', "DEEP"]
+)
+def test_a_batch_that_its_answer_could_not_repeat_is_refused(
+    api: Client, store: psycopg.Connection, contact: str
+) -> None:
+    body = f'{{"contacts":[{contact.replace("DEEP", "[" * 300 + "]" * 300)}]}}'
+    answer = api("POST", BULK, body=body.encode(), headers={"Content-Type": "application/json"})
+    assert (answer.status, list(answer.json()["contacts"])) == (422, ["depth"])
+    assert store.execute("SELECT count(*) FROM crm_subscriber").fetchone() == (0,)
+
+
 def test_a_batch_changes_the_status_of_a_subscribed_contact_only_by_force(api: Client) -> None:
     contact = api.contact("ada@example.com")
     change = {"contacts": [{"email": "ada@example.com", "status": "pending"}]}
@@ -163,6 +175,27 @@ def test_a_property_takes_only_its_values(api: Client) -> None:
         answer = api("PUT", path, {"property": column, "value": value, "subscribers": [contact]})
         assert (answer.status, answer.json()) == (422, {"message": "Value is not valid"})
     assert set(api("PUT", path, {}).json()) == {"column", "subscriber_ids"}
+
+
+@pytest.mark.parametrize("kind", ["tags", "lists"])
+def test_a_slug_that_is_longer_than_its_title_is_cut(api: Client, kind: str) -> None:
+    path, title = f"{API}/{kind}", "ß" * 192
+    made = api("POST", path, {"title": title}).json()["item"]
+    assert (made["title"], made["slug"]) == (title, "s" * 192)
+    assert api("POST", f"{path}/bulk", {"items": [{"title": "æ" * 192}]}).status == 200
+    contact = api.contact("ada@example.com", **{kind: [title, "ﬀ" * 192]})
+    shown = api("GET", f"{API}/subscribers/{contact}").json()["subscriber"][kind]
+    assert [one["slug"] for one in shown] == ["s" * 192, "f" * 192]
+
+
+@pytest.mark.parametrize(("slug", "small"), [("\u212a" * 3, "kkk"), ("\u0130" * 3, "iii")])
+def test_a_slug_is_found_by_the_rule_that_keeps_it_unique(
+    api: Client, slug: str, small: str
+) -> None:
+    # Small letters of theirs are ours, capitals of ours are not theirs: Kelvin, the dotted I.
+    made = api("POST", f"{API}/tags", {"title": "x", "slug": slug}).json()["item"]["id"]
+    answer = api("POST", f"{API}/tags/bulk", {"items": [{"title": small}]})
+    assert (answer.status, answer.json()["ids"]) == (200, [made])
 
 
 @pytest.mark.parametrize("kind", ["tags", "lists"])

@@ -1,4 +1,4 @@
-"""The commands of the README and of docs/retries.md, run as they stand.
+"""The commands of the README, docs/retries.md and docs/filters.md, run as they stand.
 
 make run is serve, make test is CI's.
 """
@@ -23,6 +23,7 @@ def blocks(text: str) -> list[tuple[str, str]]:
 README = (ROOT / "README.md").read_text()
 BLOCKS = blocks(README)
 RETRIES = blocks((ROOT / "docs" / "retries.md").read_text())
+FILTERS = blocks((ROOT / "docs" / "filters.md").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,8 @@ def test_its_commands_and_its_python_work(started: Server) -> None:
     assert re.search(r"\n(\w{4} ){5}\w{4}$", run(started, password))
     keys = next(text for _, text in BLOCKS if "tracking_keys" in text)
     assert re.search(r"^actid=\d+ key=[0-9a-f]{40}$", run(started, keys))
+    found = next(text for _, text in BLOCKS if "event_since" in text)
+    assert json.loads(run(started, found))["subscribers"]["total"] == 1
     demo = next(text for _, text in BLOCKS if "seed_demo" in text)
     assert run(started, demo).startswith("200 contacts added, with 2000 events that happened ")
     python = next(text for kind, text in BLOCKS if kind == "python")
@@ -86,6 +89,7 @@ def test_every_command_block_is_run_somewhere() -> None:
         ["make", "test"],  # .ci/run
         [".venv/bin/python", "manage.py"],
         [".venv/bin/python", "manage.py"],
+        ["curl", "-u"],
     ]
 
 
@@ -118,5 +122,27 @@ def test_the_page_on_retries_shows_what_happens(tmp_path: Path) -> None:
             *("Lesson 2", "Lesson 1"),
             "Order placed",
         ]
+    finally:
+        server.stop()
+
+
+def test_the_page_on_filters_shows_what_happens(tmp_path: Path) -> None:
+    kinds = [kind for kind, _ in FILTERS]
+    assert kinds == ["sh", "json", "sh", "sh", "python"]
+    (_, advanced), (_, refusal), (_, simple), (_, segment), (_, python) = FILTERS
+    server = Server(tmp_path, TALLYBOOK_WORKERS="1").start()
+    try:
+        assert json.loads(run(server, simple))["subscribers"]["total"] == 0
+        for _ in range(3):
+            run(server, BLOCKS[1][1])
+        assert json.loads(run(server, simple))["subscribers"]["total"] == 1
+        found = json.loads(run(server, advanced))["subscribers"]
+        assert [row["email"] for row in found["data"]] == ["ada@example.com"]
+        [place] = json.loads(refusal)
+        wrong = advanced.replace('"operator":"in"', '"operator":"is"')
+        assert place in json.loads(run(server, wrong))
+        assert json.loads(run(server, segment))["segment"]["slug"] == "bought-once"
+        printed = run(server, f".venv/bin/python manage.py shell -v 0 -c '{python}'")
+        assert printed.split() == ["1", "True"]
     finally:
         server.stop()

@@ -9,7 +9,8 @@ from rest_framework.viewsets import ViewSet
 
 from config.database import in_transaction
 from config.errors import InvalidFields, Refused
-from config.fields import Reader, from_json, ids, items, line, names, paragraph, read_fields, switch
+from config.fields import Reader, ids, line, names, paragraph, read_fields, switch
+from config.json_fields import from_json, items_to_show
 from config.parsers import Params, params
 from crm import contacts, schema
 from crm.authentication import caller_of
@@ -131,7 +132,7 @@ class BulkViewSet(ViewSet):
     def bulk_add_update(self, request: Request) -> Response:
         """Make or update up to 1,000 contacts, by e-mail; each is committed by itself."""
         given = params(request)
-        readers = {"contacts": from_json(items), "force_update": switch}
+        readers = {"contacts": from_json(items_to_show), "force_update": switch}
         asked = read_fields(readers, given, required=("contacts",))
         answer: dict[str, Any] = {
             "message": "Successfully added/updated the subscribers.",

@@ -1,6 +1,5 @@
 """FluentCRM's calls about one contact, and the list of contacts."""
 
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from rest_framework.request import Request
@@ -9,21 +8,11 @@ from rest_framework.viewsets import ViewSet
 
 from config.database import in_transaction
 from config.errors import InvalidFields, NotFoundHere, Refused
-from config.fields import (
-    Reader,
-    fields_object,
-    from_json,
-    ids,
-    line,
-    names,
-    path_id,
-    read_fields,
-    whole_number,
-)
-from config.pagination import page_of
+from config.fields import Reader, ids, line, names, path_id, read_fields, whole_number
+from config.json_fields import fields_object, from_json
 from config.parsers import params
 from crm import contacts, schema
-from crm.filters import asked_contacts, matching
+from crm.listings import asked_contacts, matching
 from crm.models import Status, Subscriber
 from crm.permissions import Access
 from crm.segments import SegmentType, attach, detach, named_ids
@@ -37,6 +26,7 @@ from crm.views.common import (
     SEGMENT_FIELDS,
     attach_named,
     contact_fields,
+    contact_page,
     find_contact,
     shown,
 )
@@ -73,19 +63,8 @@ class SubscriberViewSet(ViewSet):
     def index(self, request: Request) -> Response:
         """A page of contacts, the newest first."""
         asked = params(request)
-        found = asked_contacts(asked)
         custom_fields = asked.get("custom_fields")
-
-        def rows(start: int, stop: int) -> Iterable[dict[str, Any]]:
-            for contact in found[start:stop]:
-                custom = (
-                    {"custom_fields": contact.custom_values or []}
-                    if custom_fields == "true"
-                    else {}
-                )
-                yield {**contact_data(contact), **segments_data(contact), **custom}
-
-        page = page_of(request, found.count(), rows)
+        page = contact_page(request, asked_contacts(asked), custom_fields == "true")
         return Response({"subscribers": page, "custom": custom_fields})
 
     @schema.CONTACT_SHOW

@@ -13,7 +13,7 @@ from config.fields import Reader, is_empty, items, line, paragraph, path_id, rea
 from config.pagination import page_of
 from config.parsers import Params, params
 from crm import schema, segments
-from crm.filters import asked_segments
+from crm.listings import asked_segments
 from crm.models import List, Scope, Status, Tag
 from crm.permissions import Access
 from crm.serializers import segment_data
