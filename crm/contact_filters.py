@@ -17,6 +17,7 @@ from crm.filter_operators import (
     TIMES,
     choices,
     equality,
+    exactly,
     list_of,
     one_line,
     one_of,
@@ -132,7 +133,7 @@ def segment_property(label: str, kind: SegmentType) -> Property:
     reference = "tag_id" if kind == "tags" else "list_id"
 
     def matching(condition: Condition) -> Among:
-        on = through.objects.filter(**{f"{reference}__in": condition.value})
+        on = through.objects.filter(exactly(F(reference), condition.value))
         counted = on.values("subscriber_id").annotate(number=Count("id"))
         return Among(counted.filter(condition.test(F("number"))))
 

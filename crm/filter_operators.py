@@ -10,7 +10,10 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.contrib.postgres.fields import ArrayField
 from django.db.models import (
+    BigIntegerField,
+    BooleanField,
     Expression,
     F,
     Func,
@@ -23,21 +26,32 @@ from django.db.models.lookups import (
     Exact,
     GreaterThan,
     GreaterThanOrEqual,
-    In,
     LessThan,
     LessThanOrEqual,
 )
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
-from config.fields import MOST_ITEMS, TOO_MANY_TEXT, Reader, Wrong, day, line, moment, text
-from crm.filters import Column, Operator, ValueType, all_of
+from config.fields import (
+    BLANKS,
+    MOST_ITEMS,
+    TOO_MANY_TEXT,
+    Reader,
+    Wrong,
+    day,
+    exact_moment,
+    line,
+    moment,
+    text,
+    whole_number,
+)
+from crm.filters import Column, Operator, Test, ValueType, all_of
 
 LONGEST_TEXT = 65_535
 LONGEST_NUMBER = 100
 # What PostgreSQL's numeric reads; the exponent is short, because 1e99999 has 100,000 digits.
 NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"
-LARGEST_WHOLE = 2**63 - 1
+DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 MOST_DAYS = 36_500
 
 
@@ -76,17 +90,15 @@ def one_or_list_of(read: Reader) -> Reader:
 
 
 def whole(value: Any) -> int:
-    """A whole number of at most 63 bits, as a number or in digits. Raises Wrong."""
-    digits = scalar(value)
-    found = int(digits) if re.fullmatch(r"-?[0-9]{1,19}", digits) else LARGEST_WHOLE + 1
-    if abs(found) > LARGEST_WHOLE:
+    """A number from 0 of at most 63 bits, as a number or in digits. Raises Wrong."""
+    if isinstance(value, bool):
         raise Wrong("numeric")
-    return found
+    return whole_number(value)
 
 
 def number(value: Any) -> Decimal:
     """A number, also as text. Raises Wrong."""
-    digits = scalar(value)
+    digits = "" if isinstance(value, list | dict | bool) else text(value)
     if len(digits) > LONGEST_NUMBER or not re.fullmatch(NUMBER, digits):
         raise Wrong("numeric")
     return Decimal(digits)
@@ -95,9 +107,26 @@ def number(value: Any) -> Decimal:
 def days(value: Any) -> int:
     """A number of days, up to a hundred years. Raises Wrong."""
     found = whole(value)
-    if not 0 <= found <= MOST_DAYS:
+    if found > MOST_DAYS:
         raise Wrong("numeric", f"The {{field}} must be a number of days from 0 to {MOST_DAYS}.")
     return found
+
+
+def date_alone(value: Any) -> date | None:
+    """A day, `YYYY-MM-DD`, and nothing behind it. Raises Wrong."""
+    if not isinstance(value, str) or not DATE.fullmatch(value.strip(BLANKS)):
+        raise Wrong("date")
+    found = day(value)
+    if found is None or not 1 < found.year < 9999:
+        raise Wrong("date")
+    return found
+
+
+def date_or_time(value: Any) -> datetime | None:
+    """A day, which is its first moment, or a time with its minutes at least. Raises Wrong."""
+    if isinstance(value, str) and DATE.fullmatch(value.strip(BLANKS)):
+        return moment(value)
+    return exact_moment(value)
 
 
 def start_of_day(day: date) -> datetime:
@@ -117,8 +146,8 @@ LINE_OR_LINES = ValueType("texts", one_or_list_of(one_line))
 WHOLE = ValueType("whole number", whole)
 NUMERIC = ValueType("number", number)
 DAYS_NUMBER = ValueType("days", days)
-DAY = ValueType("date", day)
-MOMENT = ValueType("time", moment)
+DAY = ValueType("date", date_alone)
+MOMENT = ValueType("date or time", date_or_time)
 
 
 class Number(Func):
@@ -143,9 +172,32 @@ def contains(column: Column, value: str) -> Expression:
     return GreaterThan(StrIndex(Lower(column), Lower(Value(value))), 0)
 
 
+def any_of(values: list[Any], kind: Any) -> Expression:
+    """A list as one parameter: a thousand of them would take Python longer than PostgreSQL."""
+    return Value(values, ArrayField(kind))
+
+
 def one_of(column: Column, values: list[str]) -> Expression:
     """One of the texts."""
-    return In(Lower(column), [Lower(Value(value)) for value in values])
+    return Func(
+        Lower(column),
+        any_of(values, TextField()),
+        template="(%(expressions)s) AS item))",
+        arg_joiner=" IN (SELECT lower(item) FROM unnest(",
+        output_field=BooleanField(),
+    )
+
+
+def exactly(column: Column, values: list[Any]) -> Expression:
+    """One of the values, to the letter."""
+    kind = BigIntegerField() if isinstance(values[0], int) else TextField()
+    return Func(
+        column,
+        any_of(values, kind),
+        template="(%(expressions)s))",
+        arg_joiner=" = ANY(",
+        output_field=BooleanField(),
+    )
 
 
 def empty(column: Column, _: None) -> Expression:
@@ -189,21 +241,29 @@ EMPTINESS = {
 }
 TEXTS = equality(LINE) | INCLUSION | choices(LINE_OR_LINES, one_of) | EMPTINESS
 
-COMPARISONS: Mapping[str, tuple[str, type[Expression]]] = {
-    "=": ("equal", Exact),
-    ">": ("greater than", GreaterThan),
-    ">=": ("at least", GreaterThanOrEqual),
-    "<": ("less than", LessThan),
-    "<=": ("at most", LessThanOrEqual),
+
+def comparison(lookup: type[Expression]) -> Test:
+    """The test of a comparison of whole numbers."""
+    # Said to be large: Django takes a number for 32 bits, and PostgreSQL would cut it.
+    return lambda column, value: lookup(column, Value(value, BigIntegerField()))
+
+
+COMPARISONS: Mapping[str, tuple[str, Test]] = {
+    "=": ("equal", comparison(Exact)),
+    ">": ("greater than", comparison(GreaterThan)),
+    ">=": ("at least", comparison(GreaterThanOrEqual)),
+    "<": ("less than", comparison(LessThan)),
+    "<=": ("at most", comparison(LessThanOrEqual)),
 }
 
 
-def comparisons(kind: ValueType, *names: str) -> dict[str, Operator]:
-    """Comparisons of numbers by their names; `!=` besides."""
+def comparisons(*names: str) -> dict[str, Operator]:
+    """Comparisons of whole numbers by their names; `!=` besides."""
+    equal = COMPARISONS["="][1]
     return {
-        "=": Operator("equal", kind, Exact),
-        "!=": Operator("not equal", kind, Exact, negated=True),
-    } | {name: Operator(COMPARISONS[name][0], kind, COMPARISONS[name][1]) for name in names}
+        "=": Operator("equal", WHOLE, equal),
+        "!=": Operator("not equal", WHOLE, equal, negated=True),
+    } | {name: Operator(COMPARISONS[name][0], WHOLE, COMPARISONS[name][1]) for name in names}
 
 
 def dates(kind: ValueType, start: Callable[[date], date]) -> dict[str, Operator]:

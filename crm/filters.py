@@ -20,7 +20,8 @@ from config.fields import RULES, Reader, Wrong
 from crm.models import Subscriber
 
 MOST_CONDITIONS = 50
-ITEM_FIELDS = ("source", "operator", "value", "extra_value", "path", "within_days")
+# FluentCRM's interface leaves extra_value where it had a meaning once; these are ours.
+ONLY_WHERE_NEEDED = ("path", "within_days")
 
 Column = F | Expression
 Test = Callable[[Column, Any], Expression | Q]
@@ -51,7 +52,7 @@ class Operator:
 
 @dataclass(frozen=True)
 class Condition:
-    """One item of a filter, read. `extra` has the further fields that its property needs."""
+    """One item of a filter, read; `name` is its operator's, `extra` has what its property needs."""
 
     name: str
     operator: Operator
@@ -119,10 +120,14 @@ class Provider:
 
 @dataclass(frozen=True)
 class Term:
-    """A condition made SQL: the contacts that its test is true of, or with `negated` the others."""
+    """A condition made SQL: the contacts that its test is true of, or with `negated` the others.
+
+    `sent` is the item without what it has no use for.
+    """
 
     contacts: Q | Among
     negated: bool
+    sent: dict[str, Any]
 
     def q(self, contact_id: int | None = None) -> Q:
         """The condition on contacts, or on the one whose id it is."""
@@ -199,15 +204,15 @@ def read_filters(filters: Any, place: str) -> list[Group]:
 
 def _term(item: Any, place: str, errors: FieldErrors) -> Term:
     """The contacts that an item is true of; mistakes go into `errors`."""
-    refused = Term(Q(), False)
+    refused = Term(Q(), False, {})
     if not isinstance(item, dict):
         errors[place] = {"object": RULES["object"].format(field=place)}
         return refused
     found = _property(item.get("source"), f"{place}.source", errors)
     if found is None:
         return refused
-    name = item.get("operator")
-    operator = found.operators.get(name) if isinstance(name, str) else None
+    chosen = str(item.get("operator"))
+    operator = found.operators.get(chosen)
     if operator is None:
         errors[f"{place}.operator"] = _one_of(f"{place}.operator", found.operators)
         return refused
@@ -215,14 +220,20 @@ def _term(item: Any, place: str, errors: FieldErrors) -> Term:
     if operator.value_type:
         wanted["value"] = operator.value_type
     before = len(errors)
+    for name in ONLY_WHERE_NEEDED:
+        if name not in wanted and item.get(name) not in (None, ""):
+            text = f"The {place}.{name} has no meaning for {item['source'][1]}."
+            errors[f"{place}.{name}"] = {"unknown": text}
     values = {
         field: _value(item.get(field), kind.read, f"{place}.{field}", errors)
         for field, kind in wanted.items()
     }
     if len(errors) > before:
         return refused
-    condition = Condition(str(name), operator, values.pop("value", None), values)
-    return Term(found.matching(condition), operator.negated)
+    condition = Condition(chosen, operator, values.pop("value", None), values)
+    used = ("source", "operator", *wanted)
+    sent = {name: item[name] for name in used}
+    return Term(found.matching(condition), operator.negated, sent)
 
 
 def _property(source: Any, place: str, errors: FieldErrors) -> Property | None:

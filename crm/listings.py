@@ -77,7 +77,9 @@ def asked_contacts(params: Mapping[str, Any], segment: Any = None) -> QuerySet[S
     asked = read_fields(LIST_PARAMS, params)
     contacts = asked_by_query(Subscriber.objects.with_user(), params)
     if asked.get("filter_type") == "advanced":
-        fields = read_fields(ADVANCED, params, required=ADVANCED)
+        # The empty list is a filter, which all contacts fit.
+        missing = () if params.get("advanced_filters") == [] else ADVANCED
+        fields = read_fields(ADVANCED, params, required=missing)
         contacts = narrowed(contacts, read_filters(fields["advanced_filters"], "advanced_filters"))
     elif "advanced_filters" in params:
         raise InvalidFields({"advanced_filters": {"in": "The filter_type must be advanced."}})

@@ -1,8 +1,10 @@
 """Contacts, their tags and lists, and the application passwords that programs call with."""
 
 import hashlib
+from typing import Any
 from urllib.parse import quote
 
+import orjson
 from django.contrib.auth.models import User
 from django.db import models
 from django.db.models import OuterRef, Subquery
@@ -150,13 +152,25 @@ class Subscriber(models.Model):
         return f"https://www.gravatar.com/avatar/{digest.hexdigest()}?s=128&d={fallback}"
 
 
+class JSONText(models.TextField):  # type: ignore[type-arg]  # takes none at run time
+    """JSON kept as text: jsonb writes numbers anew, and some so that they cannot be read back."""
+
+    def from_db_value(self, value: str, *_: object) -> Any:
+        """What the text says."""
+        return orjson.loads(value)
+
+    def get_prep_value(self, value: Any) -> str:
+        """The text."""
+        return orjson.dumps(value).decode()
+
+
 class SavedSegment(models.Model):
     """A filter with a name; written by crm/saved_segments.py. FluentCRM's dynamic segment."""
 
     title = models.CharField(max_length=192)
     slug = models.CharField(max_length=192)
     # As sent; crm/filters.py reads it.
-    filters = models.JSONField(default=list)
+    filters = JSONText(default=list)
     created_at = models.DateTimeField(default=now, editable=False)
     updated_at = models.DateTimeField(default=now, editable=False)
 

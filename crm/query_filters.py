@@ -12,7 +12,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
 from config.errors import FieldErrors, InvalidFields
-from config.fields import Reader, Wrong, is_empty, moment
+from config.fields import Reader, Wrong, is_empty
+from crm.filter_operators import date_or_time
 from crm.models import Subscriber
 
 
@@ -65,10 +66,13 @@ class ContactQueryFilters(QueryFilters):
     """What can be asked of a contact itself."""
 
     created_after = ReadFilter(
-        moment, "A date or a time.", field_name="created_at", lookup_expr="gt"
+        date_or_time, "A date or a time.", field_name="created_at", lookup_expr="gt"
     )
 
 
+# The list's other parameters that say whom it finds, and how names begin that must be right.
+FILTERS = ("advanced_filters", "segment")
+OURS = ("event", "created", "advanced_filter", "segment")
 _registered: list[type[QueryFilters]] = [ContactQueryFilters]
 
 
@@ -93,16 +97,20 @@ def asked_by_query(
     mistyped filter must not match everybody.
     """
     known = query_filters()
-    beginnings = {name.partition("_")[0] + "_" for name in known}
     unknown = {
-        name: {"in": f"There is no {name}; there are {', '.join(known)}."}
+        name: {"in": f"There is no {name}; there are {', '.join(known)}, {', '.join(FILTERS)}."}
         for name in params
-        if name not in known and name.startswith(tuple(beginnings))
+        if name not in known and name not in FILTERS and name.startswith(OURS)
     }
     if unknown:
         raise InvalidFields(unknown)
     for filters in _registered:
-        asked = {name: params[name] for name in filters.base_filters if name in params}
+        asked = {
+            # Of a JSON body's null a form would say that it was not sent.
+            name: "" if params[name] is None else params[name]
+            for name in filters.base_filters
+            if name in params
+        }
         if asked:
             contacts = filters(asked, contacts).contacts()
     return contacts

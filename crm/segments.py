@@ -35,7 +35,7 @@ WRITTEN_OUT = str.maketrans(
 
 
 class SlugTaken(Exception):
-    """Another tag or list has this slug."""
+    """Another tag, list or saved segment has this slug."""
 
 
 def create_segment(kind: SegmentType, fields: dict[str, Any]) -> Segment:

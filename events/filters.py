@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import (
+    BigIntegerField,
     BooleanField,
     Count,
     Expression,
@@ -26,29 +27,25 @@ from django.db.models import (
 from django.db.models.lookups import (
     Exact,
     GreaterThan,
-    GreaterThanOrEqual,
-    In,
     IsNull,
     LessThan,
-    LessThanOrEqual,
 )
 
-from config.fields import Wrong, line
+from config.fields import BLANKS, Wrong, line
 from config.json_fields import DEEPEST_JSON
 from crm.filter_operators import (
     COMPARISONS,
     DAYS_NUMBER,
     INCLUSION,
     NUMERIC,
-    TEXT,
     TIMES,
-    WHOLE,
     Number,
     choices,
     comparisons,
     days_ago,
     equal,
     equality,
+    exactly,
     list_of,
     number,
     scalar,
@@ -63,24 +60,27 @@ def short_line(value: Any) -> str:
     return line(192)(scalar(value))
 
 
+def stored_text(value: Any) -> str:
+    """A text without the white space around it, as values are stored. Raises Wrong."""
+    return scalar(value).strip(BLANKS)
+
+
 KEY = ValueType("event key", short_line)
 TITLE = ValueType("text", short_line)
+STORED_TEXT = ValueType("text", stored_text)
 KEYS = ValueType("event keys", list_of(short_line))
 PROVIDERS = ValueType("providers", list_of(lambda value: short_line(value)[:50]))
 FOR_KEY = {"extra_value": KEY}
-# Each comparison in Python, for contacts who have no row to compare: their number is zero.
-IN_PYTHON: Mapping[object, Callable[[int, int], bool]] = {
-    Exact: operator.eq,
-    GreaterThan: operator.gt,
-    GreaterThanOrEqual: operator.ge,
-    LessThan: operator.lt,
-    LessThanOrEqual: operator.le,
+# Each comparison in Python, for contacts who have no row to compare: their number is zero. `!=` is
+# "not =".
+IN_PYTHON: Mapping[str, Callable[[int, int], bool]] = {
+    "=": operator.eq,
+    "!=": operator.eq,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
 }
-
-
-def exactly(column: Column, values: list[str]) -> Expression:
-    """One of the texts, to the letter."""
-    return In(column, values)
 
 
 def greater(column: Column, value: Any) -> Expression:
@@ -111,7 +111,7 @@ def any_event_of_key(column: str) -> Callable[[Condition], Among]:
 def counted(numbers: QuerySet[Any], condition: Condition) -> Among:
     """Contacts whose `number` fits; who has no row has zero."""
     fits = Q(condition.test(F("number")))
-    if IN_PYTHON[condition.operator.test](0, condition.value):
+    if IN_PYTHON[condition.name](0, condition.value):
         return Among(numbers.filter(~fits), negated=True)
     return Among(numbers.filter(fits))
 
@@ -128,7 +128,7 @@ def count_within(condition: Condition) -> Among:
         event_key=condition.extra["extra_value"],
         occurred_at__gte=start_of_day(days_ago(condition.extra["within_days"])),
     ).values("subscriber_id")
-    return counted(rows.annotate(number=Count("*")), condition)
+    return counted(rows.annotate(number=Count("*", output_field=BigIntegerField())), condition)
 
 
 def seen(when: Max | Min) -> Callable[[Condition], Among]:
@@ -217,7 +217,7 @@ EVENT_TRACKING = Provider(
         ),
         "event_tracking_key_count": Property(
             "Event Occurrence Count",
-            comparisons(WHOLE, ">", "<"),
+            comparisons(">", "<"),
             any_event_of_key("counter"),
             needs=FOR_KEY,
             about={
@@ -228,7 +228,7 @@ EVENT_TRACKING = Provider(
         ),
         "event_tracking_value": Property(
             "Event Value",
-            equality(TEXT)
+            equality(STORED_TEXT)
             | INCLUSION
             | {
                 ">": Operator("greater than", NUMERIC, greater),
@@ -250,7 +250,7 @@ EVENT_TRACKING = Provider(
         ),
         "event_tracking_total": Property(
             "Event Total",
-            comparisons(WHOLE, *COMPARISONS),
+            comparisons(*COMPARISONS),
             total,
             needs=FOR_KEY,
             about={
@@ -261,7 +261,7 @@ EVENT_TRACKING = Provider(
         ),
         "event_tracking_count_within": Property(
             "Event Count Within Days",
-            comparisons(WHOLE, *COMPARISONS),
+            comparisons(*COMPARISONS),
             count_within,
             needs={**FOR_KEY, "within_days": DAYS_NUMBER},
             about={

@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import BigIntegerField, Count, F, Q, QuerySet, Sum
 from django.utils import timezone
 
 from config.commands import age
-from config.fields import Wrong, line, moment, text
-from crm.filter_operators import contains, whole
+from config.fields import Wrong, line, text
+from crm.filter_operators import contains, date_or_time, whole
 from crm.filters import Among
 from crm.models import Subscriber
 from crm.query_filters import QueryFilters, ReadFilter
@@ -28,7 +28,7 @@ def since(value: Any) -> datetime | None:
     try:
         return timezone.now() - age(text(value))
     except ValueError:
-        return moment(value)
+        return date_or_time(value)
 
 
 class EventQueryFilters(QueryFilters):
@@ -60,7 +60,7 @@ class EventQueryFilters(QueryFilters):
             number: Sum | Count = Sum("counter")
             rows: QuerySet[Any] = events
         else:
-            number = Count("*")
+            number = Count("*", output_field=BigIntegerField())
             rows = EventOccurrence.objects.filter(of_key, occurred_at__gte=begin)
             if conditions:
                 rows = rows.filter(event_id__in=events.values("id"))

@@ -118,7 +118,7 @@ UPDATE_EXPERIMENTS = call(
 )
 OPTIONS = call(
     shape("Options", {"options": shape("Option", {"id": text(), "title": text()}, many=True)}),
-    parameters=[query("option_key", "event_tracking_keys")],
+    parameters=[query("option_key", "event_tracking_keys or event_tracking_providers.")],
 )
 
 # ActiveCampaign's.

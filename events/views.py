@@ -185,9 +185,13 @@ class OptionViewSet(ViewSet):
 
     @schema.OPTIONS
     def index(self, request: Request) -> Response:
-        """The event keys that contacts have, by name; of other keys there are no options."""
+        """The keys, or the providers, of the events that contacts have; of others no options."""
         asked = read_fields({"option_key": line(64)}, params(request))
-        if asked.get("option_key") != "event_tracking_keys":
+        column = OPTION_COLUMNS.get(asked.get("option_key", ""))
+        if column is None:
             return Response({"options": []})
-        keys = TrackedEvent.objects.order_by("event_key").values_list("event_key", flat=True)
-        return Response({"options": [{"id": key, "title": key} for key in keys.distinct()]})
+        values = TrackedEvent.objects.order_by(column).values_list(column, flat=True)
+        return Response({"options": [{"id": one, "title": one} for one in values.distinct()]})
+
+
+OPTION_COLUMNS = {"event_tracking_keys": "event_key", "event_tracking_providers": "provider"}

@@ -1,6 +1,7 @@
 """Filters over HTTP: what is refused and where, what counts as the same, and what days are."""
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +24,7 @@ TITLE = ["event_tracking", "event_tracking_title"]
 TOTAL = ["event_tracking", "event_tracking_total"]
 PROVIDER = ["event_tracking", "event_tracking_provider"]
 TAGS = ["segment", "tags"]
+CREATED = ["subscriber", "created_at"]
 PLACE = "advanced_filters.0.0"
 
 
@@ -116,14 +118,26 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("half a tag", condition(TAGS, "in", [1.5]), ".value", "must be a number"),
     ("a user by name", condition(["subscriber", "user_id"], "!=", "x"), ".value", "a number"),
     ("no date", condition(["subscriber", "created_at"], "before", "soon"), ".value", "valid date"),
+    *(
+        (f"{value} as a time", condition(CREATED, "after", value), ".value", "valid date")
+        for value in (20261122, "20261122", "2026-W47-7", "2026-11-22 soon", "2026-11-22 25:99")
+    ),
+    *(
+        (f"{value} as a day", condition(CREATED, "date_equal", value), ".value", "valid date")
+        for value in ("9999-12-31", "2026-11-22 nonsense", "2026-1-2", "2026-02-30")
+    ),
+    ("a time", condition(CREATED, "date_equal", "2026-01-01 10:00:00"), ".value", "valid date"),
     ("no day", condition(["subscriber", "date_of_birth"], "after", "x"), ".value", "valid date"),
     ("a day of days", condition(LAST, "days_within", "x", extra_value="buy"), ".value", "a number"),
-    ("days ahead", condition(LAST, "days_before", -1, extra_value="buy"), ".value", "0 to 36500"),
+    ("days ahead", condition(LAST, "days_before", -1, extra_value="buy"), ".value", "a number"),
     ("an age", condition(LAST, "days_before", 36501, extra_value="b"), ".value", "0 to 36500"),
     ("a count as text", condition(COUNT, ">", "many", extra_value="buy"), ".value", "a number"),
     ("half a count", condition(COUNT, "=", 1.5, extra_value="buy"), ".value", "a number"),
     ("a count of 2^63", condition(COUNT, "<", 2**63, extra_value="buy"), ".value", "a number"),
-    ("a count in a list", condition(COUNT, ">", [1], extra_value="buy"), ".value", "a string"),
+    ("a count in a list", condition(COUNT, ">", [1], extra_value="buy"), ".value", "a number"),
+    ("a negative count", condition(TOTAL, ">", -1, extra_value="buy"), ".value", "a number"),
+    ("true for a count", condition(TOTAL, "=", True, extra_value="buy"), ".value", "a number"),
+    ("a number in a list", condition(VALUE, ">", [1], extra_value="buy"), ".value", "a number"),
     ("no number", condition(VALUE, ">", "12abc", extra_value="buy"), ".value", "a number"),
     ("not a number", condition(VALUE, "<", "NaN", extra_value="buy"), ".value", "a number"),
     ("endless", condition(VALUE, "<", "Infinity", extra_value="buy"), ".value", "a number"),
@@ -137,6 +151,13 @@ REFUSED: list[tuple[str, Any, str, str]] = [
         ".extra_value",
         "",
     ),
+    (
+        "days that mean nothing",
+        condition(TOTAL, ">", 1, extra_value="buy", within_days=1),
+        ".within_days",
+        "has no meaning for event_tracking_total",
+    ),
+    ("a path that means nothing", condition(KEY, "in", ["b"], path="a"), ".path", "no meaning"),
     ("no days", condition(WITHIN, ">", 3, extra_value="buy"), ".within_days", "is required"),
     ("no path", condition(PROPERTY, "exists", extra_value="buy"), ".path", "is required"),
     ("half a path", condition(PROPERTY, "exists", extra_value="b", path="a."), ".path", "dots"),
@@ -203,6 +224,11 @@ def test_no_condition_is_no_filter(people: Client, filters: str) -> None:
     assert ask(people, filters).json()["subscribers"]["total"] == 3
 
 
+def test_no_condition_in_a_json_body_is_no_filter_either(people: Client) -> None:
+    sent = {"filter_type": "advanced", "advanced_filters": []}
+    assert people("GET", CONTACTS, sent).json()["subscribers"]["total"] == 3
+
+
 def test_an_empty_group_beside_others_is_dropped(people: Client) -> None:
     answer = ask(people, [[], [condition(NAME, "=", "Ada")], []])
     assert answer.json()["subscribers"]["total"] == 1
@@ -260,6 +286,14 @@ def test_a_filter_may_come_in_brackets_as_a_form_sends_it(people: Client) -> Non
             ["bob", "cy"],
         ),
         (condition(WITHIN, "=", "2", extra_value="buy", within_days="1"), ["ada"]),
+        (condition(TOTAL, "=", 2**32 + 2, extra_value="buy"), []),
+        (condition(TOTAL, "<", 2**31, extra_value="buy"), ["ada", "bob", "cy"]),
+        (condition(COUNT, ">", 2**63 - 1, extra_value="buy"), []),
+        (condition(COUNT, "!=", 2**32 + 2, extra_value="buy"), ["ada", "bob", "cy"]),
+        (condition(WITHIN, ">=", 2**31, extra_value="buy", within_days=1), []),
+        (condition(TAGS, "not_in", [2**63 - 1]), ["ada", "bob", "cy"]),
+        (condition(VALUE, "=", " 9.5 ", extra_value="buy"), ["ada"]),
+        (condition(KEY, "in", ["buy"], extra_value="passed over"), ["ada"]),
         (condition(WITHIN, "<=", 1, extra_value="buy", within_days=1), ["bob", "cy"]),
     ],
 )
@@ -332,12 +366,11 @@ def test_days_begin_where_the_day_began_so_many_days_ago(
     for name, at in (("ada", begin), ("bob", begin - timedelta(microseconds=1)), ("cy", today)):
         email = f"{name}@example.com"
         store.execute("UPDATE crm_subscriber SET created_at = %s WHERE email = %s", [at, email])
-    created = ["subscriber", "created_at"]
-    assert found(people, condition(created, "days_within", 7)) == ["ada", "cy"]
-    assert found(people, condition(created, "days_before", 7)) == ["bob"]
-    assert found(people, condition(created, "date_equal", f"{begin:%Y-%m-%d}")) == ["ada"]
-    assert found(people, condition(created, "before", f"{begin:%Y-%m-%d}")) == ["bob"]
-    assert found(people, condition(created, "after", begin.isoformat())) == ["cy"]
+    assert found(people, condition(CREATED, "days_within", 7)) == ["ada", "cy"]
+    assert found(people, condition(CREATED, "days_before", 7)) == ["bob"]
+    assert found(people, condition(CREATED, "date_equal", f"{begin:%Y-%m-%d}")) == ["ada"]
+    assert found(people, condition(CREATED, "before", f"{begin:%Y-%m-%d}")) == ["bob"]
+    assert found(people, condition(CREATED, "after", begin.isoformat())) == ["cy"]
 
 
 def test_a_user_id_is_that_of_the_first_user_with_the_contacts_email(
@@ -364,6 +397,9 @@ def test_search_sort_pages_and_the_other_parameters_go_with_a_filter(people: Cli
     assert [row["email"] for row in second["data"]] == ["ada@example.com"]
     beyond = ask(people, bought, page="3", per_page="1").json()["subscribers"]
     assert (beyond["total"], beyond["data"], beyond["from"]) == (2, [], None)
+    for number in (2**63 - 1, 2**63, 10**18):
+        beyond = ask(people, bought, page=str(number), per_page="1000").json()["subscribers"]
+        assert (beyond["total"], beyond["data"] == []) == (2, number != 2**63)
     assert ask(people, bought, search="bob").json()["subscribers"]["total"] == 1
     narrowed = ask(people, bought, **{"statuses[]": "pending"}).json()["subscribers"]
     assert (narrowed["total"], narrowed["last_page"]) == (0, 0)
@@ -420,7 +456,7 @@ def test_every_option_is_taken_and_says_what_it_needs(people: Client) -> None:
         "whole number": 1,
         "days": 7,
         "date": "2026-01-01",
-        "time": "2026-01-01 10:00:00",
+        "date or time": "2026-01-01 10:00:00",
         "event key": "buy",
         "event keys": ["buy"],
         "providers": ["custom"],
@@ -464,6 +500,15 @@ def test_the_filter_options_are_fluentcrms_groups(people: Client) -> None:
         ">": "greater than",
         "<": "less than",
     }
+
+
+def test_fifty_thousand_values_do_not_keep_a_worker_busy(people: Client) -> None:
+    statuses = condition(["subscriber", "status"], "not_in", ["pending"] * 1000)
+    sent = {"filter_type": "advanced", "advanced_filters": [[statuses]] * 50}
+    began = time.monotonic()
+    assert people("GET", CONTACTS, sent).json()["subscribers"]["total"] == 3
+    # Alone it takes a fifth of a second; as many parameters of their own took seven.
+    assert time.monotonic() - began < 3
 
 
 def test_an_address_of_100_kilobytes_of_filter_is_answered(people: Client) -> None:

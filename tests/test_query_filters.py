@@ -12,6 +12,7 @@ CONTACTS = f"{API}/subscribers"
 KNOWN = (
     "created_after, event_key, event_count_min, event_since, event_provider, event_value_contains"
 )
+ALL = f"{KNOWN}, advanced_filters, segment"
 
 
 def days_ago(days: float) -> str:
@@ -99,8 +100,12 @@ def test_finds_contacts_that_fit_all_of_them(
         ("event_since=month", "date", "The event_since is not a valid date."),
         ("event_value_contains=", "required", "The event_value_contains field is required."),
         ("created_after=x", "date", "The created_after is not a valid date."),
-        ("created_before=2020-01-01", "in", f"There is no created_before; there are {KNOWN}."),
-        ("event_kye=checkout", "in", f"There is no event_kye; there are {KNOWN}."),
+        ("created_before=2020-01-01", "in", f"There is no created_before; there are {ALL}."),
+        ("segments=bought", "in", f"There is no segments; there are {ALL}."),
+        ("advanced_filter=[[]]", "in", f"There is no advanced_filter; there are {ALL}."),
+        ("eventkey=checkout", "in", f"There is no eventkey; there are {ALL}."),
+        ("created_after=20260101", "date", "The created_after is not a valid date."),
+        ("event_kye=checkout", "in", f"There is no event_kye; there are {ALL}."),
     ],
 )
 def test_a_mistake_is_422_and_never_everybody(
@@ -109,6 +114,18 @@ def test_a_mistake_is_422_and_never_everybody(
     answer = api("GET", f"{CONTACTS}?{query}")
     name = query.partition("=")[0].removesuffix("[]")
     assert (answer.status, answer.json()) == (422, {name: {rule: text}})
+
+
+def test_null_in_a_json_body_is_a_mistake_as_well(api: Client) -> None:
+    answer = api("GET", CONTACTS, {"event_key": None})
+    assert (answer.status, list(answer.json())) == (422, ["event_key"])
+
+
+@pytest.mark.parametrize("count", [2**31, 2**32 + 1, 2**63 - 1])
+def test_a_count_that_nobody_reaches_finds_nobody(people: Client, count: int) -> None:
+    for more in ("", "&event_since=30d", "&event_key=checkout&event_since=30d"):
+        answer = people("GET", f"{CONTACTS}?event_count_min={count}{more}")
+        assert answer.json()["subscribers"]["total"] == 0
 
 
 def test_all_mistakes_are_told_at_once(api: Client) -> None:

@@ -8,7 +8,7 @@ from django.db.models import Count, QuerySet, Window
 from rest_framework.request import Request
 
 from config.database import fetch_rows
-from config.fields import Reader, moment, names, path_id, read_fields
+from config.fields import LARGEST_ID, Reader, moment, names, path_id, read_fields
 from config.pagination import page_asked, page_of
 from crm.models import Scope, Status, Subscriber
 from crm.permissions import Access
@@ -108,6 +108,8 @@ def ids_and_total(
     contacts: QuerySet[Subscriber], start: int, per_page: int
 ) -> tuple[list[int], int]:
     """The ids of a page, in order, and how many contacts there are in all."""
+    # PostgreSQL counts no further.
+    start = min(start, LARGEST_ID - per_page)
     counted = contacts.annotate(total=Window(Count("*"))).values_list("id", "total")
     try:
         query = counted[start : start + per_page].query.sql_with_params()

@@ -50,7 +50,7 @@ class SavedSegmentViewSet(ViewSet):
         "update": Access(Scope.MANAGE, "crm.change_savedsegment"),
         "destroy": Access(Scope.MANAGE, "crm.delete_savedsegment"),
         "subscribers": READ,
-        "of_contact": READ,
+        "of_contact": Access(Scope.READ, "crm.view_savedsegment"),
     }
 
     @schema.SAVED_SEGMENT_LIST
@@ -104,7 +104,8 @@ class SavedSegmentViewSet(ViewSet):
     @schema.SAVED_SEGMENT_DELETE
     def destroy(self, request: Request, segment_id: str) -> Response:  # noqa: ARG002
         """Delete a segment; its contacts stay."""
-        self._find(segment_id).delete()
+        if not saved_segments.delete_saved_segment(path_id(segment_id)):
+            raise NotFoundHere("Segment")
         return Response({"message": "Segment has been deleted"})
 
     @schema.SAVED_SEGMENT_CONTACTS
