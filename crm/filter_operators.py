@@ -141,7 +141,6 @@ def days_ago(number: int) -> date:
 
 TEXT = ValueType("text", scalar)
 LINE = ValueType("text", one_line)
-LINES = ValueType("texts", list_of(one_line))
 LINE_OR_LINES = ValueType("texts", one_or_list_of(one_line))
 WHOLE = ValueType("whole number", whole)
 NUMERIC = ValueType("number", number)
