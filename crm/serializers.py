@@ -164,7 +164,7 @@ def segment_data(segment: Tag | List) -> dict[str, Any]:
 class ConditionSerializer(serializers.Serializer[Any]):
     """The shape of a filter's condition."""
 
-    # Not `fields`, `source` and the like, which are the serializer's own.
+    # As a class attribute, `source` would hide the serializer's own.
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """What it has."""
         return {

@@ -251,6 +251,8 @@ def test_a_password_can_do_no_more_than_its_user(
         assert api("GET", path, auth=auth).status == 200
         assert api("PUT", path, {"first_name": "Ada"}, auth=auth).status == 200
         assert api("DELETE", path, auth=auth).status == 403
+        # Which segments somebody is in tells of the segments.
+        assert api("GET", f"{path}/segments", auth=auth).status == 403
         bulk = {"action_name": "delete_contacts", "subscriber_ids": [contact]}
         assert api("POST", f"{API}/subscribers/do-bulk-action", bulk, auth=auth).status == 403
         assert api("GET", path).status == 200

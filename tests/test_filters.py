@@ -479,6 +479,14 @@ def test_every_option_is_taken_and_says_what_it_needs(people: Client) -> None:
                     assert list(refused.json()) == [f"{PLACE}.{name}"]
 
 
+def test_the_keys_and_providers_to_choose_from_are_those_there_are(people: Client) -> None:
+    people.track(event_key="buy", title="t", provider="shop", email="cy@example.com")
+    for option, names in (("keys", ["Login", "buy"]), ("providers", ["custom", "shop"])):
+        address = f"{API}/reports/ajax-options?option_key=event_tracking_{option}"
+        expected = [{"id": name, "title": name} for name in names]
+        assert people("GET", address).json() == {"options": expected}
+
+
 def test_the_filter_options_are_fluentcrms_groups(people: Client) -> None:
     options = people("GET", f"{CONTACTS}/filter-options").json()["options"]
     events = {child["value"]: child for child in options[2]["children"]}

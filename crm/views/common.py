@@ -84,19 +84,21 @@ def contact_page(
     A filter is run once, for the page and the total; all contacts are counted by themselves,
     because a page of all of them needs no look at the rest.
     """
-    ids: list[int] | None = None
+    places: dict[int, int] | None = None
     if contacts.query.where:
-        start, per_page = page_asked(request)
-        ids, total = ids_and_total(contacts, start, per_page)
+        ids, total = ids_and_total(contacts, *page_asked(request))
+        places = {contact_id: place for place, contact_id in enumerate(ids)}
     else:
         total = contacts.count()
 
     def rows(start: int, stop: int) -> Iterable[dict[str, Any]]:
-        of_ids = Subscriber.objects.with_user().filter(id__in=ids or [])
-        chosen = contacts[start:stop] if ids is None else of_ids
+        if places is None:
+            chosen = contacts[start:stop]
+        else:
+            chosen = Subscriber.objects.with_user().filter(id__in=places)
         page = list(chosen.prefetch_related("tags", "lists"))
-        if ids is not None:
-            page.sort(key=lambda contact: ids.index(contact.id))
+        if places is not None:
+            page.sort(key=lambda contact: places[contact.id])
         for contact in page:
             custom = {"custom_fields": contact.custom_values or []} if custom_fields else {}
             yield {**contact_data(contact), **segments_data(contact), **custom}
