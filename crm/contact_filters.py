@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db.models import Count, Expression, F, Min, Q, TextField
 from django.db.models.functions import Cast, Lower
-from django.db.models.lookups import Exact, GreaterThan, In, IsNull
+from django.db.models.lookups import Exact, GreaterThan, In
 
 from config.fields import Wrong, whole_number
 from crm.filter_operators import (
@@ -22,6 +22,7 @@ from crm.filter_operators import (
     one_line,
     one_of,
     one_or_list_of,
+    present,
     scalar,
     text_column,
 )
@@ -74,11 +75,6 @@ STATUSES = ValueType("statuses", one_or_list_of(status))
 STATUS_CHOICES = equality(STATUS) | INCLUSION | choices(STATUSES, one_of) | EMPTINESS
 STATUS_OPTIONS = {str(value): str(label) for value, label in Status.choices}
 TYPE_OPTIONS = {str(value): str(label) for value, label in ContactType.choices}
-
-
-def present(column: Column, _: None) -> Expression:
-    """Not null."""
-    return IsNull(column, False)
 
 
 USER_ID = ValueType("id", digits)

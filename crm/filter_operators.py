@@ -26,6 +26,7 @@ from django.db.models.lookups import (
     Exact,
     GreaterThan,
     GreaterThanOrEqual,
+    IsNull,
     LessThan,
     LessThanOrEqual,
 )
@@ -197,6 +198,11 @@ def exactly(column: Column, values: list[Any]) -> Expression:
         arg_joiner=" = ANY(",
         output_field=BooleanField(),
     )
+
+
+def present(column: Column, _: None) -> Expression:
+    """There, and not null."""
+    return IsNull(column, False)
 
 
 def empty(column: Column, _: None) -> Expression:

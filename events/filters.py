@@ -27,7 +27,6 @@ from django.db.models import (
 from django.db.models.lookups import (
     Exact,
     GreaterThan,
-    IsNull,
     LessThan,
 )
 
@@ -48,6 +47,7 @@ from crm.filter_operators import (
     exactly,
     list_of,
     number,
+    present,
     scalar,
     start_of_day,
 )
@@ -69,7 +69,7 @@ KEY = ValueType("event key", short_line)
 TITLE = ValueType("text", short_line)
 STORED_TEXT = ValueType("text", stored_text)
 KEYS = ValueType("event keys", list_of(short_line))
-PROVIDERS = ValueType("providers", list_of(lambda value: short_line(value)[:50]))
+PROVIDERS = ValueType("providers", list_of(lambda value: line(50)(scalar(value))))
 FOR_KEY = {"extra_value": KEY}
 # Each comparison in Python, for contacts who have no row to compare: their number is zero. `!=` is
 # "not =".
@@ -161,11 +161,6 @@ def number_or_text(value: Any) -> Any:
 def same(column: Column, value: Any) -> Expression:
     """The same text, or the same number however it is written."""
     return equal(column, value) if isinstance(value, str) else Exact(Number(column), value)
-
-
-def exists(column: Column, _: None) -> Expression:
-    """There, and not null."""
-    return IsNull(column, False)
 
 
 def latest_property(condition: Condition) -> Among:
@@ -303,7 +298,7 @@ EVENT_TRACKING = Provider(
                 ">": Operator("greater than", NUMERIC, greater),
                 "<": Operator("less than", NUMERIC, less),
                 "contains": INCLUSION["contains"],
-                "exists": Operator("exists", None, exists),
+                "exists": Operator("exists", None, present),
             },
             latest_property,
             needs={**FOR_KEY, "path": PATH},

@@ -315,6 +315,12 @@ def test_a_title_longer_than_its_column_is_found_by_what_was_sent(people: Client
     assert found(people, sent) == ["cy"]
 
 
+def test_a_provider_that_was_cut_at_a_blank_is_found_by_what_was_sent(people: Client) -> None:
+    provider = "p" * 49 + " shop"
+    people.track(event_key="x", title="t", provider=provider, email="cy@example.com")
+    assert found(people, condition(PROVIDER, "in", [provider])) == ["cy"]
+
+
 def test_the_latest_occurrence_has_the_property_that_counts(people: Client) -> None:
     for days, colour in ((1, "red"), (3, "blue")):
         people.track(
