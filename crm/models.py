@@ -31,12 +31,11 @@ class ContactType(models.TextChoices):
     CUSTOMER = "customer"
 
 
-class Segment(models.Model):
-    """What tags and lists have in common."""
+class Titled(models.Model):
+    """A title, and a slug that no other of its kind has, however it is spelled."""
 
     title = models.CharField(max_length=192)
     slug = models.CharField(max_length=192)
-    description = models.TextField(null=True, blank=True)
     created_at = models.DateTimeField(default=now, editable=False)
     updated_at = models.DateTimeField(default=now, editable=False)
 
@@ -53,6 +52,15 @@ class Segment(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+
+class Segment(Titled):
+    """What tags and lists have in common."""
+
+    description = models.TextField(null=True, blank=True)
+
+    class Meta(Titled.Meta):
+        abstract = True
 
 
 class Tag(Segment):
@@ -164,29 +172,14 @@ class JSONText(models.TextField):  # type: ignore[type-arg]  # takes none at run
         return orjson.dumps(value).decode()
 
 
-class SavedSegment(models.Model):
+class SavedSegment(Titled):
     """A filter with a name; written by crm/saved_segments.py. FluentCRM's dynamic segment."""
 
-    title = models.CharField(max_length=192)
-    slug = models.CharField(max_length=192)
     # As sent; crm/filters.py reads it.
     filters = JSONText(default=list)
-    created_at = models.DateTimeField(default=now, editable=False)
-    updated_at = models.DateTimeField(default=now, editable=False)
 
-    class Meta:
-        ordering = (Lower("title"), "id")
-        constraints = (
-            models.UniqueConstraint(
-                Lower("slug"),
-                name="crm_savedsegment_slug",
-                violation_error_message="Another one has this slug.",
-            ),
-        )
+    class Meta(Titled.Meta):
         verbose_name = "segment"
-
-    def __str__(self) -> str:
-        return self.title
 
 
 class Scope(models.TextChoices):

@@ -5,14 +5,13 @@ from typing import Any
 
 import orjson
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, Value
-from django.db.models.functions import Lower
+from django.db.models import Exists
 from django.utils.timezone import now
 
 from config.errors import InvalidFields
 from crm.filters import if_matching, read_filters
 from crm.models import SavedSegment, Subscriber
-from crm.segments import SlugTaken
+from crm.segments import SlugTaken, with_slug
 
 LARGEST_FILTER = 64 * 1024
 # How many segments one statement asks for: each may have fifty conditions.
@@ -56,8 +55,8 @@ def storable(filters: Any) -> list[list[dict[str, Any]]]:
 
 def find_saved_segment(slug: str) -> SavedSegment | None:
     """The segment with this slug, in any case."""
-    rows = SavedSegment.objects.annotate(low=Lower("slug"))
-    return rows.filter(low=Lower(Value(slug))).first()
+    found: SavedSegment | None = with_slug(SavedSegment.objects.all(), slug).first()
+    return found
 
 
 def delete_saved_segment(segment_id: int) -> bool:

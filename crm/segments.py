@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Q, Value
+from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Lower
 from django.utils.crypto import get_random_string
 from django.utils.timezone import now
@@ -123,8 +123,15 @@ def detach(kind: SegmentType, contact_ids: Iterable[int], segment_ids: Iterable[
 
 def find_by_slug(kind: SegmentType, slug: str) -> Segment | None:
     """The tag or list with this slug, or None."""
+    found: Segment | None = with_slug(SEGMENTS[kind].objects.all(), slug).first()
+    return found
+
+
+def with_slug(rows: QuerySet[Any], slug: str) -> QuerySet[Any]:
+    """The rows that have this slug, however it is spelled: one at the most."""
     # Not iexact: it compares UPPER(), and finds other slugs than the unique index on LOWER() has.
-    return SEGMENTS[kind].objects.annotate(low=Lower("slug")).filter(low=Lower(Value(slug))).first()
+    found: QuerySet[Any] = rows.annotate(low=Lower("slug")).filter(low=Lower(Value(slug)))
+    return found
 
 
 def ids_by(kind: SegmentType, column: str, names: Iterable[str]) -> list[int]:
