@@ -53,6 +53,10 @@ def _kept_secret_key() -> str:
 SECRET_KEY = env.str("SECRET_KEY", default="") or _kept_secret_key()
 
 INSTALLED_APPS = [
+    # Before the admin, whose templates they extend by templates of the same names.
+    "config",
+    "crm",
+    "events",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -63,9 +67,6 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "config",
-    "crm",
-    "events",
 ]
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
 CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "api-token"]

@@ -1,75 +1,15 @@
-"""Contacts and application passwords for people."""
+"""Application passwords for people."""
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
-from django.core.exceptions import ValidationError
 from django.db.models import ForeignKey, QuerySet
 from django.forms import ModelChoiceField, ModelForm
 from django.http import HttpRequest
-from django.utils.timezone import now
 
-from config.fields import Wrong, email_address
-from crm import contacts
-from crm.models import ApplicationPassword, List, Subscriber, Tag
+from crm.models import ApplicationPassword
 from crm.passwords import create_application_password, revoke
-
-admin.site.site_header = admin.site.site_title = "Tallybook"
-admin.site.site_url = None  # there is no other site
-
-
-class SubscriberForm(forms.ModelForm):
-    """A contact's form: the e-mail is checked as the API checks it."""
-
-    def clean_email(self) -> str:
-        """The e-mail as typed. Raises ValidationError."""
-        try:
-            return email_address(self.cleaned_data["email"])
-        except Wrong as wrong:
-            raise ValidationError(wrong.text.format(field="email")) from None
-
-
-@admin.register(Subscriber)
-class SubscriberAdmin(admin.ModelAdmin):
-    """Contacts; deleted with all their events."""
-
-    form = SubscriberForm
-    list_display = ("email", "first_name", "last_name", "status", "contact_type", "created_at")
-    list_filter = ("status", "contact_type", "tags", "lists")
-    search_fields = ("email", "first_name", "last_name")
-    readonly_fields = ("custom_values", "created_at", "updated_at", "last_activity")
-    filter_horizontal = ("tags", "lists")
-    show_full_result_count = False
-
-    def save_model(
-        self, request: HttpRequest, obj: Subscriber, form: ModelForm, change: bool
-    ) -> None:
-        """Save, and say when."""
-        obj.updated_at = now()
-        super().save_model(request, obj, form, change)
-
-    def delete_model(self, request: HttpRequest, obj: Subscriber) -> None:  # noqa: ARG002
-        """Delete the contact and its events."""
-        contacts.delete_contacts([obj.pk])
-
-    def delete_queryset(
-        self,
-        request: HttpRequest,  # noqa: ARG002
-        queryset: QuerySet[Subscriber],
-    ) -> None:
-        """Delete the contacts and their events."""
-        contacts.delete_contacts(queryset.values_list("pk", flat=True))
-
-
-@admin.register(Tag, List)
-class SegmentAdmin(admin.ModelAdmin):
-    """Tags, and lists."""
-
-    list_display = ("title", "slug", "created_at")
-    search_fields = ("title", "slug")
-    prepopulated_fields = {"slug": ("title",)}  # noqa: RUF012
 
 
 @admin.register(ApplicationPassword)

@@ -1,0 +1,10 @@
+"""Contacts, segments and application passwords for people."""
+
+from django.contrib import admin
+
+from crm.admin import contacts, passwords, segments
+
+__all__ = ["contacts", "passwords", "segments"]
+
+admin.site.site_header = admin.site.site_title = "Tallybook"
+admin.site.site_url = None  # there is no other site

@@ -1,0 +1,13 @@
+"""Contacts for people, with what they did: crm's pages of contacts, and ours beside them."""
+
+from django.contrib import admin
+
+from crm.admin.contacts import SubscriberAdmin
+from crm.models import Subscriber
+
+admin.site.unregister(Subscriber)
+
+
+@admin.register(Subscriber)
+class ContactAdmin(SubscriberAdmin):
+    """Contacts and their events."""
