@@ -100,7 +100,7 @@ class SubscriberAdmin(Listed):
     """Contacts; deleted with all their events."""
 
     form = SubscriberForm
-    list_display: tuple[str, ...] = ("email", "name", "status", "tagged", "created_at")
+    list_display: tuple[str, ...] = ("email", "name", "status", "created_at", "tagged")
     list_filter: ClassVar[tuple[type[Filter], ...]] = (
         StatusFilter,
         TagFilter,

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ERROR_FLAG, ChangeList
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils.text import capfirst
 
 from config.fields import LARGEST_ID
 
@@ -27,6 +27,22 @@ class IdsFirst(ChangeList):
     model_admin: "Listed"
     # Whether there are more rows than `result_count` says.
     capped = False
+
+    @property
+    def filters(self) -> "list[Filter]":
+        """Those of ours."""
+        return [spec for spec in self.filter_specs if isinstance(spec, Filter)]
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether a filter has a value."""
+        return any(spec.value() for spec in self.filters)
+
+    @property
+    def kept_parameters(self) -> list[tuple[str, str]]:
+        """What stays when the filters are set anew: the search and the order."""
+        own = {spec.parameter_name for spec in self.filters}
+        return [(name, value) for name, value in self.params.items() if name not in own]
 
     def get_results(self, request: HttpRequest) -> None:
         """Set what the templates read. Raises IncorrectLookupParameters for no such page."""
@@ -56,11 +72,19 @@ class Listed(admin.ModelAdmin):
 
     list_per_page = 50
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     change_list_template = "tallybook/change_list.html"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
         """Our own."""
         return IdsFirst
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list, under the name of what is in it."""
+        context = {"title": capfirst(self.opts.verbose_name_plural), **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     def find_ids(
         self, rows: QuerySet[Any], start: int, per_page: int
@@ -94,26 +118,18 @@ class Filter(admin.SimpleListFilter):
         """Values and what they are called."""
         raise NotImplementedError
 
-    def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        """What the template shows: the options, and the other parameters, which stay."""
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:  # noqa: ARG002
+        """The one thing that the template shows: the options, and which is chosen."""
         chosen = self.value() or ""
         options = self.options()
         if chosen and not self.typed and chosen not in dict(options):
             options.append((chosen, chosen))
-        kept = [
-            (name, value)
-            for name, values in changelist.filter_params.items()
-            for value in values
-            if name != self.parameter_name
-        ]
         yield {
             "name": self.parameter_name,
             "typed": self.typed,
             "placeholder": self.placeholder,
             "chosen": chosen,
             "options": options,
-            "kept": kept,
-            "without": f"?{urlencode(kept)}",
         }
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:

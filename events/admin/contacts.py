@@ -53,15 +53,7 @@ class ContactList(IdsFirst):
 class ContactAdmin(SubscriberAdmin):
     """Contacts and their events."""
 
-    list_display: tuple[str, ...] = (
-        "email",
-        "name",
-        "status",
-        "tagged",
-        "times",
-        "last_seen",
-        "created_at",
-    )
+    list_display: tuple[str, ...] = ("email", "name", "status", "times", "last_seen", "tagged")
     list_filter: ClassVar[tuple[type[Filter], ...]] = (*SubscriberAdmin.list_filter, DidFilter)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002

@@ -14,6 +14,7 @@ from config.fields import LARGEST_ID
 from crm.admin.listed import MOST_CHOICES, Filter, Listed
 from crm.models import Subscriber
 from events.models import EventName, EventOccurrence, TrackedEvent
+from events.templatetags.events import moment
 
 # How many rows a list of events goes back: nobody turns a thousand pages, and counting millions
 # takes longer than reading a page.
@@ -143,8 +144,18 @@ class TrackedEventAdmin(LogAdmin):
 
     list_display = (
         *("event_key", "title", "contact", "counter", "value_line"),
-        *("provider", "created_at", "updated_at"),
+        *("last_seen", "first_seen", "provider"),
     )
+
+    @admin.display(description="first seen")
+    def first_seen(self, event: TrackedEvent) -> str:
+        """When it happened first."""
+        return moment(event.created_at)
+
+    @admin.display(description="last seen")
+    def last_seen(self, event: TrackedEvent) -> str:
+        """When it happened last."""
+        return moment(event.updated_at)
 
 
 @admin.register(EventOccurrence)
@@ -153,12 +164,17 @@ class EventOccurrenceAdmin(LogAdmin):
 
     list_display = (
         *("event_key", "event_title", "contact", "counter", "value_line"),
-        *("provider", "occurred_at", "received_at"),
+        *("happened", "provider"),
     )
 
     def rows_of(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """With their events, and without what the list does not show."""
         return super().rows_of(rows).select_related("event").defer("value", "properties", "context")
+
+    @admin.display(description="happened")
+    def happened(self, occurrence: EventOccurrence) -> str:
+        """When, by the program's clock."""
+        return moment(occurrence.occurred_at)
 
     @admin.display(description="title")
     def event_title(self, row: EventOccurrence) -> str:
