@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CLIENTS := tests/clients/node_modules/.package-lock.json
 
-.PHONY: run install test test-long check bench clean
+.PHONY: run install test test-long check bench screenshots clean
 
 run: .venv/runs  ## start Tallybook: http://127.0.0.1:8000
 	@$(BIN)/python manage.py serve --stop-with-parent
@@ -27,6 +27,9 @@ check: .venv/tests  ## style, types, migrations, API description, production set
 bench: .venv/tests  ## how much of PostgreSQL's own speed is left over HTTP; needs wrk
 	$(BIN)/python -m tests.bench.run
 
+screenshots: .venv/tests  ## take the pictures of docs/screenshots anew; needs chromium
+	$(BIN)/python -m tests.screenshots
+
 clean:  ## remove .venv; the data in var/ stays
 	rm -rf .venv
 
@@ -41,6 +44,6 @@ clean:  ## remove .venv; the data in var/ stays
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-# A client in JavaScript; its test is skipped where there is no npm, or no registry.
+# What tests take from npm; they are skipped where there is no npm, or no registry.
 $(CLIENTS): tests/clients/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix tests/clients || true; fi
