@@ -6,7 +6,7 @@ ActiveCampaign's are at the root, where it has them.
 from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.renderers import OpenApiJsonRenderer
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.renderers import TemplateHTMLRenderer
 
 from config import views
@@ -31,7 +31,7 @@ urlpatterns = [
     ),
     path(
         "api/docs/",
-        SpectacularSwaggerView.as_view(url_name="schema", renderer_classes=[TemplateHTMLRenderer]),
+        SpectacularSwaggerSplitView.as_view(url_name="schema", renderer_classes=[TemplateHTMLRenderer]),
     ),
     path("healthz", views.healthz),
     path("readyz", views.readyz),
