@@ -10,6 +10,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.renderers import TemplateHTMLRenderer
 
 from config import views
+from config.login import login
 
 handler400 = "config.errors.handler400"
 handler403 = "config.errors.handler403"
@@ -23,6 +24,8 @@ urlpatterns = [
     path("", include(fluentcrm)),
     path("", include("events.urls.activecampaign")),
     path("", views.home),
+    # Before the admin's own.
+    path("admin/login/", login),
     path("admin/", admin.site.urls),
     path(
         "api/schema/",
@@ -31,7 +34,9 @@ urlpatterns = [
     ),
     path(
         "api/docs/",
-        SpectacularSwaggerSplitView.as_view(url_name="schema", renderer_classes=[TemplateHTMLRenderer]),
+        SpectacularSwaggerSplitView.as_view(
+            url_name="schema", renderer_classes=[TemplateHTMLRenderer]
+        ),
     ),
     path("healthz", views.healthz),
     path("readyz", views.readyz),
