@@ -1,3 +1,5 @@
+from copy import copy
+
 from django.contrib.auth.management import create_permissions
 from django.db import migrations
 
@@ -25,11 +27,10 @@ def make_roles(apps, schema_editor):
     """Groups that are there keep what they have."""
     database = schema_editor.connection.alias
     for app in SEEN:
-        # Django makes permissions after all migrations, and of apps with models alone, by this mark.
-        config = apps.get_app_config(app)
+        # Django makes permissions after all migrations, and of apps with this mark alone.
+        config = copy(apps.get_app_config(app))
         config.models_module = True
         create_permissions(config, verbosity=0, using=database, apps=apps)
-        config.models_module = None
     permissions = {
         f"{permission.content_type.app_label}.{permission.codename}": permission
         for permission in apps.get_model("auth", "Permission")
