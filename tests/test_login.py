@@ -126,6 +126,8 @@ def test_a_right_password_makes_earlier_wrong_ones_forgotten(
     assert login("right").status == 302
     assert failures(sql) == 0
     assert login("wrong").status == 200
+    # Nor is a record kept of who logged in.
+    assert sql.execute("SELECT count(*) FROM axes_accesslog").fetchone() == (0,)
 
 
 def test_a_lock_ends_after_ten_minutes_and_old_guesses_are_removed(
