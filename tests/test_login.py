@@ -188,11 +188,10 @@ def test_nonsense_in_the_proxys_header_is_no_error(
     [
         ("ada", "x" * 1_000_000),
         ("a" * 1_000_000, "right"),
-        ("a" * 256, "right"),
         ("ada\0", "right\0"),
         ("\U0001f468" * 200, "\u202e"),
     ],
-    ids=range(5),
+    ids=range(4),
 )
 def test_nonsense_for_a_name_or_a_password_gets_the_form_again(
     login: Login, name: str, password: str
