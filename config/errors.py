@@ -1,4 +1,7 @@
-"""What every refusal looks like: WordPress's and FluentCRM's error bodies, always JSON."""
+"""What every refusal looks like: WordPress's and FluentCRM's error bodies, in JSON.
+
+People, who are in the admin, get a page.
+"""
 
 import logging
 import sys
@@ -9,6 +12,7 @@ import orjson
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from psycopg.errors import ReadOnlySqlTransaction
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -126,35 +130,65 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     return Response(status_error(error.status_code), status=error.status_code, headers=headers)
 
 
+# Where people are, and what it says at the top.
+ADMIN, NAME = "/admin/", "Tallybook"
+# What a page says: a heading, and a sentence.
+SENTENCES: dict[int, tuple[str, str]] = {
+    400: ("Not understood", "The request could not be understood."),
+    403: ("Not allowed", "You are not allowed to do that."),
+    404: ("Not found", "There is no such page."),
+    500: ("An error", "Something went wrong here. It has been logged."),
+    503: ("Not right now", "The database cannot answer right now. Try again in a moment."),
+}
+FORM_REFUSED = (
+    "Not accepted",
+    "The form is too old, or your browser keeps no cookies from here. "
+    "Go back, load the page again, and send it once more.",
+)
+
+
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
     """Django's answer to a hostile Host header or too many form fields."""
-    return status_response(400)
+    return refusal(request, 400)
 
 
 def handler403(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
     """Django's answer outside the API views."""
-    return status_response(403)
+    return refusal(request, 403)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
     """A form of the admin without its token."""
-    return status_response(403)
+    return refusal(request, 403, FORM_REFUSED)
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
     """An address that nothing answers to."""
-    return status_response(404)
+    return refusal(request, 404)
 
 
-def handler500(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
+def handler500(request: HttpRequest) -> HttpResponse:
     """What nobody expected; a database that is away is no accident of ours and answers 503."""
-    return status_response(503 if is_unavailable(sys.exc_info()[1]) else 500)
+    return refusal(request, 503 if is_unavailable(sys.exc_info()[1]) else 500)
+
+
+def refusal(request: HttpRequest, status: int, said: tuple[str, str] | None = None) -> HttpResponse:
+    """A refusal outside DRF: a page in the admin, JSON elsewhere."""
+    if not request.path_info.startswith(ADMIN):
+        return status_response(status)
+    title, sentence = said or SENTENCES[status]
+    # Without the request there is no user to be looked up: the database may be away.
+    shown = {"title": title, "sentence": sentence, "site_header": NAME, "site_title": NAME}
+    page = render_to_string("admin/error.html", shown)
+    return HttpResponse(page, status=status, headers=_retry_after(status))
 
 
 def status_response(status: int, **more_headers: str) -> HttpResponse:
-    """A refusal outside DRF."""
+    """A refusal outside DRF, in JSON."""
     body = orjson.dumps(status_error(status))
-    headers = {"Content-Length": str(len(body)), **more_headers}
-    if status == 503:
-        headers["Retry-After"] = RETRY_AFTER_SECONDS
+    headers = {"Content-Length": str(len(body)), **more_headers, **_retry_after(status)}
     return HttpResponse(body, "application/json", status, headers=headers)
+
+
+def _retry_after(status: int) -> dict[str, str]:
+    return {"Retry-After": RETRY_AFTER_SECONDS} if status == 503 else {}

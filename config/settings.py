@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
+    "axes",
     "corsheaders",
     "rest_framework",
     "drf_spectacular",
@@ -73,6 +75,7 @@ CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
 CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "api-token"]
 CORS_EXPOSE_HEADERS = ["Idempotency-Replayed", "Retry-After"]
 MIDDLEWARE = [
+    "config.middleware.ContentPolicy",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
@@ -128,6 +131,28 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+
+# Who guesses a name's password from one address five times is locked out for ten minutes, and told
+# so by config/login.py: axes' middleware is not needed, and programs would pass through it.
+AUTHENTICATION_BACKENDS = [
+    "config.login.OneGuessAtATime",
+    "django.contrib.auth.backends.ModelBackend",
+]
+SILENCED_SYSTEM_CHECKS = ["axes.W002"]
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=10)
+AXES_RESET_ON_SUCCESS = True
+# Ten minutes are ten minutes: what is refused in them is not looked at, and does not prolong them.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_USERNAME_CALLABLE = "config.login.tried_name"
+AXES_CLIENT_IP_CALLABLE = "config.login.client_address"
+# Only attempts are kept, until the first login or failure ten minutes later.
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+# Its log lines name the address, and no name: people type passwords there.
+AXES_VERBOSE = False
+AXES_SENSITIVE_PARAMETERS = ["username"]
 
 USE_TZ = True
 USE_I18N = False

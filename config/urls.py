@@ -6,10 +6,11 @@ ActiveCampaign's are at the root, where it has them.
 from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.renderers import OpenApiJsonRenderer
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.renderers import TemplateHTMLRenderer
 
 from config import views
+from config.login import login
 
 handler400 = "config.errors.handler400"
 handler403 = "config.errors.handler403"
@@ -23,6 +24,8 @@ urlpatterns = [
     path("", include(fluentcrm)),
     path("", include("events.urls.activecampaign")),
     path("", views.home),
+    # Before the admin's own.
+    path("admin/login/", login),
     path("admin/", admin.site.urls),
     path(
         "api/schema/",
@@ -31,7 +34,9 @@ urlpatterns = [
     ),
     path(
         "api/docs/",
-        SpectacularSwaggerView.as_view(url_name="schema", renderer_classes=[TemplateHTMLRenderer]),
+        SpectacularSwaggerSplitView.as_view(
+            url_name="schema", renderer_classes=[TemplateHTMLRenderer]
+        ),
     ),
     path("healthz", views.healthz),
     path("readyz", views.readyz),
