@@ -3,13 +3,13 @@
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.timezone import now
 
 from config.fields import Wrong, email_address
-from crm import contacts
+from crm.admin.actions import SegmentActions
+from crm.admin.deletion import CountedDeletion
 from crm.models import Subscriber
 
 
@@ -25,10 +25,11 @@ class SubscriberForm(forms.ModelForm):
 
 
 @admin.register(Subscriber)
-class SubscriberAdmin(admin.ModelAdmin):
+class SubscriberAdmin(SegmentActions, CountedDeletion):
     """Contacts; deleted with all their events."""
 
     form = SubscriberForm
+    actions = (*SegmentActions.actions, *CountedDeletion.actions)
     list_display = ("email", "first_name", "last_name", "status", "contact_type", "created_at")
     list_filter = ("status", "contact_type", "tags", "lists")
     search_fields = ("email", "first_name", "last_name")
@@ -42,15 +43,3 @@ class SubscriberAdmin(admin.ModelAdmin):
         """Save, and say when."""
         obj.updated_at = now()
         super().save_model(request, obj, form, change)
-
-    def delete_model(self, request: HttpRequest, obj: Subscriber) -> None:  # noqa: ARG002
-        """Delete the contact and its events."""
-        contacts.delete_contacts([obj.pk])
-
-    def delete_queryset(
-        self,
-        request: HttpRequest,  # noqa: ARG002
-        queryset: QuerySet[Subscriber],
-    ) -> None:
-        """Delete the contacts and their events."""
-        contacts.delete_contacts(queryset.values_list("pk", flat=True))
