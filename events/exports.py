@@ -10,17 +10,17 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, tzinfo
 from io import StringIO
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import DateTimeField, Model
+from django.utils import timezone
 
 from config.database import batches, fetch_rows
 from crm.models import Subscriber
-from crm.serializers import moment_text
 from events.models import TrackedEvent
 
 Write = Callable[[str], object]
@@ -41,10 +41,13 @@ SELECT s.id, row_to_json(s)::text, s.custom_values::text,
 FROM crm_subscriber s WHERE s.id = ANY(%(contacts)s::bigint[]) ORDER BY s.id
 """
 EVENTS = """
-SELECT e.subscriber_id, e.id, row_to_json(e)::text FROM events_trackedevent e
-WHERE e.subscriber_id = ANY(%(contacts)s::bigint[])
-    AND (e.subscriber_id, e.id) > (%(after_contact)s, %(after_event)s)
-ORDER BY e.subscriber_id, e.id LIMIT %(limit)s
+SELECT e.subscriber_id, e.id, row_to_json(e)::text
+-- Inside, so that JSON is made of a page's rows alone.
+FROM (SELECT * FROM events_trackedevent
+      WHERE subscriber_id = ANY(%(contacts)s::bigint[])
+          AND (subscriber_id, id) > (%(after_contact)s, %(after_event)s)
+      ORDER BY subscriber_id, id LIMIT %(limit)s) e
+ORDER BY e.subscriber_id, e.id
 """
 
 
@@ -112,29 +115,32 @@ def write_csv(contact_ids: Sequence[int], write: Write) -> None:
     Nothing in it is a formula to a spreadsheet, times are TIME_ZONE's as spreadsheets read them,
     and the byte order mark tells Excel that it is UTF-8.
     """
+    zone = timezone.get_current_timezone()
     row = StringIO()
     rows = csv.writer(row)
 
-    def write_row(cells: list[str]) -> None:
+    def written(cells: list[str]) -> str:
         rows.writerow(cells)
-        write(row.getvalue())
+        text = row.getvalue().removesuffix("\r\n")
         row.seek(0)
         row.truncate()
+        return text
 
-    write("\ufeff")
     names = [name if name.startswith("event_") else f"event_{name}" for name in EVENT_COLUMNS]
-    write_row([*CONTACT_COLUMNS, "tags", "lists", *names])
+    write(f"\ufeff{written([*CONTACT_COLUMNS, 'tags', 'lists', *names])}\r\n")
+    no_event = written([""] * len(EVENT_COLUMNS))
     with snapshot():
         for contact, events in _with_events(contact_ids):
-            fields = _cells(contact.fields, CONTACT_COLUMNS, custom_values=contact.custom_values)
+            own = {"custom_values": contact.custom_values}
+            fields = _cells(contact.fields, CONTACT_COLUMNS, zone, **own)
             for segments in (contact.tags, contact.lists):
                 titles = ", ".join(json.loads(segment)["title"] for segment in segments)
                 fields.append(no_formula(titles))
-            event = None
+            contact_cells, event = written(fields), None
             for event in events:
-                write_row(fields + _cells(event, EVENT_COLUMNS))
+                write(f"{contact_cells},{written(_cells(event, EVENT_COLUMNS, zone))}\r\n")
             if event is None:
-                write_row(fields + [""] * len(EVENT_COLUMNS))
+                write(f"{contact_cells},{no_event}\r\n")
 
 
 def _with_events(contact_ids: Sequence[int]) -> Iterator[tuple[Contact, Iterator[str]]]:
@@ -163,17 +169,18 @@ CONTACT_COLUMNS = _columns(Subscriber)
 EVENT_COLUMNS = _columns(TrackedEvent, without="subscriber_id")
 
 
-def _cells(row: str, columns: dict[str, bool], **texts: str) -> list[str]:
+def _cells(row: str, columns: dict[str, bool], zone: tzinfo, **texts: str) -> list[str]:
     # Numbers as PostgreSQL writes them.
     values = json.loads(row, parse_int=str, parse_float=str) | texts
-    return [no_formula(_cell(values[name], is_time)) for name, is_time in columns.items()]
+    return [no_formula(_cell(values[name], is_time, zone)) for name, is_time in columns.items()]
 
 
-def _cell(value: Any, is_time: bool) -> str:
+def _cell(value: Any, is_time: bool, zone: tzinfo) -> str:
     if value is None:
         return ""
     if is_time:
-        return moment_text(datetime.fromisoformat(value)) or ""
+        # moment_text would ask for the zone each time, a third of the time that an export takes.
+        return datetime.fromisoformat(value).astimezone(zone).isoformat(" ")[:19]
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

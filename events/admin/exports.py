@@ -10,7 +10,7 @@ from django.utils import timezone
 from crm.admin.actions import selected_ids
 from crm.admin.contacts import SubscriberAdmin
 from crm.models import Subscriber
-from events.admin.downloads import Download, download
+from events.admin.downloads import SEES_EVENTS, Download, download
 from events.exports import write_csv, write_ndjson
 
 
@@ -19,8 +19,12 @@ class ExportActions(admin.ModelAdmin):
 
     actions: tuple[str, ...] = (*SubscriberAdmin.actions, "export_ndjson", "export_csv")
 
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        """Who sees contacts and their events."""
+        return self.has_view_permission(request) and request.user.has_perms(SEES_EVENTS)
+
     @admin.action(
-        description="Export the selected contacts with events (NDJSON)", permissions=["view"]
+        description="Export the selected contacts with events (NDJSON)", permissions=["export"]
     )
     def export_ndjson(
         self,
@@ -32,7 +36,7 @@ class ExportActions(admin.ModelAdmin):
         return download(_file_name("ndjson"), "application/x-ndjson", write_into)
 
     @admin.action(
-        description="Export the selected contacts with events (CSV)", permissions=["view"]
+        description="Export the selected contacts with events (CSV)", permissions=["export"]
     )
     def export_csv(
         self,

@@ -17,7 +17,7 @@ from config.database import in_transaction
 from config.errors import NotFoundHere
 from crm.contacts import count_contacts
 from crm.models import Subscriber
-from events.admin.downloads import download
+from events.admin.downloads import SEES_EVENTS, download
 from events.personal_data import NAMELESS, erase_contact, export_contact
 
 RECEIPT_BEGINS = '{"contact_id":'
@@ -45,12 +45,15 @@ class PersonalDataPages(admin.ModelAdmin):
 
     def export_view(self, request: HttpRequest, contact_id: int) -> HttpResponseBase:
         """All that is kept about the contact, as a file."""
-        if not self.has_view_permission(request):
+        contact = self.get_object(request, str(contact_id))
+        if not (self.has_view_permission(request, contact) and request.user.has_perms(SEES_EVENTS)):
             raise PermissionDenied
+        if contact is None:
+            return self._missing(request, contact_id)
         try:
             write_into = partial(export_contact, contact_id)
             return download(f"contact-{contact_id}.json", "application/json", write_into)
-        except NotFoundHere:
+        except NotFoundHere:  # since we looked
             return self._missing(request, contact_id)
 
     def erase_view(self, request: HttpRequest, contact_id: int) -> HttpResponse:
