@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from django.db.models import F, Model, Q, QuerySet, TextField
+from django.core.exceptions import EmptyResultSet
+from django.db.models import Count, F, Model, Q, QuerySet, TextField, Window
 from django.db.models.functions import Lower
 
+from config.database import fetch_rows
 from config.errors import InvalidFields
-from config.fields import Reader, Wrong, line, names, read_fields, text
+from config.fields import LARGEST_ID, Reader, Wrong, line, names, read_fields, text
 from config.json_fields import from_json
 from crm.filters import narrowed, read_filters
 from crm.models import List, SavedSegment, Status, Subscriber, Tag
@@ -139,3 +141,22 @@ def ordered(rows: QuerySet[Row], column: str, direction: str | None) -> QuerySet
     if (direction or "").upper() == "ASC":
         return rows.order_by(key.asc(nulls_first=True), "id")
     return rows.order_by(key.desc(nulls_last=True), "-id")
+
+
+def ids_and_total(
+    contacts: QuerySet[Subscriber], start: int, per_page: int
+) -> tuple[list[int], int]:
+    """The ids of a page, in order, and how many contacts there are in all."""
+    # PostgreSQL counts no further.
+    start = min(start, LARGEST_ID - per_page)
+    counted = contacts.annotate(total=Window(Count("*"))).values_list("id", "total")
+    try:
+        query = counted[start : start + per_page].query.sql_with_params()
+    except EmptyResultSet:  # tags that are not there
+        return [], 0
+    # Not prepared: a plan for any parameters took three times as long as one for these.
+    page = fetch_rows(*query, prepare=False)
+    if page:
+        return [row[0] for row in page], page[0][1]
+    # Beyond the last page no row tells how many there are.
+    return [], contacts.count() if start else 0

@@ -1,9 +1,18 @@
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin_apps
+
+
+class OverviewAdminConfig(admin_apps.AdminConfig):
+    """The admin, whose first page shows what happened lately."""
+
+    default = False  # of this folder, whose own is the next
+    default_site = "events.site.OverviewSite"
 
 
 class EventsConfig(AppConfig):
     """What contacts did."""
 
+    default = True
     name = "events"
     verbose_name = "Events"
 

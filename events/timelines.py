@@ -50,6 +50,22 @@ class Event(NamedTuple):
     occurrences: int
 
 
+class Occurrence(NamedTuple):
+    """A row of COLUMNS; properties and context are JSON texts."""
+
+    id: int
+    event_id: int
+    event_key: str
+    title: str
+    provider: str
+    value: str
+    properties: str
+    context: str
+    counter: int
+    occurred_at: datetime
+    received_at: datetime
+
+
 EVENT = """
 SELECT EXISTS (SELECT FROM crm_subscriber WHERE id = %(contact)s), e.event_key,
        -- How many occurrences it has: counter = unlogged + occurrences, so nothing is counted.
@@ -93,7 +109,7 @@ def occurrences_of(event: Event, start: int, stop: int) -> list[dict[str, Any]]:
         "start": start,
         "limit": stop - start,
     }
-    return [occurrence_data(*row) for row in fetch_rows(OCCURRENCES, parameters)]
+    return [occurrence_data(Occurrence(*row)) for row in fetch_rows(OCCURRENCES, parameters)]
 
 
 @dataclass(frozen=True)
@@ -132,52 +148,37 @@ class Timeline:
         where = " AND ".join(conditions)
         return f"{COLUMNS} WHERE {where} {NEWEST_FIRST} LIMIT %(limit)s", parameters
 
+    def rows(
+        self, per_page: int, after: Cursor | None = None
+    ) -> tuple[list[Occurrence], Cursor | None]:
+        """The occurrences of a page, and the cursor of the next one if there is one."""
+        # One more tells whether there is another page.
+        rows = [Occurrence(*row) for row in fetch_rows(*self.query(per_page + 1, after))]
+        if len(rows) <= per_page:
+            return rows, None
+        last = rows[per_page - 1]
+        return rows[:per_page], Cursor(last.occurred_at, last.id)
+
     def page(
         self, per_page: int, after: Cursor | None = None
     ) -> tuple[list[dict[str, Any]], Cursor | None]:
-        """A page, and the cursor of the next one if there is one.
+        """A page on the wire, and the cursor of the next one if there is one.
 
         Raises NotFoundHere (404) for no contact.
         """
-        # One more tells whether there is another page.
-        rows = fetch_rows(*self.query(per_page + 1, after))
+        rows, following = self.rows(per_page, after)
         if not rows and not Subscriber.objects.filter(id=self.contact_id).exists():
             raise NotFoundHere("Subscriber")
-        following = None
-        if len(rows) > per_page:
-            last = rows[per_page - 1]
-            following = Cursor(last[OCCURRED_AT], last[ID])
-        return [occurrence_data(*row) for row in rows[:per_page]], following
+        return [occurrence_data(row) for row in rows], following
 
 
-# Places in a row of COLUMNS.
-ID, OCCURRED_AT = 0, 9
-
-
-def occurrence_data(
-    occurrence_id: int,
-    event_id: int,
-    event_key: str,
-    title: str,
-    provider: str,
-    value: str,
-    properties: str,
-    context: str,
-    counter: int,
-    occurred_at: datetime,
-    received_at: datetime,
-) -> dict[str, Any]:
+def occurrence_data(occurrence: Occurrence) -> dict[str, Any]:
     """An occurrence on the wire; `properties` and `context` go through as the JSON they are."""
     return {
-        "id": occurrence_id,
-        "event_id": event_id,
-        "event_key": event_key,
-        "title": title,
-        "provider": provider,
-        "value": value,
-        "properties": orjson.Fragment(properties),
-        "context": orjson.Fragment(context),
-        "counter": str(counter),
-        "occurred_at": moment_text(occurred_at),
-        "received_at": moment_text(received_at),
+        **occurrence._asdict(),
+        "properties": orjson.Fragment(occurrence.properties),
+        "context": orjson.Fragment(occurrence.context),
+        "counter": str(occurrence.counter),
+        "occurred_at": moment_text(occurrence.occurred_at),
+        "received_at": moment_text(occurrence.received_at),
     }

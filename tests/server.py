@@ -106,6 +106,7 @@ class Server:
     def __init__(self, folder: Path, **environment: str) -> None:
         self.port = free_port()
         self.log = folder / "serve.log"
+        self.data_dir = folder / "data"
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -113,7 +114,7 @@ class Server:
         }
         self.environment = kept | {
             "PORT": str(self.port),
-            "TALLYBOOK_DATA_DIR": str(folder / "data"),
+            "TALLYBOOK_DATA_DIR": str(self.data_dir),
             **environment,
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -31,7 +31,7 @@ def in_threads(number: int, work: Callable[[int], Any]) -> list[Any]:
     return results
 
 
-def statements(store: psycopg.Connection, work: Callable[[], None]) -> int:
+def statements(store: psycopg.Connection, work: Callable[[], Any], told: bool = True) -> int:
     """How many statements the server's database ran meanwhile, as PostgreSQL counts them."""
     store.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
     store.execute("SELECT pg_stat_statements_reset()")
@@ -40,7 +40,8 @@ def statements(store: psycopg.Connection, work: Callable[[], None]) -> int:
         "SELECT query, calls FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid "
         "WHERE d.datname = current_database() AND query NOT LIKE '%pg_stat_statements%'"
     ).fetchall()
-    print(rows)  # told when the test fails
+    if told:
+        print(rows)  # shown when the test fails
     return sum(calls for _, calls in rows)
 
 

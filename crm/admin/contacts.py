@@ -1,16 +1,88 @@
 """Contacts for people."""
 
+from typing import Any, ClassVar
+
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
+from config.errors import InvalidFields
 from config.fields import Wrong, email_address
 from crm.admin.actions import SegmentActions
 from crm.admin.deletion import CountedDeletion
-from crm.models import Subscriber
+from crm.admin.listed import MOST_CHOICES, Filter, Listed
+from crm.filters import narrowed, read_filters
+from crm.listings import ids_and_total
+from crm.models import List, SavedSegment, Status, Subscriber, Tag
+from crm.saved_segments import find_saved_segment
+
+
+class StatusFilter(Filter):
+    """Contacts of one status."""
+
+    title = parameter_name = "status"
+
+    def options(self) -> list[tuple[str, str]]:
+        """All there are."""
+        return [(str(value), str(label)) for value, label in Status.choices]
+
+    def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        """The contacts. Raises ValueError."""
+        return rows.filter(status=Status(value))
+
+
+class TagFilter(Filter):
+    """Contacts with one tag."""
+
+    title = parameter_name = "tag"
+    model: type[Tag | List] = Tag
+
+    def options(self) -> list[tuple[str, str]]:
+        """The first of them by title."""
+        titles = self.model.objects.values_list("id", "title")[:MOST_CHOICES]
+        return [(str(tag_id), title) for tag_id, title in titles]
+
+    def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        """The contacts. Raises ValueError."""
+        found = self.model.objects.filter(id=int(value)).first()
+        if found is None:
+            raise ValueError(value)
+        through = self.model.subscribers.through.objects
+        on_it = through.filter(**{f"{self.model._meta.model_name}_id": found.id})
+        return rows.filter(id__in=on_it.values("subscriber_id"))
+
+
+class ListFilter(TagFilter):
+    """Contacts on one list."""
+
+    title = parameter_name = "list"
+    model = List
+
+
+class SegmentFilter(Filter):
+    """Contacts that a saved segment means."""
+
+    title = parameter_name = "segment"
+
+    def options(self) -> list[tuple[str, str]]:
+        """The first of them by title."""
+        return list(SavedSegment.objects.values_list("slug", "title")[:MOST_CHOICES])
+
+    def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        """The contacts. Raises ValueError."""
+        found = find_saved_segment(value)
+        if found is None:
+            raise ValueError(value)
+        try:
+            return narrowed(rows, read_filters(found.filters, "segment"))
+        except InvalidFields:
+            raise ValueError(value) from None
 
 
 class SubscriberForm(forms.ModelForm):
@@ -25,17 +97,48 @@ class SubscriberForm(forms.ModelForm):
 
 
 @admin.register(Subscriber)
-class SubscriberAdmin(SegmentActions, CountedDeletion):
+class SubscriberAdmin(SegmentActions, CountedDeletion, Listed):
     """Contacts; deleted with all their events."""
 
     form = SubscriberForm
     actions = (*SegmentActions.actions, *CountedDeletion.actions)
-    list_display = ("email", "first_name", "last_name", "status", "contact_type", "created_at")
-    list_filter = ("status", "contact_type", "tags", "lists")
+    list_display: tuple[str, ...] = ("email", "name", "status", "created_at", "tagged")
+    list_filter: ClassVar[tuple[type[Filter], ...]] = (
+        StatusFilter,
+        TagFilter,
+        ListFilter,
+        SegmentFilter,
+    )
     search_fields = ("email", "first_name", "last_name")
+    search_help_text = "A part of the e-mail, the first or the last name."
+    sortable_by = ("email", "created_at")
+    ordering = ("-id",)
     readonly_fields = ("custom_values", "created_at", "updated_at", "last_activity")
-    filter_horizontal = ("tags", "lists")
-    show_full_result_count = False
+    autocomplete_fields = ("tags", "lists")
+
+    @admin.display(description="name")
+    def name(self, contact: Subscriber) -> str:
+        """First and last."""
+        return contact.full_name or "-"
+
+    @admin.display(description="tags")
+    def tagged(self, contact: Subscriber) -> SafeString | str:
+        """The titles of its tags."""
+        return format_html_join(
+            " ", '<span class="pill">{}</span>', ((t,) for t in contact.tags.all())
+        )
+
+    def find_ids(
+        self, rows: QuerySet[Any], start: int, per_page: int
+    ) -> tuple[list[int], int, bool]:
+        """The ids of a page and the number of contacts; a filter is run once for both."""
+        if rows.query.where:
+            return *ids_and_total(rows, start, per_page), False
+        return super().find_ids(rows, start, per_page)
+
+    def rows_of(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """With their tags."""
+        return rows.prefetch_related("tags")
 
     def save_model(
         self, request: HttpRequest, obj: Subscriber, form: ModelForm, change: bool

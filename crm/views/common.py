@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet
-from django.db.models import Count, QuerySet, Window
+from django.db.models import QuerySet
 from rest_framework.request import Request
 
-from config.database import fetch_rows
-from config.fields import LARGEST_ID, Reader, moment, names, path_id, read_fields
+from config.fields import Reader, moment, names, path_id, read_fields
 from config.pagination import page_asked, page_of
+from crm.listings import ids_and_total
 from crm.models import Scope, Status, Subscriber
 from crm.permissions import Access
 from crm.segments import SEGMENTS, SegmentType, attach, named_ids
@@ -104,22 +103,3 @@ def contact_page(
             yield {**contact_data(contact), **segments_data(contact), **custom}
 
     return page_of(request, total, rows)
-
-
-def ids_and_total(
-    contacts: QuerySet[Subscriber], start: int, per_page: int
-) -> tuple[list[int], int]:
-    """The ids of a page, in order, and how many contacts there are in all."""
-    # PostgreSQL counts no further.
-    start = min(start, LARGEST_ID - per_page)
-    counted = contacts.annotate(total=Window(Count("*"))).values_list("id", "total")
-    try:
-        query = counted[start : start + per_page].query.sql_with_params()
-    except EmptyResultSet:  # tags that are not there
-        return [], 0
-    # Not prepared: a plan for any parameters took three times as long as one for these.
-    page = fetch_rows(*query, prepare=False)
-    if page:
-        return [row[0] for row in page], page[0][1]
-    # Beyond the last page no row tells how many there are.
-    return [], contacts.count() if start else 0

@@ -1,16 +1,32 @@
 """Tracked events, their occurrences and names for people: to be seen, never to be written here."""
 
+from typing import Any
+
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import F, Model, QuerySet, Value
+from django.db.models.functions import Left, Lower
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
+from config.fields import LARGEST_ID
+from crm.admin.listed import MOST_CHOICES, Filter, Listed
+from crm.models import Subscriber
 from events.models import EventName, EventOccurrence, TrackedEvent
+from events.templatetags.events import moment
+
+# How many rows a list of events goes back: nobody turns a thousand pages, and counting millions
+# takes longer than reading a page.
+MOST_ROWS = 10_000
+# Of a value, in a list.
+LONGEST_VALUE = 80
+# How far back the proposals for a provider look.
+RECENT = 5000
 
 
-class MadeElsewhere(admin.ModelAdmin):
+class MadeElsewhere(Listed):
     """Nothing is added or changed here."""
-
-    show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
         """Nobody."""
@@ -29,27 +45,141 @@ class ReadOnly(MadeElsewhere):
         return False
 
 
+class KeyFilter(Filter):
+    """By event key."""
+
+    title = "event key"
+    parameter_name = "key"
+    typed = True
+    placeholder = "checkout"
+
+    def options(self) -> list[tuple[str, str]]:
+        """From the catalogue of names."""
+        return [
+            (name, name) for name in EventName.objects.values_list("name", flat=True)[:MOST_CHOICES]
+        ]
+
+    def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        """The rows of the key."""
+        return rows.filter(event_key=value)
+
+
+class ProviderFilter(Filter):
+    """By the program that sent the event."""
+
+    title = parameter_name = "provider"
+    typed = True
+    placeholder = "woocommerce"
+
+    def options(self) -> list[tuple[str, str]]:
+        """Those of the newest events: to look at all would take too long."""
+        recent = TrackedEvent.objects.order_by("-id").values_list("provider", flat=True)[:RECENT]
+        return [(name, name) for name in sorted(set(recent))]
+
+    def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        """The rows of the provider."""
+        return rows.filter(provider=value)
+
+
+class ContactFilter(Filter):
+    """By contact: its id or its e-mail."""
+
+    title = parameter_name = "contact"
+    typed = True
+    placeholder = "id or e-mail"
+
+    def options(self) -> list[tuple[str, str]]:
+        """None: there are too many."""
+        return []
+
+    def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        """The contact's rows. Raises ValueError."""
+        if value.isascii() and value.isdigit():
+            found = Subscriber.objects.filter(id=min(int(value), LARGEST_ID))
+        else:
+            found = Subscriber.objects.annotate(low=Lower("email")).filter(low=Lower(Value(value)))
+        contact_id = found.values_list("id", flat=True).first()
+        if contact_id is None:
+            raise ValueError(value)
+        return rows.filter(subscriber_id=contact_id)
+
+
+class LogAdmin(ReadOnly):
+    """The newest rows of what fits, without counting the rest."""
+
+    list_filter = (KeyFilter, ProviderFilter, ContactFilter)
+    sortable_by = ()
+    ordering = ("-id",)
+
+    def find_ids(
+        self, rows: QuerySet[Any], start: int, per_page: int
+    ) -> tuple[list[int], int, bool]:
+        """The ids of a page, and the number of rows, which is counted so far and no farther."""
+        ids = list(rows.values_list("pk", flat=True)[: MOST_ROWS + 1])
+        capped = len(ids) > MOST_ROWS
+        return ids[:MOST_ROWS][start : start + per_page], min(len(ids), MOST_ROWS), capped
+
+    def rows_of(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """With their contacts, and of values the beginning."""
+        beginning = Left(F("value"), LONGEST_VALUE + 1)
+        found: QuerySet[Any] = rows.annotate(beginning=beginning).defer("value")
+        return found.select_related("subscriber")
+
+    @admin.display(description="contact")
+    def contact(self, row: Any) -> SafeString:
+        """With a link to the contact's page."""
+        address = reverse("admin:crm_subscriber_contact", args=[row.subscriber_id])
+        return format_html('<a href="{}"><bdi>{}</bdi></a>', address, row.subscriber)
+
+    @admin.display(description="value")
+    def value_line(self, row: Any) -> str:
+        """The beginning of the value."""
+        text: str = row.beginning
+        return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+
+
 @admin.register(TrackedEvent)
-class TrackedEventAdmin(ReadOnly):
+class TrackedEventAdmin(LogAdmin):
     """What contacts did, counted."""
 
     list_display = (
-        *("event_key", "title", "subscriber", "counter", "value"),
-        *("provider", "created_at", "updated_at"),
+        *("event_key", "title", "contact", "counter", "value_line"),
+        *("last_seen", "first_seen", "provider"),
     )
-    list_select_related = ("subscriber",)
-    search_fields = ("=event_key", "=subscriber__email")
-    ordering = ("-id",)
+
+    @admin.display(description="first seen")
+    def first_seen(self, event: TrackedEvent) -> str:
+        """When it happened first."""
+        return moment(event.created_at)
+
+    @admin.display(description="last seen")
+    def last_seen(self, event: TrackedEvent) -> str:
+        """When it happened last."""
+        return moment(event.updated_at)
 
 
 @admin.register(EventOccurrence)
-class EventOccurrenceAdmin(ReadOnly):
+class EventOccurrenceAdmin(LogAdmin):
     """Each time an event happened."""
 
-    list_display = ("event_key", "subscriber", "counter", "value", "provider", "occurred_at")
-    list_select_related = ("subscriber",)
-    search_fields = ("=event_key", "=subscriber__email")
-    ordering = ("-id",)
+    list_display = (
+        *("event_key", "event_title", "contact", "counter", "value_line"),
+        *("happened", "provider"),
+    )
+
+    def rows_of(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """With their events, and without what the list does not show."""
+        return super().rows_of(rows).select_related("event").defer("value", "properties", "context")
+
+    @admin.display(description="happened")
+    def happened(self, occurrence: EventOccurrence) -> str:
+        """When, by the program's clock."""
+        return moment(occurrence.occurred_at)
+
+    @admin.display(description="title")
+    def event_title(self, row: EventOccurrence) -> str:
+        """The title stands on the event."""
+        return row.event.title
 
 
 @admin.register(EventName)

@@ -1,4 +1,4 @@
-"""`make bench`: how much of PostgreSQL's own speed is left over HTTP, and how long filters take.
+"""`make bench`: how much of PostgreSQL's own speed is left over HTTP; how long filters, pages take.
 
 Three rounds that alternate between pgbench running the tracking statement, the calls over HTTP,
 and the batch statement run directly, all on one database with 20,000 contacts and 10 events each.
@@ -24,7 +24,7 @@ django.setup()
 
 from config.postgres import USER, EmbeddedPostgres, binaries  # noqa: E402
 from events.statements import TRACK_BY  # noqa: E402
-from tests.bench import filters  # noqa: E402
+from tests.bench import large  # noqa: E402
 from tests.bench.batches import SIZE, direct  # noqa: E402
 from tests.server import Server  # noqa: E402
 
@@ -174,7 +174,7 @@ def main() -> None:
         print(line)
     print(f"medians of {ROUNDS} rounds of {SECONDS} s; {os.cpu_count()} cores, {cpu()}")
     print(f"Python {platform.python_version()}, Django {django.get_version()}")
-    missed += filters.measure()
+    missed += large.measure()
     if missed:
         sys.exit("; ".join(missed))
 

@@ -1,0 +1,26 @@
+// The overview of the admin's first page, fetched anew every 30 seconds.
+"use strict";
+{
+  const SECONDS = 30;
+  const place = document.getElementById("overview");
+  const status = document.getElementById("overview-status");
+
+  async function refresh() {
+    // Nobody looks, or somebody is in the middle of it.
+    if (document.hidden || place.contains(document.activeElement)) return;
+    try {
+      const answer = await fetch(place.dataset.url, { headers: { Accept: "text/html" } });
+      if (answer.redirected) {
+        clearInterval(timer);
+        status.textContent = "You are logged out: this is no longer refreshed.";
+        return;
+      }
+      if (!answer.ok) throw new Error(answer.status);
+      place.innerHTML = await answer.text();
+      status.textContent = "";
+    } catch {
+      status.textContent = "Tallybook does not answer; trying again in 30 seconds.";
+    }
+  }
+  const timer = setInterval(refresh, SECONDS * 1000);
+}

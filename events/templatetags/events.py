@@ -1,0 +1,63 @@
+"""What the templates about events need besides Django's own."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from urllib.parse import quote
+
+from django import template
+from django.contrib.humanize.templatetags.humanize import intcomma, naturaltime
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+
+@register.simple_tag
+def moment(value: datetime | None) -> SafeString | str:
+    """How long ago, with the exact time on hover; nothing where there is no time."""
+    if value is None:
+        return ""
+    local = timezone.localtime(value)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        local.isoformat(),
+        f"{local:%Y-%m-%d %H:%M:%S} {local.tzname()}",
+        how_long(value),
+    )
+
+
+def how_long(value: datetime) -> str:
+    """How long ago, in the largest unit alone: "3 days ago", or "3 days from now"."""
+    text = naturaltime(value).replace("\xa0", " ")
+    largest, comma, rest = text.partition(", ")
+    return f"{largest} {'ago' if rest.endswith('ago') else 'from now'}" if comma else text
+
+
+@register.simple_tag
+def bars(rows: Iterable[Sequence[object]], link: str = "") -> SafeString:
+    """Names and numbers, each with a bar as long as its part of the largest.
+
+    With `link` the name leads there; it ends in `=`, and the name is put behind it.
+    """
+    listed = [(str(name), int(str(number))) for name, number, *_ in rows]
+    largest = max((number for _, number in listed), default=1)
+    return format_html(
+        '<table class="bars"><tbody>{}</tbody></table>',
+        format_html_join(
+            "",
+            '<tr><th scope="row">{}</th><td class="bar"><svg viewBox="0 0 100 10" '
+            'preserveAspectRatio="none" aria-hidden="true"><rect class="chart-bar" width="{}" '
+            'height="10"/></svg></td><td class="number">{}</td></tr>',
+            (
+                (
+                    format_html('<a href="{}{}"><bdi>{}</bdi></a>', link, quote(name), name)
+                    if link
+                    else format_html("<bdi>{}</bdi>", name),
+                    round(number / largest * 100, 1),
+                    intcomma(number),
+                )
+                for name, number in listed
+            ),
+        ),
+    )
