@@ -1,6 +1,6 @@
 """Running statements: past Django's cursor where it counts, and again after a deadlock."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError, connections, transaction
@@ -29,6 +29,11 @@ def fetch_rows(
         cursor = database.connection.execute(statement, parameters, prepare=prepare)
         rows: list[Row] = cursor.fetchall()
         return rows
+
+
+def batches(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """The ids, `size` at a time: a statement about some is short."""
+    return (ids[start : start + size] for start in range(0, len(ids), size))
 
 
 def fetch_row(statement: str, parameters: Mapping[str, Any]) -> Row | None:

@@ -9,13 +9,15 @@ from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from config.database import in_transaction
+from config.database import fetch_row, in_transaction
 from crm.models import Status, Subscriber
 
 Property = Literal["status", "contact_type", "avatar"]
 
-Deleter = Callable[[Sequence[int]], None]
-_deleters: list[Deleter] = []
+# Numbers of rows by what they are called: contacts, events.
+Counts = dict[str, int]
+Counting = Callable[[Sequence[int]], Counts]
+_belongings: list[tuple[Counting, Counting]] = []
 
 
 class EmailTaken(Exception):
@@ -125,33 +127,61 @@ def set_property(contact_ids: Iterable[int], column: Property, value: str) -> No
     in_transaction(work)
 
 
-def register_deleter(deleter: Deleter) -> None:
-    """Have `deleter(contact_ids)` called inside delete_contacts, before the contacts go."""
-    _deleters.append(deleter)
+def register_deleter(delete: Counting, count: Counting) -> None:
+    """Have `delete(contact_ids)` called inside delete_contacts, before the contacts go.
+
+    It returns how many rows it deleted, by what they are called; `count(contact_ids)`, how many it
+    would delete.
+    """
+    _belongings.append((delete, count))
 
 
-def delete_contacts(contact_ids: Iterable[int]) -> int:
-    """Delete contacts and all that belongs to them, in one transaction. Returns how many.
+COUNT = """
+SELECT (SELECT count(*) FROM crm_subscriber WHERE id = ANY(%(contacts)s::bigint[])),
+       (SELECT count(*) FROM crm_subscriber_tags
+        WHERE subscriber_id = ANY(%(contacts)s::bigint[])),
+       (SELECT count(*) FROM crm_subscriber_lists
+        WHERE subscriber_id = ANY(%(contacts)s::bigint[]))
+"""
 
-    The contacts are locked first, in id order: tracking, which takes a key share lock on its
+
+def count_contacts(contact_ids: Sequence[int]) -> Counts:
+    """What delete_contacts would delete now, and return."""
+    row = fetch_row(COUNT, {"contacts": list(contact_ids)})
+    assert row is not None  # one row, always
+    counts: Counts = dict(zip(("contacts", "tags", "lists"), row, strict=True))
+    for _, count in _belongings:
+        counts |= count(contact_ids)
+    return counts
+
+
+def delete_contacts(contact_ids: Iterable[int]) -> Counts:
+    """Delete contacts and all that belongs to them, in one transaction.
+
+    Returns how many rows went: contacts, tags and lists that contacts were on, and what deleters
+    say. The contacts are locked first, in id order: tracking, which takes a key share lock on its
     contact, waits and then finds nobody, so nothing is orphaned.
     """
 
-    def work() -> int:
+    def work() -> Counts:
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT id FROM crm_subscriber WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE",
                 [list(contact_ids)],
             )
             found = [row[0] for row in cursor.fetchall()]
-            for deleter in _deleters:
-                deleter(found)
-            for table in ("crm_subscriber_tags", "crm_subscriber_lists"):
+            counts: Counts = {"contacts": 0, "tags": 0, "lists": 0}
+            for delete, _ in _belongings:
+                counts |= delete(found)
+            for name in ("tags", "lists"):
                 cursor.execute(
-                    f"DELETE FROM {table} WHERE subscriber_id = ANY(%s::bigint[])",  # noqa: S608
+                    f"DELETE FROM crm_subscriber_{name} "  # noqa: S608
+                    "WHERE subscriber_id = ANY(%s::bigint[])",
                     [found],
                 )
+                counts[name] = cursor.rowcount
             cursor.execute("DELETE FROM crm_subscriber WHERE id = ANY(%s::bigint[])", [found])
-        return len(found)
+            counts["contacts"] = cursor.rowcount
+        return counts
 
     return in_transaction(work)

@@ -96,8 +96,11 @@ def delete_segments(kind: SegmentType, segment_ids: Iterable[int]) -> int:
     return in_transaction(work)
 
 
-def attach(kind: SegmentType, contact_ids: Iterable[int], segment_ids: Iterable[int]) -> None:
-    """Put contacts on tags or lists; ids that name nothing are passed over."""
+def attach(kind: SegmentType, contact_ids: Iterable[int], segment_ids: Iterable[int]) -> int:
+    """Put contacts on tags or lists; ids that name nothing are passed over.
+
+    Returns how often a contact came on one that it was not on.
+    """
     table, column, segments = TABLES[kind]
     with connection.cursor() as cursor:
         # Both sides are held until commit, so that neither is deleted in between.
@@ -108,10 +111,12 @@ def attach(kind: SegmentType, contact_ids: Iterable[int], segment_ids: Iterable[
             "ORDER BY s.id, g.id FOR KEY SHARE ON CONFLICT DO NOTHING",
             [list(contact_ids), list(segment_ids)],
         )
+        added: int = cursor.rowcount
+    return added
 
 
-def detach(kind: SegmentType, contact_ids: Iterable[int], segment_ids: Iterable[int]) -> None:
-    """Take contacts off tags or lists."""
+def detach(kind: SegmentType, contact_ids: Iterable[int], segment_ids: Iterable[int]) -> int:
+    """Take contacts off tags or lists. Returns how often a contact was on one."""
     table, column, _ = TABLES[kind]
     with connection.cursor() as cursor:
         cursor.execute(
@@ -119,6 +124,8 @@ def detach(kind: SegmentType, contact_ids: Iterable[int], segment_ids: Iterable[
             f"WHERE subscriber_id = ANY(%s::bigint[]) AND {column} = ANY(%s::bigint[])",
             [list(contact_ids), list(segment_ids)],
         )
+        removed: int = cursor.rowcount
+    return removed
 
 
 def find_by_slug(kind: SegmentType, slug: str) -> Segment | None:

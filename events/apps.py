@@ -26,7 +26,7 @@ class EventsConfig(AppConfig):
         from events.query_filters import EventQueryFilters
         from events.signals import track_event_activity
 
-        register_deleter(tracking.delete_events_of)
+        register_deleter(tracking.delete_events_of, tracking.count_events_of)
         register_query_filters(EventQueryFilters)
         register_provider("event_tracking", EVENT_TRACKING)
         track_event_activity.connect(tracking.track_on_signal)

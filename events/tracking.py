@@ -112,14 +112,37 @@ def track_on_signal(
     return track(data, repeatable)
 
 
-def delete_events_of(contact_ids: Sequence[int]) -> None:
-    """Delete the events and occurrences of contacts that delete_contacts holds locked."""
+def delete_events_of(contact_ids: Sequence[int]) -> dict[str, int]:
+    """Delete the events and occurrences of contacts that delete_contacts holds locked.
+
+    Returns how many of each.
+    """
+    counts = {}
     with connection.cursor() as cursor:
-        for table in ("events_trackedevent", "events_eventoccurrence"):
+        for name, table in (
+            ("events", "events_trackedevent"),
+            ("occurrences", "events_eventoccurrence"),
+        ):
             cursor.execute(
                 f"DELETE FROM {table} WHERE subscriber_id = ANY(%s::bigint[])",  # noqa: S608
                 [list(contact_ids)],
             )
+            counts[name] = cursor.rowcount
+    return counts
+
+
+# Nothing is counted in the log: counter = unlogged + occurrences.
+COUNT_OF = """
+SELECT count(*), COALESCE(sum(counter - unlogged), 0)::bigint
+FROM events_trackedevent WHERE subscriber_id = ANY(%(contacts)s::bigint[])
+"""
+
+
+def count_events_of(contact_ids: Sequence[int]) -> dict[str, int]:
+    """How many events and occurrences contacts have, as delete_events_of would count them."""
+    row = fetch_row(COUNT_OF, {"contacts": list(contact_ids)})
+    assert row is not None  # one row, always
+    return {"events": row[0], "occurrences": row[1]}
 
 
 def content_of(fields: EventFields) -> bytes:

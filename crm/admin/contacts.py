@@ -14,7 +14,8 @@ from django.utils.timezone import now
 
 from config.errors import InvalidFields
 from config.fields import Wrong, email_address
-from crm import contacts
+from crm.admin.actions import SegmentActions
+from crm.admin.deletion import CountedDeletion
 from crm.admin.listed import MOST_CHOICES, Filter, Listed
 from crm.filters import narrowed, read_filters
 from crm.listings import ids_and_total
@@ -96,10 +97,11 @@ class SubscriberForm(forms.ModelForm):
 
 
 @admin.register(Subscriber)
-class SubscriberAdmin(Listed):
+class SubscriberAdmin(SegmentActions, CountedDeletion, Listed):
     """Contacts; deleted with all their events."""
 
     form = SubscriberForm
+    actions = (*SegmentActions.actions, *CountedDeletion.actions)
     list_display: tuple[str, ...] = ("email", "name", "status", "created_at", "tagged")
     list_filter: ClassVar[tuple[type[Filter], ...]] = (
         StatusFilter,
@@ -144,15 +146,3 @@ class SubscriberAdmin(Listed):
         """Save, and say when."""
         obj.updated_at = now()
         super().save_model(request, obj, form, change)
-
-    def delete_model(self, request: HttpRequest, obj: Subscriber) -> None:  # noqa: ARG002
-        """Delete the contact and its events."""
-        contacts.delete_contacts([obj.pk])
-
-    def delete_queryset(
-        self,
-        request: HttpRequest,  # noqa: ARG002
-        queryset: QuerySet[Subscriber],
-    ) -> None:
-        """Delete the contacts and their events."""
-        contacts.delete_contacts(queryset.values_list("pk", flat=True))

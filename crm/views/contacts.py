@@ -158,7 +158,7 @@ class SubscriberViewSet(ViewSet):
     @schema.CONTACT_DELETE
     def destroy(self, request: Request, contact_id: str) -> Response:  # noqa: ARG002
         """Delete a contact and all its events."""
-        if not contacts.delete_contacts([path_id(contact_id)]):
+        if not contacts.delete_contacts([path_id(contact_id)])["contacts"]:
             raise NotFoundHere("Subscriber")
         return Response({"message": "Selected Subscriber has been deleted successfully"})
 

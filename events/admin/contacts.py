@@ -17,7 +17,9 @@ from crm.admin.contacts import SubscriberAdmin
 from crm.admin.listed import Filter, IdsFirst
 from crm.filters import Among
 from crm.models import Subscriber
+from events.admin.exports import ExportActions
 from events.admin.log import KeyFilter
+from events.admin.personal_data import PersonalDataPages
 from events.admin.timeline import days_of
 from events.cursors import Cursor
 from events.models import TrackedEvent
@@ -50,7 +52,7 @@ class ContactList(IdsFirst):
 
 
 @admin.register(Subscriber)
-class ContactAdmin(SubscriberAdmin):
+class ContactAdmin(PersonalDataPages, ExportActions, SubscriberAdmin):
     """Contacts and their events."""
 
     list_display: tuple[str, ...] = ("email", "name", "status", "times", "last_seen", "tagged")

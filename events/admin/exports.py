@@ -1,0 +1,52 @@
+"""The selected contacts with their events, as files."""
+
+from functools import partial
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from crm.admin.actions import selected_ids
+from crm.admin.contacts import SubscriberAdmin
+from crm.models import Subscriber
+from events.admin.downloads import SEES_EVENTS, Download, download
+from events.exports import write_csv, write_ndjson
+
+
+class ExportActions(admin.ModelAdmin):
+    """Export, for programs and for spreadsheets."""
+
+    actions: tuple[str, ...] = (*SubscriberAdmin.actions, "export_ndjson", "export_csv")
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        """Who sees contacts and their events."""
+        return self.has_view_permission(request) and request.user.has_perms(SEES_EVENTS)
+
+    @admin.action(
+        description="Export the selected contacts with events (NDJSON)", permissions=["export"]
+    )
+    def export_ndjson(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        queryset: QuerySet[Subscriber],
+    ) -> Download:
+        """A line of JSON for each contact."""
+        write_into = partial(write_ndjson, selected_ids(queryset))
+        return download(_file_name("ndjson"), "application/x-ndjson", write_into)
+
+    @admin.action(
+        description="Export the selected contacts with events (CSV)", permissions=["export"]
+    )
+    def export_csv(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        queryset: QuerySet[Subscriber],
+    ) -> Download:
+        """A row for each contact and event."""
+        write_into = partial(write_csv, selected_ids(queryset))
+        return download(_file_name("csv"), "text/csv; charset=utf-8", write_into)
+
+
+def _file_name(ending: str) -> str:
+    return f"contacts-{timezone.localtime():%Y-%m-%d-%H%M%S}.{ending}"

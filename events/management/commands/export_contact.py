@@ -1,0 +1,53 @@
+import os
+import tempfile
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from config.commands import DatabaseCommand
+from config.errors import NotFoundHere
+from events.personal_data import contact_named, export_contact
+
+
+class Command(DatabaseCommand):
+    """Gives out all that is kept about one contact."""
+
+    help = "Write all that is kept about a contact, with its events, as one JSON object."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """EMAIL_OR_ID [--output FILE]."""
+        parser.add_argument("contact", metavar="EMAIL_OR_ID")
+        parser.add_argument(
+            "--output", metavar="FILE", help="instead of stdout; its owner alone may read it"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
+        """Write it. Raises CommandError."""
+        contact = contact_named(options["contact"])
+        try:
+            if contact is None:
+                raise NotFoundHere("Subscriber")
+            if options["output"]:
+                self._write_file(contact.pk, Path(options["output"]))
+            else:
+                export_contact(contact.pk, lambda text: self.stdout.write(text, ending=""))
+        except NotFoundHere:
+            raise CommandError(f"No contact has the e-mail or id {options['contact']!r}.") from None
+
+    def _write_file(self, contact_id: int, path: Path) -> None:
+        """Whole under its name, or not at all. Raises CommandError."""
+        draft = None
+        try:
+            # Its mode is 0600.
+            descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                export_contact(contact_id, file.write)
+            os.replace(draft, path)
+            draft = None
+        except OSError as error:
+            raise CommandError(f"{path} cannot be written: {error.strerror}.") from None
+        finally:
+            if draft:
+                os.unlink(draft)
