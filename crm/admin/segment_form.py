@@ -61,7 +61,10 @@ class SavedSegmentForm(forms.ModelForm):
     """Title, slug and filter, checked as the API checks them."""
 
     slug = forms.CharField(
-        max_length=192, required=False, help_text="Its name in addresses; made from the title."
+        label="Slug",
+        max_length=192,
+        required=False,
+        help_text="Its name in addresses; left empty, it is made from the title.",
     )
     # Not required: the empty list is a filter.
     filters = FiltersField(label="JSON", required=False, initial=[], help_text=HELP)

@@ -61,7 +61,7 @@ class SegmentAdmin(admin.ModelAdmin):
         some = rows.filter(**{column: OuterRef("pk")}).values("id")[: MOST_COUNTED + 1]
         number = Func(
             Subquery(some),
-            template="(SELECT count(*) FROM %(expressions)s some)",
+            template="(SELECT count(*) FROM %(expressions)s counted)",
             output_field=IntegerField(),
         )
         counted: QuerySet[Any] = super().get_queryset(request).annotate(number=number)
@@ -204,7 +204,10 @@ class SavedSegmentAdmin(admin.ModelAdmin):
         saved_segments.delete_saved_segment(obj.pk)
 
     def count(self, request: HttpRequest) -> JsonResponse:
-        """How many contacts a filter means, as JSON: `count`, or `errors` by their places."""
+        """How many contacts a filter means, as JSON: `count`, or `errors` by their places.
+
+        Errors are 200: a filter that is not finished yet is no failure that a browser reports.
+        """
         if not (self.has_view_permission(request) and request.user.has_perm(SEE_CONTACTS)):
             raise PermissionDenied
         try:
@@ -212,7 +215,7 @@ class SavedSegmentAdmin(admin.ModelAdmin):
             # All contacts are counted by themselves: that needs no filter to be planned.
             number = ids_and_total(found, 0, 1)[1] if found.query.where else found.count()
         except InvalidFields as wrong:
-            return JsonResponse({"errors": in_words(wrong.body)}, status=422)
+            return JsonResponse({"errors": in_words(wrong.body)})
         except (OperationalError, InterfaceError):
             return JsonResponse({"message": TOO_LONG}, status=503)
         return JsonResponse({"count": number})

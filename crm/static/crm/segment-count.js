@@ -23,7 +23,7 @@ export function counter(address, textarea, show) {
         redirect: "manual",
         signal: running.signal,
       });
-      if ([200, 422, 503].includes(answer.status)) body = await answer.json();
+      body = await answer.json().catch(() => ({}));
     } catch {
       answer = undefined;
     }
@@ -32,7 +32,7 @@ export function counter(address, textarea, show) {
     if (body.errors) show("", body.errors);
     else if (body.message) show(body.message, {});
     else if (!answer) show("Not counted: the server cannot be reached.", {});
-    else if (answer.status === 200) {
+    else if (body.count !== undefined) {
       show(`${body.count.toLocaleString("en")} ${body.count === 1 ? "contact" : "contacts"}`, {});
     } else if (answer.type === "opaqueredirect" || answer.status === 403) {
       show("Not counted: you are logged out, or may not see contacts.", {});

@@ -99,7 +99,7 @@ function listOf(label, values, set, list) {
 
 // Some of a closed list, those that are chosen first.
 function boxesOf(name, choices, values, set) {
-  const chosen = new Map(values.map((value) => [asText(value), value]));
+  const chosen = new Map(values.map((value) => [asText(value).toLowerCase(), value]));
   const all = new Map(choices.items.map(([value, title]) => [asText(value), [value, title]]));
   for (const [text, value] of chosen) {
     if (!all.has(text)) all.set(text, [value, `${text} (unknown)`]);
@@ -139,7 +139,8 @@ function momentOf(label, value, set) {
   if (asText(value) && !parts) return labelled(label, input("text", value, set));
   const join = () => set(day.value && time.value ? `${day.value} ${time.value}` : day.value);
   const day = input("date", parts?.[1], join);
-  const time = input("time", parts?.[2], join, { step: 1, "aria-label": "Time" });
+  const step = parts?.[2]?.length > 5 ? 1 : 60; // with seconds only where there are some
+  const time = input("time", parts?.[2], join, { step, "aria-label": "Time" });
   return labelled(label, day, time);
 }
 
@@ -152,7 +153,10 @@ export function valueOf(label, type, choices, list, value, set) {
       ? boxesOf(label, choices, values, set)
       : listOf(label, values, set, suggested);
   }
-  if (type === "status") return selectOf(label, choices.items, value || undefined, set);
+  if (type === "status") {
+    const chosen = asText(value).toLowerCase() || undefined;
+    return selectOf(label, choices.items, chosen, set);
+  }
   if (type === "date") return labelled(label, input("date", value, set));
   if (type === "date or time") return momentOf(label, value, set);
   if (NUMBERS.includes(type)) {

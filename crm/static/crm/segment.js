@@ -76,6 +76,7 @@ function start(textarea, table) {
     }
     if (operator?.value_type) addValue("value", "Value", operator.value_type);
     const mistake = make("p", { className: "segment-mistake", id: newId("mistake"), hidden: true });
+    mistake.setAttribute("aria-live", "polite");
     const remove = button("Remove condition", "segment-remove", () => {
       group.splice(c, 1);
       if (!group.length) groups.splice(g, 1);
