@@ -37,6 +37,7 @@ function start(textarea, table) {
     };
     const replace = (next) => {
       group[c] = next;
+      if (fresh.has(item)) fresh.add(next);
       changed(true);
     };
     const about = (source, next) => {
