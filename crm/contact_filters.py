@@ -7,7 +7,7 @@ from django.db.models import Count, Expression, F, Min, Q, TextField
 from django.db.models.functions import Cast, Lower
 from django.db.models.lookups import Exact, GreaterThan, In
 
-from config.fields import Wrong, whole_number
+from config.fields import MOST_ITEMS, Wrong, whole_number
 from crm.filter_operators import (
     DATES,
     EMPTINESS,
@@ -26,14 +26,23 @@ from crm.filter_operators import (
     scalar,
     text_column,
 )
-from crm.filters import Among, Column, Condition, Operator, Property, Provider, ValueType
+from crm.filters import (
+    Among,
+    Choices,
+    Column,
+    Condition,
+    Operator,
+    Property,
+    Provider,
+    ValueType,
+)
 from crm.models import ContactType, Status, Subscriber
-from crm.segments import SegmentType
+from crm.segments import SEGMENTS, SegmentType
 
 SELECTIONS = {"type": "selections", "component": "options_selector"}
 
 
-def text_property(label: str, name: str, **about: Any) -> Property:
+def text_property(label: str, name: str, choices: Choices | None = None, **about: Any) -> Property:
     """A text of the contact."""
     nullable = Subscriber._meta.get_field(name).null
     column = text_column(name, nullable)
@@ -42,6 +51,7 @@ def text_property(label: str, name: str, **about: Any) -> Property:
         TEXTS,
         lambda condition: Q(condition.test(column)),
         about={"type": "nullable_text" if nullable else "text", **about},
+        choices={"value": choices} if choices else {},
     )
 
 
@@ -75,6 +85,8 @@ STATUSES = ValueType("statuses", one_or_list_of(status))
 STATUS_CHOICES = equality(STATUS) | INCLUSION | choices(STATUSES, one_of) | EMPTINESS
 STATUS_OPTIONS = {str(value): str(label) for value, label in Status.choices}
 TYPE_OPTIONS = {str(value): str(label) for value, label in ContactType.choices}
+STATUS_CHOICE = Choices("statuses", lambda: list(STATUS_OPTIONS.items()), closed=True)
+TYPE_CHOICE = Choices("contact_types", lambda: list(TYPE_OPTIONS.items()))
 
 
 USER_ID = ValueType("id", digits)
@@ -128,6 +140,9 @@ def segment_property(label: str, kind: SegmentType) -> Property:
     through = getattr(Subscriber, kind).through
     reference = "tag_id" if kind == "tags" else "list_id"
 
+    def titles() -> list[tuple[int, str]]:
+        return list(SEGMENTS[kind].objects.values_list("id", "title")[:MOST_ITEMS])
+
     def matching(condition: Condition) -> Among:
         on = through.objects.filter(exactly(F(reference), condition.value))
         counted = on.values("subscriber_id").annotate(number=Count("id"))
@@ -138,6 +153,7 @@ def segment_property(label: str, kind: SegmentType) -> Property:
         SEGMENT_OPERATORS,
         matching,
         about={**SELECTIONS, "option_key": kind, "is_multiple": True},
+        choices={"value": Choices(kind, titles, f"crm.view_{kind[:-1]}", closed=True)},
     )
 
 
@@ -162,8 +178,9 @@ SUBSCRIBER = Provider(
             STATUS_CHOICES,
             lambda condition: Q(condition.test(F("status"))),
             about={**SELECTIONS, "option_key": "statuses", "options": STATUS_OPTIONS},
+            choices={"value": STATUS_CHOICE},
         ),
-        "contact_type": text_property("Type", "contact_type", options=TYPE_OPTIONS),
+        "contact_type": text_property("Type", "contact_type", TYPE_CHOICE, options=TYPE_OPTIONS),
         "user_id": Property("User ID", USER_OPERATORS, of_user, about={"type": "numeric"}),
         "date_of_birth": date_property("Date of Birth", "date_of_birth"),
         "last_activity": date_property("Last Activity", "last_activity"),
@@ -184,6 +201,7 @@ SEGMENT = Provider(
                 "is_multiple": True,
                 "options": STATUS_OPTIONS,
             },
+            choices={"value": STATUS_CHOICE},
         ),
         "contact_type": Property(
             "Type",
@@ -195,6 +213,7 @@ SEGMENT = Provider(
                 "is_multiple": False,
                 "options": TYPE_OPTIONS,
             },
+            choices={"value": TYPE_CHOICE},
         ),
         "tags": segment_property("Tags", "tags"),
         "lists": segment_property("Lists", "lists"),

@@ -3,8 +3,8 @@
 A filter is a list of groups, of which one has to hold; a group is a list of conditions, which all
 have to: `{"source": [provider, property], "operator": …, "value": …, "extra_value": …}`. What there
 is of providers, properties, operators and values stands in one table, which apps register their
-part of: crm/contact_filters.py and events/filters.py. Reading, SQL and the options for user
-interfaces are all made from it.
+part of: crm/contact_filters.py and events/filters.py. Reading and SQL are made from it here, what
+user interfaces show in crm/filter_options.py and crm/filter_words.py.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -96,11 +96,25 @@ class Among:
 
 
 @dataclass(frozen=True)
+class Choices:
+    """What a form offers for a field; `closed`: there is nothing else to choose.
+
+    `load()` gives some (value, label), never more than MOST_ITEMS, to those who have `permission`.
+    """
+
+    name: str
+    load: Callable[[], list[tuple[Any, str]]]
+    permission: str = ""
+    closed: bool = False
+
+
+@dataclass(frozen=True)
 class Property:
     """What a condition can be about.
 
     `matching(condition)` are the contacts of whom the condition's test is true. `needs` are further
-    fields of the item; `about` is what FluentCRM's option groups say besides label and operators.
+    fields of the item; `about` is what FluentCRM's option groups say besides label and operators;
+    `choices` are what our own form offers, by field.
     """
 
     label: str
@@ -108,6 +122,7 @@ class Property:
     matching: Callable[[Condition], Q | Among]
     needs: Mapping[str, ValueType] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, Choices] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,6 +157,11 @@ _providers: dict[str, Provider] = {}
 def register_provider(name: str, provider: Provider) -> None:
     """Make a provider's properties known to filters and their options."""
     _providers[name] = provider
+
+
+def providers() -> Mapping[str, Provider]:
+    """The whole table, in the order in which its parts were registered."""
+    return _providers
 
 
 def contacts_matching(filters: Any, place: str = "filters") -> QuerySet[Subscriber]:
@@ -274,34 +294,3 @@ def _value(value: Any, read: Reader, place: str, errors: FieldErrors) -> Any:
 def all_of(tests: Iterable[Expression | Q]) -> Q:
     """All the tests in one."""
     return reduce(and_, (Q(test) for test in tests), Q())
-
-
-def filter_options() -> list[dict[str, Any]]:
-    """The table as FluentCRM's option groups, for user interfaces."""
-    return [
-        {
-            "label": provider.label,
-            "value": name,
-            "children": [_options(value, found) for value, found in provider.properties.items()],
-        }
-        for name, provider in _providers.items()
-    ]
-
-
-def _options(name: str, found: Property) -> dict[str, Any]:
-    """A property as FluentCRM describes it; `operators` and `needs` say which values it takes."""
-    return {
-        "label": found.label,
-        "value": name,
-        **found.about,
-        "custom_operators": {value: one.label for value, one in found.operators.items()},
-        "operators": [
-            {
-                "value": value,
-                "label": one.label,
-                "value_type": one.value_type.name if one.value_type else None,
-            }
-            for value, one in found.operators.items()
-        ],
-        "needs": {field: kind.name for field, kind in found.needs.items()},
-    }

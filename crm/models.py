@@ -167,6 +167,10 @@ class JSONText(models.TextField):  # type: ignore[type-arg]  # takes none at run
         """What the text says."""
         return orjson.loads(value)
 
+    def to_python(self, value: Any) -> Any:
+        """The value as it is: a form has read its text."""
+        return value
+
     def get_prep_value(self, value: Any) -> str:
         """The text."""
         return orjson.dumps(value).decode()

@@ -52,6 +52,7 @@ from crm.filter_operators import (
     start_of_day,
 )
 from crm.filters import Among, Column, Condition, Operator, Property, Provider, ValueType
+from events.filter_choices import KNOWN_KEYS, LATEST_PROVIDERS
 from events.models import EventOccurrence, TrackedEvent
 
 
@@ -195,6 +196,7 @@ COMPOSITE = {
     },
 }
 NUMBER_INPUT = {"type": "input_text", "data_type": "number"}
+OF_KEY = {"extra_value": KNOWN_KEYS}
 
 EVENT_TRACKING = Provider(
     "Event Tracking",
@@ -203,6 +205,7 @@ EVENT_TRACKING = Provider(
             "Event Key",
             choices(KEYS, exactly),
             any_event("event_key"),
+            choices={"value": KNOWN_KEYS},
             about={
                 "type": "selections",
                 **AJAX,
@@ -215,6 +218,7 @@ EVENT_TRACKING = Provider(
             comparisons(">", "<"),
             any_event_of_key("counter"),
             needs=FOR_KEY,
+            choices=OF_KEY,
             about={
                 **COMPOSITE,
                 "value_config": {"label": "Event Count", **NUMBER_INPUT},
@@ -231,6 +235,7 @@ EVENT_TRACKING = Provider(
             },
             any_event_of_key("value"),
             needs=FOR_KEY,
+            choices=OF_KEY,
             about={
                 **COMPOSITE,
                 "value_config": {"label": "Compare Value", "type": "input_text"},
@@ -248,6 +253,7 @@ EVENT_TRACKING = Provider(
             comparisons(*COMPARISONS),
             total,
             needs=FOR_KEY,
+            choices=OF_KEY,
             about={
                 **COMPOSITE,
                 "value_config": {"label": "Event Total", **NUMBER_INPUT},
@@ -259,6 +265,7 @@ EVENT_TRACKING = Provider(
             comparisons(*COMPARISONS),
             count_within,
             needs={**FOR_KEY, "within_days": DAYS_NUMBER},
+            choices=OF_KEY,
             about={
                 **COMPOSITE,
                 "value_config": {"label": "Event Count", **NUMBER_INPUT},
@@ -270,6 +277,7 @@ EVENT_TRACKING = Provider(
             TIMES,
             seen(Min("created_at")),
             needs=FOR_KEY,
+            choices=OF_KEY,
             about={**COMPOSITE, "value_config": {"label": "First Seen", "type": "dates"}},
         ),
         "event_tracking_last_seen": Property(
@@ -277,12 +285,14 @@ EVENT_TRACKING = Provider(
             TIMES,
             seen(Max("updated_at")),
             needs=FOR_KEY,
+            choices=OF_KEY,
             about={**COMPOSITE, "value_config": {"label": "Last Seen", "type": "dates"}},
         ),
         "event_tracking_provider": Property(
             "Event Provider",
             choices(PROVIDERS, exactly),
             any_event("provider"),
+            choices={"value": LATEST_PROVIDERS},
             about={
                 "type": "selections",
                 **AJAX,
@@ -302,6 +312,7 @@ EVENT_TRACKING = Provider(
             },
             latest_property,
             needs={**FOR_KEY, "path": PATH},
+            choices=OF_KEY,
             about={
                 **COMPOSITE,
                 "value_config": {"label": "Compare Value", "type": "input_text"},

@@ -13,7 +13,7 @@ from config.pagination import page_of
 from config.parsers import params
 from crm import filter_schema as schema
 from crm import saved_segments
-from crm.filters import filter_options
+from crm.filter_options import filter_options
 from crm.listings import asked_contacts, asked_segments
 from crm.models import SavedSegment, Scope
 from crm.permissions import Access

@@ -1,0 +1,50 @@
+// How many contacts a filter finds, asked of the server when nothing was changed for a moment.
+
+const WAIT = 300; // milliseconds
+
+// `show(text, mistakes)` says what came of it; `mistakes` are words by their places.
+export function counter(address, textarea, show) {
+  let turn = 0;
+  let timer;
+  let running;
+
+  async function ask(mine) {
+    running = new AbortController();
+    let answer;
+    let body = {};
+    try {
+      answer = await fetch(address, {
+        method: "POST",
+        body: textarea.value,
+        headers: {
+          "Content-Type": "application/json",
+          "X-CSRFToken": textarea.form.elements.csrfmiddlewaretoken.value,
+        },
+        redirect: "manual",
+        signal: running.signal,
+      });
+      body = await answer.json().catch(() => ({}));
+    } catch {
+      answer = undefined;
+    }
+    // An answer to an earlier question, which came late.
+    if (mine !== turn) return;
+    if (body.errors) show("", body.errors);
+    else if (body.message) show(body.message, {});
+    else if (!answer) show("Not counted: the server cannot be reached.", {});
+    else if (body.count !== undefined) {
+      show(`${body.count.toLocaleString("en")} ${body.count === 1 ? "contact" : "contacts"}`, {});
+    } else if (answer.type === "opaqueredirect" || answer.status === 403) {
+      show("Not counted: you are logged out, or may not see contacts.", {});
+    } else show("Not counted: something went wrong.", {});
+  }
+
+  return (mistake) => {
+    const mine = ++turn;
+    clearTimeout(timer);
+    running?.abort();
+    if (!address) return;
+    show(mistake ? "Not counted: the JSON has a mistake." : "Counting…", undefined);
+    if (!mistake) timer = setTimeout(() => ask(mine), WAIT);
+  };
+}
