@@ -75,8 +75,8 @@ def test_contacts_are_found_by_status_tag_list_segment_event_and_search(
     did(api, bob, "look")
     segment = {"title": "Buyers", "slug": "buyers", "filters": [[BOUGHT]]}
     assert api("POST", "/segments", segment).status == 200
-    tag = api("GET", "/tags").json()["tags"][0]["id"]
-    news = api("GET", "/lists").json()["lists"][0]["id"]
+    tag = api("GET", f"/subscribers/{ada}?with[]=tags").json()["subscriber"]["tags"][0]["id"]
+    news = api("GET", f"/subscribers/{bob}").json()["subscriber"]["lists"][0]["id"]
     queries = {
         "status=pending": ["bob"],
         f"tag={tag}": ["ada"],

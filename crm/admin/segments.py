@@ -21,8 +21,8 @@ from crm.admin.segment_form import SavedSegmentForm, filters_as_json, filters_fr
 from crm.filter_options import builder_table
 from crm.filter_words import Sentences, in_words
 from crm.filters import contacts_matching
+from crm.listings import ids_and_total
 from crm.models import List, SavedSegment, Subscriber, Tag
-from crm.views.common import ids_and_total
 
 MOST_COUNTED = 10_000
 SEE_CONTACTS = "crm.view_subscriber"
