@@ -14,6 +14,7 @@ from config.postgres import USER, EmbeddedPostgres
 from crm.passwords import PREFIX_LENGTH, SECRET_LENGTH, secret_hash
 from tests.server import Client, Server
 
+pytest.register_assert_rewrite("tests.browser")
 SERVED = "served"
 
 # `make test` plays the same examples at each run, `make test-long` more, and others each time.
