@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
-from django.forms import ModelForm
+from django.db.models import ManyToManyField, QuerySet
+from django.forms import CheckboxSelectMultiple, ModelForm
 from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
@@ -110,11 +110,11 @@ class SubscriberAdmin(SegmentActions, CountedDeletion, Listed):
         SegmentFilter,
     )
     search_fields = ("email", "first_name", "last_name")
-    search_help_text = "A part of the e-mail, the first or the last name."
+    search_help_text = "E-mail or name"
     sortable_by = ("email", "created_at")
     ordering = ("-id",)
     readonly_fields = ("custom_values", "created_at", "updated_at", "last_activity")
-    autocomplete_fields = ("tags", "lists")
+    formfield_overrides: ClassVar[Any] = {ManyToManyField: {"widget": CheckboxSelectMultiple}}
 
     @admin.display(description="name")
     def name(self, contact: Subscriber) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import ERROR_FLAG, ChangeList
+from django.contrib.admin.views.main import ERROR_FLAG, SEARCH_VAR, ChangeList
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -35,13 +35,13 @@ class IdsFirst(ChangeList):
 
     @property
     def is_filtered(self) -> bool:
-        """Whether a filter has a value."""
-        return any(spec.value() for spec in self.filters)
+        """Whether something is searched for, or a filter has a value."""
+        return bool(self.query) or any(spec.value() for spec in self.filters)
 
     @property
     def kept_parameters(self) -> list[tuple[str, str]]:
-        """What stays when the filters are set anew: the search and the order."""
-        own = {spec.parameter_name for spec in self.filters}
+        """What stays when the filters are set anew: the order."""
+        own = {SEARCH_VAR, *(spec.parameter_name for spec in self.filters)}
         return [(name, value) for name, value in self.params.items() if name not in own]
 
     def get_results(self, request: HttpRequest) -> None:
