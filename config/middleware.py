@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
+from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
@@ -47,7 +48,16 @@ class ContentPolicy(ForPeople):
 
 
 class Sessions(ForPeople, SessionMiddleware):
-    """Sessions."""
+    """Sessions, and a connection to the database that is not one from before its restart.
+
+    Programs' first statement makes a new one by itself (crm/authentication.py).
+    """
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Begin with the session."""
+        if connection.connection is not None and not connection.is_usable():
+            connection.close()
+        super().process_request(request)
 
 
 class Authentication(ForPeople, AuthenticationMiddleware):

@@ -315,3 +315,17 @@ def test_the_overview_shows_days_keys_newest_events_and_new_contacts(
         *(("old", "bob"), ("look", "bob"), ("buy", "ada"), ("buy", "ada"))
     ]
     assert re.findall(r"(\w+)@", page.partition("New contacts")[2]) == ["bob", "ada"]
+
+
+def test_people_do_not_notice_that_the_database_was_started_again(
+    person: Person, sql: psycopg.Connection
+) -> None:
+    others = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    # As many as there are threads, so that each has a connection that is dead.
+    answers = [person("GET", "/admin/").status for _ in range(16)]
+    sql.execute(others)
+    answers += [person("GET", "/admin/").status for _ in range(16)]
+    assert set(answers) == {200}

@@ -113,6 +113,31 @@ class SubscriberAdmin(SegmentActions, CountedDeletion, Listed):
     search_help_text = "E-mail or name"
     sortable_by = ("email", "created_at")
     ordering = ("-id",)
+    fieldsets = (
+        (
+            None,
+            {"fields": ("email", ("prefix", "first_name", "last_name"), "status", "contact_type")},
+        ),
+        ("Tags and lists", {"fields": ("tags", "lists")}),
+        (
+            "Address",
+            {
+                "fields": (
+                    *("address_line_1", "address_line_2", ("postal_code", "city"), "state"),
+                    *("country", "phone", "timezone", ("latitude", "longitude"), "ip"),
+                )
+            },
+        ),
+        (
+            "More",
+            {
+                "fields": (
+                    *("date_of_birth", "source", "avatar", "total_points", "life_time_value"),
+                    *("custom_values", "created_at", "updated_at", "last_activity"),
+                )
+            },
+        ),
+    )
     readonly_fields = ("custom_values", "created_at", "updated_at", "last_activity")
     formfield_overrides: ClassVar[Any] = {ManyToManyField: {"widget": CheckboxSelectMultiple}}
 
