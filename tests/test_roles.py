@@ -309,6 +309,7 @@ def test_everything_about_a_contact_is_exported_for_those_who_see_it_all(
     answers = {
         role: browser.get(f"/admin/{filled(EXPORT, things)}") for role, browser in people.items()
     }
+    assert all(b"ada@example.com" in answers[role].getvalue() for role in ROLES[2:])
     assert {role: answer.status_code for role, answer in answers.items()} == {
         **{"anybody": 302, "staff": 403, "viewer": 200, "manager": 200, "superuser": 200}
     }
