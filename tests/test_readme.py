@@ -72,6 +72,8 @@ def test_its_commands_and_its_python_work(started: Server) -> None:
     assert re.search(r"^actid=\d+ key=[0-9a-f]{40}$", run(started, keys))
     found = next(text for _, text in BLOCKS if "event_since" in text)
     assert json.loads(run(started, found))["subscribers"]["total"] == 1
+    export = next(text for _, text in BLOCKS if "export_contact" in text)
+    assert json.loads(run(started, export))["contact"]["email"] == "ada@example.com"
     demo = next(text for _, text in BLOCKS if "seed_demo" in text)
     assert run(started, demo).startswith("200 contacts added, with 2000 events that happened ")
     python = next(text for kind, text in BLOCKS if kind == "python")
@@ -85,6 +87,7 @@ def test_every_command_block_is_run_somewhere() -> None:
         ["curl", "-u"],
         ["curl", "-u"],
         ["curl", "-u"],
+        [".venv/bin/python", "manage.py"],
         [".venv/bin/python", "manage.py"],
         ["make", "test"],  # .ci/run
         [".venv/bin/python", "manage.py"],
