@@ -111,6 +111,8 @@ _database: dict[str, Any] = (
     django_database(DATA_DIR) if EMBEDDED_POSTGRES else env.db("DATABASE_URL")
 )
 _database["CONN_MAX_AGE"] = None
+# One statement for the choices of a form, not three.
+_database["DISABLE_SERVER_SIDE_CURSORS"] = True
 _database.setdefault("OPTIONS", {})
 _database["OPTIONS"] |= {
     "connect_timeout": 2,

@@ -284,7 +284,7 @@ def test_pages_of_the_admin_take_at_most_fifteen_statements(
         *("/admin/crm/tag/", "/admin/crm/list/", "/admin/crm/savedsegment/"),
         *(f"/admin/crm/savedsegment/{segment_id}/change/", "/admin/crm/savedsegment/add/"),
         *("/admin/crm/applicationpassword/", "/admin/events/eventname/"),
-        *("/admin/events/trackingkey/", "/admin/events/trackingswitch/"),
+        *("/admin/events/trackingkey/", "/admin/events/trackingswitch/1/change/"),
     ]
     numbers = {
         path: statements(store, lambda path=path: shown(person, path))  # type: ignore[misc]

@@ -43,7 +43,6 @@ MODELS = {
     "events/eventoccurrence": ("viewer", NO_ONE, NO_ONE),
     "events/eventname": ("viewer", NO_ONE, "manager"),
     "events/trackingkey": ("manager", NO_ONE, NO_ONE),
-    # Another one cannot be added: there is one.
     "events/trackingswitch": ("viewer", NO_ONE, NO_ONE),
     "auth/user": ("superuser", "superuser", "superuser"),
     "auth/group": ("superuser", "superuser", "superuser"),
@@ -78,7 +77,8 @@ PAGES = [
         row
         for model, (seen_by, added_by, deleted_by) in MODELS.items()
         for row in (
-            (f"{model}/", seen_by, 200),
+            # The switch is one, and has no list.
+            (f"{model}/", seen_by, 302 if model == "events/trackingswitch" else 200),
             (f"{model}/add/", added_by, 200),
             *([] if model == "crm/subscriber" else [(f"{model}/{{{model}}}/", "staff", 302)]),
             (f"{model}/{{{model}}}/change/", seen_by, 200),
@@ -357,7 +357,7 @@ def test_the_switch_is_touched_for_the_first_time_by_managers_alone(
     people: dict[str, Client],
 ) -> None:
     for role in ("viewer", "manager"):
-        people[role].post("/admin/events/trackingswitch/add/", {})
+        people[role].post("/admin/events/trackingswitch/1/change/", {})
         assert TrackingSwitch.is_on() == (role == "viewer")
 
 

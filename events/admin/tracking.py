@@ -1,13 +1,20 @@
 """What lets events in: the tracking key, and the switch."""
 
+from typing import Any
+
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 
 from events.admin.log import ReadOnly
 from events.models import TrackingKey, TrackingSwitch
 from events.tracking_keys import rotate
+
+# The id of the switch's row.
+ONLY = 1
 
 
 @admin.register(TrackingKey)
@@ -32,8 +39,30 @@ class TrackingKeyAdmin(ReadOnly):
 
 
 @admin.register(TrackingSwitch)
-class TrackingSwitchAdmin(admin.ModelAdmin):
-    """Whether events are taken at all."""
+class TrackingSwitchAdmin(ReadOnly):
+    """Whether events are taken at all: one page, also before anybody touched the switch."""
+
+    def changelist_view(
+        self,
+        request: HttpRequest,
+        extra_context: dict[str, Any] | None = None,  # noqa: ARG002
+    ) -> HttpResponse:
+        """There is no list."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        address = reverse("admin:events_trackingswitch_change", args=[ONLY])
+        return HttpResponseRedirect(address)
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> TrackingSwitch | None:
+        """The switch, which is on as long as there is no row."""
+        found = super().get_object(request, object_id, from_field)
+        return found or (TrackingSwitch(pk=ONLY) if object_id == str(ONLY) else None)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Django's, where the other pages here have nobody."""
+        return admin.ModelAdmin.has_change_permission(self, request, obj)
 
     def save_model(
         self,
@@ -44,16 +73,3 @@ class TrackingSwitchAdmin(admin.ModelAdmin):
     ) -> None:
         """Switch."""
         TrackingSwitch.turn(obj.enabled)
-        obj.pk = 1
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Once: there is one switch."""
-        return super().has_add_permission(request) and not TrackingSwitch.objects.exists()
-
-    def has_delete_permission(
-        self,
-        request: HttpRequest,  # noqa: ARG002
-        obj: TrackingSwitch | None = None,  # noqa: ARG002
-    ) -> bool:
-        """Nobody."""
-        return False
