@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from django.apps import apps
 from django.contrib import admin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import connection, transaction
 from django.db.models import Model
 from django.http.response import HttpResponseBase
@@ -351,6 +351,28 @@ def test_a_viewer_sees_no_secret(people: dict[str, Client], things: Things) -> N
             page = people["viewer"].get(filled(f"/admin/{path}", things)).content.decode()
             assert key.key not in page, path
             assert key.actid not in page, path
+
+
+def test_who_sees_contacts_and_no_events_sees_no_trace_of_them(
+    people: dict[str, Client], things: Things
+) -> None:
+    User.objects.get(username="staff").user_permissions.set(
+        Permission.objects.filter(codename__in=("view_subscriber", "change_subscriber"))
+    )
+    track({"event_key": "secret", "title": "secret", "email": "ada@example.com"})
+    for path in ("", "overview/", "crm/subscriber/", "crm/subscriber/?did=secret"):
+        answer = people["staff"].get(f"/admin/{path}", follow=True)
+        assert answer.status_code == 200
+        page = answer.content.decode().partition("<main")[2]
+        assert "secret" not in page.replace("?did=secret", ""), path
+        assert "did event" not in page.lower()
+        assert "last seen" not in page.lower()
+    contact = filled("/admin/crm/subscriber/{crm/subscriber}/", things)
+    for path in (contact, f"{contact}?piece=1", f"{contact}?event_key=secret"):
+        page = people["staff"].get(path).content.decode()
+        assert "ada@example.com" in page or "piece" in path
+        assert "secret" not in page
+    assert people["staff"].get(f"{contact}export/").status_code == 403
 
 
 def test_the_switch_is_touched_for_the_first_time_by_managers_alone(

@@ -13,10 +13,10 @@ from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
 from config.errors import InvalidFields
-from config.fields import Wrong, email_address
+from config.fields import MOST_ITEMS, Wrong, email_address
 from crm.admin.actions import SegmentActions
 from crm.admin.deletion import CountedDeletion
-from crm.admin.listed import MOST_CHOICES, Filter, Listed
+from crm.admin.listed import Filter, Listed
 from crm.filters import narrowed, read_filters
 from crm.listings import ids_and_total
 from crm.models import List, SavedSegment, Status, Subscriber, Tag
@@ -45,7 +45,7 @@ class TagFilter(Filter):
 
     def options(self) -> list[tuple[str, str]]:
         """The first of them by title."""
-        titles = self.model.objects.values_list("id", "title")[:MOST_CHOICES]
+        titles = self.model.objects.values_list("id", "title")[:MOST_ITEMS]
         return [(str(tag_id), title) for tag_id, title in titles]
 
     def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
@@ -72,7 +72,7 @@ class SegmentFilter(Filter):
 
     def options(self) -> list[tuple[str, str]]:
         """The first of them by title."""
-        return list(SavedSegment.objects.values_list("slug", "title")[:MOST_CHOICES])
+        return list(SavedSegment.objects.values_list("slug", "title")[:MOST_ITEMS])
 
     def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         """The contacts. Raises ValueError."""

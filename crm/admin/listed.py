@@ -13,8 +13,6 @@ from django.utils.text import capfirst
 
 from config.fields import LARGEST_ID
 
-# What a select offers, and what a text field proposes.
-MOST_CHOICES = 1000
 LONGEST_TYPED = 254
 
 

@@ -17,6 +17,7 @@ from crm.admin.contacts import SubscriberAdmin
 from crm.admin.listed import Filter, IdsFirst
 from crm.filters import Among
 from crm.models import Subscriber
+from events.admin.downloads import SEES_EVENTS
 from events.admin.exports import ExportActions
 from events.admin.log import KeyFilter
 from events.admin.personal_data import PersonalDataPages
@@ -57,6 +58,18 @@ class ContactAdmin(PersonalDataPages, ExportActions, SubscriberAdmin):
 
     list_display: tuple[str, ...] = ("email", "name", "status", "times", "last_seen", "tagged")
     list_filter: ClassVar[tuple[type[Filter], ...]] = (*SubscriberAdmin.list_filter, DidFilter)
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        """What contacts did is for those who may see events."""
+        if request.user.has_perms(SEES_EVENTS):
+            return self.list_display
+        return SubscriberAdmin.list_display
+
+    def get_list_filter(self, request: HttpRequest) -> tuple[type[Filter], ...]:
+        """What contacts did is for those who may see events."""
+        if request.user.has_perms(SEES_EVENTS):
+            return self.list_filter
+        return SubscriberAdmin.list_filter
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
         """With links to the contacts' pages."""
@@ -117,8 +130,7 @@ class ContactAdmin(PersonalDataPages, ExportActions, SubscriberAdmin):
 
     def _timeline(self, request: HttpRequest, contact_id: int) -> dict[str, Any]:
         """A page of the timeline as the address asks for it. Raises Http404 for a broken cursor."""
-        permissions = ("events.view_trackedevent", "events.view_eventoccurrence")
-        if not request.user.has_perms(permissions):
+        if not request.user.has_perms(SEES_EVENTS):
             return {"sees_events": False}
         asked = {name: request.GET.get(name, "") for name in ("event_key", "provider")}
         if any("\0" in text for text in asked.values()):

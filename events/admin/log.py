@@ -11,8 +11,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from config.fields import LARGEST_ID
-from crm.admin.listed import MOST_CHOICES, Filter, Listed
+from crm.admin.listed import Filter, Listed
 from crm.models import Subscriber
+from events.filter_choices import known_keys, latest_providers
 from events.models import EventName, EventOccurrence, TrackedEvent
 from events.templatetags.events import moment
 
@@ -21,8 +22,6 @@ from events.templatetags.events import moment
 MOST_ROWS = 10_000
 # Of a value, in a list.
 LONGEST_VALUE = 80
-# How far back the proposals for a provider look.
-RECENT = 5000
 
 
 class MadeElsewhere(Listed):
@@ -55,9 +54,7 @@ class KeyFilter(Filter):
 
     def options(self) -> list[tuple[str, str]]:
         """From the catalogue of names."""
-        return [
-            (name, name) for name in EventName.objects.values_list("name", flat=True)[:MOST_CHOICES]
-        ]
+        return known_keys()
 
     def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         """The rows of the key."""
@@ -72,9 +69,8 @@ class ProviderFilter(Filter):
     placeholder = "woocommerce"
 
     def options(self) -> list[tuple[str, str]]:
-        """Those of the newest events: to look at all would take too long."""
-        recent = TrackedEvent.objects.order_by("-id").values_list("provider", flat=True)[:RECENT]
-        return [(name, name) for name in sorted(set(recent))]
+        """Those of the newest events."""
+        return latest_providers()
 
     def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         """The rows of the provider."""
