@@ -194,6 +194,19 @@ def test_a_contact_page_shows_who_it_is_and_what_they_did(person: Person, api: C
         assert text in page
 
 
+def test_of_a_long_text_the_beginning_is_shown_and_how_much_is_left(
+    person: Person, api: Client
+) -> None:
+    [ada] = add(api, "ada")
+    did(api, ada, "k", value="v" * 5234, properties={"note": "n" * 4001, "z_later": "unseen"})
+    page = shown(person, f"{CONTACTS}{ada}/")
+    assert re.findall("v{100,}|n{100,}", page) == ["v" * 120, "v" * 4000, "n" * 4000]
+    assert re.findall("and ([0-9,]+) more characters", page) == ["1,234", "1", "6"]
+    record = re.search(r'href="(/admin/events/eventoccurrence/\d+/change/)"', page)
+    assert record
+    assert "v" * 5234 in shown(person, record[1])
+
+
 def test_a_contact_without_events_has_a_page(person: Person, api: Client) -> None:
     [ada] = add(api, "ada")
     page = shown(person, f"{CONTACTS}{ada}/")
@@ -226,7 +239,8 @@ def test_the_timeline_goes_on_from_a_cursor_with_its_filters(
     [ada] = add(api, "ada")
     did(api, ada, "many")
     store.execute(MANY_OCCURRENCES, {"contact": ada, "number": 119})
-    did(api, ada, "other")
+    for when in ("2020-01-01T00:00:00Z", datetime.now(UTC).isoformat()):
+        did(api, ada, "other", occurred_at=when)
     path, numbers = "?event_key=many&provider=custom", []
     for _ in range(3):
         page = shown(person, f"{CONTACTS}{ada}/{path}&piece=1")
