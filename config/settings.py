@@ -156,6 +156,8 @@ AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 AXES_SENSITIVE_PARAMETERS = ["username"]
 
+LOGIN_REDIRECT_URL = "/admin/"
+
 USE_TZ = True
 USE_I18N = False
 LANGUAGE_CODE = "en-us"

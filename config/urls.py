@@ -24,6 +24,7 @@ urlpatterns = [
     path("", include(fluentcrm)),
     path("", include("events.urls.activecampaign")),
     path("", views.home),
+    path("admin", views.home),
     # Before the admin's own.
     path("admin/login/", login),
     path("admin/", admin.site.urls),

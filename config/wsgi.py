@@ -93,13 +93,18 @@ def read_body(environ: Environ) -> bytes | int:
 
 
 def is_readable(content_type: str) -> bool:
-    """Whether Django can read the parameters; it has no answer to `charset*=nonsense''x`."""
-    if "*" in content_type:
-        try:
-            parse_header_parameters(content_type)
-        except (LookupError, ValueError):
-            return False
-    return True
+    """Whether Django can read the parameters, and reads forms and addresses as UTF-8 by them.
+
+    It has no answer to `charset*=nonsense''x`, and takes any charset that Python knows: with base64
+    an address is an error, and UTF-7 has texts in it that cannot be stored.
+    """
+    if "*" not in content_type and "charset" not in content_type.lower():
+        return True
+    try:
+        _, parameters = parse_header_parameters(content_type)
+    except (LookupError, ValueError):
+        return False
+    return parameters.get("charset", "utf-8").lower() in ("utf-8", "utf8")
 
 
 def whole(response: Iterable[bytes]) -> Iterable[bytes]:

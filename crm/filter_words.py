@@ -1,6 +1,6 @@
 """Filters, and what is wrong with them, in words that people read."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django.utils.html import format_html, format_html_join
@@ -19,9 +19,13 @@ QUOTED = "“<bdi>{}</bdi>”"
 
 
 class Sentences:
-    """Says what filters ask; titles of tags and lists are loaded once for all of them."""
+    """Says what filters ask; titles of tags and lists are loaded once for all of them.
 
-    def __init__(self) -> None:
+    `may(permission)`: what somebody may not see is said by its id.
+    """
+
+    def __init__(self, may: Callable[[str], bool]) -> None:
+        self._may = may
         self._labels: dict[str, dict[str, str]] = {}
 
     def say(self, filters: Any) -> SafeString:
@@ -62,8 +66,11 @@ class Sentences:
             said.append(format_html("{} more", len(values) - MOST_VALUES))
         return format_html_join(", ", "{}", ((one,) for one in said))
 
+    def _may_see(self, choices: Choices) -> bool:
+        return not choices.permission or self._may(choices.permission)
+
     def _one(self, value: Any, choices: Choices | None) -> SafeString:
-        if choices is None or not choices.closed:
+        if choices is None or not choices.closed or not self._may_see(choices):
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             return format_html("{}", str(value)) if is_number else _quoted(value)
         if choices.name not in self._labels:

@@ -190,12 +190,25 @@ BEGIN_FORMULAS = ("=", "+", "-", "@")
 BEGIN_CELLS = ("\t", "\r", "\n")
 # White space, control characters and what is not seen, such as a mark of direction.
 PASSED_OVER = ("Z", "C")
+# Where another program, or the same one in another country, begins a new cell inside of one.
+NEW_CELL = re.compile(r"([;\t\r\n])")
 
 
 def no_formula(text: str) -> str:
-    """A cell that a spreadsheet takes for text: one that could be a formula has ' before it."""
-    if not text or text[0].isalnum() or PLAIN_NUMBER.fullmatch(text):
+    """A cell that a spreadsheet takes for text: where a formula could begin stands a '.
+
+    Also behind a semicolon or the end of a line, where it begins a cell with semicolons as
+    separators.
+    """
+    if PLAIN_NUMBER.fullmatch(text):
         return text
+    parts = NEW_CELL.split(text)
+    guarded = "".join(f"'{part}" if _is_formula(part) else part for part in parts)
+    return f"'{guarded}" if guarded.startswith(BEGIN_CELLS) else guarded
+
+
+def _is_formula(text: str) -> bool:
+    if not text or text[0].isalnum():
+        return False
     seen = (char for char in text if not unicodedata.category(char).startswith(PASSED_OVER))
-    is_formula = unicodedata.normalize("NFKC", next(seen, "")).startswith(BEGIN_FORMULAS)
-    return f"'{text}" if is_formula or text.startswith(BEGIN_CELLS) else text
+    return unicodedata.normalize("NFKC", next(seen, "")).startswith(BEGIN_FORMULAS)

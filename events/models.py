@@ -7,6 +7,9 @@ from django.db.models import Q
 
 from crm.models import Subscriber
 
+# What people need to see what contacts did; a page or a file that has one of them has both.
+SEES_EVENTS = ("events.view_trackedevent", "events.view_eventoccurrence")
+
 
 class TrackedEvent(models.Model):
     """What a contact did, counted: one row per contact, key and title.

@@ -10,7 +10,7 @@ from django.utils import timezone
 from config.database import fetch_row, fetch_rows
 from crm.models import Subscriber
 from events.charts import Chart, bar_chart, edges_of, last_days
-from events.models import EventOccurrence
+from events.models import SEES_EVENTS, EventOccurrence
 
 CHART_DAYS = 30
 TOP_KEYS = 10
@@ -87,8 +87,9 @@ def _count(most: int) -> Counts:
 def overview(user: User | AnonymousUser) -> dict[str, Any]:
     """The template's context: what this user may see of it."""
     shown: dict[str, Any] = {"refreshed_at": timezone.now()}
-    if user.has_perm("events.view_eventoccurrence") and user.has_perm("events.view_trackedevent"):
+    if user.has_perms(SEES_EVENTS):
         shown["counts"] = counts()
+    if "counts" in shown and user.has_perm("crm.view_subscriber"):
         newest = EventOccurrence.objects.select_related("event", "subscriber").order_by("-id")
         # The value may be long, and is not shown.
         shown["newest"] = list(newest.defer("value", "properties", "context")[:NEWEST])

@@ -12,8 +12,8 @@ TOP_EVENTS = 8
 MOST_KEYS = 500
 
 SUMMARY = """
-SELECT count(*), COALESCE(sum(counter), 0)::bigint, min(created_at), max(updated_at),
-       (array_agg(DISTINCT provider))[:100]
+SELECT count(*), COALESCE(sum(counter), 0)::bigint, COALESCE(sum(unlogged), 0)::bigint,
+       min(created_at), max(updated_at), (array_agg(DISTINCT provider))[:100]
 FROM events_trackedevent WHERE subscriber_id = %(contact)s
 """
 KEYS = """
@@ -37,10 +37,14 @@ class KeyCount(NamedTuple):
 
 
 class Profile(NamedTuple):
-    """A contact's events in figures; the times are None where there are none."""
+    """A contact's events in figures; the times are None where there are none.
+
+    `unlogged` of the total have no occurrence: they were imported, or pruned.
+    """
 
     events: int
     total: int
+    unlogged: int
     first_seen: datetime | None
     last_seen: datetime | None
     providers: list[str]
@@ -57,11 +61,12 @@ def profile_of(contact_id: int) -> Profile:
     """The figures of a contact, in three statements."""
     row = fetch_row(SUMMARY, {"contact": contact_id})
     assert row is not None  # one row, always
-    events, total, first_seen, last_seen, providers = row
+    events, total, unlogged, first_seen, last_seen, providers = row
     keys = fetch_rows(KEYS, {"contact": contact_id, "limit": MOST_KEYS})
     return Profile(
         events,
         total,
+        unlogged,
         first_seen,
         last_seen,
         sorted(providers or []),

@@ -62,7 +62,7 @@ class Client:
         method: str,
         path: str,
         json_body: Any = None,
-        form: dict[str, str] | None = None,
+        form: dict[str, str] | list[tuple[str, str]] | None = None,
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
         auth: str | None = "",

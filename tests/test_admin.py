@@ -68,6 +68,12 @@ def test_a_password_made_with_an_expiry_keeps_it(people: Client) -> None:
     assert abs(expires - tomorrow) < timedelta(seconds=1)
 
 
+def test_a_password_that_would_have_expired_already_is_not_made(people: Client) -> None:
+    admin = User.objects.get()
+    assert make_password(people, admin, expires_at_0="2020-01-01", expires_at_1="00:00:00") == ""
+    assert not ApplicationPassword.objects.exists()
+
+
 def test_somebody_who_is_no_superuser_makes_passwords_for_themselves_only(people: Client) -> None:
     admin = User.objects.get()
     clerk = User.objects.create_user("clerk", is_staff=True)
@@ -88,7 +94,10 @@ def test_contacts_are_deleted_with_their_events_one_by_one_and_selected(people: 
         track({"event_key": "k", "title": "t", "subscriber_id": ids[-1]})
     people.post(f"/admin/crm/subscriber/{ids[0]}/delete/", {"post": "yes"})
     chosen = {"action": "delete_selected", "_selected_action": ids[1], "post": "yes"}
-    people.post("/admin/crm/subscriber/", chosen)
+    asked = people.post("/admin/crm/subscriber/", chosen).content.decode()
+    which = re.search('name="which" value="(.*?)"', asked)
+    assert which
+    people.post("/admin/crm/subscriber/", chosen | {"which": which[1]})
     for model in (TrackedEvent, EventOccurrence):
         assert list(model.objects.values_list("subscriber_id", flat=True)) == [ids[2]]
 

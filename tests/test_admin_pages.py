@@ -112,7 +112,7 @@ def test_a_filter_that_cannot_be_meant_finds_nobody_and_says_so(
     assert "0 contacts" in page
 
 
-@pytest.mark.parametrize("query", ["p=2", "p=0", "p=-1", "p=99999999999999999999", "nothing=1"])
+@pytest.mark.parametrize("query", ["p=2", "p=0", "p=-1", "p=99999999999999999999"])
 def test_a_page_that_is_not_there_leads_to_the_list_and_says_so(
     person: Person, api: Client, query: str
 ) -> None:
@@ -120,6 +120,30 @@ def test_a_page_that_is_not_there_leads_to_the_list_and_says_so(
     answer = person("GET", f"{CONTACTS}?{query}")
     assert (answer.status, answer.headers["Location"]) == (302, f"{CONTACTS}?e=1")
     assert "asks for something that is not there" in shown(person, f"{CONTACTS}?e=1")
+
+
+@pytest.mark.parametrize("path", [CONTACTS, EVENTS, OCCURRENCES, "/admin/crm/tag/"])
+@pytest.mark.parametrize("query", ["nothing=1", "email__regex=(", "value__regex=[]", "id=%00"])
+def test_what_a_list_does_not_filter_by_is_refused_in_a_page(
+    person: Person, path: str, query: str
+) -> None:
+    answer = person("GET", f"{path}?{query}")
+    assert (answer.status, answer.headers.get_content_type()) == (400, "text/html")
+
+
+def test_lists_of_events_are_not_sorted_from_an_address(person: Person, api: Client) -> None:
+    [ada] = add(api, "ada")
+    for key in ("b", "a", "c"):
+        did(api, ada, key)
+    assert listed(person, f"{EVENTS}?o=1") == ["c", "a", "b"]
+    assert listed(person, f"{CONTACTS}?o=-1") == ["ada@example.com"]
+
+
+def test_an_action_on_what_is_no_number_does_nothing(person: Person, api: Client) -> None:
+    add(api, "ada")
+    for chosen in ("abc", "\0", "9" * 40):
+        form = {"action": "delete_selected", "_selected_action": chosen, "index": "0"}
+        assert person.send(CONTACTS, form).status == 302
 
 
 def test_pages_of_contacts_follow_each_other_and_name_the_total(

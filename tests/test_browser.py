@@ -172,6 +172,7 @@ PAGES = (
     *("/admin/crm/applicationpassword/", "/admin/crm/applicationpassword/add/"),
     *("/admin/events/trackingkey/", "/admin/crm/tag/", "/admin/crm/subscriber/{}/erase/"),
 )
+CONTACT_PAGES = ("", "change/", "delete/", "history/", "erase/")
 
 
 def test_pages_can_be_read_by_everybody_in_both_themes(
@@ -196,13 +197,23 @@ def test_pages_can_be_read_by_everybody_in_both_themes(
 def test_pages_fit_a_phone(
     browser: Browser, server: Server, logged_in: dict[str, Any], api: Client, ada: int
 ) -> None:
-    long = {"event_key": "k" * 192, "title": "W" * 192, "value": "v" * 5000}
-    api.track(**long, subscriber_id=ada)
+    marked = "e" + "\u0336" * 150
+    for key in ("k" * 192, marked):
+        api.track(event_key=key, title="W" * 192, value="v" * 5000, subscriber_id=ada)
+    name = f"{'x' * 60}@{'y' * 60}.{'z' * 60}.example.com"
+    long = api.contact(name, first_name="N" * 190, last_name=marked, tags=["T" * 190])
+    segment = {"title": "S" * 190, "slug": "s", "filters": []}
+    segment_id = api("POST", "/segments", segment).json()["segment"]["id"]
+    addresses = [
+        *(address.format(ada) for address in PAGES),
+        *(f"/admin/crm/subscriber/{long}/{page}" for page in CONTACT_PAGES),
+        *(f"/admin/crm/savedsegment/{segment_id}/{page}/" for page in ("change", "delete")),
+    ]
     wider = {}
     with context_of(browser, server, storage_state=logged_in, viewport=PHONE) as context:
         page = context.new_page()
-        for address in PAGES:
-            page.goto(address.format(ada))
+        for address in addresses:
+            page.goto(address)
             if pixels := overflow(page):
                 wider[address] = pixels
     assert wider == {}

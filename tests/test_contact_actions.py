@@ -221,6 +221,18 @@ def test_thousands_are_deleted_in_batches_and_twenty_are_named(
     assert Subscriber.objects.count() == 3
 
 
+def test_others_than_were_named_are_not_deleted_unasked_though_as_many(people: Client) -> None:
+    many(2)
+    query = "?status=spammed"
+    page = act(people, "delete_selected", [1], query, select_across="1")
+    Subscriber.objects.filter(email="m1@example.com").update(status="pending")
+    create({"email": "new@example.com", "status": "spammed"})
+    assert "Contacts came or went" in confirm(people, page, query)
+    assert Subscriber.objects.count() == 3
+    assert "Deleted: 2 contacts." in confirm(people, confirm(people, page, query), query)
+    assert list(Subscriber.objects.values_list("email", flat=True)) == ["m1@example.com"]
+
+
 def test_more_than_were_named_are_not_deleted_unasked(people: Client) -> None:
     many(2)
     page = act(people, "delete_selected", [1], select_across="1")

@@ -202,6 +202,31 @@ def test_nonsense_for_a_name_or_a_password_gets_the_form_again(
     assert LOCKED not in answer.body.decode()
 
 
+@pytest.mark.parametrize("charset", ["utf-7", "base64", "latin-1"])
+def test_a_form_in_another_charset_is_refused_before_its_password_is_looked_at(
+    server: Server, user: str, sql: psycopg.Connection, charset: str
+) -> None:
+    client = Client(server.port, None)
+    page = client("GET", "/admin/login/")
+    token = re.search(rb'name="csrfmiddlewaretoken" value="(\w+)"', page.body)
+    assert token
+    sent = {
+        "Cookie": page.headers["Set-Cookie"].split(";")[0],
+        "Content-Type": f"multipart/form-data; boundary=x; charset={charset}",
+    }
+    for password in ("wrong", "right"):
+        fields = {"username": user, "password": password, "x": "+2AA-"}
+        fields["csrfmiddlewaretoken"] = token[1].decode()
+        body = "".join(
+            f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            for name, value in fields.items()
+        )
+        answer = client("POST", "/admin/login/", body=f"{body}--x--\r\n".encode(), headers=sent)
+        assert answer.status == 415
+    assert client("GET", "/admin/login/?next=a", headers=sent).status == 415
+    client.close()
+
+
 def test_wrong_application_passwords_lock_nobody_out(
     server: Server, user: str, sql: psycopg.Connection
 ) -> None:

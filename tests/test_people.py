@@ -97,6 +97,14 @@ def test_an_address_of_the_admin_that_is_none_is_a_page_and_json_elsewhere(
     assert people["staff"].get("/nothing/").json()["code"] == "rest_no_route"
 
 
+def test_the_way_in_is_found_without_a_slash_and_leads_nowhere_else(
+    people: dict[str, Client],
+) -> None:
+    assert people["anybody"].get("/admin").headers["Location"] == "/admin/"
+    answer = people["viewer"].get("/admin/login/?next=//example.com/")
+    assert answer.headers["Location"] == "/admin/"
+
+
 def test_what_somebody_may_not_see_is_a_page(people: dict[str, Client]) -> None:
     answer = people["viewer"].get("/admin/auth/user/")
     assert answer.status_code == 403

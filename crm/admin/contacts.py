@@ -1,19 +1,19 @@
 """Contacts for people."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import ManyToManyField, QuerySet
-from django.forms import CheckboxSelectMultiple, ModelForm
-from django.http import HttpRequest
+from django.forms import CheckboxSelectMultiple
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
-from django.utils.timezone import now
 
 from config.errors import InvalidFields
 from config.fields import MOST_ITEMS, Wrong, email_address
+from crm import contacts
 from crm.admin.actions import SegmentActions
 from crm.admin.deletion import CountedDeletion
 from crm.admin.listed import Filter, Listed
@@ -21,6 +21,7 @@ from crm.filters import narrowed, read_filters
 from crm.listings import ids_and_total
 from crm.models import List, SavedSegment, Status, Subscriber, Tag
 from crm.saved_segments import find_saved_segment
+from crm.segments import SEGMENTS, SegmentType, attach, detach
 
 
 class StatusFilter(Filter):
@@ -86,7 +87,16 @@ class SegmentFilter(Filter):
 
 
 class SubscriberForm(forms.ModelForm):
-    """A contact's form: the e-mail is checked as the API checks it."""
+    """A contact's form: the e-mail is checked as the API checks it.
+
+    It carries along what each field was when the page was made. So what was not touched is not
+    written, and what programs changed meanwhile stays.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.show_hidden_initial = True
 
     def clean_email(self) -> str:
         """The e-mail as typed. Raises ValidationError."""
@@ -94,6 +104,19 @@ class SubscriberForm(forms.ModelForm):
             return email_address(self.cleaned_data["email"])
         except Wrong as wrong:
             raise ValidationError(wrong.text.format(field="email")) from None
+
+    def touched(self) -> dict[str, Any]:
+        """The columns that somebody changed on the page."""
+        changed = set(self.changed_data) - set(SEGMENTS)
+        return {name: self.cleaned_data[name] for name in changed}
+
+    def moved(self, kind: SegmentType) -> tuple[set[int], set[int]]:
+        """The ids of tags or lists that were ticked, and that were unticked."""
+        chosen = {segment.pk for segment in self.cleaned_data[kind]}
+        # What stood on the page; a form without it was made by a program, and says all it wants.
+        shown = cast(QueryDict, self.data).getlist(self[kind].html_initial_name)
+        seen = {int(one) for one in shown if one.isascii() and one.isdigit() and len(one) < 19}
+        return chosen - seen, seen - chosen
 
 
 @admin.register(Subscriber)
@@ -165,9 +188,42 @@ class SubscriberAdmin(SegmentActions, CountedDeletion, Listed):
         """With their tags."""
         return rows.prefetch_related("tags")
 
+    def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The form; where somebody was faster with the same e-mail, it says so the next time."""
+        try:
+            return super().changeform_view(*args, **kwargs)
+        except contacts.EmailTaken:
+            return super().changeform_view(*args, **kwargs)
+
     def save_model(
-        self, request: HttpRequest, obj: Subscriber, form: ModelForm, change: bool
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        obj: Subscriber,
+        form: Any,
+        change: bool,
     ) -> None:
-        """Save, and say when."""
-        obj.updated_at = now()
-        super().save_model(request, obj, form, change)
+        """Write what was changed, as the API does.
+
+        Raises EmailTaken, and Http404 for a contact that was just deleted.
+        """
+        fields = form.touched()
+        if not change:
+            obj.__dict__.update(contacts.create(fields).__dict__)
+            return
+        found = contacts.locked(contact_id=obj.pk)
+        if found is None:
+            raise Http404
+        contacts.update(found, fields)
+
+    def save_related(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        form: Any,
+        formsets: Any,  # noqa: ARG002
+        change: bool,  # noqa: ARG002
+    ) -> None:
+        """Put the contact on what was ticked, and take it off what was unticked."""
+        for kind in SEGMENTS:
+            on, off = form.moved(kind)
+            attach(kind, [form.instance.pk], on)
+            detach(kind, [form.instance.pk], off)

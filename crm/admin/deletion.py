@@ -1,5 +1,6 @@
 """Deleting contacts: the true counts are named before, and large selections go in batches."""
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -27,6 +28,11 @@ def summary(counts: Counts) -> dict[str, str]:
     """Counts for people to read: contacts are deleted, tags and lists only lose them."""
     labels = {"tags": "tags on them", "lists": "lists they are on"}
     return {labels.get(name, name): f"{number:,}" for name, number in counts.items()}
+
+
+def which(ids: Sequence[int]) -> str:
+    """The contacts in one word, which a page carries to the next."""
+    return hashlib.sha256(repr(list(ids)).encode()).hexdigest()
 
 
 class CountedDeletion(admin.ModelAdmin):
@@ -58,9 +64,9 @@ class CountedDeletion(admin.ModelAdmin):
     ) -> TemplateResponse | None:
         """Ask, naming what goes; and delete."""
         ids = selected_ids(queryset)
-        # Not more than was named: with all pages selected somebody may have come since.
-        named = request.POST.get("number", str(len(ids)))
-        if request.POST.get("post") and named == str(len(ids)):
+        # Those that were named and no others: with all pages selected, others may fit by now.
+        named = request.POST.get("which")
+        if request.POST.get("post") and named == which(ids):
             self._delete(request, ids)
             return None
         objects, counts, _, _ = self.get_deleted_objects(queryset.filter(pk__in=ids), request)
@@ -69,8 +75,8 @@ class CountedDeletion(admin.ModelAdmin):
             **selection(request),
             "opts": self.opts,
             "title": f"Delete {len(ids):,} contact{'' if len(ids) == 1 else 's'}",
-            "changed": named != str(len(ids)),
-            "number": len(ids),
+            "changed": named is not None,
+            "which": which(ids),
             "model_count": counts.items(),
             "deleted_objects": objects,
             "media": self.media,

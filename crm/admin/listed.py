@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ERROR_FLAG, SEARCH_VAR, ChangeList
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.text import capfirst
 
 from config.fields import LARGEST_ID
@@ -42,10 +43,15 @@ class IdsFirst(ChangeList):
         own = {SEARCH_VAR, *(spec.parameter_name for spec in self.filters)}
         return [(name, value) for name, value in self.params.items() if name not in own]
 
-    def get_results(self, request: HttpRequest) -> None:
+    def get_ordering_field(self, field_name: Any) -> Any:
+        """What to sort by; what the list does not sort by is not sorted by from an address."""
+        sortable = self.sortable_by
+        if sortable is not None and field_name not in sortable:
+            return None
+        return super().get_ordering_field(field_name)
+
+    def get_results(self, request: HttpRequest) -> None:  # noqa: ARG002
         """Set what the templates read. Raises IncorrectLookupParameters for no such page."""
-        if ERROR_FLAG in request.GET:
-            messages.error(request, "That address asks for something that is not there.")
         per_page = self.list_per_page
         start = (self.page_num - 1) * per_page
         if not 0 <= start < LARGEST_ID - per_page:
@@ -65,7 +71,38 @@ class IdsFirst(ChangeList):
         self.paginator = Paginator(range(total), per_page)
 
 
-class Listed(admin.ModelAdmin):
+class Declared(admin.ModelAdmin):
+    """A list that takes from its address what it declares, and answers the rest with a page."""
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:  # noqa: ARG002
+        """None but those of its filters: any column by any regex may be an error, or slow."""
+        filters = self.get_list_filter(request)
+        return lookup in [getattr(one, "parameter_name", None) for one in filters]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list; Django leads to it with `e` from an address that asks for nothing it has."""
+        if ERROR_FLAG in request.GET and request.method == "GET":
+            if len(request.GET) > 1:
+                return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
+            messages.error(request, "That address asks for something that is not there.")
+        return super().changelist_view(request, extra_context)
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *arguments: Any
+    ) -> HttpResponse | None:
+        """What an action answers; ids that are no numbers are passed over."""
+        selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        numbers = [one for one in selected if one.isascii() and one.isdigit() and len(one) < 19]
+        if numbers != selected:
+            data = request.POST.copy()
+            data.setlist(ACTION_CHECKBOX_NAME, numbers)
+            request.POST = data  # type: ignore[assignment]  # it is immutable until it is copied
+        return super().response_action(request, queryset, *arguments)
+
+
+class Listed(Declared):
     """A list of IdsFirst."""
 
     list_per_page = 50

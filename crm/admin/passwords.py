@@ -1,21 +1,36 @@
 """Application passwords for people."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminSplitDateTime
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.db.models import Field, ForeignKey, QuerySet
 from django.forms import Field as FormField
 from django.forms import ModelChoiceField, ModelForm
 from django.http import HttpRequest
+from django.utils.timezone import now
 
+from crm.admin.listed import Declared
 from crm.models import ApplicationPassword
 from crm.passwords import create_application_password, revoke
 
 
+class PasswordForm(ModelForm):
+    """A new application password's form."""
+
+    def clean_expires_at(self) -> datetime | None:
+        """When it ends. Raises ValidationError for a time that is over."""
+        ends: datetime | None = self.cleaned_data["expires_at"]
+        if ends and ends <= now():
+            raise ValidationError("It would have expired already.")
+        return ends
+
+
 @admin.register(ApplicationPassword)
-class ApplicationPasswordAdmin(admin.ModelAdmin):
+class ApplicationPasswordAdmin(Declared):
     """Application passwords: made here, shown once, revoked; never changed or read again."""
 
     list_display = (
@@ -23,6 +38,7 @@ class ApplicationPasswordAdmin(admin.ModelAdmin):
         *("last_used_at", "expires_at", "revoked_at"),
     )
     list_select_related = ("user",)
+    form = PasswordForm
     fields = ("user", "name", "scope", "expires_at")
     actions = ("revoke_selected",)
 

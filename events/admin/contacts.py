@@ -17,13 +17,12 @@ from crm.admin.contacts import SubscriberAdmin
 from crm.admin.listed import Filter, IdsFirst
 from crm.filters import Among
 from crm.models import Subscriber
-from events.admin.downloads import SEES_EVENTS
 from events.admin.exports import ExportActions
 from events.admin.log import KeyFilter
 from events.admin.personal_data import PersonalDataPages
 from events.admin.timeline import days_of
 from events.cursors import Cursor
-from events.models import TrackedEvent
+from events.models import SEES_EVENTS, TrackedEvent
 from events.profiles import profile_of
 from events.templatetags.events import moment
 from events.timelines import Timeline

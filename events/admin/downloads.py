@@ -11,9 +11,6 @@ from django.http import FileResponse
 
 from events.exports import Write
 
-# A file shows no more than the pages do.
-SEES_EVENTS = ("events.view_trackedevent", "events.view_eventoccurrence")
-
 
 class Download(FileResponse):
     """A file as an attachment."""

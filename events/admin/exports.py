@@ -10,8 +10,9 @@ from django.utils import timezone
 from crm.admin.actions import selected_ids
 from crm.admin.contacts import SubscriberAdmin
 from crm.models import Subscriber
-from events.admin.downloads import SEES_EVENTS, Download, download
+from events.admin.downloads import Download, download
 from events.exports import write_csv, write_ndjson
+from events.models import SEES_EVENTS
 
 
 class ExportActions(admin.ModelAdmin):

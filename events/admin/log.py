@@ -14,7 +14,7 @@ from config.fields import LARGEST_ID
 from crm.admin.listed import Filter, Listed
 from crm.models import Subscriber
 from events.filter_choices import known_keys, latest_providers
-from events.models import EventName, EventOccurrence, TrackedEvent
+from events.models import SEES_EVENTS, EventName, EventOccurrence, TrackedEvent
 from events.templatetags.events import moment
 
 # How many rows a list of events goes back: nobody turns a thousand pages, and counting millions
@@ -105,6 +105,11 @@ class LogAdmin(ReadOnly):
 
     list_filter = (KeyFilter, ProviderFilter, ContactFilter)
     sortable_by = ()
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
+        """Who may see events, occurrences and contacts: each page names all three."""
+        return request.user.has_perms((*SEES_EVENTS, "crm.view_subscriber"))
+
     ordering = ("-id",)
 
     def find_ids(

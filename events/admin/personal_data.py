@@ -17,7 +17,8 @@ from config.database import in_transaction
 from config.errors import NotFoundHere
 from crm.contacts import count_contacts
 from crm.models import Subscriber
-from events.admin.downloads import SEES_EVENTS, download
+from events.admin.downloads import download
+from events.models import SEES_EVENTS
 from events.personal_data import NAMELESS, erase_contact, export_contact
 
 RECEIPT_BEGINS = '{"contact_id":'
