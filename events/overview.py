@@ -10,7 +10,7 @@ from django.utils import timezone
 from config.database import fetch_row, fetch_rows
 from crm.models import Subscriber
 from events.charts import Chart, bar_chart, edges_of, last_days
-from events.models import SEES_EVENTS, EventOccurrence
+from events.models import SEES_EVENTS, EventOccurrence, TrackingSwitch
 
 CHART_DAYS = 30
 TOP_KEYS = 10
@@ -86,7 +86,7 @@ def _count(most: int) -> Counts:
 
 def overview(user: User | AnonymousUser) -> dict[str, Any]:
     """The template's context: what this user may see of it."""
-    shown: dict[str, Any] = {"refreshed_at": timezone.now()}
+    shown: dict[str, Any] = {"refreshed_at": timezone.now(), "is_off": not TrackingSwitch.is_on()}
     if user.has_perms(SEES_EVENTS):
         shown["counts"] = counts()
     if "counts" in shown and user.has_perm("crm.view_subscriber"):

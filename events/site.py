@@ -25,7 +25,8 @@ class OverviewSite(AdminSite):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
         """The first page."""
-        return super().index(request, {**overview(request.user), **(extra_context or {})})
+        more = {"title": "Overview", **overview(request.user), **(extra_context or {})}
+        return super().index(request, more)
 
     def overview(self, request: HttpRequest) -> HttpResponse:
         """What the first page shows of events and contacts, as a piece of HTML."""

@@ -207,9 +207,9 @@ def test_a_contact_page_shows_who_it_is_and_what_they_did(person: Person, api: C
         "Tags VIP",
         "Lists News",
         "First seen now",
-        "Distinct events 2",
+        "Distinct events (key and title) 2",
         "Events in all 4",
-        "Last 90 days 4 events",
+        "Last 90 days 4 events, by when they happened",
         "buy 3",
         "number 3 of this event",
         "{ &quot;total&quot;: 12 }",
@@ -255,6 +255,27 @@ def test_the_chart_counts_days_of_the_last_ninety_and_no_others(
     assert counted == [
         f"{day:%a} {day.day} {day:%B %Y}: {n}" for day, n in ((oldest, 1), (today, 2))
     ]
+
+
+def test_the_page_of_an_occurrence_shows_its_properties_line_by_line(
+    person: Person, api: Client
+) -> None:
+    [ada] = add(api, "ada")
+    did(api, ada, "k", properties={"note": "\u202eevil", "<b>": 1})
+    page = shown(person, f"{CONTACTS}{ada}/")
+    record = re.search(r'href="(/admin/events/eventoccurrence/\d+/change/)"', page)
+    assert record
+    lines = re.findall("<bdi>(.*?)</bdi>", shown(person, record[1]).partition("<pre>")[2])
+    assert "  &quot;note&quot;: &quot;\u202eevil&quot;" in lines
+    assert "  &quot;&lt;b&gt;&quot;: 1," in lines
+
+
+def test_the_overview_says_that_tracking_is_off(
+    person: Person, store: psycopg.Connection, api: Client
+) -> None:
+    assert "switched off" not in shown(person, "/admin/overview/")
+    assert person.send("/admin/events/trackingswitch/1/change/", {}).status == 302
+    assert "Tracking is switched off" in shown(person, "/admin/overview/")
 
 
 def test_the_timeline_goes_on_from_a_cursor_with_its_filters(
@@ -348,7 +369,7 @@ def test_the_overview_shows_days_keys_newest_events_and_new_contacts(
         "WHERE event_key = 'old'"
     )
     page = re.sub(r"\s+", " ", re.sub("<[^>]*>", " ", shown(person, "/admin/overview/")))
-    assert "Events of the last 30 days 3 in all" in page
+    assert "Events received in the last 30 days 3 in all" in page
     keys = page.partition("Top events")[2].partition("Newest events")[0]
     assert re.findall(r"(buy|look|old) (\d+)", keys) == [("buy", "2"), ("look", "1")]
     newest = page.partition("Newest events")[2].partition("New contacts")[0]

@@ -95,7 +95,7 @@ def test_a_contact_is_found_and_the_timeline_unfolded(page: Page, ada: int) -> N
 def test_older_occurrences_are_loaded_below_the_newer_ones(page: Page, ada: int) -> None:
     page.goto(f"/admin/crm/subscriber/{ada}/")
     expect(page.locator(".day li")).to_have_count(50)
-    page.get_by_role("link", name="Load older").click()
+    page.get_by_role("link", name="Load older").dblclick()
     expect(page.locator(".day li")).to_have_count(60)
     expect(page.get_by_role("link", name="Load older")).to_have_count(0)
     days = page.locator(".day h3").all_inner_texts()
@@ -276,6 +276,20 @@ def test_a_segment_is_built_and_its_contacts_counted_meanwhile(
     page.get_by_role("link", name="Show contacts").click()
     expect(page.get_by_role("link", name="ada@example.com")).to_be_visible()
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
+
+
+def test_a_builder_that_a_browser_goes_back_to_shows_what_its_json_says(
+    page: Page, ada: int
+) -> None:
+    page.goto("/admin/crm/savedsegment/add/")
+    page.get_by_role("button", name="Add condition").click()
+    page.get_by_label("Value", exact=True).fill("Ann")
+    expect(page.locator("#segment-count")).to_have_text("0 contacts")
+    page.goto("/admin/")
+    page.go_back()
+    expect(page.locator("#segment-count")).to_have_text("1 contact")
+    expect(page.locator("#id_filters")).to_have_value("[]")
+    expect(page.get_by_label("Provider", exact=True)).to_have_count(0)
 
 
 def test_everything_about_a_contact_is_downloaded_and_then_erased_with_a_receipt(

@@ -79,9 +79,11 @@ class SegmentActions(admin.ModelAdmin):
             for some in batches(contact_ids, CONTACTS_AT_ONCE):
                 move = partial(attach if on else detach, kind, some, segment_ids)
                 changed += in_transaction(move)
-            messages.success(
-                request, f"{title(kind, on, len(contact_ids))}: {changed:,} {kind} {DONE[on]}."
-            )
+            rest = len(contact_ids) * len(segment_ids) - changed
+            done = f"{changed:,} added, {rest:,} already there"
+            if not on:
+                done = f"{changed:,} removed, {rest:,} not there"
+            messages.success(request, f"{title(kind, on, len(contact_ids))}: {done}.")
             return None
         context = {
             **self.admin_site.each_context(request),
@@ -93,9 +95,6 @@ class SegmentActions(admin.ModelAdmin):
             "media": self.media,
         }
         return TemplateResponse(request, "admin/crm/subscriber/segments_action.html", context)
-
-
-DONE = {True: "added, the others were there", False: "removed, the others were not there"}
 
 
 def title(kind: SegmentType, on: bool, contacts: int) -> str:
@@ -111,7 +110,7 @@ def segment_form(kind: SegmentType, data: Any) -> forms.Form:
     segments = forms.ModelMultipleChoiceField(
         SEGMENTS[kind].objects.all(),
         label=kind.capitalize(),
-        help_text="Hold down Control, or Command on a Mac, to choose more than one.",
+        widget=forms.CheckboxSelectMultiple,
     )
     form = forms.Form(data)
     form.fields["segments"] = segments

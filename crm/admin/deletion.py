@@ -19,6 +19,7 @@ from config.database import batches, in_transaction
 from crm.admin.actions import CONTACTS_AT_ONCE, selected_ids, selection
 from crm.contacts import Counts, count_contacts, delete_contacts
 from crm.models import Subscriber
+from crm.segments import SEGMENTS
 
 logger = logging.getLogger(__name__)
 MOST_NAMED = 20
@@ -107,7 +108,9 @@ class CountedDeletion(admin.ModelAdmin):
         except DatabaseError:
             logger.exception("Deleting %d contacts stopped after %s", len(ids), dict(deleted))
             stopped = True
-        numbers = ", ".join(f"{deleted[name]:,} {name}" for name in deleted if deleted[name])
+        # Tags and lists are still there.
+        gone = {name: deleted[name] for name in deleted if name not in SEGMENTS and deleted[name]}
+        numbers = ", ".join(f"{number:,} {name}" for name, number in gone.items())
         if stopped:
             messages.error(
                 request,

@@ -83,7 +83,10 @@ class ApplicationPasswordAdmin(Declared):
         self, request: HttpRequest, queryset: QuerySet[ApplicationPassword]
     ) -> None:
         """Revoke: they are refused from the next request on."""
-        revoked = revoke(list(queryset.values_list("pk", flat=True)))
+        passwords = list(queryset)
+        revoked = revoke([password.pk for password in passwords])
+        for password in passwords:
+            self.log_change(request, password, "Revoked.")
         messages.success(request, f"{revoked} revoked.")
 
     def has_change_permission(

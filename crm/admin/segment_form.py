@@ -43,7 +43,10 @@ def filters_as_json(groups: Any) -> str:
 class FiltersField(forms.Field):
     """A filter as JSON text."""
 
-    widget = forms.Textarea(attrs={"rows": 8, "cols": 80, "spellcheck": "false"})
+    # A browser that goes back would restore the text, and not what the builder made of it.
+    widget = forms.Textarea(
+        attrs={"rows": 8, "cols": 80, "spellcheck": "false", "autocomplete": "off"}
+    )
 
     def prepare_value(self, value: Any) -> str:
         """The JSON of what is stored; what somebody typed stays as it is."""

@@ -103,12 +103,15 @@ class ContactAdmin(PersonalDataPages, ExportActions, SubscriberAdmin):
     def contact_view(self, request: HttpRequest, contact_id: int) -> HttpResponse:
         """What the contact did: figures, a chart and the timeline.
 
-        With `older` it is a piece of the timeline alone.
+        With `piece` it is a piece of the timeline alone. A contact that was erased has a receipt.
         """
         contact = Subscriber.objects.filter(pk=min(contact_id, LARGEST_ID)).first()
         if not self.has_view_permission(request, contact):
             raise PermissionDenied
         if contact is None:
+            if self.has_delete_permission(request) and self.receipt_of(contact_id):
+                receipt = reverse("admin:crm_subscriber_erased", args=[contact_id])
+                return HttpResponseRedirect(receipt)
             raise Http404
         context = {"contact": contact, **self._timeline(request, contact.pk)}
         if "piece" in request.GET:

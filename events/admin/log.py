@@ -1,5 +1,6 @@
 """Tracked events, their occurrences and names for people: to be seen, never to be written here."""
 
+import json
 from typing import Any
 
 from django.contrib import admin
@@ -7,7 +8,7 @@ from django.db.models import F, Model, QuerySet, Value
 from django.db.models.functions import Left, Lower
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from config.fields import LARGEST_ID
@@ -139,6 +140,13 @@ class LogAdmin(ReadOnly):
         return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
+def json_lines(value: Any) -> SafeString:
+    """JSON to be read: each text by itself, so that a mark in it turns nothing else around."""
+    lines = json.dumps(value, ensure_ascii=False, indent=2).splitlines()
+    shown = format_html_join("\n", "<bdi>{}</bdi>", ((line,) for line in lines))
+    return format_html("<pre>{}</pre>", shown)
+
+
 @admin.register(TrackedEvent)
 class TrackedEventAdmin(LogAdmin):
     """What contacts did, counted."""
@@ -167,6 +175,22 @@ class EventOccurrenceAdmin(LogAdmin):
         *("event_key", "event_title", "contact", "counter", "value_line"),
         *("happened", "provider"),
     )
+
+    fields = (
+        *("event", "subscriber", "event_key", "provider", "counter", "value"),
+        *("properties_text", "context_text", "occurred_at", "received_at"),
+    )
+    readonly_fields = ("properties_text", "context_text")
+
+    @admin.display(description="properties")
+    def properties_text(self, occurrence: EventOccurrence) -> SafeString:
+        """What the program said about it."""
+        return json_lines(occurrence.properties)
+
+    @admin.display(description="context")
+    def context_text(self, occurrence: EventOccurrence) -> SafeString:
+        """Where it came from."""
+        return json_lines(occurrence.context)
 
     def rows_of(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """With their events, and without what the list does not show."""

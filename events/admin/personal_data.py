@@ -72,7 +72,9 @@ class PersonalDataPages(admin.ModelAdmin):
             return HttpResponseRedirect(reverse("admin:crm_subscriber_erased", args=[contact_id]))
         counts = count_contacts([contact_id])
         del counts["contacts"]
-        more = {"title": "Erase contact", "contact": contact, "counts": counts.items()}
+        labels = {"tags": "tags that it has", "lists": "lists that it is on"}
+        named = {labels.get(name, name): number for name, number in counts.items()}
+        more = {"title": "Erase contact", "contact": contact, "counts": named.items()}
         return self._page(request, "erase", more)
 
     def erased_view(self, request: HttpRequest, contact_id: int) -> HttpResponse:
@@ -109,6 +111,10 @@ class PersonalDataPages(admin.ModelAdmin):
     def _receipt(self, request: HttpRequest, contact_id: int) -> str | None:
         if not self.has_delete_permission(request):
             raise PermissionDenied
+        return self.receipt_of(contact_id)
+
+    def receipt_of(self, contact_id: int) -> str | None:
+        """The receipt of an erased contact, as JSON, or None."""
         entries = LogEntry.objects.filter(
             content_type=ContentType.objects.get_for_model(Subscriber),
             object_id=str(contact_id),

@@ -15,6 +15,10 @@ from events.tracking_keys import rotate
 
 # The id of the switch's row.
 ONLY = 1
+SWITCH_HELP = (
+    "Enabled, the events that programs send are taken. Otherwise they are refused (422), at once; "
+    "what was taken stays."
+)
 
 
 @admin.register(TrackingKey)
@@ -35,12 +39,16 @@ class TrackingKeyAdmin(ReadOnly):
         queryset: QuerySet[TrackingKey],  # noqa: ARG002
     ) -> None:
         """Rotate."""
-        messages.success(request, f"The new key: {rotate().key}")
+        made = rotate()
+        self.log_change(request, made, "Made a new key.")
+        messages.success(request, f"The new key: {made.key}")
 
 
 @admin.register(TrackingSwitch)
 class TrackingSwitchAdmin(ReadOnly):
     """Whether events are taken at all: one page, also before anybody touched the switch."""
+
+    fieldsets = ((None, {"fields": ("enabled",), "description": SWITCH_HELP}),)
 
     def changelist_view(
         self,

@@ -22,6 +22,9 @@
     const link = event.target.closest("#load-older");
     if (!link) return;
     event.preventDefault();
+    // A second click before the first one's answer.
+    if (link.ariaBusy) return;
+    link.ariaBusy = "true";
     status.textContent = "Loading …";
     try {
       const answer = await fetch(`${link.href}&piece=1`);
@@ -31,6 +34,7 @@
       append(html);
       status.textContent = "";
     } catch {
+      link.ariaBusy = null;
       status.textContent = "That did not work. Try again, or load this page anew.";
     }
   });
