@@ -207,7 +207,7 @@ def test_a_contact_page_shows_who_it_is_and_what_they_did(person: Person, api: C
         "Tags VIP",
         "Lists News",
         "First seen now",
-        "Distinct events (key and title) 2",
+        "Distinct events 2",
         "Events in all 4",
         "Last 90 days 4 events, by when they happened",
         "buy 3",
