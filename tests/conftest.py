@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from django.conf import settings
+from django.test import Client as InProcess
 from hypothesis import HealthCheck
 from hypothesis import settings as profiles
 
@@ -116,3 +117,13 @@ def password(sql: psycopg.Connection) -> Callable[..., str]:
         return secret
 
     return make
+
+
+@pytest.fixture
+def people(db: None) -> "InProcess":
+    """A browser of a superuser, for tests inside the process."""
+    from django.contrib.auth.models import User
+
+    browser = InProcess()
+    browser.force_login(User.objects.create_superuser("admin", "admin@example.com"))
+    return browser

@@ -20,13 +20,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 HOSTILE = "<script>alert(1)</script>"
 
 
-@pytest.fixture
-def people() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("admin", "admin@example.com"))
-    return client
-
-
 def make_password(people: Client, user: User, **fields: str) -> str:
     form = {
         "user": user.pk,

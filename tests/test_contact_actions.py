@@ -24,13 +24,6 @@ HOSTILE = "<script>alert(1)</script>"
 
 
 @pytest.fixture
-def people() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("admin", "admin@example.com"))
-    return client
-
-
-@pytest.fixture
 def ids() -> list[int]:
     return [create({"email": f"c{number}@example.com"}).pk for number in range(3)]
 

@@ -37,13 +37,6 @@ BEHIND = {
 }
 
 
-@pytest.fixture
-def people() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("admin", "admin@example.com"))
-    return client
-
-
 def export(people: Client, form: str, ids: list[int], query: str = "", **more: Any) -> str:
     chosen = {"action": f"export_{form}", "_selected_action": ids, "index": 0}
     answer = people.post(f"{PATH}{query}", chosen | more)

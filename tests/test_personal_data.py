@@ -37,13 +37,6 @@ PATH = "/admin/crm/subscriber"
 
 
 @pytest.fixture
-def people() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("admin", "admin@example.com"))
-    return client
-
-
-@pytest.fixture
 def ada() -> int:
     contact = create({"email": "Ada@Example.com", "first_name": HOSTILE, "latitude": "12.5"})
     return contact.pk
