@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import ManyToManyField, QuerySet
 from django.forms import CheckboxSelectMultiple
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, QueryDict
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
@@ -187,13 +187,6 @@ class SubscriberAdmin(SegmentActions, CountedDeletion, Listed):
     def rows_of(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """With their tags."""
         return rows.prefetch_related("tags")
-
-    def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
-        """The form; where somebody was faster with the same e-mail, it says so the next time."""
-        try:
-            return super().changeform_view(*args, **kwargs)
-        except contacts.EmailTaken:
-            return super().changeform_view(*args, **kwargs)
 
     def save_model(
         self,

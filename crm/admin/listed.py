@@ -13,6 +13,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.text import capfirst
 
 from config.fields import LARGEST_ID
+from crm.contacts import EmailTaken
+from crm.segments import SlugTaken
 
 LONGEST_TYPED = 254
 
@@ -72,7 +74,7 @@ class IdsFirst(ChangeList):
 
 
 class Declared(admin.ModelAdmin):
-    """A list that takes from its address what it declares, and answers the rest with a page."""
+    """What Django's own answers with an error: odd addresses, and two who save at once."""
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:  # noqa: ARG002
         """None but those of its filters: any column by any regex may be an error, or slow."""
@@ -88,6 +90,14 @@ class Declared(admin.ModelAdmin):
                 return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
             messages.error(request, "That address asks for something that is not there.")
         return super().changelist_view(request, extra_context)
+
+    def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The form; where somebody was faster with the same e-mail or slug, it says so."""
+        try:
+            return super().changeform_view(*args, **kwargs)
+        except (EmailTaken, SlugTaken):
+            # Theirs is there by now, and the form finds it.
+            return super().changeform_view(*args, **kwargs)
 
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *arguments: Any

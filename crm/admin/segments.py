@@ -90,13 +90,6 @@ class SegmentAdmin(Declared):
         text = f"more than {MOST_COUNTED:,}" if more else f"{segment.number:,}"
         return link_to_contacts(text, **{self.kind[:-1]: segment.pk})
 
-    def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
-        """The form; where somebody was faster with the same slug, it finds theirs the next time."""
-        try:
-            return super().changeform_view(*args, **kwargs)
-        except segments.SlugTaken:
-            return super().changeform_view(*args, **kwargs)
-
     def save_model(
         self,
         request: HttpRequest,  # noqa: ARG002
@@ -217,13 +210,6 @@ class SavedSegmentAdmin(Declared):
         count = reverse("admin:crm_savedsegment_count") if may_count else ""
         context["segment_table"] = {**table, "count": count}
         return super().render_change_form(request, context, *args, **kwargs)
-
-    def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
-        """The form; where somebody was faster with the same slug, it finds theirs the next time."""
-        try:
-            return super().changeform_view(*args, **kwargs)
-        except segments.SlugTaken:
-            return super().changeform_view(*args, **kwargs)
 
     def save_model(
         self,
