@@ -150,6 +150,11 @@ def path_id(digits: str) -> int:
     return min(int(digits), LARGEST_ID)
 
 
+def is_row_id(text: str) -> bool:
+    """Whether a text is an id in digits that the database has room for."""
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
 def id_or_nobody(value: Any) -> int:
     """As `whole_number`, where PHP's empty() values name nobody: 0. Raises Wrong."""
     return 0 if value is None or value is False or value == "" else whole_number(value)

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from config.database import fetch_row, fetch_rows, in_transaction
 from config.errors import NotFoundHere
+from config.fields import is_row_id
 from crm.contacts import delete_contacts, find_by_email
 from crm.models import Subscriber
 from crm.saved_segments import segments_of
@@ -46,8 +47,8 @@ DELETE FROM events_idempotencykey WHERE occurrence_id IN (
 
 def contact_named(text: str) -> Subscriber | None:
     """The contact with this id, or with this e-mail in any case."""
-    if text.isascii() and text.isdigit():
-        return Subscriber.objects.filter(pk=int(text)).first() if len(text) < 19 else None
+    if is_row_id(text):
+        return Subscriber.objects.filter(pk=int(text)).first()
     return find_by_email(text)
 
 

@@ -13,6 +13,7 @@ from hypothesis import settings as profiles
 
 from config.postgres import USER, EmbeddedPostgres
 from crm.passwords import PREFIX_LENGTH, SECRET_LENGTH, secret_hash
+from tests.people import Person, first_user
 from tests.server import Client, Server
 
 pytest.register_assert_rewrite("tests.browser")
@@ -127,3 +128,17 @@ def people(db: None) -> "InProcess":
     browser = InProcess()
     browser.force_login(User.objects.create_superuser("admin", "admin@example.com"))
     return browser
+
+
+@pytest.fixture(scope="module")
+def first(server: Server) -> Iterator[Person]:
+    """The first user at the admin, who logs in once."""
+    person = first_user(server)
+    yield person
+    person.close()
+
+
+@pytest.fixture
+def person(first: Person, api: Client) -> Person:
+    """The first user at the admin, over an empty store."""
+    return first

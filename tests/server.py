@@ -145,6 +145,12 @@ class Server:
             self.auth = basic("admin", told[1])
         return self
 
+    def password(self) -> str:
+        """The first user's, as it was printed at the first start."""
+        told = re.search(r"login: +admin, password (\S+)", self.said())
+        assert told, self.said()
+        return told[1]
+
     def said(self) -> str:
         return self.log.read_text()
 

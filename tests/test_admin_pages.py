@@ -1,14 +1,13 @@
 """What people read in the admin: contacts, their timelines, events, the overview; and its cost."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
-from tests.people import Person, first_user
-from tests.server import Client, Server
+from tests.people import Person
+from tests.server import Client
 from tests.tools import statements
 
 CONTACTS = "/admin/crm/subscriber/"
@@ -32,19 +31,6 @@ SELECT id, subscriber_id, event_key, provider, '', n, '{}', '{}',
 FROM events_trackedevent, generate_series(1, %(number)s) n
 WHERE id = (SELECT min(id) FROM events_trackedevent WHERE subscriber_id = %(contact)s)
 """
-
-
-@pytest.fixture(scope="module")
-def first(server: Server) -> Iterator[Person]:
-    person = first_user(server)
-    yield person
-    person.close()
-
-
-@pytest.fixture
-def person(first: Person, api: Client) -> Person:
-    """The first user, logged in, over an empty store."""
-    return first
 
 
 def shown(person: Person, path: str) -> str:

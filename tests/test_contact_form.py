@@ -8,22 +8,10 @@ import pytest
 
 from config.postgres import USER, EmbeddedPostgres
 from tests.conftest import SERVED
-from tests.people import Person, fields_of, first_user
-from tests.server import Answer, Client, Server, wait_until
+from tests.people import Person, fields_of
+from tests.server import Answer, Client, wait_until
 
 ADD = "/admin/crm/subscriber/add/"
-
-
-@pytest.fixture(scope="module")
-def first(server: Server) -> Iterator[Person]:
-    person = first_user(server)
-    yield person
-    person.close()
-
-
-@pytest.fixture
-def person(first: Person, api: Client) -> Person:
-    return first
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from config.errors import InvalidFields
-from config.fields import MOST_ITEMS, Wrong, email_address
+from config.fields import MOST_ITEMS, Wrong, email_address, is_row_id
 from crm import contacts
 from crm.admin.actions import SegmentActions
 from crm.admin.deletion import CountedDeletion
@@ -115,7 +115,7 @@ class SubscriberForm(forms.ModelForm):
         chosen = {segment.pk for segment in self.cleaned_data[kind]}
         # What stood on the page; a form without it was made by a program, and says all it wants.
         shown = cast(QueryDict, self.data).getlist(self[kind].html_initial_name)
-        seen = {int(one) for one in shown if one.isascii() and one.isdigit() and len(one) < 19}
+        seen = {int(one) for one in shown if is_row_id(one)}
         return chosen - seen, seen - chosen
 
 

@@ -12,7 +12,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.text import capfirst
 
-from config.fields import LARGEST_ID
+from config.fields import LARGEST_ID, is_row_id
 from crm.contacts import EmailTaken
 from crm.segments import SlugTaken
 
@@ -104,7 +104,7 @@ class Declared(admin.ModelAdmin):
     ) -> HttpResponse | None:
         """What an action answers; ids that are no numbers are passed over."""
         selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
-        numbers = [one for one in selected if one.isascii() and one.isdigit() and len(one) < 19]
+        numbers = [one for one in selected if is_row_id(one)]
         if numbers != selected:
             data = request.POST.copy()
             data.setlist(ACTION_CHECKBOX_NAME, numbers)

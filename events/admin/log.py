@@ -4,18 +4,17 @@ import json
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import F, Model, QuerySet, Value
-from django.db.models.functions import Left, Lower
+from django.db.models import F, Model, QuerySet
+from django.db.models.functions import Left
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from config.fields import LARGEST_ID
 from crm.admin.listed import Filter, Listed
-from crm.models import Subscriber
 from events.filter_choices import known_keys, latest_providers
 from events.models import SEES_EVENTS, EventName, EventOccurrence, TrackedEvent
+from events.personal_data import contact_named
 from events.templatetags.events import moment
 
 # How many rows a list of events goes back: nobody turns a thousand pages, and counting millions
@@ -91,14 +90,10 @@ class ContactFilter(Filter):
 
     def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         """The contact's rows. Raises ValueError."""
-        if value.isascii() and value.isdigit():
-            found = Subscriber.objects.filter(id=min(int(value), LARGEST_ID))
-        else:
-            found = Subscriber.objects.annotate(low=Lower("email")).filter(low=Lower(Value(value)))
-        contact_id = found.values_list("id", flat=True).first()
-        if contact_id is None:
+        found = contact_named(value)
+        if found is None:
             raise ValueError(value)
-        return rows.filter(subscriber_id=contact_id)
+        return rows.filter(subscriber_id=found.pk)
 
 
 class LogAdmin(ReadOnly):
@@ -106,12 +101,11 @@ class LogAdmin(ReadOnly):
 
     list_filter = (KeyFilter, ProviderFilter, ContactFilter)
     sortable_by = ()
+    ordering = ("-id",)
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
         """Who may see events, occurrences and contacts: each page names all three."""
         return request.user.has_perms((*SEES_EVENTS, "crm.view_subscriber"))
-
-    ordering = ("-id",)
 
     def find_ids(
         self, rows: QuerySet[Any], start: int, per_page: int
