@@ -13,7 +13,7 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
-from config.errors import ADMIN
+from config.api.errors import ADMIN
 
 DOCS = "/api/docs/"
 PEOPLE = (ADMIN, DOCS, "/api/schema/")

@@ -9,7 +9,7 @@ from typing import Any
 import environ
 from corsheaders.defaults import default_headers
 
-from config.postgres import django_database
+from config.server.postgres import django_database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -87,7 +87,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
-WSGI_APPLICATION = "config.wsgi.application"
+WSGI_APPLICATION = "config.server.wsgi.application"
 # The API answers with and without a trailing slash; a redirect would lose a POST's body.
 APPEND_SLASH = False
 
@@ -165,8 +165,8 @@ STATIC_URL = "/static/"
 # Static files are served from the packages they come in: nothing to collect, nothing to forget.
 WHITENOISE_USE_FINDERS = True
 
-CSRF_FAILURE_VIEW = "config.errors.csrf_failure"
-# Longer bodies are refused in config/wsgi.py, before Django reads them.
+CSRF_FAILURE_VIEW = "config.api.errors.csrf_failure"
+# Longer bodies are refused in config/server/wsgi.py, before Django reads them.
 DATA_UPLOAD_MAX_MEMORY_SIZE = None
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 
@@ -182,14 +182,14 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["crm.authentication.ApplicationPasswordAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["crm.permissions.HasAccess"],
     "DEFAULT_PARSER_CLASSES": [
-        "config.parsers.JSONParser",
-        "config.parsers.FormParser",
-        "config.parsers.MultiPartParser",
+        "config.api.parsers.JSONParser",
+        "config.api.parsers.FormParser",
+        "config.api.parsers.MultiPartParser",
     ],
-    "DEFAULT_RENDERER_CLASSES": ["config.renderers.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.renderers.AlwaysJSON",
-    "DEFAULT_SCHEMA_CLASS": "config.schema.Schema",
-    "EXCEPTION_HANDLER": "config.errors.exception_handler",
+    "DEFAULT_RENDERER_CLASSES": ["config.api.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.api.renderers.AlwaysJSON",
+    "DEFAULT_SCHEMA_CLASS": "config.api.schema.Schema",
+    "EXCEPTION_HANDLER": "config.api.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
     "URL_FORMAT_OVERRIDE": None,
     "FORMAT_SUFFIX_KWARG": None,
@@ -203,7 +203,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": [],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "PREPROCESSING_HOOKS": ["config.schema.described_paths"],
+    "PREPROCESSING_HOOKS": ["config.api.schema.described_paths"],
 }
 
 LOGGING = {

@@ -12,17 +12,17 @@ from rest_framework.renderers import TemplateHTMLRenderer
 from config import views
 from config.login import login
 
-handler400 = "config.errors.handler400"
-handler403 = "config.errors.handler403"
-handler404 = "config.errors.handler404"
-handler500 = "config.errors.handler500"
+handler400 = "config.api.errors.handler400"
+handler403 = "config.api.errors.handler403"
+handler404 = "config.api.errors.handler404"
+handler500 = "config.api.errors.handler500"
 
-fluentcrm = [path("", include("events.urls.fluentcrm")), path("", include("crm.urls"))]
+fluentcrm = [path("", include("events.api.urls")), path("", include("crm.api.urls"))]
 
 urlpatterns = [
     path("wp-json/fluent-crm/v2/", include(fluentcrm)),
     path("", include(fluentcrm)),
-    path("", include("events.urls.activecampaign")),
+    path("", include("events.activecampaign.urls")),
     path("", views.home),
     path("admin", views.home),
     # Before the admin's own.

@@ -7,8 +7,8 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from config.errors import status_response
-from config.first_start import migrations_are_missing
+from config.api.errors import status_response
+from config.server.bootstrap import migrations_are_missing
 
 View = Callable[[HttpRequest], HttpResponse]
 

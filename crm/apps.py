@@ -9,8 +9,8 @@ class CrmConfig(AppConfig):
 
     def ready(self) -> None:
         """Tell the filters what can be asked of a contact."""
-        from crm.contact_filters import SEGMENT, SUBSCRIBER
         from crm.filters import register_provider
+        from crm.filters.contacts import SEGMENT, SUBSCRIBER
 
         register_provider("subscriber", SUBSCRIBER)
         register_provider("segment", SEGMENT)

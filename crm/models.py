@@ -177,9 +177,9 @@ class JSONText(models.TextField):  # type: ignore[type-arg]  # takes none at run
 
 
 class SavedSegment(Titled):
-    """A filter with a name; written by crm/saved_segments.py. FluentCRM's dynamic segment."""
+    """A filter with a name; written by crm/segments.py. FluentCRM's dynamic segment."""
 
-    # As sent; crm/filters.py reads it.
+    # As sent; crm/filters/__init__.py reads it.
     filters = JSONText(default=list)
 
     class Meta(Titled.Meta):

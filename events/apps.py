@@ -20,10 +20,10 @@ class EventsConfig(AppConfig):
         """Tell crm what to delete with a contact and to filter by; let the signal reach track()."""
         from crm.contacts import register_deleter
         from crm.filters import register_provider
-        from crm.query_filters import register_query_filters
+        from crm.filters.query import register_query_filters
         from events import tracking
         from events.filters import EVENT_TRACKING
-        from events.query_filters import EventQueryFilters
+        from events.filters.query import EventQueryFilters
         from events.signals import track_event_activity
 
         register_deleter(tracking.delete_events_of, tracking.count_events_of)

@@ -14,7 +14,7 @@ SEES_EVENTS = ("events.view_trackedevent", "events.view_eventoccurrence")
 class TrackedEvent(models.Model):
     """What a contact did, counted: one row per contact, key and title.
 
-    Written by the statements of events/statements.py.
+    Written by the statements of events/tracking/statements.py.
 
     Always: counter = unlogged + number of occurrences.
     """

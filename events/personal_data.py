@@ -13,12 +13,12 @@ from django.db.models import Q, Value
 from django.db.models.functions import Left, Lower
 from django.utils import timezone
 
+from config.api.errors import NotFoundHere
+from config.api.validation import is_row_id
 from config.database import fetch_row, fetch_rows, in_transaction
-from config.errors import NotFoundHere
-from config.fields import is_row_id
 from crm.contacts import delete_contacts, find_by_email
 from crm.models import Subscriber
-from crm.saved_segments import segments_of
+from crm.segments import segments_of
 from events.exports import Write, contacts_of, events_of, snapshot
 
 # 64 KB each of properties, context and value: at most 50 MB.

@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 
-from events.overview import overview
+from events.stats.overview import overview
 
 
 class OverviewSite(AdminSite):

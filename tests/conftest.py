@@ -11,7 +11,7 @@ from django.test import Client as InProcess
 from hypothesis import HealthCheck
 from hypothesis import settings as profiles
 
-from config.postgres import USER, EmbeddedPostgres
+from config.server.postgres import USER, EmbeddedPostgres
 from crm.passwords import PREFIX_LENGTH, SECRET_LENGTH, secret_hash
 from tests.people import Person, first_user
 from tests.server import Client, Server

@@ -12,9 +12,9 @@ from crm.authentication import find_caller
 from crm.contacts import create
 from crm.models import ApplicationPassword, Subscriber
 from crm.passwords import create_application_password
+from events.activecampaign.credentials import tracking_key
 from events.models import EventName, EventOccurrence, TrackedEvent, TrackingSwitch
 from events.tracking import NotEnabled, track
-from events.tracking_keys import tracking_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOSTILE = "<script>alert(1)</script>"

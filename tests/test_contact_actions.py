@@ -11,10 +11,11 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from crm.admin import actions, deletion
+from crm.admin import deletion
+from crm.admin import label_actions as actions
 from crm.contacts import create, delete_contacts
+from crm.labels import attach, create_segment
 from crm.models import List, Subscriber, Tag
-from crm.segments import attach, create_segment
 from events.models import EventOccurrence, TrackedEvent
 from events.tracking import track
 

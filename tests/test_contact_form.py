@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from config.postgres import USER, EmbeddedPostgres
+from config.server.postgres import USER, EmbeddedPostgres
 from tests.conftest import SERVED
 from tests.people import Person, fields_of
 from tests.server import Answer, Client, wait_until

@@ -12,8 +12,8 @@ from django.test import Client
 
 from config.database import fetch_rows
 from crm.contacts import create
+from crm.labels import attach, named_ids
 from crm.models import Subscriber
-from crm.segments import attach, named_ids
 from events import exports
 from events.models import TrackedEvent
 from events.tracking import track

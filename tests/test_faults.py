@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from config.postgres import USER, socket_dir
+from config.server.postgres import USER, socket_dir
 from tests.server import ROOT, Client, Server, wait_until
 
 CLIENTS = 8
@@ -70,7 +70,9 @@ def postmaster(server: Server) -> int:
 
 def web_server(server: Server) -> int:
     assert server.process
-    return next(pid for pid in children(server.process.pid) if "config.webserver" in command(pid))
+    return next(
+        pid for pid in children(server.process.pid) if "config.server.webserver" in command(pid)
+    )
 
 
 def alive(pid: int) -> bool:
@@ -327,7 +329,7 @@ def test_two_that_start_at_once_on_one_database_migrate_it_once_and_make_one_use
         connection.execute("CREATE DATABASE shared")
     url = f"postgres://{USER}@/{socket_dir(data(own))}/shared"
     # What serve does first.
-    script = "from config.first_start import prepare; print(prepare() is not None)"
+    script = "from config.server.bootstrap import prepare; print(prepare() is not None)"
     first_starts = [
         subprocess.Popen(
             [sys.executable, "manage.py", "shell", "-v", "0", "-c", script],
@@ -349,7 +351,7 @@ def test_a_stop_while_the_workers_start_is_heard(mine: Server) -> None:
     serving = mine.spawn().pid
 
     def workers() -> list[int]:
-        web = [pid for pid in children(serving) if "config.webserver" in command(pid)]
+        web = [pid for pid in children(serving) if "config.server.webserver" in command(pid)]
         return children(web[0]) if web else []
 
     wait_until(lambda: len(workers()) == len(os.sched_getaffinity(0)), 20)

@@ -6,8 +6,8 @@ import pytest
 from django.utils.timezone import now
 
 from crm.contacts import create
-from events import overview
 from events.models import EventOccurrence
+from events.stats import overview
 from events.tracking import track
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -22,9 +22,9 @@ from django.test.utils import CaptureQueriesContext
 
 from config.database import fetch_rows
 from crm.contacts import create
+from crm.labels import attach, named_ids
 from crm.models import Subscriber
-from crm.saved_segments import create_saved_segment
-from crm.segments import attach, named_ids
+from crm.segments import create_saved_segment
 from events import personal_data
 from events.models import EventOccurrence, IdempotencyKey, TrackedEvent
 from events.tracking import track

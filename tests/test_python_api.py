@@ -9,10 +9,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 
-from config.errors import InvalidFields
+from config.api.errors import InvalidFields
 from crm.contacts import create, delete_contacts
 from crm.models import Subscriber
-from events.batches import Tracked, track_many
 from events.models import EventOccurrence, IdempotencyKey, TrackedEvent, TrackingSwitch
 from events.signals import event_tracked, track_event_activity
 from events.tracking import (
@@ -23,6 +22,7 @@ from events.tracking import (
     replays,
     track,
 )
+from events.tracking.batches import Tracked, track_many
 
 pytestmark = pytest.mark.django_db(transaction=True)
 EVENT = {"event_key": "checkout", "title": "Order placed", "email": "ada@example.com"}
@@ -152,7 +152,7 @@ def test_a_key_that_is_pruned_while_its_retry_is_on_the_way_counts_anew(
         asked.extend(keys)
         return replays(credential, keys)
 
-    module = "events.tracking" if way == "alone" else "events.batches"
+    module = "events.tracking" if way == "alone" else "events.tracking.batches"
     monkeypatch.setattr(f"{module}.replays", pruned_first)
     if way == "alone":
         assert track(keyed).replayed is False

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from events.upkeep import PRUNE
+from events.maintenance import PRUNE
 from tests.server import API, Answer, Client, Server
 from tests.tools import assert_nothing_is_orphaned_or_miscounted, deadlocks
 

@@ -23,9 +23,9 @@ from crm.admin.deletion import which
 from crm.contacts import create
 from crm.models import ApplicationPassword, List, SavedSegment, Subscriber, Tag
 from crm.passwords import create_application_password
+from events.activecampaign.credentials import tracking_key
 from events.models import EventName, EventOccurrence, TrackedEvent, TrackingKey, TrackingSwitch
 from events.tracking import track
-from events.tracking_keys import tracking_key
 from tests.server import Server, basic
 from tests.test_access import CALLS, address
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode, Response
 from schemathesis.config import SchemathesisConfig
 
-from config.first_start import EMAIL
+from config.server.bootstrap import EMAIL
 from tests.server import API, Client, Server
 
 PEOPLE = ["ada@example.com", "bob@example.com", EMAIL]

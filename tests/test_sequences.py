@@ -21,9 +21,9 @@ from hypothesis.stateful import (
 from config.database import fetch_rows
 from crm.contacts import create, delete_contacts
 from crm.models import Subscriber
-from events.batches import RolledBack, Tracked, track_many
+from events.maintenance import differences, prune_occurrences
 from events.tracking import IdempotencyMismatch, SubscriberNotFound, TrackingError, track
-from events.upkeep import differences, prune_occurrences
+from events.tracking.batches import RolledBack, Tracked, track_many
 
 SEQUENCES = {"short": 300, "long": 2_000}
 STEPS = 20

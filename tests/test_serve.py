@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from config.postgres import LONGEST_SOCKET_DIR, EmbeddedPostgres, PostgresError, socket_dir
+from config.server.postgres import LONGEST_SOCKET_DIR, EmbeddedPostgres, PostgresError, socket_dir
 from tests.server import API, ROOT, Server, manage, wait_until
 
 SETTINGS = ROOT / "config" / "settings.py"

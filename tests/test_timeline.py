@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from events.cursors import Cursor
-from events.timelines import Timeline
+from events.history import Timeline
 from tests.server import API, Answer, Client
 
 EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}

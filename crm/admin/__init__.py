@@ -2,9 +2,9 @@
 
 from django.contrib import admin
 
-from crm.admin import contacts, passwords, segments
+from crm.admin import contacts, labels, passwords
 
-__all__ = ["contacts", "passwords", "segments"]
+__all__ = ["contacts", "labels", "passwords"]
 
 admin.site.site_header = admin.site.site_title = "Tallybook"
 admin.site.site_url = None  # there is no other site

@@ -11,17 +11,17 @@ from django.http import Http404, HttpRequest, QueryDict
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from config.errors import InvalidFields
-from config.fields import MOST_ITEMS, Wrong, email_address, is_row_id
+from config.api.errors import InvalidFields
+from config.api.validation import MOST_ITEMS, Wrong, email_address, is_row_id
 from crm import contacts
-from crm.admin.actions import SegmentActions
+from crm.admin.base import Filter, Listed
 from crm.admin.deletion import CountedDeletion
-from crm.admin.listed import Filter, Listed
+from crm.admin.label_actions import SegmentActions
 from crm.filters import narrowed, read_filters
-from crm.listings import ids_and_total
+from crm.labels import SEGMENTS, SegmentType, attach, detach
 from crm.models import List, SavedSegment, Status, Subscriber, Tag
-from crm.saved_segments import find_saved_segment
-from crm.segments import SEGMENTS, SegmentType, attach, detach
+from crm.segments import find_saved_segment
+from crm.selectors import ids_and_total
 
 
 class StatusFilter(Filter):

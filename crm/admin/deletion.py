@@ -16,10 +16,10 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from config.database import batches, in_transaction
-from crm.admin.actions import CONTACTS_AT_ONCE, selected_ids, selection
+from crm.admin.label_actions import CONTACTS_AT_ONCE, selected_ids, selection
 from crm.contacts import Counts, count_contacts, delete_contacts
+from crm.labels import SEGMENTS
 from crm.models import Subscriber
-from crm.segments import SEGMENTS
 
 logger = logging.getLogger(__name__)
 MOST_NAMED = 20

@@ -13,7 +13,7 @@ from django.forms import ModelChoiceField, ModelForm
 from django.http import HttpRequest
 from django.utils.timezone import now
 
-from crm.admin.listed import Declared
+from crm.admin.base import Declared
 from crm.models import ApplicationPassword
 from crm.passwords import create_application_password, revoke
 

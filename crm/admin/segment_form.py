@@ -7,12 +7,12 @@ import orjson
 from django import forms
 from django.core.exceptions import ValidationError
 
-from config.errors import InvalidFields
-from config.fields import line
-from crm.filter_words import in_words, sentences
+from config.api.errors import InvalidFields
+from config.api.validation import line
+from crm.filters.describe import in_words, sentences
+from crm.labels import slugify, with_slug
 from crm.models import SavedSegment
-from crm.saved_segments import storable
-from crm.segments import slugify, with_slug
+from crm.segments import storable
 
 NOT_JSON = {"filters": {"json": "The filters must be JSON: a list of lists of conditions."}}
 HELP = (

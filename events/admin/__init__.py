@@ -1,5 +1,5 @@
 """Events for people: to be seen, never to be written here; and what lets them in."""
 
-from events.admin import contacts, log, tracking
+from events.admin import contacts, events, tracking
 
-__all__ = ["contacts", "log", "tracking"]
+__all__ = ["contacts", "events", "tracking"]

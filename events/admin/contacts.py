@@ -12,20 +12,20 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
 
-from config.fields import LARGEST_ID
+from config.api.validation import LARGEST_ID
+from crm.admin.base import Filter, IdsFirst
 from crm.admin.contacts import SubscriberAdmin
-from crm.admin.listed import Filter, IdsFirst
 from crm.filters import Among
 from crm.models import Subscriber
+from events.admin.events import KeyFilter
 from events.admin.exports import ExportActions
-from events.admin.log import KeyFilter
 from events.admin.personal_data import PersonalDataPages
 from events.admin.timeline import days_of
 from events.cursors import Cursor
+from events.history import Timeline
 from events.models import SEES_EVENTS, TrackedEvent
-from events.profiles import profile_of
+from events.stats.contact import profile_of
 from events.templatetags.events import moment
-from events.timelines import Timeline
 
 ENTRIES_PER_PAGE = 50
 

@@ -7,8 +7,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from crm.admin.actions import selected_ids
 from crm.admin.contacts import SubscriberAdmin
+from crm.admin.label_actions import selected_ids
 from crm.models import Subscriber
 from events.admin.downloads import Download, download
 from events.exports import write_csv, write_ndjson

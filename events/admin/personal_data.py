@@ -13,8 +13,8 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
+from config.api.errors import NotFoundHere
 from config.database import in_transaction
-from config.errors import NotFoundHere
 from crm.contacts import count_contacts
 from crm.models import Subscriber
 from events.admin.downloads import download

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from django.utils import timezone
 
-from events.timelines import Occurrence
+from events.history import Occurrence
 
 # What is shown of a long text; the page of the occurrence has all of it.
 LONGEST_LINE = 120

@@ -9,9 +9,9 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from events.admin.log import ReadOnly
+from events.activecampaign.credentials import rotate
+from events.admin.events import ReadOnly
 from events.models import TrackingKey, TrackingSwitch
-from events.tracking_keys import rotate
 
 # The id of the switch's row.
 ONLY = 1

@@ -10,8 +10,8 @@ from pathlib import Path
 import orjson
 import psycopg
 
-from config.postgres import USER
-from events.statements import TRACK_MANY
+from config.server.postgres import USER
+from events.tracking.statements import TRACK_MANY
 
 SIZE = 500
 CONTACTS = 500

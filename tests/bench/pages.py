@@ -7,7 +7,7 @@ from functools import partial
 
 import psycopg
 
-from config.postgres import USER, EmbeddedPostgres
+from config.server.postgres import USER, EmbeddedPostgres
 from tests.bench.filters import BOUGHT
 from tests.people import Person, first_user
 from tests.server import Server

@@ -22,8 +22,8 @@ import django
 
 django.setup()
 
-from config.postgres import USER, EmbeddedPostgres, binaries  # noqa: E402
-from events.statements import TRACK_BY  # noqa: E402
+from config.server.postgres import USER, EmbeddedPostgres, binaries  # noqa: E402
+from events.tracking.statements import TRACK_BY  # noqa: E402
 from tests.bench import large  # noqa: E402
 from tests.bench.batches import SIZE, direct  # noqa: E402
 from tests.server import Server  # noqa: E402

@@ -17,8 +17,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connections
 
-from config.first_start import DEMO_EMAIL, FirstLogin, prepare
-from config.postgres import EmbeddedPostgres, PostgresError, die_with_parent
+from config.server.bootstrap import DEMO_EMAIL, FirstLogin, prepare
+from config.server.postgres import EmbeddedPostgres, PostgresError, die_with_parent
 
 # Four threads a worker were faster than sixteen; docs/architecture.md has the figures.
 BLOCKING_THREADS = 4
@@ -87,7 +87,7 @@ class Command(BaseCommand):
     def _start_server(self) -> None:
         self.server = _child(
             [
-                *("-m", "config.webserver", "--interface", "wsgi"),
+                *("-m", "config.server.webserver", "--interface", "wsgi"),
                 *("--host", settings.HOST, "--port", str(settings.PORT)),
                 *("--workers", str(settings.WORKERS)),
                 *("--blocking-threads", str(BLOCKING_THREADS)),
@@ -96,7 +96,7 @@ class Command(BaseCommand):
                 "--respawn-failed-workers",
                 *("--workers-kill-timeout", str(GRACE_SECONDS)),
                 *("--log-level", "warning", "--no-ws", "--http", "1"),
-                "config.wsgi:application",
+                "config.server.wsgi:application",
             ]
         )
 

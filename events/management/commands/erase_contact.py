@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from config.api.errors import NotFoundHere
 from config.commands import DatabaseCommand
-from config.errors import NotFoundHere
 from crm.contacts import count_contacts
 from crm.models import Subscriber
 from events.personal_data import contact_named, erase_contact

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from config.api.errors import NotFoundHere
 from config.commands import DatabaseCommand
-from config.errors import NotFoundHere
 from events.personal_data import contact_named, export_contact
 
 

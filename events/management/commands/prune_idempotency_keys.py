@@ -1,7 +1,7 @@
 from typing import Any
 
 from config.commands import DatabaseCommand
-from events.upkeep import prune_idempotency_keys
+from events.maintenance import prune_idempotency_keys
 
 
 class Command(DatabaseCommand):

@@ -6,7 +6,7 @@ from django.utils import timezone
 from tqdm import tqdm
 
 from config.commands import DatabaseCommand, age
-from events.upkeep import prune_occurrences
+from events.maintenance import prune_occurrences
 
 
 class Command(DatabaseCommand):

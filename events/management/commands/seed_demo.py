@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from config.commands import DatabaseCommand
 from events.demo import MOST_EVENTS, seed, vacuum
-from events.demo_words import KINDS
+from events.demo.words import KINDS
 
 
 class Command(DatabaseCommand):

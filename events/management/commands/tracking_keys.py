@@ -2,7 +2,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from config.commands import DatabaseCommand
-from events.tracking_keys import rotate, tracking_key
+from events.activecampaign.credentials import rotate, tracking_key
 
 
 class Command(DatabaseCommand):

@@ -4,8 +4,8 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from config.commands import DatabaseCommand
+from events.maintenance import differences, repair
 from events.models import TrackedEvent
-from events.upkeep import differences, repair
 
 
 class Command(DatabaseCommand):

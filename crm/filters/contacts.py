@@ -1,0 +1,221 @@
+"""What filters can ask of a contact itself: FluentCRM's providers `subscriber` and `segment`."""
+
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db.models import Count, Expression, F, Min, Q, TextField
+from django.db.models.functions import Cast, Lower
+from django.db.models.lookups import Exact, GreaterThan, In
+
+from config.api.validation import MOST_ITEMS, Wrong, whole_number
+from crm.filters import (
+    Among,
+    Choices,
+    Column,
+    Condition,
+    Operator,
+    Property,
+    Provider,
+    ValueType,
+)
+from crm.filters.operators import (
+    DATES,
+    EMPTINESS,
+    INCLUSION,
+    LINE_OR_LINES,
+    TEXTS,
+    TIMES,
+    choices,
+    equality,
+    exactly,
+    list_of,
+    one_line,
+    one_of,
+    one_or_list_of,
+    present,
+    scalar,
+    text_column,
+)
+from crm.labels import SEGMENTS, SegmentType
+from crm.models import ContactType, Status, Subscriber
+
+SELECTIONS = {"type": "selections", "component": "options_selector"}
+
+
+def text_property(label: str, name: str, choices: Choices | None = None, **about: Any) -> Property:
+    """A text of the contact."""
+    nullable = Subscriber._meta.get_field(name).null
+    column = text_column(name, nullable)
+    return Property(
+        label,
+        TEXTS,
+        lambda condition: Q(condition.test(column)),
+        about={"type": "nullable_text" if nullable else "text", **about},
+        choices={"value": choices} if choices else {},
+    )
+
+
+def date_property(label: str, name: str) -> Property:
+    """A time of the contact, or a day."""
+    is_day = Subscriber._meta.get_field(name).get_internal_type() == "DateField"
+    return Property(
+        label,
+        DATES if is_day else TIMES,
+        # Without a date it is before nothing and after nothing.
+        lambda condition: Q(condition.test(F(name))),
+        about={"type": "dates"},
+    )
+
+
+def status(value: Any) -> str:
+    """A status. Raises Wrong for a mistyped one: with not_in it would match everybody."""
+    found = one_line(value).lower()
+    if found not in Status.values:
+        raise Wrong("in", f"The {{field}} must be one of: {', '.join(Status.values)}.")
+    return found
+
+
+def digits(value: Any) -> str:
+    """An id in digits. Raises Wrong."""
+    return str(whole_number(scalar(value)))
+
+
+STATUS = ValueType("status", status)
+STATUSES = ValueType("statuses", one_or_list_of(status))
+STATUS_CHOICES = equality(STATUS) | INCLUSION | choices(STATUSES, one_of) | EMPTINESS
+STATUS_OPTIONS = {str(value): str(label) for value, label in Status.choices}
+TYPE_OPTIONS = {str(value): str(label) for value, label in ContactType.choices}
+STATUS_CHOICE = Choices("statuses", lambda: list(STATUS_OPTIONS.items()), closed=True)
+TYPE_CHOICE = Choices("contact_types", lambda: list(TYPE_OPTIONS.items()))
+
+
+USER_ID = ValueType("id", digits)
+USER_IDS = ValueType("ids", one_or_list_of(digits))
+USER_OPERATORS = (
+    equality(USER_ID)
+    | INCLUSION
+    | choices(USER_IDS, one_of)
+    | {
+        "is_null": Operator("empty", None, present, negated=True),
+        "not_null": Operator("not empty", None, present),
+    }
+)
+
+
+def of_user(condition: Condition) -> Q:
+    """Contacts of the users whose id it is true of; of equal e-mails the first user counts."""
+    users = (
+        User.objects.exclude(email="")
+        .values(address=Lower("email"))
+        .annotate(first=Cast(Min("id"), TextField()))
+        .filter(condition.test(F("first")))
+    )
+    return Q(In(Lower("email"), users.values("address")))
+
+
+IDS = ValueType("ids", list_of(lambda value: int(digits(value))))
+
+
+def on_any(column: Column, _: list[int]) -> Expression:
+    """On one at least."""
+    return GreaterThan(column, 0)
+
+
+def on_all(column: Column, wanted: list[int]) -> Expression:
+    """On as many as there are."""
+    return Exact(column, len(set(wanted)))
+
+
+SEGMENT_OPERATORS = {
+    "in": Operator("includes", IDS, on_any),
+    "not_in": Operator("does not include (in any)", IDS, on_any, negated=True),
+    "in_all": Operator("includes all of", IDS, on_all),
+    # FluentCRM's own word for it is wrong: those who are on all of them are not found.
+    "not_in_all": Operator("does not include all of", IDS, on_all, negated=True),
+}
+
+
+def segment_property(label: str, kind: SegmentType) -> Property:
+    """The tags or lists of the contact, by id."""
+    through = getattr(Subscriber, kind).through
+    reference = "tag_id" if kind == "tags" else "list_id"
+
+    def titles() -> list[tuple[int, str]]:
+        return list(SEGMENTS[kind].objects.values_list("id", "title")[:MOST_ITEMS])
+
+    def matching(condition: Condition) -> Among:
+        on = through.objects.filter(exactly(F(reference), condition.value))
+        counted = on.values("subscriber_id").annotate(number=Count("id"))
+        return Among(counted.filter(condition.test(F("number"))))
+
+    return Property(
+        label,
+        SEGMENT_OPERATORS,
+        matching,
+        about={**SELECTIONS, "option_key": kind, "is_multiple": True},
+        choices={"value": Choices(kind, titles, f"crm.view_{kind[:-1]}", closed=True)},
+    )
+
+
+SUBSCRIBER = Provider(
+    "Contact",
+    {
+        "first_name": text_property("First Name", "first_name"),
+        "last_name": text_property("Last Name", "last_name"),
+        "email": text_property("Email", "email"),
+        "address_line_1": text_property("Address Line 1", "address_line_1"),
+        "address_line_2": text_property("Address Line 2", "address_line_2"),
+        "city": text_property("City", "city"),
+        "state": text_property("State", "state"),
+        "postal_code": text_property("Postal Code", "postal_code"),
+        "country": text_property("Country", "country"),
+        "timezone": text_property("Time Zone", "timezone"),
+        "phone": text_property("Phone", "phone"),
+        "source": text_property("Source", "source"),
+        "prefix": text_property("Name Prefix (Title)", "prefix"),
+        "status": Property(
+            "Status",
+            STATUS_CHOICES,
+            lambda condition: Q(condition.test(F("status"))),
+            about={**SELECTIONS, "option_key": "statuses", "options": STATUS_OPTIONS},
+            choices={"value": STATUS_CHOICE},
+        ),
+        "contact_type": text_property("Type", "contact_type", TYPE_CHOICE, options=TYPE_OPTIONS),
+        "user_id": Property("User ID", USER_OPERATORS, of_user, about={"type": "numeric"}),
+        "date_of_birth": date_property("Date of Birth", "date_of_birth"),
+        "last_activity": date_property("Last Activity", "last_activity"),
+        "created_at": date_property("Created At", "created_at"),
+        "updated_at": date_property("Updated At", "updated_at"),
+    },
+)
+SEGMENT = Provider(
+    "Contact Segment",
+    {
+        "status": Property(
+            "Status",
+            choices(STATUSES, one_of),
+            lambda condition: Q(condition.test(F("status"))),
+            about={
+                **SELECTIONS,
+                "option_key": "statuses",
+                "is_multiple": True,
+                "options": STATUS_OPTIONS,
+            },
+            choices={"value": STATUS_CHOICE},
+        ),
+        "contact_type": Property(
+            "Type",
+            choices(LINE_OR_LINES, one_of),
+            lambda condition: Q(condition.test(F("contact_type"))),
+            about={
+                **SELECTIONS,
+                "option_key": "contact_types",
+                "is_multiple": False,
+                "options": TYPE_OPTIONS,
+            },
+            choices={"value": TYPE_CHOICE},
+        ),
+        "tags": segment_property("Tags", "tags"),
+        "lists": segment_property("Lists", "lists"),
+    },
+)
