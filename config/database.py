@@ -1,27 +1,35 @@
-"""Running statements: past Django's cursor where it counts, and again after a deadlock."""
+"""Run SQL on Django's connection: without Django's cursor, and again after a deadlock."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
 
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import InterfaceError, OperationalError, connection, connections, transaction
+from django.db.migrations.executor import MigrationExecutor
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
 Row = tuple[Any, ...]
+Parameters = Mapping[str, Any] | Sequence[Any]
+P = ParamSpec("P")
 Result = TypeVar("Result")
 
-TRIES = 3
+MAX_TRIES = 3
 
 
-def fetch_rows(
-    statement: str,
-    parameters: Mapping[str, Any] | Sequence[Any],
-    prepare: bool | None = None,
-) -> list[Row]:
-    """Run one statement on Django's connection and return its rows.
+def fetch_rows(statement: str, parameters: Parameters, prepare: bool | None = None) -> list[Row]:
+    """Run one statement with psycopg's own cursor, because Django's takes 45 µs more.
 
-    psycopg's own cursor: Django's costs 45 microseconds more a statement. Errors are Django's.
-    Without `prepare` it is prepared on the server when it comes often; False is for statements that
-    have to be planned for their parameters each time.
+    Args:
+        statement: SQL with psycopg's placeholders.
+        parameters: their values, by name or by position.
+        prepare: None lets psycopg prepare a statement on the server once it is frequent. False
+            has it planned for its parameters each time.
+
+    Returns:
+        All rows.
+
+    Raises:
+        django.db.DatabaseError: the same errors as from Django's cursor.
     """
     database = connections["default"]
     database.ensure_connection()
@@ -31,22 +39,22 @@ def fetch_rows(
         return rows
 
 
-def batches(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    """The ids, `size` at a time: a statement about some is short."""
-    return (ids[start : start + size] for start in range(0, len(ids), size))
-
-
-def fetch_row(statement: str, parameters: Mapping[str, Any]) -> Row | None:
-    """As `fetch_rows`; the first row alone."""
+def fetch_row(statement: str, parameters: Parameters) -> Row | None:
+    """Run one statement as `fetch_rows` does and return its first row, or None."""
     rows = fetch_rows(statement, parameters)
     return rows[0] if rows else None
 
 
-def fetch_row_first(statement: str, parameters: Mapping[str, Any]) -> Row | None:
-    """As `fetch_row`, for the first statement of a request, which only reads or may run twice.
+def fetch_one(statement: str, parameters: Parameters) -> Row:
+    """Run one statement that always returns a row, such as an aggregate, and return that row."""
+    return fetch_rows(statement, parameters)[0]
 
-    Connections are kept without being checked: it is the one that finds a dead connection, makes
-    a new one and asks again.
+
+def fetch_row_reconnecting(statement: str, parameters: Parameters) -> Row | None:
+    """Run the first statement of a request as `fetch_row` does, on a new connection if need be.
+
+    Connections are kept without health checks, so the first statement is the one that finds a dead
+    connection. It must be safe to run twice.
     """
     try:
         return fetch_row(statement, parameters)
@@ -58,22 +66,44 @@ def fetch_row_first(statement: str, parameters: Mapping[str, Any]) -> Row | None
         return fetch_row(statement, parameters)
 
 
-def tried_again(work: Callable[[], Result]) -> Result:
-    """What `work()` returns, which commits by itself; after a deadlock again, up to three times.
+def retry_on_deadlock(work: Callable[[], Result]) -> Result:
+    """Call `work`, which commits by itself, up to three times while PostgreSQL ends it.
 
-    Inside a transaction of the caller's there is no again: that is the caller's to decide.
+    PostgreSQL ends a transaction with 40P01 (deadlock) or 40001 (serialization failure). Inside a
+    transaction of the caller there is one try, because the whole transaction has to be repeated.
     """
-    tries = 1 if connections["default"].in_atomic_block else TRIES
+    tries = 1 if connections["default"].in_atomic_block else MAX_TRIES
     while True:
         tries -= 1
         try:
             return work()
         except OperationalError as error:
-            again = isinstance(error.__cause__, DeadlockDetected | SerializationFailure)
-            if not again or not tries:
+            is_temporary = isinstance(error.__cause__, DeadlockDetected | SerializationFailure)
+            if not is_temporary or not tries:
                 raise
 
 
-def in_transaction(work: Callable[[], Result]) -> Result:
-    """What `work()` returns, all of it committed or none; run again after a deadlock."""
-    return tried_again(transaction.atomic(work))
+def in_transaction(function: Callable[P, Result]) -> Callable[P, Result]:
+    """Decorate a function to run in one transaction, and again after a deadlock."""
+    atomic = transaction.atomic(function)
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Result:
+        return retry_on_deadlock(partial(atomic, *args, **kwargs))
+
+    return run
+
+
+def chunked(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Split ids into chunks of `size`, so that each statement stays short."""
+    return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
+def migrations_are_missing() -> bool:
+    """Return whether the database lacks a migration.
+
+    Raises:
+        django.db.DatabaseError: the database is unavailable.
+    """
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))

@@ -19,8 +19,8 @@ from django.http import HttpRequest, HttpResponse
 from config.database import fetch_row
 
 # No user's name is longer, and axes has no room for more than 255.
-LONGEST_NAME = 150
-LOCK = "SELECT pg_advisory_xact_lock(%(key)s)"
+MAX_USERNAME_LENGTH = 150
+LOCK_STATEMENT = "SELECT pg_advisory_xact_lock(%(key)s)"
 
 
 def login(request: HttpRequest) -> HttpResponse:
@@ -51,7 +51,7 @@ class LoginForm(AdminAuthenticationForm):
         )
 
 
-class OneGuessAtATime(AxesStandaloneBackend):  # type: ignore[misc]  # axes has no types
+class SerializedLoginBackend(AxesStandaloneBackend):  # type: ignore[misc]  # axes has no types
     """Asked first: refuses a locked name, and has guesses at one name come one after the other.
 
     Guesses that came at once would all be checked before the first of them is counted.
@@ -68,7 +68,7 @@ class OneGuessAtATime(AxesStandaloneBackend):  # type: ignore[misc]  # axes has 
         if request is not None:
             pair = f"{client_address(request)} {username}"
             digest = hashlib.sha256(pair.encode()).digest()
-            fetch_row(LOCK, {"key": int.from_bytes(digest[:8], signed=True)})
+            fetch_row(LOCK_STATEMENT, {"key": int.from_bytes(digest[:8], signed=True)})
         super().authenticate(request, username=username, password=password, **kwargs)
 
 
@@ -77,9 +77,9 @@ def is_locked_out(request: HttpRequest | None) -> bool:
     return bool(getattr(request, "axes_locked_out", False))
 
 
-def tried_name(request: HttpRequest, credentials: Mapping[str, str] | None) -> str:
+def attempted_username(request: HttpRequest, credentials: Mapping[str, str] | None) -> str:
     """The name that guesses are counted for."""
-    return (credentials or request.POST).get("username", "")[:LONGEST_NAME]
+    return (credentials or request.POST).get("username", "")[:MAX_USERNAME_LENGTH]
 
 
 def client_address(request: HttpRequest) -> str | None:

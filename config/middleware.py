@@ -13,10 +13,10 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
-from config.api.errors import ADMIN
+from config.api.errors import ADMIN_PATH
 
-DOCS = "/api/docs/"
-PEOPLE = (ADMIN, DOCS, "/api/schema/")
+DOCS_PATH = "/api/docs/"
+ADMIN_PATHS = (ADMIN_PATH, DOCS_PATH, "/api/schema/")
 
 # Nothing from elsewhere, nothing inline, and no page of ours in somebody else's frame.
 POLICY = (
@@ -27,27 +27,27 @@ POLICY = (
 DOCS_POLICY = f"{POLICY}; style-src 'self' 'unsafe-inline'"
 
 
-class ForPeople(MiddlewareMixin):
+class AdminPathsMixin(MiddlewareMixin):
     """Mixed into a middleware: applies it at the addresses of people alone."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Answer, with or without the middleware."""
-        if request.path_info.startswith(PEOPLE):
+        if request.path_info.startswith(ADMIN_PATHS):
             return super().__call__(request)
         return self.get_response(request)
 
 
-class ContentPolicy(ForPeople):
+class ContentSecurityPolicyMiddleware(AdminPathsMixin):
     """Content-Security-Policy: what a browser may load and run in a page of ours."""
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """Say it, of errors as well."""
-        policy = DOCS_POLICY if request.path_info.startswith(DOCS) else POLICY
+        policy = DOCS_POLICY if request.path_info.startswith(DOCS_PATH) else POLICY
         response.headers["Content-Security-Policy"] = policy
         return response
 
 
-class Sessions(ForPeople, SessionMiddleware):
+class AdminSessionMiddleware(AdminPathsMixin, SessionMiddleware):
     """Sessions, and a connection to the database that is not one from before its restart.
 
     Programs' first statement makes a new one by itself (crm/authentication.py).
@@ -60,9 +60,9 @@ class Sessions(ForPeople, SessionMiddleware):
         super().process_request(request)
 
 
-class Authentication(ForPeople, AuthenticationMiddleware):
+class AdminAuthenticationMiddleware(AdminPathsMixin, AuthenticationMiddleware):
     """The user of a session."""
 
 
-class Messages(ForPeople, MessageMiddleware):
+class AdminMessageMiddleware(AdminPathsMixin, MessageMiddleware):
     """Notes to the next page."""

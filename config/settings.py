@@ -75,15 +75,15 @@ CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
 CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "api-token"]
 CORS_EXPOSE_HEADERS = ["Idempotency-Replayed", "Retry-After"]
 MIDDLEWARE = [
-    "config.middleware.ContentPolicy",
+    "config.middleware.ContentSecurityPolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
-    "config.middleware.Sessions",
+    "config.middleware.AdminSessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "config.middleware.Authentication",
-    "config.middleware.Messages",
+    "config.middleware.AdminAuthenticationMiddleware",
+    "config.middleware.AdminMessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
@@ -137,7 +137,7 @@ AUTH_PASSWORD_VALIDATORS = [
 # Who guesses a name's password from one address five times is locked out for ten minutes, and told
 # so by config/login.py: axes' middleware is not needed, and programs would pass through it.
 AUTHENTICATION_BACKENDS = [
-    "config.login.OneGuessAtATime",
+    "config.login.SerializedLoginBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
 SILENCED_SYSTEM_CHECKS = ["axes.W002"]
@@ -147,7 +147,7 @@ AXES_COOLOFF_TIME = timedelta(minutes=10)
 AXES_RESET_ON_SUCCESS = True
 # Ten minutes are ten minutes: what is refused in them is not looked at, and does not prolong them.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_USERNAME_CALLABLE = "config.login.tried_name"
+AXES_USERNAME_CALLABLE = "config.login.attempted_username"
 AXES_CLIENT_IP_CALLABLE = "config.login.client_address"
 # Only attempts are kept, until the first login or failure ten minutes later.
 AXES_DISABLE_ACCESS_LOG = True
@@ -187,7 +187,7 @@ REST_FRAMEWORK = {
         "config.api.parsers.MultiPartParser",
     ],
     "DEFAULT_RENDERER_CLASSES": ["config.api.renderers.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.api.renderers.AlwaysJSON",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.api.renderers.JSONOnlyNegotiation",
     "DEFAULT_SCHEMA_CLASS": "config.api.schema.Schema",
     "EXCEPTION_HANDLER": "config.api.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,

@@ -7,7 +7,7 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from config.api.errors import status_response
+from config.api.errors import json_error
 from config.server.bootstrap import migrations_are_missing
 
 View = Callable[[HttpRequest], HttpResponse]
@@ -20,7 +20,7 @@ def only_read(view: View) -> View:
     @wraps(view)
     def checked(request: HttpRequest) -> HttpResponse:
         if request.method not in ("GET", "HEAD"):
-            return status_response(405, Allow="GET, HEAD")
+            return json_error(405, Allow="GET, HEAD")
         return view(request)
 
     return checked

@@ -14,7 +14,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from config.database import Row, fetch_row, fetch_row_first
+from config.database import Row, fetch_row, fetch_row_reconnecting
 from crm.models import Scope
 from crm.passwords import PREFIX_LENGTH, secret_hash
 
@@ -162,7 +162,7 @@ def find_caller(username: str | None, secret: str) -> Caller:
 
 def _lookup(parameters: dict[str, str | datetime]) -> Row | None:
     try:
-        return fetch_row_first(TOUCH_AND_LOOKUP, parameters)
+        return fetch_row_reconnecting(TOUCH_AND_LOOKUP, parameters)
     except InternalError as error:
         if not isinstance(error.__cause__, ReadOnlySqlTransaction):
             raise

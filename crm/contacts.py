@@ -9,15 +9,15 @@ from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from config.database import fetch_row, in_transaction
+from config.database import fetch_one, in_transaction
 from crm.models import Status, Subscriber
 
-Property = Literal["status", "contact_type", "avatar"]
+BulkColumn = Literal["status", "contact_type", "avatar"]
 
 # Numbers of rows by what they are called: contacts, events.
 Counts = dict[str, int]
 Counting = Callable[[Sequence[int]], Counts]
-_belongings: list[tuple[Counting, Counting]] = []
+_related_counters: list[tuple[Counting, Counting]] = []
 
 
 class EmailTaken(Exception):
@@ -28,7 +28,7 @@ def create(fields: Mapping[str, Any]) -> Subscriber:
     """Make a contact; empty fields keep the column's default. Raises EmailTaken."""
     try:
         with transaction.atomic():
-            return Subscriber.objects.create(**filled(fields))
+            return Subscriber.objects.create(**non_empty(fields))
     except IntegrityError as error:
         raise EmailTaken from error
 
@@ -43,11 +43,11 @@ def create_or_update(
     Runs in a transaction of the caller's, and keeps the contact locked until its end. However
     many ask at once, they make one contact.
     """
-    while (found := locked(email=fields["email"])) is None:
+    while (found := get_for_update(email=fields["email"])) is None:
         # Somebody else may be faster; then it is there, or gone again already.
         with suppress(EmailTaken):
             return create(fields), True
-    given = filled(fields)
+    given = non_empty(fields)
     status = given.pop("status", None)
     stays = found.status == Status.SUBSCRIBED and status != Status.UNSUBSCRIBED
     if status and (force_status or not stays):
@@ -58,7 +58,7 @@ def create_or_update(
     return found, False
 
 
-def filled(fields: Mapping[str, Any]) -> dict[str, Any]:
+def non_empty(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that are not empty."""
     return {name: value for name, value in fields.items() if value not in (None, "", 0, {})}
 
@@ -95,7 +95,7 @@ def find_by_email(email: str) -> Subscriber | None:
     return _with_email(email).first()
 
 
-def locked(*, contact_id: int | None = None, email: str = "") -> Subscriber | None:
+def get_for_update(*, contact_id: int | None = None, email: str = "") -> Subscriber | None:
     """The contact with this id or e-mail, kept from other writers until the transaction ends.
 
     Tracking goes on meanwhile.
@@ -110,21 +110,18 @@ def _with_email(email: str) -> QuerySet[Subscriber]:
     return contacts.filter(address=Lower(Value(email)))
 
 
-def set_property(contact_ids: Iterable[int], column: Property, value: str) -> None:
+@in_transaction
+def set_column(contact_ids: Iterable[int], column: BulkColumn, value: str) -> None:
     """Set one column of several contacts, in id order; those that have it stay as they are."""
-
-    def work() -> None:
-        changing = (
-            Subscriber.objects.filter(id__in=list(contact_ids))
-            .exclude(**{column: value})
-            .order_by("id")
-            .select_for_update(no_key=True)
-            .values_list("id", flat=True)
-        )
-        changes = {column: value, "updated_at": timezone.now()}
-        Subscriber.objects.filter(id__in=list(changing)).update(**changes)
-
-    in_transaction(work)
+    changing = (
+        Subscriber.objects.filter(id__in=list(contact_ids))
+        .exclude(**{column: value})
+        .order_by("id")
+        .select_for_update(no_key=True)
+        .values_list("id", flat=True)
+    )
+    changes = {column: value, "updated_at": timezone.now()}
+    Subscriber.objects.filter(id__in=list(changing)).update(**changes)
 
 
 def register_deleter(delete: Counting, count: Counting) -> None:
@@ -133,10 +130,10 @@ def register_deleter(delete: Counting, count: Counting) -> None:
     It returns how many rows it deleted, by what they are called; `count(contact_ids)`, how many it
     would delete.
     """
-    _belongings.append((delete, count))
+    _related_counters.append((delete, count))
 
 
-COUNT = """
+COUNT_CONTACTS = """
 SELECT (SELECT count(*) FROM crm_subscriber WHERE id = ANY(%(contacts)s::bigint[])),
        (SELECT count(*) FROM crm_subscriber_tags
         WHERE subscriber_id = ANY(%(contacts)s::bigint[])),
@@ -147,14 +144,14 @@ SELECT (SELECT count(*) FROM crm_subscriber WHERE id = ANY(%(contacts)s::bigint[
 
 def count_contacts(contact_ids: Sequence[int]) -> Counts:
     """What delete_contacts would delete now, and return."""
-    row = fetch_row(COUNT, {"contacts": list(contact_ids)})
-    assert row is not None  # one row, always
+    row = fetch_one(COUNT_CONTACTS, {"contacts": list(contact_ids)})
     counts: Counts = dict(zip(("contacts", "tags", "lists"), row, strict=True))
-    for _, count in _belongings:
+    for _, count in _related_counters:
         counts |= count(contact_ids)
     return counts
 
 
+@in_transaction
 def delete_contacts(contact_ids: Iterable[int]) -> Counts:
     """Delete contacts and all that belongs to them, in one transaction.
 
@@ -162,26 +159,22 @@ def delete_contacts(contact_ids: Iterable[int]) -> Counts:
     say. The contacts are locked first, in id order: tracking, which takes a key share lock on its
     contact, waits and then finds nobody, so nothing is orphaned.
     """
-
-    def work() -> Counts:
-        with connection.cursor() as cursor:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM crm_subscriber WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE",
+            [list(contact_ids)],
+        )
+        found = [row[0] for row in cursor.fetchall()]
+        counts: Counts = {"contacts": 0, "tags": 0, "lists": 0}
+        for delete, _ in _related_counters:
+            counts |= delete(found)
+        for name in ("tags", "lists"):
             cursor.execute(
-                "SELECT id FROM crm_subscriber WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE",
-                [list(contact_ids)],
+                f"DELETE FROM crm_subscriber_{name} "  # noqa: S608
+                "WHERE subscriber_id = ANY(%s::bigint[])",
+                [found],
             )
-            found = [row[0] for row in cursor.fetchall()]
-            counts: Counts = {"contacts": 0, "tags": 0, "lists": 0}
-            for delete, _ in _belongings:
-                counts |= delete(found)
-            for name in ("tags", "lists"):
-                cursor.execute(
-                    f"DELETE FROM crm_subscriber_{name} "  # noqa: S608
-                    "WHERE subscriber_id = ANY(%s::bigint[])",
-                    [found],
-                )
-                counts[name] = cursor.rowcount
-            cursor.execute("DELETE FROM crm_subscriber WHERE id = ANY(%s::bigint[])", [found])
-            counts["contacts"] = cursor.rowcount
-        return counts
-
-    return in_transaction(work)
+            counts[name] = cursor.rowcount
+        cursor.execute("DELETE FROM crm_subscriber WHERE id = ANY(%s::bigint[])", [found])
+        counts["contacts"] = cursor.rowcount
+    return counts

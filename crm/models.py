@@ -31,7 +31,7 @@ class ContactType(models.TextChoices):
     CUSTOMER = "customer"
 
 
-class Titled(models.Model):
+class SluggedModel(models.Model):
     """A title, and a slug that no other of its kind has, however it is spelled."""
 
     title = models.CharField(max_length=192)
@@ -54,20 +54,20 @@ class Titled(models.Model):
         return self.title
 
 
-class Segment(Titled):
+class Label(SluggedModel):
     """What tags and lists have in common."""
 
     description = models.TextField(null=True, blank=True)
 
-    class Meta(Titled.Meta):
+    class Meta(SluggedModel.Meta):
         abstract = True
 
 
-class Tag(Segment):
+class Tag(Label):
     """A label on contacts."""
 
 
-class List(Segment):
+class List(Label):
     """A list that contacts are on."""
 
     is_public = models.BooleanField(default=False)
@@ -160,7 +160,7 @@ class Subscriber(models.Model):
         return f"https://www.gravatar.com/avatar/{digest.hexdigest()}?s=128&d={fallback}"
 
 
-class JSONText(models.TextField):  # type: ignore[type-arg]  # takes none at run time
+class JSONTextField(models.TextField):  # type: ignore[type-arg]  # takes none at run time
     """JSON kept as text: jsonb writes numbers anew, and some so that they cannot be read back."""
 
     def from_db_value(self, value: str, *_: object) -> Any:
@@ -176,14 +176,11 @@ class JSONText(models.TextField):  # type: ignore[type-arg]  # takes none at run
         return orjson.dumps(value).decode()
 
 
-class SavedSegment(Titled):
+class Segment(SluggedModel):
     """A filter with a name; written by crm/segments.py. FluentCRM's dynamic segment."""
 
     # As sent; crm/filters/__init__.py reads it.
-    filters = JSONText(default=list)
-
-    class Meta(Titled.Meta):
-        verbose_name = "segment"
+    filters = JSONTextField(default=list)
 
 
 class Scope(models.TextChoices):

@@ -8,15 +8,23 @@ from django.db.models import Count, F, Model, Q, QuerySet, TextField, Window
 from django.db.models.functions import Lower
 
 from config.api.errors import InvalidFields
-from config.api.json_fields import from_json
-from config.api.validation import LARGEST_ID, Reader, Wrong, line, names, read_fields, text
+from config.api.json_fields import json_text_or
+from config.api.validation import (
+    MAX_ID,
+    InvalidValue,
+    Validator,
+    single_line,
+    to_strings,
+    to_text,
+    validate,
+)
 from config.database import fetch_rows
 from crm.api.serializers import CONTACT_FIELDS
-from crm.filters import narrowed, read_filters
-from crm.filters.query import asked_by_query
-from crm.labels import SegmentType, named_ids
-from crm.models import List, SavedSegment, Status, Subscriber, Tag
-from crm.segments import find_saved_segment
+from crm.filters import apply_filter, read_filters
+from crm.filters.query import apply_query_filters
+from crm.labels import LabelKind, resolve_label_ids
+from crm.models import List, Segment, Status, Subscriber, Tag
+from crm.segments import find_segment
 
 Row = TypeVar("Row", bound=Model)
 
@@ -28,84 +36,88 @@ SORTABLE = {"id", "created_at", "updated_at", *CONTACT_FIELDS} - {"custom_values
 SEGMENT_SORTABLE = {"id", "title", "slug", "created_at", "updated_at"}
 
 
-def statuses(value: Any) -> list[str]:
+def to_statuses(value: Any) -> list[str]:
     """Statuses to filter by. Raises Wrong: a mistyped one must not match everybody."""
-    found = names(value)
+    found = to_strings(value)
     if not set(found) <= set(Status.values):
-        raise Wrong("in", f"The {{field}} must be of {', '.join(Status.values)}.")
+        raise InvalidValue("in", f"The {{field}} must be of {', '.join(Status.values)}.")
     return found
 
 
-def filter_type(value: Any) -> str:
+def to_filter_type(value: Any) -> str:
     """The kind of filter. Raises Wrong for one we do not have: it must not match everybody."""
-    kind = text(value)
+    kind = to_text(value)
     if kind not in ("", "simple", "advanced"):
-        raise Wrong("in", "The {field} must be simple or advanced.")
+        raise InvalidValue("in", "The {field} must be simple or advanced.")
     return kind
 
 
-def segment_filters(value: Any) -> Any:
+def to_segment_filters(value: Any) -> Any:
     """The filter of a saved segment, by its slug. Raises Wrong."""
-    slug = line(192)(value)
-    found = find_saved_segment(slug) if slug else None
+    slug = single_line(192)(value)
+    found = find_segment(slug) if slug else None
     if found is None:
-        raise Wrong("exists", "The {field} must be the slug of a segment.")
+        raise InvalidValue("exists", "The {field} must be the slug of a segment.")
     return found.filters
 
 
-LIST_PARAMS: dict[str, Reader] = {
-    "filter_type": filter_type,
-    "search": line(255),
-    "sort_by": line(64),
-    "sort_type": line(4),
-    "tags": names,
-    "lists": names,
-    "statuses": statuses,
-    "segment": segment_filters,
+LIST_PARAMS: dict[str, Validator] = {
+    "filter_type": to_filter_type,
+    "search": single_line(255),
+    "sort_by": single_line(64),
+    "sort_type": single_line(4),
+    "tags": to_strings,
+    "lists": to_strings,
+    "statuses": to_statuses,
+    "segment": to_segment_filters,
 }
-ADVANCED: dict[str, Reader] = {"advanced_filters": from_json(lambda value: value)}
-SEGMENT_PARAMS: dict[str, Reader] = {
-    "search": line(192),
-    "sort_by": line(64),
-    "sort_order": line(4),
+ADVANCED: dict[str, Validator] = {"advanced_filters": json_text_or(lambda value: value)}
+SEGMENT_PARAMS: dict[str, Validator] = {
+    "search": single_line(192),
+    "sort_by": single_line(64),
+    "sort_order": single_line(4),
 }
 
 
-def asked_contacts(params: Mapping[str, Any], segment: Any = None) -> QuerySet[Subscriber]:
+def filter_contacts(params: Mapping[str, Any], segment: Any = None) -> QuerySet[Subscriber]:
     """The contacts that the list's parameters ask for, in order; all of them have to fit.
 
     `segment` is the filter of a saved one. Raises InvalidFields (422).
     """
-    asked = read_fields(LIST_PARAMS, params)
-    contacts = asked_by_query(Subscriber.objects.with_user(), params)
+    asked = validate(LIST_PARAMS, params)
+    contacts = apply_query_filters(Subscriber.objects.with_user(), params)
     if asked.get("filter_type") == "advanced":
         # The empty list is a filter, which all contacts fit.
         missing = () if params.get("advanced_filters") == [] else ADVANCED
-        fields = read_fields(ADVANCED, params, required=missing)
-        contacts = narrowed(contacts, read_filters(fields["advanced_filters"], "advanced_filters"))
+        fields = validate(ADVANCED, params, required=missing)
+        contacts = apply_filter(
+            contacts, read_filters(fields["advanced_filters"], "advanced_filters")
+        )
     elif "advanced_filters" in params:
         raise InvalidFields({"advanced_filters": {"in": "The filter_type must be advanced."}})
     for filters in (segment, asked.get("segment")):
         if filters is not None:
-            contacts = narrowed(contacts, read_filters(filters, "segment"))
+            contacts = apply_filter(contacts, read_filters(filters, "segment"))
     if asked.get("search"):
-        contacts = contacts.filter(matching(asked["search"]))
-    kinds: tuple[SegmentType, SegmentType] = ("tags", "lists")
+        contacts = contacts.filter(search_q(asked["search"]))
+    kinds: tuple[LabelKind, LabelKind] = ("tags", "lists")
     for kind in kinds:
         if named := asked.get(kind):
             through = getattr(Subscriber, kind).through
             column = "tag_id__in" if kind == "tags" else "list_id__in"
-            on_them = through.objects.filter(**{column: named_ids(kind, named, create=False)})
+            on_them = through.objects.filter(
+                **{column: resolve_label_ids(kind, named, create=False)}
+            )
             contacts = contacts.filter(id__in=on_them.values("subscriber_id"))
     if asked.get("statuses"):
         contacts = contacts.filter(status__in=asked["statuses"])
     column = asked.get("sort_by") or "id"
     if column not in SORTABLE:
         column = "id"
-    return ordered(contacts, column, asked.get("sort_type"))
+    return order_rows(contacts, column, asked.get("sort_type"))
 
 
-def matching(search: str) -> Q:
+def search_q(search: str) -> Q:
     """FluentCRM's search: a part of any of eleven columns, or of first and last name."""
     found = Q()
     for column in SEARCHED:
@@ -116,24 +128,22 @@ def matching(search: str) -> Q:
     return found
 
 
-def asked_segments(
-    model: type[Tag | List | SavedSegment], params: Mapping[str, Any]
-) -> QuerySet[Any]:
+def filter_labels(model: type[Tag | List | Segment], params: Mapping[str, Any]) -> QuerySet[Any]:
     """The tags, lists or segments that a list's parameters ask for. Raises InvalidFields (422)."""
-    asked = read_fields(SEGMENT_PARAMS, params)
+    asked = validate(SEGMENT_PARAMS, params)
     segments = model.objects.all()
     if search := asked.get("search"):
         found = Q(title__icontains=search) | Q(slug__istartswith=search)
-        if model is not SavedSegment:
+        if model is not Segment:
             found |= Q(description__istartswith=search)
         segments = segments.filter(found)
     column = asked.get("sort_by") or "id"
     if column not in SEGMENT_SORTABLE:
         column = "id"
-    return ordered(segments, column, asked.get("sort_order"))
+    return order_rows(segments, column, asked.get("sort_order"))
 
 
-def ordered(rows: QuerySet[Row], column: str, direction: str | None) -> QuerySet[Row]:
+def order_rows(rows: QuerySet[Row], column: str, direction: str | None) -> QuerySet[Row]:
     """Rows by a column as MySQL sorts: without regard to case, nothing before something."""
     field = rows.model._meta.get_field(column)
     textual = field.get_internal_type() in ("CharField", "TextField")
@@ -143,12 +153,12 @@ def ordered(rows: QuerySet[Row], column: str, direction: str | None) -> QuerySet
     return rows.order_by(key.desc(nulls_last=True), "-id")
 
 
-def ids_and_total(
+def page_ids_and_total(
     contacts: QuerySet[Subscriber], start: int, per_page: int
 ) -> tuple[list[int], int]:
     """The ids of a page, in order, and how many contacts there are in all."""
     # PostgreSQL counts no further.
-    start = min(start, LARGEST_ID - per_page)
+    start = min(start, MAX_ID - per_page)
     counted = contacts.annotate(total=Window(Count("*"))).values_list("id", "total")
     try:
         query = counted[start : start + per_page].query.sql_with_params()

@@ -20,13 +20,13 @@ class EventsConfig(AppConfig):
         """Tell crm what to delete with a contact and to filter by; let the signal reach track()."""
         from crm.contacts import register_deleter
         from crm.filters import register_provider
-        from crm.filters.query import register_query_filters
+        from crm.filters.query import register_query_filter_set
         from events import tracking
         from events.filters import EVENT_TRACKING
-        from events.filters.query import EventQueryFilters
+        from events.filters.query import EventQueryFilterSet
         from events.signals import track_event_activity
 
         register_deleter(tracking.delete_events_of, tracking.count_events_of)
-        register_query_filters(EventQueryFilters)
+        register_query_filter_set(EventQueryFilterSet)
         register_provider("event_tracking", EVENT_TRACKING)
         track_event_activity.connect(tracking.track_on_signal)

@@ -19,7 +19,7 @@ from django.db import connection, transaction
 from django.db.models import DateTimeField, Model
 from django.utils import timezone
 
-from config.database import batches, fetch_rows
+from config.database import chunked, fetch_rows
 from crm.models import Subscriber
 from events.models import TrackedEvent
 
@@ -135,7 +135,7 @@ def write_csv(contact_ids: Sequence[int], write: Write) -> None:
             fields = _cells(contact.fields, CONTACT_COLUMNS, zone, **own)
             for segments in (contact.tags, contact.lists):
                 titles = ", ".join(json.loads(segment)["title"] for segment in segments)
-                fields.append(no_formula(titles))
+                fields.append(escape_formula(titles))
             contact_cells, event = written(fields), None
             for event in events:
                 write(f"{contact_cells},{written(_cells(event, EVENT_COLUMNS, zone))}\r\n")
@@ -145,7 +145,7 @@ def write_csv(contact_ids: Sequence[int], write: Write) -> None:
 
 def _with_events(contact_ids: Sequence[int]) -> Iterator[tuple[Contact, Iterator[str]]]:
     """Each contact with its events, which are to be read before the next contact."""
-    for some in batches(contact_ids, CONTACTS_AT_ONCE):
+    for some in chunked(contact_ids, CONTACTS_AT_ONCE):
         groups = groupby(events_of(some), key=lambda event: event[0])
         owner, events = next(groups, (0, iter(())))
         for contact in contacts_of(some):
@@ -172,7 +172,7 @@ EVENT_COLUMNS = _columns(TrackedEvent, without="subscriber_id")
 def _cells(row: str, columns: dict[str, bool], zone: tzinfo, **texts: str) -> list[str]:
     # Numbers as PostgreSQL writes them.
     values = json.loads(row, parse_int=str, parse_float=str) | texts
-    return [no_formula(_cell(values[name], is_time, zone)) for name, is_time in columns.items()]
+    return [escape_formula(_cell(values[name], is_time, zone)) for name, is_time in columns.items()]
 
 
 def _cell(value: Any, is_time: bool, zone: tzinfo) -> str:
@@ -186,15 +186,15 @@ def _cell(value: Any, is_time: bool, zone: tzinfo) -> str:
 
 PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 # Full-width forms are made plain by NFKC.
-BEGIN_FORMULAS = ("=", "+", "-", "@")
-BEGIN_CELLS = ("\t", "\r", "\n")
+FORMULA_PREFIXES = ("=", "+", "-", "@")
+CELL_PREFIXES = ("\t", "\r", "\n")
 # White space, control characters and what is not seen, such as a mark of direction.
-PASSED_OVER = ("Z", "C")
+INVISIBLE_CATEGORIES = ("Z", "C")
 # Where another program, or the same one in another country, begins a new cell inside of one.
-NEW_CELL = re.compile(r"([;\t\r\n])")
+CELL_SEPARATORS = re.compile(r"([;\t\r\n])")
 
 
-def no_formula(text: str) -> str:
+def escape_formula(text: str) -> str:
     """A cell that a spreadsheet takes for text: where a formula could begin stands a '.
 
     Also behind a semicolon or the end of a line, where it begins a cell with semicolons as
@@ -202,13 +202,15 @@ def no_formula(text: str) -> str:
     """
     if PLAIN_NUMBER.fullmatch(text):
         return text
-    parts = NEW_CELL.split(text)
+    parts = CELL_SEPARATORS.split(text)
     guarded = "".join(f"'{part}" if _is_formula(part) else part for part in parts)
-    return f"'{guarded}" if guarded.startswith(BEGIN_CELLS) else guarded
+    return f"'{guarded}" if guarded.startswith(CELL_PREFIXES) else guarded
 
 
 def _is_formula(text: str) -> bool:
     if not text or text[0].isalnum():
         return False
-    seen = (char for char in text if not unicodedata.category(char).startswith(PASSED_OVER))
-    return unicodedata.normalize("NFKC", next(seen, "")).startswith(BEGIN_FORMULAS)
+    seen = (
+        char for char in text if not unicodedata.category(char).startswith(INVISIBLE_CATEGORIES)
+    )
+    return unicodedata.normalize("NFKC", next(seen, "")).startswith(FORMULA_PREFIXES)

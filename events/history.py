@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from config.api.errors import NotFoundHere
-from config.database import fetch_row, fetch_rows
-from crm.api.serializers import moment_text
+from config.api.errors import ObjectNotFound
+from config.database import fetch_one, fetch_rows
+from crm.api.serializers import format_datetime
 from crm.models import Subscriber
 from events.cursors import Cursor
 from events.models import TrackedEvent
@@ -25,13 +25,11 @@ SELECT COALESCE((SELECT enabled FROM events_trackingswitch), true),
 
 def count_events(contact_id: int) -> int:
     """How many events a contact has. Raises NotEnabled, or NotFoundHere (404) for no contact."""
-    row = fetch_row(FACTS, {"contact": contact_id})
-    assert row is not None  # one row, always
-    enabled, found, total = row
+    enabled, found, total = fetch_one(FACTS, {"contact": contact_id})
     if not enabled:
         raise NotEnabled
     if not found:
-        raise NotFoundHere("Subscriber")
+        raise ObjectNotFound("Subscriber")
     number: int = total
     return number
 
@@ -90,13 +88,11 @@ WHERE o.subscriber_id = %(contact)s AND o.event_key = %(event_key)s AND o.event_
 
 def find_event(contact_id: int, event_id: int) -> Event:
     """An event of a contact. Raises NotFoundHere (404) if either is not there."""
-    row = fetch_row(EVENT, {"contact": contact_id, "event": event_id})
-    assert row is not None  # one row, always
-    found, event_key, occurrences = row
+    found, event_key, occurrences = fetch_one(EVENT, {"contact": contact_id, "event": event_id})
     if not found:
-        raise NotFoundHere("Subscriber")
+        raise ObjectNotFound("Subscriber")
     if event_key is None:
-        raise NotFoundHere("Event")
+        raise ObjectNotFound("Event")
     return Event(contact_id, event_id, event_key, occurrences)
 
 
@@ -168,7 +164,7 @@ class Timeline:
         """
         rows, following = self.rows(per_page, after)
         if not rows and not Subscriber.objects.filter(id=self.contact_id).exists():
-            raise NotFoundHere("Subscriber")
+            raise ObjectNotFound("Subscriber")
         return [occurrence_data(row) for row in rows], following
 
 
@@ -179,6 +175,6 @@ def occurrence_data(occurrence: Occurrence) -> dict[str, Any]:
         "properties": orjson.Fragment(occurrence.properties),
         "context": orjson.Fragment(occurrence.context),
         "counter": str(occurrence.counter),
-        "occurred_at": moment_text(occurrence.occurred_at),
-        "received_at": moment_text(occurrence.received_at),
+        "occurred_at": format_datetime(occurrence.occurred_at),
+        "received_at": format_datetime(occurrence.received_at),
     }

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from django.utils import timezone
 
-from config.database import fetch_row, fetch_rows, in_transaction
+from config.database import fetch_one, fetch_row, fetch_rows, in_transaction
 
 # Retries are recognised for as long at least.
-IDEMPOTENCY_KEYS_LAST = timedelta(hours=24)
-BATCH = 10_000
+IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=24)
+BATCH_SIZE = 10_000
 
 
 class Difference(NamedTuple):
@@ -90,21 +90,18 @@ SELECT count(*) FROM gone
 """
 
 
-def differences() -> list[Difference]:
+def find_differences() -> list[Difference]:
     """Every event whose counter does not add up; none, unless somebody wrote past tracking."""
     return [Difference(*row) for row in fetch_rows(DIFFERENCES, {})]
 
 
-def repair(event_id: int) -> int | None:
+@in_transaction
+def repair_counter(event_id: int) -> int | None:
     """Set an event's counter to what its log says; the new counter, or None if it is gone."""
-
-    def work() -> int | None:
-        # First the row, so that nobody counts between the count and the write.
-        fetch_row(HOLD, {"event": event_id})
-        row = fetch_row(RECOUNT, {"event": event_id})
-        return row[0] if row else None
-
-    return in_transaction(work)
+    # First the row, so that nobody counts between the count and the write.
+    fetch_row(HOLD, {"event": event_id})
+    row = fetch_row(RECOUNT, {"event": event_id})
+    return row[0] if row else None
 
 
 def prune_occurrences(
@@ -116,33 +113,34 @@ def prune_occurrences(
     transaction looks at 10,000 ids and `progress(done, total)` is called after it. Occurrences with
     an idempotency key that is still kept stay. Returns how many were removed.
     """
-    row = fetch_row(RANGE, {})
-    assert row is not None  # one row, always
-    first, last = row
+    first, last = fetch_one(RANGE, {})
     removed = 0
-    for start in range(first, last + 1, BATCH):
-        end = min(start + BATCH, last + 1)
+    for start in range(first, last + 1, BATCH_SIZE):
+        end = min(start + BATCH_SIZE, last + 1)
         removed += _prune(start, end, before, event_key)
         progress(end - first, last + 1 - first)
     return removed
 
 
+@in_transaction
 def _prune(first: int, end: int, before: datetime, event_key: str | None) -> int:
     parameters = {"first": first, "end": end, "before": before, "event_key": event_key}
-    row = in_transaction(lambda: fetch_row(PRUNE, parameters))
-    assert row is not None  # one row, always
-    number: int = row[0]
-    return number
+    removed: int = fetch_one(PRUNE, parameters)[0]
+    return removed
 
 
 def prune_idempotency_keys() -> int:
     """Forget the keys that are older than 24 hours. Returns how many there were."""
-    before = timezone.now() - IDEMPOTENCY_KEYS_LAST
+    before = timezone.now() - IDEMPOTENCY_KEY_LIFETIME
     removed = 0
-    batch = BATCH
-    while batch == BATCH:
-        row = in_transaction(lambda: fetch_row(PRUNE_KEYS, {"before": before, "batch": BATCH}))
-        assert row is not None  # one row, always
-        batch = row[0]
+    batch = BATCH_SIZE
+    while batch == BATCH_SIZE:
+        batch = _prune_keys(before)
         removed += batch
+    return removed
+
+
+@in_transaction
+def _prune_keys(before: datetime) -> int:
+    removed: int = fetch_one(PRUNE_KEYS, {"before": before, "batch": BATCH_SIZE})[0]
     return removed

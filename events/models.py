@@ -8,7 +8,7 @@ from django.db.models import Q
 from crm.models import Subscriber
 
 # What people need to see what contacts did; a page or a file that has one of them has both.
-SEES_EVENTS = ("events.view_trackedevent", "events.view_eventoccurrence")
+VIEW_EVENTS = ("events.view_trackedevent", "events.view_eventoccurrence")
 
 
 class TrackedEvent(models.Model):
@@ -182,11 +182,11 @@ class TrackingSwitch(models.Model):
         return "on" if self.enabled else "off"
 
     @classmethod
-    def is_on(cls) -> bool:
+    def is_enabled(cls) -> bool:
         """Whether events are taken."""
         return not cls.objects.filter(enabled=False).exists()
 
     @classmethod
-    def turn(cls, on: bool) -> None:
+    def set_enabled(cls, on: bool) -> None:
         """Switch tracking on or off, in every worker from the next request on."""
         cls.objects.update_or_create(id=1, defaults={"enabled": on})

@@ -13,8 +13,8 @@ from django.db.models import Q, Value
 from django.db.models.functions import Left, Lower
 from django.utils import timezone
 
-from config.api.errors import NotFoundHere
-from config.api.validation import is_row_id
+from config.api.errors import ObjectNotFound
+from config.api.validation import is_valid_id
 from config.database import fetch_row, fetch_rows, in_transaction
 from crm.contacts import delete_contacts, find_by_email
 from crm.models import Subscriber
@@ -23,8 +23,8 @@ from events.exports import Write, contacts_of, events_of, snapshot
 
 # 64 KB each of properties, context and value: at most 50 MB.
 OCCURRENCES_AT_ONCE = 200
-LONGEST_IN_HISTORY = 200
-NAMELESS = "(erased)"
+MAX_HISTORY_LENGTH = 200
+ERASED = "(erased)"
 
 COUNTS = """
 SELECT (SELECT count(*) FROM events_trackedevent WHERE subscriber_id = %(contact)s),
@@ -45,9 +45,9 @@ DELETE FROM events_idempotencykey WHERE occurrence_id IN (
 """
 
 
-def contact_named(text: str) -> Subscriber | None:
+def find_contact(text: str) -> Subscriber | None:
     """The contact with this id, or with this e-mail in any case."""
-    if is_row_id(text):
+    if is_valid_id(text):
         return Subscriber.objects.filter(pk=int(text)).first()
     return find_by_email(text)
 
@@ -62,7 +62,7 @@ def export_contact(contact_id: int, write: Write) -> None:
         found = contacts_of([contact_id])
         row = fetch_row(COUNTS, {"contact": contact_id})
         if not found or row is None:
-            raise NotFoundHere("Subscriber")
+            raise ObjectNotFound("Subscriber")
         contact = found[0]
         segments = [
             {"id": segment.id, "slug": segment.slug, "title": segment.title}
@@ -116,6 +116,7 @@ def _occurrences(contact_id: int) -> Iterable[str]:
         after = rows[-1][:2]
 
 
+@in_transaction
 def erase_contact(contact_id: int, by: str) -> dict[str, Any]:
     """Delete a contact and all that is kept about it, and return a receipt.
 
@@ -123,26 +124,22 @@ def erase_contact(contact_id: int, by: str) -> dict[str, Any]:
     the admin's history. The receipt proves by a SHA-256 of the e-mail in small letters whom it is
     about, and keeps no e-mail. Raises NotFoundHere (404).
     """
-
-    def work() -> dict[str, Any]:
-        # As delete_contacts locks it: from here on no event comes.
-        contact = Subscriber.objects.select_for_update().filter(pk=contact_id).first()
-        if contact is None:
-            raise NotFoundHere("Subscriber")
-        with connection.cursor() as cursor:
-            cursor.execute(FORGET_KEYS, [contact_id])
-            keys = cursor.rowcount
-        return {
-            "contact_id": contact_id,
-            "email_sha256": hashlib.sha256(contact.email.lower().encode()).hexdigest(),
-            "erased_at": timezone.now().isoformat(),
-            "erased_by": by,
-            "tallybook": version(),
-            "deleted": {**delete_contacts([contact_id]), "idempotency_keys": keys},
-            "made_nameless": {"admin_history": _forget_in_history(contact)},
-        }
-
-    return in_transaction(work)
+    # As delete_contacts locks it: from here on no event comes.
+    contact = Subscriber.objects.select_for_update().filter(pk=contact_id).first()
+    if contact is None:
+        raise ObjectNotFound("Subscriber")
+    with connection.cursor() as cursor:
+        cursor.execute(FORGET_KEYS, [contact_id])
+        keys = cursor.rowcount
+    return {
+        "contact_id": contact_id,
+        "email_sha256": hashlib.sha256(contact.email.lower().encode()).hexdigest(),
+        "erased_at": timezone.now().isoformat(),
+        "erased_by": by,
+        "tallybook": version(),
+        "deleted": {**delete_contacts([contact_id]), "idempotency_keys": keys},
+        "made_nameless": {"admin_history": _forget_in_history(contact)},
+    }
 
 
 def _forget_in_history(contact: Subscriber) -> int:
@@ -154,9 +151,9 @@ def _forget_in_history(contact: Subscriber) -> int:
     entries = LogEntry.objects.filter(content_type=about_contacts)
     # The history cuts names to its column's length.
     entries = entries.annotate(name=Lower("object_repr"))
-    email = Lower(Left(Value(contact.email), LONGEST_IN_HISTORY))
+    email = Lower(Left(Value(contact.email), MAX_HISTORY_LENGTH))
     entries = entries.filter(Q(object_id=str(contact.pk)) | Q(name=email))
-    return entries.update(object_repr=NAMELESS, change_message="")
+    return entries.update(object_repr=ERASED, change_message="")
 
 
 def version() -> str:

@@ -84,7 +84,7 @@ EMPTY = ";".join(
         *("events_trackedevent", "events_eventoccurrence", "events_trackingswitch"),
         *("events_idempotencykey", "events_eventname"),
         *("crm_subscriber_tags", "crm_subscriber_lists", "crm_subscriber", "crm_tag", "crm_list"),
-        "crm_savedsegment",
+        "crm_segment",
     )
 )
 

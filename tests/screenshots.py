@@ -57,7 +57,7 @@ def main() -> None:
                 take(page, "contacts", "/admin/crm/subscriber/?segment=came-back")
                 busy = busiest(page)
                 take(page, "contact", busy)
-                take(page, "segment", f"/admin/crm/savedsegment/{segment}/change/")
+                take(page, "segment", f"/admin/crm/segment/{segment}/change/")
                 page.emulate_media(color_scheme="dark")
                 take(page, "contact-dark", busy)
         finally:

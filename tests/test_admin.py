@@ -131,9 +131,9 @@ def test_the_switch_is_turned_in_the_admin(people: Client) -> None:
     people.post(path, {})
     with pytest.raises(NotEnabled):
         track({"event_key": "k", "title": "t", "email": "ada@example.com"})
-    assert not TrackingSwitch.is_on()
+    assert not TrackingSwitch.is_enabled()
     people.post(path, {"enabled": "on"})
-    assert TrackingSwitch.is_on()
+    assert TrackingSwitch.is_enabled()
 
 
 def test_the_tracking_key_is_shown_and_rotated_by_those_who_may(people: Client) -> None:

@@ -328,8 +328,8 @@ def test_pages_of_the_admin_take_at_most_fifteen_statements(
         *(f"{CONTACTS}{contacts[0]}/change/", f"{CONTACTS}{contacts[0]}/history/"),
         *(EVENTS, f"{EVENTS}?key=buy&provider=custom&contact={contacts[0]}"),
         *(OCCURRENCES, f"{OCCURRENCES}?key=buy&contact={contacts[0]}"),
-        *("/admin/crm/tag/", "/admin/crm/list/", "/admin/crm/savedsegment/"),
-        *(f"/admin/crm/savedsegment/{segment_id}/change/", "/admin/crm/savedsegment/add/"),
+        *("/admin/crm/tag/", "/admin/crm/list/", "/admin/crm/segment/"),
+        *(f"/admin/crm/segment/{segment_id}/change/", "/admin/crm/segment/add/"),
         *("/admin/crm/applicationpassword/", "/admin/events/eventname/"),
         *("/admin/events/trackingkey/", "/admin/events/trackingswitch/1/change/"),
     ]

@@ -15,14 +15,14 @@ from django.test.utils import CaptureQueriesContext
 
 from config.server.postgres import USER, EmbeddedPostgres
 from crm.contacts import create
-from crm.models import List, SavedSegment, Subscriber, Tag
-from crm.segments import create_saved_segment
+from crm.models import List, Segment, Subscriber, Tag
+from crm.segments import create_segment
 from events.models import EventName
 from events.tracking import track
 from tests.server import wait_until
 
 pytestmark = pytest.mark.django_db
-SEGMENTS = "/admin/crm/savedsegment/"
+SEGMENTS = "/admin/crm/segment/"
 HOSTILE = "<script>alert(1)</script>\u202e🎉"
 ESCAPED = "&lt;script&gt;alert(1)&lt;/script&gt;\u202e🎉"
 BOUGHT: Any = {
@@ -60,8 +60,8 @@ def people() -> dict[str, Subscriber]:
     return found
 
 
-def keep(title: str, *groups: list[Any]) -> SavedSegment:
-    return create_saved_segment({"title": title, "slug": title.lower(), "filters": list(groups)})
+def keep(title: str, *groups: list[Any]) -> Segment:
+    return create_segment({"title": title, "slug": title.lower(), "filters": list(groups)})
 
 
 def save(client: Client, filters: Any, path: str = "add/", **fields: str) -> Any:
@@ -87,7 +87,7 @@ def test_a_segment_is_saved_with_a_slug_made_from_its_title(admin: Client) -> No
     # Empty groups and what a filter has no use for are not kept, as in the API.
     answer = save(admin, [[{**BOUGHT, "note": 1}], []], title=" Those  who bought ")
     assert answer.status_code == 302
-    made = SavedSegment.objects.get()
+    made = Segment.objects.get()
     assert (made.title, made.slug, made.filters) == (
         "Those who bought",
         "those-who-bought",
@@ -104,7 +104,7 @@ def test_a_segment_is_changed_and_deleted(admin: Client) -> None:
     assert "&quot;event_tracking_key&quot;" in page
     answer = save(admin, [[CALLED_BOB]], path, title="Bobs", slug="Bob s")
     assert answer.status_code == 302
-    changed = SavedSegment.objects.get()
+    changed = Segment.objects.get()
     assert (changed.title, changed.slug, changed.filters) == ("Bobs", "bob-s", [[CALLED_BOB]])
     assert changed.updated_at > made.updated_at
     assert (
@@ -112,7 +112,7 @@ def test_a_segment_is_changed_and_deleted(admin: Client) -> None:
         in admin.get(f"{SEGMENTS}{made.pk}/history/").content.decode()
     )
     admin.post(f"{SEGMENTS}{made.pk}/delete/", {"post": "yes"})
-    assert not SavedSegment.objects.exists()
+    assert not Segment.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_wrong_filter_is_told_in_words_and_not_stored(
     admin: Client, filters: Any, said: str
 ) -> None:
     assert mistakes(save(admin, filters)) == [said]
-    assert not SavedSegment.objects.exists()
+    assert not Segment.objects.exists()
 
 
 def test_what_was_typed_stays_in_the_form_that_refuses_it(admin: Client) -> None:
@@ -156,13 +156,13 @@ def test_what_was_typed_stays_in_the_form_that_refuses_it(admin: Client) -> None
 @pytest.mark.parametrize("fields", [{"title": " "}, {"title": "a\0"}, {"slug": "x" * 193}])
 def test_a_wrong_title_or_slug_is_told(admin: Client, fields: dict[str, str]) -> None:
     assert len(mistakes(save(admin, [], **fields))) == 1
-    assert not SavedSegment.objects.exists()
+    assert not Segment.objects.exists()
 
 
 def test_a_slug_that_is_taken_however_it_is_spelled_is_told(admin: Client) -> None:
-    create_saved_segment({"title": "x", "slug": "BOUGHT", "filters": []})
+    create_segment({"title": "x", "slug": "BOUGHT", "filters": []})
     assert mistakes(save(admin, [])) == ["Another segment has this slug."]
-    assert SavedSegment.objects.count() == 1
+    assert Segment.objects.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -176,7 +176,7 @@ def test_a_slug_that_is_taken_meanwhile_is_told(admin: Client, postgres: Embedde
     where = f"host={postgres.socket_dir} user={USER} dbname={connection.settings_dict['NAME']}"
     with psycopg.connect(where) as faster, ThreadPoolExecutor() as threads:
         faster.execute(
-            "INSERT INTO crm_savedsegment (title, slug, filters, created_at, updated_at) "
+            "INSERT INTO crm_segment (title, slug, filters, created_at, updated_at) "
             "VALUES ('x', 'bought', '[]', now(), now())"
         )
         slower = threads.submit(save_elsewhere)
@@ -208,7 +208,7 @@ def test_the_page_has_the_table_of_what_can_be_asked_and_chosen(
 
 def test_what_somebody_may_not_see_is_not_there_to_choose(people: dict[str, Subscriber]) -> None:
     Tag.objects.create(title="Secret tag", slug="t")
-    client = clerk("view_savedsegment", "add_savedsegment", "view_list")
+    client = clerk("view_segment", "add_segment", "view_list")
     page = client.get(f"{SEGMENTS}add/").content.decode()
     assert "Secret tag" not in page
     assert '["buy", "buy"]' not in page
@@ -291,9 +291,9 @@ def test_a_count_that_takes_too_long_is_503(admin: Client, postgres: EmbeddedPos
 @pytest.mark.parametrize(
     ("permissions", "status"),
     [
-        (["view_savedsegment", "view_subscriber"], 200),
-        (["view_savedsegment"], 403),
-        (["view_subscriber", "add_savedsegment"], 403),
+        (["view_segment", "view_subscriber"], 200),
+        (["view_segment"], 403),
+        (["view_subscriber", "add_segment"], 403),
         ([], 403),
     ],
 )
@@ -311,7 +311,7 @@ def test_a_count_needs_a_login_a_post_and_the_token(admin: Client) -> None:
 
 def test_who_may_only_look_sees_the_filter_and_saves_nothing() -> None:
     made = keep("Bought", [BOUGHT])
-    client = clerk("view_savedsegment", "view_subscriber")
+    client = clerk("view_segment", "view_subscriber")
     page = client.get(f"{SEGMENTS}{made.pk}/change/").content.decode()
     assert "Event Key includes in “<bdi>buy</bdi>”" in page
     assert re.search(r'<textarea id="id_filters"[^>]* readonly>[^<]*event_tracking_key', page)
@@ -320,7 +320,7 @@ def test_who_may_only_look_sees_the_filter_and_saves_nothing() -> None:
     assert save(client, [], f"{made.pk}/change/").status_code == 403
     assert client.post(f"{SEGMENTS}{made.pk}/delete/", {"post": "yes"}).status_code == 403
     assert save(client, []).status_code == 403
-    assert SavedSegment.objects.get().filters == [[BOUGHT]]
+    assert Segment.objects.get().filters == [[BOUGHT]]
 
 
 def test_the_list_says_what_each_segment_asks(admin: Client) -> None:
@@ -357,7 +357,7 @@ def test_the_list_says_what_each_segment_asks(admin: Client) -> None:
 def test_a_segment_that_has_become_invalid_is_listed_with_its_mistake(admin: Client) -> None:
     keep("Old", [CALLED_BOB])
     wrong: Any = [[WRONG]]
-    SavedSegment.objects.update(filters=wrong)
+    Segment.objects.update(filters=wrong)
     page = admin.get(SEGMENTS).content.decode()
     assert "Not valid: Group 1, condition 1: The operator must be one of" in page
 

@@ -166,7 +166,7 @@ PAGES = (
     *("/admin/", "/admin/crm/subscriber/", "/admin/crm/subscriber/{}/"),
     "/admin/crm/subscriber/{}/change/",
     *("/admin/events/trackedevent/", "/admin/events/eventoccurrence/?contact={}"),
-    *("/admin/crm/savedsegment/", "/admin/crm/savedsegment/add/"),
+    *("/admin/crm/segment/", "/admin/crm/segment/add/"),
     *("/admin/crm/applicationpassword/", "/admin/crm/applicationpassword/add/"),
     *("/admin/events/trackingkey/", "/admin/crm/subscriber/{}/erase/"),
 )
@@ -205,7 +205,7 @@ def test_pages_fit_a_phone(
     addresses = [
         *(address.format(ada) for address in PAGES),
         *(f"/admin/crm/subscriber/{long}/{page}" for page in CONTACT_PAGES),
-        *(f"/admin/crm/savedsegment/{segment_id}/{page}/" for page in ("change", "delete")),
+        *(f"/admin/crm/segment/{segment_id}/{page}/" for page in ("change", "delete")),
     ]
     wider = {}
     with context_of(browser, server, storage_state=logged_in, viewport=PHONE) as context:
@@ -254,7 +254,7 @@ def test_a_segment_is_built_and_its_contacts_counted_meanwhile(
 ) -> None:
     for name in ("bob", "cyd"):
         api.contact(f"{name}@example.com")
-    page.goto("/admin/crm/savedsegment/add/")
+    page.goto("/admin/crm/segment/add/")
     page.get_by_label("Title").fill("Often at the till")
     count = page.locator("#segment-count")
     expect(count).to_have_text("3 contacts")
@@ -279,7 +279,7 @@ def test_a_segment_is_built_and_its_contacts_counted_meanwhile(
 def test_a_builder_that_a_browser_goes_back_to_shows_what_its_json_says(
     page: Page, ada: int
 ) -> None:
-    page.goto("/admin/crm/savedsegment/add/")
+    page.goto("/admin/crm/segment/add/")
     page.get_by_role("button", name="Add condition").click()
     page.get_by_label("Value", exact=True).fill("Ann")
     expect(page.locator("#segment-count")).to_have_text("0 contacts")

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from crm.admin import deletion
 from crm.admin import label_actions as actions
 from crm.contacts import create, delete_contacts
-from crm.labels import attach, create_segment
+from crm.labels import attach, create_label
 from crm.models import List, Subscriber, Tag
 from events.models import EventOccurrence, TrackedEvent
 from events.tracking import track
@@ -31,7 +31,7 @@ def ids() -> list[int]:
 
 def segments(kind: Any, *titles: str) -> list[int]:
     return [
-        create_segment(kind, {"title": title, "slug": f"s{number}"}).pk
+        create_label(kind, {"title": title, "slug": f"s{number}"}).pk
         for number, title in enumerate(titles)
     ]
 

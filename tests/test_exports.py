@@ -12,7 +12,7 @@ from django.test import Client
 
 from config.database import fetch_rows
 from crm.contacts import create
-from crm.labels import attach, named_ids
+from crm.labels import attach, resolve_label_ids
 from crm.models import Subscriber
 from events import exports
 from events.models import TrackedEvent
@@ -59,8 +59,8 @@ def contacts() -> list[int]:
     Subscriber.objects.filter(pk=ada).update(
         first_name=HOSTILE, custom_values={"a": [1, HOSTILE], "n": 10**308}, latitude="-12.5"
     )
-    attach("tags", [ada], named_ids("tags", ["VIP", "=New"], create=True))
-    attach("lists", [ada], named_ids("lists", ["News"], create=True))
+    attach("tags", [ada], resolve_label_ids("tags", ["VIP", "=New"], create=True))
+    attach("lists", [ada], resolve_label_ids("lists", ["News"], create=True))
     for title in (HOSTILE, "-5"):
         track({"event_key": "k", "title": title, "value": "v" * 65_535, "subscriber_id": ada})
     track({"event_key": "k", "title": "t", "subscriber_id": eve})

@@ -22,9 +22,9 @@ from django.test.utils import CaptureQueriesContext
 
 from config.database import fetch_rows
 from crm.contacts import create
-from crm.labels import attach, named_ids
+from crm.labels import attach, resolve_label_ids
 from crm.models import Subscriber
-from crm.segments import create_saved_segment
+from crm.segments import create_segment
 from events import personal_data
 from events.models import EventOccurrence, IdempotencyKey, TrackedEvent
 from events.tracking import track
@@ -74,9 +74,9 @@ def test_the_export_has_everything_as_it_was_sent(people: Client, ada: int) -> N
     values = {"note": HOSTILE, "large": 10**308}
     Subscriber.objects.filter(pk=ada).update(custom_values=values)
     for kind in ("tags", "lists"):
-        attach(kind, [ada], named_ids(kind, [f"Of {kind}"], create=True))
+        attach(kind, [ada], resolve_label_ids(kind, [f"Of {kind}"], create=True))
     named = [[{"source": ["subscriber", "email"], "operator": "contains", "value": "ada"}]]
-    create_saved_segment({"title": "Adas", "slug": "adas", "filters": named})
+    create_segment({"title": "Adas", "slug": "adas", "filters": named})
     sent = {
         "event_key": "order",
         "title": HOSTILE.replace("\n", " "),  # as titles are kept
@@ -211,7 +211,7 @@ def in_history(contact: int, name: str, flag: int) -> None:
 
 def test_erasing_in_the_admin_leaves_a_receipt_and_no_name(people: Client, ada: int) -> None:
     other = create({"email": "other@example.com"}).pk
-    attach("tags", [ada, other], named_ids("tags", ["One", "Two tags"], create=True))
+    attach("tags", [ada, other], resolve_label_ids("tags", ["One", "Two tags"], create=True))
     for number in range(3):
         track({"event_key": "k", "title": "t", "subscriber_id": ada}, idempotency_key=str(number))
     track({"event_key": "k", "title": "t", "subscriber_id": other}, idempotency_key="other")

@@ -19,7 +19,7 @@ from events.tracking import (
     IdempotencyMismatch,
     NotEnabled,
     SubscriberNotFound,
-    replays,
+    earlier_results,
     track,
 )
 from events.tracking.batches import Tracked, track_many
@@ -72,7 +72,7 @@ def test_errors_are_named_and_carry_fluentcrms_code(ada: Subscriber) -> None:
     with pytest.raises(InvalidFields) as invalid:
         track({"email": "ada@example.com"})
     assert set(invalid.value.body) == {"event_key", "title"}
-    TrackingSwitch.turn(False)
+    TrackingSwitch.set_enabled(False)
     with pytest.raises(NotEnabled) as off:
         track(EVENT)
     assert off.value.code == "not_enabled"
@@ -150,7 +150,7 @@ def test_a_key_that_is_pruned_while_its_retry_is_on_the_way_counts_anew(
             thread.start()
             thread.join()
         asked.extend(keys)
-        return replays(credential, keys)
+        return earlier_results(credential, keys)
 
     module = "events.tracking" if way == "alone" else "events.tracking.batches"
     monkeypatch.setattr(f"{module}.replays", pruned_first)

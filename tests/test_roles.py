@@ -19,9 +19,9 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, resolve
 from django.utils.timezone import now
 
-from crm.admin.deletion import which
+from crm.admin.deletion import selection_digest
 from crm.contacts import create
-from crm.models import ApplicationPassword, List, SavedSegment, Subscriber, Tag
+from crm.models import ApplicationPassword, List, Segment, Subscriber, Tag
 from crm.passwords import create_application_password
 from events.activecampaign.credentials import tracking_key
 from events.models import EventName, EventOccurrence, TrackedEvent, TrackingKey, TrackingSwitch
@@ -39,7 +39,7 @@ MODELS = {
     "crm/subscriber": ("viewer", "manager", "manager"),
     "crm/tag": ("viewer", "manager", "manager"),
     "crm/list": ("viewer", "manager", "manager"),
-    "crm/savedsegment": ("viewer", "manager", "manager"),
+    "crm/segment": ("viewer", "manager", "manager"),
     "crm/applicationpassword": ("manager", "manager", "manager"),
     "events/trackedevent": ("viewer", NO_ONE, NO_ONE),
     "events/eventoccurrence": ("viewer", NO_ONE, NO_ONE),
@@ -71,7 +71,7 @@ PAGES = [
     # Nobody was erased: those who may see receipts are told so.
     ("crm/subscriber/{crm/subscriber}/erased/", "manager", 302),
     ("crm/subscriber/{crm/subscriber}/erased/receipt.json", "manager", 302),
-    ("crm/savedsegment/count/", "staff", 405),
+    ("crm/segment/count/", "staff", 405),
     ("events/", "viewer", 200),
     ("auth/", "superuser", 200),
     ("auth/user/{auth/user}/password/", "superuser", 200),
@@ -137,7 +137,7 @@ FORMS: list[tuple[str, dict[str, str], str, Callable[[], bool]]] = [
             ("crm/subscriber", CONTACT, Subscriber, {"email": "eve@example.com"}),
             ("crm/tag", TITLED, Tag, {"slug": "eves"}),
             ("crm/list", TITLED, List, {"slug": "eves"}),
-            ("crm/savedsegment", SEGMENT, SavedSegment, {"slug": "eves"}),
+            ("crm/segment", SEGMENT, Segment, {"slug": "eves"}),
         )
         for row in (
             (f"{path}/add/", form, "manager", there(model, **made)),
@@ -242,14 +242,14 @@ def things(people: dict[str, Client]) -> Things:
     contact = create({"email": "ada@example.com"})
     key = tracking_key()
     event = track({"event_key": "k", "title": "t", "subscriber_id": contact.pk})
-    TrackingSwitch.turn(True)
+    TrackingSwitch.set_enabled(True)
     manager, superuser = (User.objects.get(username=role) for role in ("manager", "superuser"))
     own, _ = create_application_password(manager, "own", "manage")
     others, _ = create_application_password(superuser, "other's", "manage")
     return {
         "crm/subscriber": contact.pk,
         "crm/tag": Tag.objects.create(title="tag", slug="tag").pk,
-        "crm/savedsegment": SavedSegment.objects.create(title="all", slug="all").pk,
+        "crm/segment": Segment.objects.create(title="all", slug="all").pk,
         "crm/list": List.objects.create(title="list", slug="list").pk,
         **dict.fromkeys((PASSWORDS, "own"), own.pk),
         "other's": others.pk,
@@ -260,7 +260,7 @@ def things(people: dict[str, Client]) -> Things:
         "events/trackingswitch": 1,
         "auth/user": manager.pk,
         "auth/group": Group.objects.get(name="viewer").pk,
-        "which": which([contact.pk]),
+        "which": selection_digest([contact.pk]),
         "manager": manager.pk,
         "superuser": superuser.pk,
     }
@@ -385,7 +385,7 @@ def test_the_switch_is_touched_for_the_first_time_by_managers_alone(
 ) -> None:
     for role in ("viewer", "manager"):
         people[role].post("/admin/events/trackingswitch/1/change/", {})
-        assert TrackingSwitch.is_on() == (role == "viewer")
+        assert TrackingSwitch.is_enabled() == (role == "viewer")
 
 
 @pytest.fixture

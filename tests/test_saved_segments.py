@@ -87,9 +87,9 @@ def test_many_segments_are_asked_in_several_statements(
 ) -> None:
     first = keep(api, "1", BOUGHT)
     store.execute(
-        "INSERT INTO crm_savedsegment (title, slug, filters, created_at, updated_at) "
+        "INSERT INTO crm_segment (title, slug, filters, created_at, updated_at) "
         "SELECT n::text, n::text, filters, now(), now() "
-        "FROM crm_savedsegment, generate_series(2, 45) n"
+        "FROM crm_segment, generate_series(2, 45) n"
     )
     of_ada = api("GET", f"{API}/subscribers/{people['ada']}/segments").json()["segments"]
     assert {segment["title"] for segment in of_ada} == {str(n) for n in range(1, 46)}

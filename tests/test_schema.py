@@ -131,7 +131,7 @@ def call(server: Server) -> Iterator[Caller]:
 @pytest.fixture
 def stocked(api: Client, store: psycopg.Connection) -> Iterator[None]:
     """Contacts, tags, lists, a segment and events, with ids from 1; and a known actid and key."""
-    tables = ("crm_subscriber", "crm_tag", "crm_list", "crm_savedsegment", "events_trackedevent")
+    tables = ("crm_subscriber", "crm_tag", "crm_list", "crm_segment", "events_trackedevent")
     for table in tables:
         store.execute(f"ALTER SEQUENCE {table}_id_seq RESTART")
     pair = store.execute("SELECT actid, key FROM events_trackingkey").fetchone()

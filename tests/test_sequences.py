@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 from config.database import fetch_rows
 from crm.contacts import create, delete_contacts
 from crm.models import Subscriber
-from events.maintenance import differences, prune_occurrences
+from events.maintenance import find_differences, prune_occurrences
 from events.tracking import IdempotencyMismatch, SubscriberNotFound, TrackingError, track
 from events.tracking.batches import RolledBack, Tracked, track_many
 
@@ -194,7 +194,7 @@ class Store(RuleBasedStateMachine):
 
     @invariant()
     def counters_are_unlogged_plus_occurrences(self) -> None:
-        assert differences() == []
+        assert find_differences() == []
 
     @invariant()
     def the_store_is_what_the_model_is(self) -> None:

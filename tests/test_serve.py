@@ -12,7 +12,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from config.server.postgres import LONGEST_SOCKET_DIR, EmbeddedPostgres, PostgresError, socket_dir
+from config.server.postgres import (
+    MAX_SOCKET_DIR_LENGTH,
+    EmbeddedPostgres,
+    PostgresError,
+    socket_dir,
+)
 from tests.server import API, ROOT, Server, manage, wait_until
 
 SETTINGS = ROOT / "config" / "settings.py"
@@ -169,7 +174,7 @@ def test_a_broken_cluster_is_told_with_postgresqls_own_words(tmp_path: Path) -> 
 
 def test_a_socket_path_is_never_too_long(tmp_path: Path) -> None:
     long = tmp_path / ("x" * 200)
-    assert len(os.fsencode(socket_dir(long))) <= LONGEST_SOCKET_DIR
+    assert len(os.fsencode(socket_dir(long))) <= MAX_SOCKET_DIR_LENGTH
     assert socket_dir(long) == socket_dir(long)
     assert socket_dir(long) != socket_dir(tmp_path / ("y" * 200))
     assert socket_dir(Path("/srv/var")) == Path("/srv/var/socket")

@@ -41,14 +41,14 @@ class InvalidFields(ApiError):
         super().__init__(422, errors)
 
 
-class Refused(ApiError):
+class Unprocessable(ApiError):
     """422 with one message, as FluentCRM answers where no field is to blame."""
 
     def __init__(self, message: str) -> None:
         super().__init__(422, {"message": message})
 
 
-class NotFoundHere(ApiError):
+class ObjectNotFound(ApiError):
     """404: the path is right, the thing it names is not there."""
 
     def __init__(self, what: str) -> None:
@@ -61,7 +61,7 @@ def rest_error(code: str, message: str, status: int, **data: Any) -> dict[str, A
 
 
 FORBIDDEN = "Sorry, you are not allowed to do that."
-BODIES: dict[int, tuple[str, str]] = {
+ERRORS: dict[int, tuple[str, str]] = {
     400: ("rest_bad_request", "The request could not be understood."),
     401: ("rest_forbidden", FORBIDDEN),
     403: ("rest_forbidden", FORBIDDEN),
@@ -77,7 +77,7 @@ BODIES: dict[int, tuple[str, str]] = {
 
 def status_error(status: int) -> dict[str, Any]:
     """The body for a status that says it all."""
-    code, message = BODIES[status]
+    code, message = ERRORS[status]
     return rest_error(code, message, status)
 
 
@@ -131,16 +131,16 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
 
 
 # Where people are, and what it says at the top.
-ADMIN, NAME = "/admin/", "Tallybook"
+ADMIN_PATH, SITE_NAME = "/admin/", "Tallybook"
 # What a page says: a heading, and a sentence.
-SENTENCES: dict[int, tuple[str, str]] = {
+ERROR_PAGES: dict[int, tuple[str, str]] = {
     400: ("Not understood", "The request could not be understood."),
     403: ("Not allowed", "You are not allowed to do that."),
     404: ("Not found", "There is no such page."),
     500: ("An error", "Something went wrong here. It has been logged."),
     503: ("Not right now", "The database cannot answer right now. Try again in a moment."),
 }
-FORM_REFUSED = (
+CSRF_ERROR_PAGE = (
     "Not accepted",
     "The form is too old, or your browser keeps no cookies from here. "
     "Go back, load the page again, and send it once more.",
@@ -149,41 +149,48 @@ FORM_REFUSED = (
 
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
     """Django's answer to a hostile Host header or too many form fields."""
-    return refusal(request, 400)
+    return error_page_or_json(request, 400)
 
 
 def handler403(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
     """Django's answer outside the API views."""
-    return refusal(request, 403)
+    return error_page_or_json(request, 403)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
     """A form of the admin without its token."""
-    return refusal(request, 403, FORM_REFUSED)
+    return error_page_or_json(request, 403, CSRF_ERROR_PAGE)
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
     """An address that nothing answers to."""
-    return refusal(request, 404)
+    return error_page_or_json(request, 404)
 
 
 def handler500(request: HttpRequest) -> HttpResponse:
     """What nobody expected; a database that is away is no accident of ours and answers 503."""
-    return refusal(request, 503 if is_unavailable(sys.exc_info()[1]) else 500)
+    return error_page_or_json(request, 503 if is_unavailable(sys.exc_info()[1]) else 500)
 
 
-def refusal(request: HttpRequest, status: int, said: tuple[str, str] | None = None) -> HttpResponse:
+def error_page_or_json(
+    request: HttpRequest, status: int, said: tuple[str, str] | None = None
+) -> HttpResponse:
     """A refusal outside DRF: a page in the admin, JSON elsewhere."""
-    if not request.path_info.startswith(ADMIN):
-        return status_response(status)
-    title, sentence = said or SENTENCES[status]
+    if not request.path_info.startswith(ADMIN_PATH):
+        return json_error(status)
+    title, sentence = said or ERROR_PAGES[status]
     # Without the request there is no user to be looked up: the database may be away.
-    shown = {"title": title, "sentence": sentence, "site_header": NAME, "site_title": NAME}
+    shown = {
+        "title": title,
+        "sentence": sentence,
+        "site_header": SITE_NAME,
+        "site_title": SITE_NAME,
+    }
     page = render_to_string("admin/error.html", shown)
     return HttpResponse(page, status=status, headers=_retry_after(status))
 
 
-def status_response(status: int, **more_headers: str) -> HttpResponse:
+def json_error(status: int, **more_headers: str) -> HttpResponse:
     """A refusal outside DRF, in JSON."""
     body = orjson.dumps(status_error(status))
     headers = {"Content-Length": str(len(body)), **more_headers, **_retry_after(status)}

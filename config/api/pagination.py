@@ -7,10 +7,10 @@ from urllib.parse import unquote_plus
 
 from rest_framework.request import Request
 
-from config.api.parsers import query_params
+from config.api.parsers import parse_query
 
 PER_PAGE = 15
-MOST_PER_PAGE = 1000
+MAX_PER_PAGE = 1000
 # PHP's FILTER_VALIDATE_INT for numbers from 1: blanks around, a plus, no leading zero.
 WHOLE = re.compile(r"\s*\+?([1-9][0-9]{0,18})\s*", re.ASCII)
 LARGEST = 2**63 - 1
@@ -25,7 +25,7 @@ def page_of(
     for rows that exist. Nonsense in `page` means 1, in `per_page` 15; more than 1000 means 1000.
     """
     query = request.META.get("QUERY_STRING", "")
-    start, per_page = page_asked(request)
+    start, per_page = requested_page(request)
     page = start // per_page + 1
     data = list(rows(start, min(start + per_page, total))) if start < total else []
     last_page = -(-total // per_page)
@@ -48,16 +48,16 @@ def page_of(
     }
 
 
-def page_asked(request: Request) -> tuple[int, int]:
+def requested_page(request: Request) -> tuple[int, int]:
     """Where the page that is asked for begins, and how many rows it has at most."""
-    asked = query_params(request.META.get("QUERY_STRING", ""))
+    asked = parse_query(request.META.get("QUERY_STRING", ""))
     per_page = page_size(asked)
     return (_whole(asked.get("page"), 1) - 1) * per_page, per_page
 
 
 def page_size(asked: Mapping[str, Any]) -> int:
     """`per_page` of a query string: 15 if it is nonsense, and at most 1000."""
-    return min(_whole(asked.get("per_page"), PER_PAGE), MOST_PER_PAGE)
+    return min(_whole(asked.get("per_page"), PER_PAGE), MAX_PER_PAGE)
 
 
 def _whole(text: Any, default: int) -> int:

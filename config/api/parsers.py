@@ -19,14 +19,14 @@ from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.request import Request
 
 from config.api.errors import BadRequest, InvalidJSON
-from config.api.validation import MOST_ITEMS
+from config.api.validation import MAX_ITEMS
 
 Params = dict[str, Any]
-DEEPEST_FORM_FIELD = 10
-FORM_FIELD_PARTS = re.compile(r"\[([^\[\]]*)\]")
+MAX_BRACKETS = 10
+BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 
 
-def params(request: Request) -> Params:
+def request_params(request: Request) -> Params:
     """The fields of a request: query string and body in one dict; the body wins.
 
     Raises BadRequest for a body or query string that cannot be read, and
@@ -35,15 +35,15 @@ def params(request: Request) -> Params:
     body = request.data
     fields = dict(body) if isinstance(body, dict) else {}
     query = request.META.get("QUERY_STRING")
-    return {**query_params(query), **fields} if query else fields
+    return {**parse_query(query), **fields} if query else fields
 
 
-def query_params(query: str) -> Params:
+def parse_query(query: str) -> Params:
     """The fields of a query string, `tags[]=1&tags[]=2` as a list. Raises BadRequest."""
-    return nested(urlencoded(query))
+    return expand_brackets(parse_urlencoded(query))
 
 
-def urlencoded(text: str) -> list[tuple[str, str]]:
+def parse_urlencoded(text: str) -> list[tuple[str, str]]:
     """The pairs of an urlencoded text. Raises BadRequest: not UTF-8, or too many."""
     try:
         return parse_qsl(
@@ -56,7 +56,7 @@ def urlencoded(text: str) -> list[tuple[str, str]]:
         raise BadRequest from error
 
 
-def nested(pairs: Iterable[tuple[str, Any]]) -> Params:
+def expand_brackets(pairs: Iterable[tuple[str, Any]]) -> Params:
     """Form fields as PHP nests them: `a[]=1` and `a[0]=1` are lists, `a[b]=1` is a dict.
 
     The last of equal names wins. Raises BadRequest beyond ten brackets deep.
@@ -64,8 +64,8 @@ def nested(pairs: Iterable[tuple[str, Any]]) -> Params:
     fields: Params = {}
     for name, value in pairs:
         head, bracket, _ = name.partition("[")
-        parts = FORM_FIELD_PARTS.findall(name, len(head)) if bracket and head else []
-        if len(parts) > DEEPEST_FORM_FIELD:
+        parts = BRACKETS.findall(name, len(head)) if bracket and head else []
+        if len(parts) > MAX_BRACKETS:
             raise BadRequest
         *outer, last = [head, *parts] if parts else [name]
         place = fields
@@ -99,7 +99,7 @@ class BodyParser(parsers.BaseParser):
         parser_context: Mapping[str, Any] | None = None,  # noqa: ARG002
     ) -> Params:
         """The fields. Raises UnsupportedMediaType, and what `read` raises."""
-        only_utf8(media_type)
+        require_utf8(media_type)
         return self.read(stream.read())
 
     def read(self, body: bytes) -> Params:
@@ -134,7 +134,7 @@ class NDJSONParser(BodyParser):
         No more are read than one too many.
         """
         lines = (line for line in BytesIO(body) if line.strip())
-        return {"events": [_line(line) for line in islice(lines, MOST_ITEMS + 1)]}
+        return {"events": [_line(line) for line in islice(lines, MAX_ITEMS + 1)]}
 
 
 def _line(line: bytes) -> Any:
@@ -155,7 +155,7 @@ class FormParser(BodyParser):
             text = body.decode()
         except UnicodeDecodeError as error:
             raise BadRequest from error
-        return nested(urlencoded(text))
+        return expand_brackets(parse_urlencoded(text))
 
 
 class MultiPartParser(parsers.MultiPartParser):
@@ -168,7 +168,7 @@ class MultiPartParser(parsers.MultiPartParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> Params:
         """Read a form. Raises BadRequest and UnsupportedMediaType."""
-        only_utf8(media_type)
+        require_utf8(media_type)
         body = stream.read()
         try:
             body.decode()
@@ -178,10 +178,10 @@ class MultiPartParser(parsers.MultiPartParser):
         if not body.rstrip().endswith(b"--"):
             raise BadRequest  # without its last boundary it is not whole
         assert isinstance(data, QueryDict)
-        return nested((name, value) for name, values in data.lists() for value in values)
+        return expand_brackets((name, value) for name, values in data.lists() for value in values)
 
 
-def only_utf8(media_type: str | None) -> None:
+def require_utf8(media_type: str | None) -> None:
     """Raises UnsupportedMediaType if a content type names another charset than UTF-8."""
     charset = re.search(r';\s*charset="?([^";\s]*)', media_type or "", re.IGNORECASE)
     if charset and charset[1].lower() not in ("utf-8", "utf8"):

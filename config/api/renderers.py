@@ -32,7 +32,7 @@ class JSONRenderer(BaseRenderer):
             return orjson.dumps(orjson.loads(json.dumps(data)))
 
 
-class AlwaysJSON(BaseContentNegotiation):
+class JSONOnlyNegotiation(BaseContentNegotiation):
     """Takes the first renderer and the first parser of the content type."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:

@@ -29,7 +29,7 @@ class FirstLogin:
     secret: str
 
 
-def prepare() -> FirstLogin | None:
+def bootstrap() -> FirstLogin | None:
     """Migrate, and make the first user where there is none. Safe to run in several places at once.
 
     Returns the first user's secrets if it was made now.
@@ -57,5 +57,5 @@ def _first_login() -> FirstLogin:
     _, secret = create_application_password(user, "first start", Scope.MANAGE)
     name = {"first_name": "Ada", "last_name": "Lovelace"}
     demo = {"email": DEMO_EMAIL, "status": Status.SUBSCRIBED, **name}
-    in_transaction(lambda: create_or_update(demo))
+    in_transaction(create_or_update)(demo)
     return FirstLogin(USERNAME, password, secret)

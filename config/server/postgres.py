@@ -23,7 +23,7 @@ import psycopg
 
 USER = DATABASE = "tallybook"
 # sockaddr_un holds 107 bytes of path; ".s.PGSQL.5432" takes 14 with its slash.
-LONGEST_SOCKET_DIR = 107 - 14
+MAX_SOCKET_DIR_LENGTH = 107 - 14
 READY_SECONDS = 60
 STOP_SECONDS = 30
 SETTINGS = {
@@ -46,7 +46,7 @@ class PostgresError(Exception):
 def socket_dir(data_dir: Path) -> Path:
     """The folder of the server's socket for a data folder, the same in every process."""
     folder = data_dir / "socket"
-    if len(os.fsencode(folder)) <= LONGEST_SOCKET_DIR:
+    if len(os.fsencode(folder)) <= MAX_SOCKET_DIR_LENGTH:
         return folder
     name = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"tallybook-{name}"

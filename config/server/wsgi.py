@@ -37,7 +37,7 @@ def body_limit(path: str) -> int:
     return 5 * MIB if path.endswith(LARGE_BODY_PATHS) else MIB
 
 
-def measure_bodies(application: Application) -> Application:
+def buffer_body(application: Application) -> Application:
     """Read the whole body before Django does, and refuse what is too long or cut off.
 
     Django reads CONTENT_LENGTH bytes: a chunked body, which has no length, would be empty. And
@@ -47,10 +47,10 @@ def measure_bodies(application: Application) -> Application:
     def measured(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         body = read_body(environ)
         if isinstance(body, int):
-            return refuse(body, start_response)
+            return send_error(body, start_response)
         environ["CONTENT_LENGTH"] = str(len(body))
         environ["wsgi.input"] = BytesIO(body)
-        return whole(application(environ, start_response))
+        return buffered(application(environ, start_response))
 
     return measured
 
@@ -107,7 +107,7 @@ def is_readable(content_type: str) -> bool:
     return parameters.get("charset", "utf-8").lower() in ("utf-8", "utf8")
 
 
-def whole(response: Iterable[bytes]) -> Iterable[bytes]:
+def buffered(response: Iterable[bytes]) -> Iterable[bytes]:
     """A response in one piece, which the server sends faster than a stream."""
     if getattr(response, "streaming", True):
         return response
@@ -116,7 +116,7 @@ def whole(response: Iterable[bytes]) -> Iterable[bytes]:
     return [body]
 
 
-def refuse(status: int, start_response: StartResponse) -> Iterable[bytes]:
+def send_error(status: int, start_response: StartResponse) -> Iterable[bytes]:
     """Answer without asking Django."""
     body = orjson.dumps(status_error(status))
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
@@ -126,4 +126,4 @@ def refuse(status: int, start_response: StartResponse) -> Iterable[bytes]:
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 settings.DATABASES["default"]["OPTIONS"]["options"] = REQUEST_OPTIONS
-application = measure_bodies(get_wsgi_application())
+application = buffer_body(get_wsgi_application())

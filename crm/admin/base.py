@@ -12,27 +12,27 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.text import capfirst
 
-from config.api.validation import LARGEST_ID, is_row_id
+from config.api.validation import MAX_ID, is_valid_id
 from crm.contacts import EmailTaken
 from crm.labels import SlugTaken
 
-LONGEST_TYPED = 254
+MAX_VALUE_LENGTH = 254
 
 
-class IdsFirst(ChangeList):
+class PageByIds(ChangeList):
     """A page by its ids, found once together with their number; then the rows of that page alone.
 
     Django's own runs the filtered query for the number and again for the rows.
     """
 
-    model_admin: "Listed"
+    model_admin: "PagedModelAdmin"
     # Whether there are more rows than `result_count` says.
     capped = False
 
     @property
-    def filters(self) -> "list[Filter]":
+    def filters(self) -> "list[ValueFilter]":
         """Those of ours."""
-        return [spec for spec in self.filter_specs if isinstance(spec, Filter)]
+        return [spec for spec in self.filter_specs if isinstance(spec, ValueFilter)]
 
     @property
     def is_filtered(self) -> bool:
@@ -56,13 +56,13 @@ class IdsFirst(ChangeList):
         """Set what the templates read. Raises IncorrectLookupParameters for no such page."""
         per_page = self.list_per_page
         start = (self.page_num - 1) * per_page
-        if not 0 <= start < LARGEST_ID - per_page:
+        if not 0 <= start < MAX_ID - per_page:
             raise IncorrectLookupParameters
-        ids, total, self.capped = self.model_admin.find_ids(self.queryset, start, per_page)
+        ids, total, self.capped = self.model_admin.page_ids(self.queryset, start, per_page)
         if start and not ids:
             raise IncorrectLookupParameters
         places = {row_id: place for place, row_id in enumerate(ids)}
-        rows = self.model_admin.rows_of(self.root_queryset.filter(pk__in=ids))
+        rows = self.model_admin.page_rows(self.root_queryset.filter(pk__in=ids))
         self.result_list = sorted(rows, key=lambda row: places[row.pk])
         self.result_count = total
         self.full_result_count = None
@@ -73,7 +73,7 @@ class IdsFirst(ChangeList):
         self.paginator = Paginator(range(total), per_page)
 
 
-class Declared(admin.ModelAdmin):
+class StrictModelAdmin(admin.ModelAdmin):
     """What Django's own answers with an error: odd addresses, and two who save at once."""
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:  # noqa: ARG002
@@ -104,7 +104,7 @@ class Declared(admin.ModelAdmin):
     ) -> HttpResponse | None:
         """What an action answers; ids that are no numbers are passed over."""
         selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
-        numbers = [one for one in selected if is_row_id(one)]
+        numbers = [one for one in selected if is_valid_id(one)]
         if numbers != selected:
             data = request.POST.copy()
             data.setlist(ACTION_CHECKBOX_NAME, numbers)
@@ -112,7 +112,7 @@ class Declared(admin.ModelAdmin):
         return super().response_action(request, queryset, *arguments)
 
 
-class Listed(Declared):
+class PagedModelAdmin(StrictModelAdmin):
     """A list of IdsFirst."""
 
     list_per_page = 50
@@ -122,7 +122,7 @@ class Listed(Declared):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
         """Our own."""
-        return IdsFirst
+        return PageByIds
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -131,19 +131,19 @@ class Listed(Declared):
         context = {"title": capfirst(self.opts.verbose_name_plural), **(extra_context or {})}
         return super().changelist_view(request, context)
 
-    def find_ids(
+    def page_ids(
         self, rows: QuerySet[Any], start: int, per_page: int
     ) -> tuple[list[int], int, bool]:
         """The ids of a page in order, how many there are in all, and whether there are more."""
         ids = list(rows.values_list("pk", flat=True)[start : start + per_page])
         return ids, rows.count(), False
 
-    def rows_of(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+    def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """The rows of a page with all that the list shows of them."""
         return rows
 
 
-class Filter(admin.SimpleListFilter):
+class ValueFilter(admin.SimpleListFilter):
     """A filter of a list: one value, of those that `options` offers."""
 
     template = "tallybook/filter.html"
@@ -183,13 +183,13 @@ class Filter(admin.SimpleListFilter):
         if not value:
             return queryset
         try:
-            if "\0" in value or len(value) > LONGEST_TYPED:
+            if "\0" in value or len(value) > MAX_VALUE_LENGTH:
                 raise ValueError(value)
-            return self.matching(queryset, value)
+            return self.filter_rows(queryset, value)
         except (ValueError, OverflowError):
             messages.error(request, f"{self.title}: “{value[:100]}” is not there.")
             return queryset.none()
 
-    def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+    def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         """The rows that fit. Raises ValueError."""
         raise NotImplementedError

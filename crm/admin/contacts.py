@@ -12,19 +12,19 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from config.api.errors import InvalidFields
-from config.api.validation import MOST_ITEMS, Wrong, email_address, is_row_id
+from config.api.validation import MAX_ITEMS, InvalidValue, is_valid_id, to_email
 from crm import contacts
-from crm.admin.base import Filter, Listed
-from crm.admin.deletion import CountedDeletion
-from crm.admin.label_actions import SegmentActions
-from crm.filters import narrowed, read_filters
-from crm.labels import SEGMENTS, SegmentType, attach, detach
-from crm.models import List, SavedSegment, Status, Subscriber, Tag
-from crm.segments import find_saved_segment
-from crm.selectors import ids_and_total
+from crm.admin.base import PagedModelAdmin, ValueFilter
+from crm.admin.deletion import DeleteContactsMixin
+from crm.admin.label_actions import LabelActionsMixin
+from crm.filters import apply_filter, read_filters
+from crm.labels import LABEL_MODELS, LabelKind, attach, detach
+from crm.models import List, Segment, Status, Subscriber, Tag
+from crm.segments import find_segment
+from crm.selectors import page_ids_and_total
 
 
-class StatusFilter(Filter):
+class StatusFilter(ValueFilter):
     """Contacts of one status."""
 
     title = parameter_name = "status"
@@ -38,7 +38,7 @@ class StatusFilter(Filter):
         return rows.filter(status=Status(value))
 
 
-class TagFilter(Filter):
+class TagFilter(ValueFilter):
     """Contacts with one tag."""
 
     title = parameter_name = "tag"
@@ -46,7 +46,7 @@ class TagFilter(Filter):
 
     def options(self) -> list[tuple[str, str]]:
         """The first of them by title."""
-        titles = self.model.objects.values_list("id", "title")[:MOST_ITEMS]
+        titles = self.model.objects.values_list("id", "title")[:MAX_ITEMS]
         return [(str(tag_id), title) for tag_id, title in titles]
 
     def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
@@ -59,29 +59,29 @@ class TagFilter(Filter):
         return rows.filter(id__in=on_it.values("subscriber_id"))
 
 
-class ListFilter(TagFilter):
+class ContactListFilter(TagFilter):
     """Contacts on one list."""
 
     title = parameter_name = "list"
     model = List
 
 
-class SegmentFilter(Filter):
+class SegmentFilter(ValueFilter):
     """Contacts that a saved segment means."""
 
     title = parameter_name = "segment"
 
     def options(self) -> list[tuple[str, str]]:
         """The first of them by title."""
-        return list(SavedSegment.objects.values_list("slug", "title")[:MOST_ITEMS])
+        return list(Segment.objects.values_list("slug", "title")[:MAX_ITEMS])
 
     def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         """The contacts. Raises ValueError."""
-        found = find_saved_segment(value)
+        found = find_segment(value)
         if found is None:
             raise ValueError(value)
         try:
-            return narrowed(rows, read_filters(found.filters, "segment"))
+            return apply_filter(rows, read_filters(found.filters, "segment"))
         except InvalidFields:
             raise ValueError(value) from None
 
@@ -101,35 +101,35 @@ class SubscriberForm(forms.ModelForm):
     def clean_email(self) -> str:
         """The e-mail as typed. Raises ValidationError."""
         try:
-            return email_address(self.cleaned_data["email"])
-        except Wrong as wrong:
+            return to_email(self.cleaned_data["email"])
+        except InvalidValue as wrong:
             raise ValidationError(wrong.text.format(field="email")) from None
 
-    def touched(self) -> dict[str, Any]:
+    def changed_columns(self) -> dict[str, Any]:
         """The columns that somebody changed on the page."""
-        changed = set(self.changed_data) - set(SEGMENTS)
+        changed = set(self.changed_data) - set(LABEL_MODELS)
         return {name: self.cleaned_data[name] for name in changed}
 
-    def moved(self, kind: SegmentType) -> tuple[set[int], set[int]]:
+    def label_changes(self, kind: LabelKind) -> tuple[set[int], set[int]]:
         """The ids of tags or lists that were ticked, and that were unticked."""
         chosen = {segment.pk for segment in self.cleaned_data[kind]}
         # What stood on the page; a form without it was made by a program, and says all it wants.
         shown = cast(QueryDict, self.data).getlist(self[kind].html_initial_name)
-        seen = {int(one) for one in shown if is_row_id(one)}
+        seen = {int(one) for one in shown if is_valid_id(one)}
         return chosen - seen, seen - chosen
 
 
 @admin.register(Subscriber)
-class SubscriberAdmin(SegmentActions, CountedDeletion, Listed):
+class SubscriberAdmin(LabelActionsMixin, DeleteContactsMixin, PagedModelAdmin):
     """Contacts; deleted with all their events."""
 
     form = SubscriberForm
-    actions = (*SegmentActions.actions, *CountedDeletion.actions)
+    actions = (*LabelActionsMixin.actions, *DeleteContactsMixin.actions)
     list_display: tuple[str, ...] = ("email", "name", "status", "created_at", "tagged")
-    list_filter: ClassVar[tuple[type[Filter], ...]] = (
+    list_filter: ClassVar[tuple[type[ValueFilter], ...]] = (
         StatusFilter,
         TagFilter,
-        ListFilter,
+        ContactListFilter,
         SegmentFilter,
     )
     search_fields = ("email", "first_name", "last_name")
@@ -176,15 +176,15 @@ class SubscriberAdmin(SegmentActions, CountedDeletion, Listed):
             " ", '<span class="pill">{}</span>', ((t,) for t in contact.tags.all())
         )
 
-    def find_ids(
+    def page_ids(
         self, rows: QuerySet[Any], start: int, per_page: int
     ) -> tuple[list[int], int, bool]:
         """The ids of a page and the number of contacts; a filter is run once for both."""
         if rows.query.where:
-            return *ids_and_total(rows, start, per_page), False
-        return super().find_ids(rows, start, per_page)
+            return *page_ids_and_total(rows, start, per_page), False
+        return super().page_ids(rows, start, per_page)
 
-    def rows_of(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+    def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """With their tags."""
         return rows.prefetch_related("tags")
 
@@ -203,7 +203,7 @@ class SubscriberAdmin(SegmentActions, CountedDeletion, Listed):
         if not change:
             obj.__dict__.update(contacts.create(fields).__dict__)
             return
-        found = contacts.locked(contact_id=obj.pk)
+        found = contacts.get_for_update(contact_id=obj.pk)
         if found is None:
             raise Http404
         contacts.update(found, fields)
@@ -216,7 +216,7 @@ class SubscriberAdmin(SegmentActions, CountedDeletion, Listed):
         change: bool,  # noqa: ARG002
     ) -> None:
         """Put the contact on what was ticked, and take it off what was unticked."""
-        for kind in SEGMENTS:
+        for kind in LABEL_MODELS:
             on, off = form.moved(kind)
             attach(kind, [form.instance.pk], on)
             detach(kind, [form.instance.pk], off)

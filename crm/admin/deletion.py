@@ -4,7 +4,6 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -15,28 +14,28 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 
-from config.database import batches, in_transaction
-from crm.admin.label_actions import CONTACTS_AT_ONCE, selected_ids, selection
+from config.database import chunked, in_transaction
+from crm.admin.label_actions import CONTACTS_PER_TRANSACTION, confirmation_context, selected_ids
 from crm.contacts import Counts, count_contacts, delete_contacts
-from crm.labels import SEGMENTS
+from crm.labels import LABEL_MODELS
 from crm.models import Subscriber
 
 logger = logging.getLogger(__name__)
-MOST_NAMED = 20
+MAX_NAMED = 20
 
 
-def summary(counts: Counts) -> dict[str, str]:
+def count_labels(counts: Counts) -> dict[str, str]:
     """Counts for people to read: contacts are deleted, tags and lists only lose them."""
     labels = {"tags": "tags on them", "lists": "lists they are on"}
     return {labels.get(name, name): f"{number:,}" for name, number in counts.items()}
 
 
-def which(ids: Sequence[int]) -> str:
+def selection_digest(ids: Sequence[int]) -> str:
     """The contacts in one word, which a page carries to the next."""
     return hashlib.sha256(repr(list(ids)).encode()).hexdigest()
 
 
-class CountedDeletion(admin.ModelAdmin):
+class DeleteContactsMixin(admin.ModelAdmin):
     """Deletes contacts with all their events, after saying how many."""
 
     actions: tuple[str, ...] = ("delete_selected",)
@@ -52,12 +51,12 @@ class CountedDeletion(admin.ModelAdmin):
                 reverse("admin:crm_subscriber_change", args=[contact.pk]),
                 contact,
             )
-            for contact in Subscriber.objects.filter(pk__in=ids[:MOST_NAMED]).order_by("pk")
+            for contact in Subscriber.objects.filter(pk__in=ids[:MAX_NAMED]).order_by("pk")
         ]
-        if len(ids) > MOST_NAMED:
-            named.append(f"and {len(ids) - MOST_NAMED:,} more")
+        if len(ids) > MAX_NAMED:
+            named.append(f"and {len(ids) - MAX_NAMED:,} more")
         lacking = set() if self.has_delete_permission(request) else {self.opts.verbose_name}
-        return named, dict(summary(count_contacts(ids))), lacking, []
+        return named, dict(count_labels(count_contacts(ids))), lacking, []
 
     @admin.action(description="Delete selected contacts", permissions=["delete"])
     def delete_selected(
@@ -67,17 +66,17 @@ class CountedDeletion(admin.ModelAdmin):
         ids = selected_ids(queryset)
         # Those that were named and no others: with all pages selected, others may fit by now.
         named = request.POST.get("which")
-        if request.POST.get("post") and named == which(ids):
+        if request.POST.get("post") and named == selection_digest(ids):
             self._delete(request, ids)
             return None
         objects, counts, _, _ = self.get_deleted_objects(queryset.filter(pk__in=ids), request)
         context = {
             **self.admin_site.each_context(request),
-            **selection(request),
+            **confirmation_context(request),
             "opts": self.opts,
             "title": f"Delete {len(ids):,} contact{'' if len(ids) == 1 else 's'}",
             "changed": named is not None,
-            "which": which(ids),
+            "which": selection_digest(ids),
             "model_count": counts.items(),
             "deleted_objects": objects,
             "media": self.media,
@@ -95,7 +94,7 @@ class CountedDeletion(admin.ModelAdmin):
         queryset: QuerySet[Subscriber],
     ) -> None:
         """Delete the contacts and their events."""
-        for some in batches(selected_ids(queryset), CONTACTS_AT_ONCE):
+        for some in chunked(selected_ids(queryset), CONTACTS_PER_TRANSACTION):
             delete_contacts(some)
 
     def _delete(self, request: HttpRequest, ids: list[int]) -> None:
@@ -103,13 +102,15 @@ class CountedDeletion(admin.ModelAdmin):
         deleted: Counter[str] = Counter()
         stopped = False
         try:
-            for some in batches(ids, CONTACTS_AT_ONCE):
-                deleted.update(in_transaction(partial(self._delete_batch, request, some)))
+            for some in chunked(ids, CONTACTS_PER_TRANSACTION):
+                deleted.update(in_transaction(self._delete_batch)(request, some))
         except DatabaseError:
             logger.exception("Deleting %d contacts stopped after %s", len(ids), dict(deleted))
             stopped = True
         # Tags and lists are still there.
-        gone = {name: deleted[name] for name in deleted if name not in SEGMENTS and deleted[name]}
+        gone = {
+            name: deleted[name] for name in deleted if name not in LABEL_MODELS and deleted[name]
+        }
         numbers = ", ".join(f"{number:,} {name}" for name, number in gone.items())
         if stopped:
             messages.error(

@@ -1,6 +1,5 @@
 """What people do with the contacts they selected; on all pages, by the thousand."""
 
-from functools import partial
 from typing import Any
 
 from django import forms
@@ -10,11 +9,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
-from config.database import batches, in_transaction
-from crm.labels import SEGMENTS, SegmentType, attach, detach
+from config.database import chunked, in_transaction
+from crm.labels import LABEL_MODELS, LabelKind, attach, detach
 from crm.models import Subscriber
 
-CONTACTS_AT_ONCE = 1000
+CONTACTS_PER_TRANSACTION = 1000
 
 
 def selected_ids(queryset: QuerySet[Subscriber]) -> list[int]:
@@ -22,7 +21,7 @@ def selected_ids(queryset: QuerySet[Subscriber]) -> list[int]:
     return sorted(set(queryset.order_by().values_list("pk", flat=True)))
 
 
-def selection(request: HttpRequest) -> dict[str, Any]:
+def confirmation_context(request: HttpRequest) -> dict[str, Any]:
     """What a page between an action and its doing has to repeat."""
     selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
     across = request.POST.get("select_across") == "1"
@@ -34,7 +33,7 @@ def selection(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-class SegmentActions(admin.ModelAdmin):
+class LabelActionsMixin(admin.ModelAdmin):
     """Put the selected contacts on tags and lists, and take them off."""
 
     actions: tuple[str, ...] = ("add_tags", "remove_tags", "add_lists", "remove_lists")
@@ -68,17 +67,16 @@ class SegmentActions(admin.ModelAdmin):
         return self._move(request, queryset, "lists", on=False)
 
     def _move(
-        self, request: HttpRequest, queryset: QuerySet[Subscriber], kind: SegmentType, on: bool
+        self, request: HttpRequest, queryset: QuerySet[Subscriber], kind: LabelKind, on: bool
     ) -> TemplateResponse | None:
         contact_ids = selected_ids(queryset)
-        form = segment_form(kind, request.POST if "chosen" in request.POST else None)
+        form = label_form(kind, request.POST if "chosen" in request.POST else None)
         if form.is_valid():
             segments = form.cleaned_data["segments"]
             segment_ids = [segment.pk for segment in segments]
             changed = 0
-            for some in batches(contact_ids, CONTACTS_AT_ONCE):
-                move = partial(attach if on else detach, kind, some, segment_ids)
-                changed += in_transaction(move)
+            for some in chunked(contact_ids, CONTACTS_PER_TRANSACTION):
+                changed += in_transaction(attach if on else detach)(kind, some, segment_ids)
             rest = len(contact_ids) * len(segment_ids) - changed
             done = f"{changed:,} added, {rest:,} already there"
             if not on:
@@ -87,7 +85,7 @@ class SegmentActions(admin.ModelAdmin):
             return None
         context = {
             **self.admin_site.each_context(request),
-            **selection(request),
+            **confirmation_context(request),
             "opts": self.opts,
             "title": title(kind, on, len(contact_ids)),
             "action": f"{'add' if on else 'remove'}_{kind}",
@@ -97,7 +95,7 @@ class SegmentActions(admin.ModelAdmin):
         return TemplateResponse(request, "admin/crm/subscriber/segments_action.html", context)
 
 
-def title(kind: SegmentType, on: bool, contacts: int) -> str:
+def title(kind: LabelKind, on: bool, contacts: int) -> str:
     """What is done, and to how many."""
     who = f"{contacts:,} contact{'' if contacts == 1 else 's'}"
     if kind == "tags":
@@ -105,10 +103,10 @@ def title(kind: SegmentType, on: bool, contacts: int) -> str:
     return f"{'Add' if on else 'Remove'} {who} {'to' if on else 'from'} lists"
 
 
-def segment_form(kind: SegmentType, data: Any) -> forms.Form:
+def label_form(kind: LabelKind, data: Any) -> forms.Form:
     """A choice of tags or lists."""
     segments = forms.ModelMultipleChoiceField(
-        SEGMENTS[kind].objects.all(),
+        LABEL_MODELS[kind].objects.all(),
         label=kind.capitalize(),
         widget=forms.CheckboxSelectMultiple,
     )

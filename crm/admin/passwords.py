@@ -13,7 +13,7 @@ from django.forms import ModelChoiceField, ModelForm
 from django.http import HttpRequest
 from django.utils.timezone import now
 
-from crm.admin.base import Declared
+from crm.admin.base import StrictModelAdmin
 from crm.models import ApplicationPassword
 from crm.passwords import create_application_password, revoke
 
@@ -30,7 +30,7 @@ class PasswordForm(ModelForm):
 
 
 @admin.register(ApplicationPassword)
-class ApplicationPasswordAdmin(Declared):
+class ApplicationPasswordAdmin(StrictModelAdmin):
     """Application passwords: made here, shown once, revoked; never changed or read again."""
 
     list_display = (

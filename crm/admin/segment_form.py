@@ -8,14 +8,14 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from config.api.errors import InvalidFields
-from config.api.validation import line
-from crm.filters.describe import in_words, sentences
+from config.api.validation import single_line
+from crm.filters.describe import error_sentences, humanize_errors
 from crm.labels import slugify, with_slug
-from crm.models import SavedSegment
-from crm.segments import storable
+from crm.models import Segment
+from crm.segments import clean_filters
 
 NOT_JSON = {"filters": {"json": "The filters must be JSON: a list of lists of conditions."}}
-HELP = (
+FILTERS_HELP = (
     "A list of groups, of which one has to hold; a group is a list of conditions, which all have "
     "to. [] means all contacts."
 )
@@ -24,7 +24,7 @@ HELP = (
 def filters_from_json(text: str | bytes) -> list[list[dict[str, Any]]]:
     """A filter that can be stored, from its JSON. Raises InvalidFields (422)."""
     try:
-        return storable(orjson.loads(text))
+        return clean_filters(orjson.loads(text))
     except orjson.JSONDecodeError:
         raise InvalidFields(NOT_JSON) from None
 
@@ -57,10 +57,10 @@ class FiltersField(forms.Field):
         try:
             return filters_from_json(value or "")
         except InvalidFields as wrong:
-            raise ValidationError(list(sentences(in_words(wrong.body)))) from None
+            raise ValidationError(list(error_sentences(humanize_errors(wrong.body)))) from None
 
 
-class SavedSegmentForm(forms.ModelForm):
+class SegmentForm(forms.ModelForm):
     """Title, slug and filter, checked as the API checks them."""
 
     slug = forms.CharField(
@@ -70,15 +70,15 @@ class SavedSegmentForm(forms.ModelForm):
         help_text="Its name in addresses; left empty, it is made from the title.",
     )
     # Not required: the empty list is a filter.
-    filters = FiltersField(label="JSON", required=False, initial=[], help_text=HELP)
+    filters = FiltersField(label="JSON", required=False, initial=[], help_text=FILTERS_HELP)
 
     class Meta:
-        model = SavedSegment
+        model = Segment
         fields = ("title", "slug", "filters")
 
     def clean_title(self) -> str:
         """The title with its white space folded."""
-        folded: str = line(192)(self.cleaned_data["title"])
+        folded: str = single_line(192)(self.cleaned_data["title"])
         return folded
 
     def clean(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class SavedSegmentForm(forms.ModelForm):
         named = fields.get("slug") or fields.get("title")
         if named and "slug" not in self.errors:
             fields["slug"] = slugify(named)
-            others = SavedSegment.objects.exclude(pk=self.instance.pk)
+            others = Segment.objects.exclude(pk=self.instance.pk)
             if with_slug(others, fields["slug"]).exists():
                 self.add_error("slug", "Another segment has this slug.")
         return fields

@@ -4,7 +4,7 @@ from rest_framework import serializers
 
 from config.api.schema import MESSAGE, PAGES, call, optional_text, page_shape, query, shape, text
 from crm.api.schema import CONTACT_FILTERS, CONTACT_PAGE, SEARCH, SEGMENT_PARAMETERS, SORT
-from crm.api.serializers import ConditionSerializer, SavedSegmentSerializer
+from crm.api.serializers import ConditionSerializer, SegmentSerializer
 
 FILTER_OPTIONS = call(
     shape(
@@ -26,10 +26,10 @@ FILTERS = serializers.ListField(
     child=ConditionSerializer(many=True),
     help_text="As advanced_filters of the list of contacts.",
 )
-SAVED_SEGMENT_SHAPE = {"segment": SavedSegmentSerializer()}
+SAVED_SEGMENT_SHAPE = {"segment": SegmentSerializer()}
 SAVED_SEGMENT_DONE = shape("SavedSegmentDone", {"message": text(), **SAVED_SEGMENT_SHAPE})
 SAVED_SEGMENT_LIST = call(
-    shape("SavedSegmentList", {"segments": page_shape("SavedSegmentPage", SavedSegmentSerializer)}),
+    shape("SavedSegmentList", {"segments": page_shape("SavedSegmentPage", SegmentSerializer)}),
     parameters=SEGMENT_PARAMETERS,
 )
 SAVED_SEGMENT_STORE = call(
@@ -56,5 +56,5 @@ SAVED_SEGMENT_CONTACTS = call(
     missing=True,
 )
 CONTACT_SAVED_SEGMENTS = call(
-    shape("ContactSavedSegments", {"segments": SavedSegmentSerializer(many=True)}), missing=True
+    shape("ContactSavedSegments", {"segments": SegmentSerializer(many=True)}), missing=True
 )

@@ -26,7 +26,7 @@ from crm.api.serializers import (
     SubscriberSerializer,
     TagSerializer,
 )
-from crm.filters.query import query_filters
+from crm.filters.query import query_filter_help
 from crm.models import Status, Subscriber, Tag
 
 
@@ -87,7 +87,7 @@ CONTACT_FILTERS = [
         "there is: /subscribers/filter-options.",
     ),
     query("segment", "In the saved segment with this slug."),
-    *(query(name, says) for name, says in query_filters().items()),
+    *(query(name, says) for name, says in query_filter_help().items()),
 ]
 CONTACT_PAGE = page_shape("ContactPage", SubscriberSerializer)
 CONTACT_LIST = call(

@@ -7,19 +7,19 @@ from typing import Any
 from django.utils import timezone
 from rest_framework import serializers
 
-from config.api.json_fields import json_object
+from config.api.json_fields import to_json_object
 from config.api.validation import (
-    Reader,
-    coordinate,
-    day,
-    email_address,
-    line,
-    line_or_null,
-    moment,
-    rounded,
-    web_address,
+    Validator,
+    nullable_line,
+    single_line,
+    to_coordinate,
+    to_date,
+    to_datetime,
+    to_email,
+    to_rounded_bigint,
+    to_url,
 )
-from crm.models import List, SavedSegment, Status, Subscriber, Tag
+from crm.models import List, Segment, Status, Subscriber, Tag
 
 TEXT_FIELDS = {
     "prefix": 192,
@@ -38,24 +38,24 @@ TEXT_FIELDS = {
     "avatar": 192,
 }
 # What a program may set; what is not named here is passed over, as FluentCRM does.
-CONTACT_FIELDS: dict[str, Reader] = {
-    "email": email_address,
-    "status": line(50),
-    "contact_type": line(50),
-    "date_of_birth": day,
-    "latitude": coordinate,
-    "longitude": coordinate,
-    "total_points": rounded,
-    "life_time_value": rounded,
-    "last_activity": moment,
-    "custom_values": json_object,
-    **{field: line_or_null(longest) for field, longest in TEXT_FIELDS.items()},
-    "avatar": web_address(TEXT_FIELDS["avatar"]),
+CONTACT_FIELDS: dict[str, Validator] = {
+    "email": to_email,
+    "status": single_line(50),
+    "contact_type": single_line(50),
+    "date_of_birth": to_date,
+    "latitude": to_coordinate,
+    "longitude": to_coordinate,
+    "total_points": to_rounded_bigint,
+    "life_time_value": to_rounded_bigint,
+    "last_activity": to_datetime,
+    "custom_values": to_json_object,
+    **{field: nullable_line(longest) for field, longest in TEXT_FIELDS.items()},
+    "avatar": to_url(TEXT_FIELDS["avatar"]),
 }
-FULL_NAME: dict[str, Reader] = {"full_name": line(385)}
+FULL_NAME: dict[str, Validator] = {"full_name": single_line(385)}
 
 
-def moment_text(moment: datetime | None) -> str | None:
+def format_datetime(moment: datetime | None) -> str | None:
     """A time as FluentCRM shows it: `YYYY-MM-DD HH:MM:SS` in TIME_ZONE."""
     return None if moment is None else timezone.localtime(moment).isoformat(" ")[:19]
 
@@ -139,9 +139,9 @@ def contact_data(contact: Subscriber) -> dict[str, Any]:
         "status": contact.status,
         "contact_type": contact.contact_type,
         "date_of_birth": _text_or_null(contact.date_of_birth),
-        "created_at": moment_text(contact.created_at),
-        "last_activity": moment_text(contact.last_activity),
-        "updated_at": moment_text(contact.updated_at),
+        "created_at": format_datetime(contact.created_at),
+        "last_activity": format_datetime(contact.last_activity),
+        "updated_at": format_datetime(contact.updated_at),
         "full_name": contact.full_name,
         "photo": contact.photo,
     }
@@ -156,8 +156,8 @@ def segment_data(segment: Tag | List) -> dict[str, Any]:
         "slug": segment.slug,
         "description": segment.description,
         **public,
-        "created_at": moment_text(segment.created_at),
-        "updated_at": moment_text(segment.updated_at),
+        "created_at": format_datetime(segment.created_at),
+        "updated_at": format_datetime(segment.updated_at),
     }
 
 
@@ -179,7 +179,7 @@ class ConditionSerializer(serializers.Serializer[Any]):
         }
 
 
-class SavedSegmentSerializer(serializers.Serializer[SavedSegment]):
+class SegmentSerializer(serializers.Serializer[Segment]):
     """The shape of a saved segment."""
 
     id = serializers.IntegerField()
@@ -190,15 +190,15 @@ class SavedSegmentSerializer(serializers.Serializer[SavedSegment]):
     updated_at = serializers.CharField()
 
 
-def saved_segment_data(segment: SavedSegment) -> dict[str, Any]:
+def saved_segment_data(segment: Segment) -> dict[str, Any]:
     """A saved segment on the wire."""
     return {
         "id": segment.id,
         "title": segment.title,
         "slug": segment.slug,
         "filters": segment.filters,
-        "created_at": moment_text(segment.created_at),
-        "updated_at": moment_text(segment.updated_at),
+        "created_at": format_datetime(segment.created_at),
+        "updated_at": format_datetime(segment.updated_at),
     }
 
 

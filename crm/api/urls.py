@@ -4,11 +4,11 @@ from django.urls import URLPattern, re_path
 
 from crm.api.views.bulk import BulkViewSet
 from crm.api.views.contacts import SubscriberViewSet
-from crm.api.views.labels import CustomFieldViewSet, ListViewSet, SegmentViewSet, TagViewSet
-from crm.api.views.segments import FilterOptionViewSet, SavedSegmentViewSet
+from crm.api.views.labels import CustomFieldViewSet, LabelViewSet, ListViewSet, TagViewSet
+from crm.api.views.segments import FilterOptionViewSet, SegmentViewSet
 
 
-def segment_paths(name: str, views: type[SegmentViewSet]) -> list[URLPattern]:
+def segment_paths(name: str, views: type[LabelViewSet]) -> list[URLPattern]:
     """The addresses of tags or lists."""
     return [
         re_path(rf"^{name}/?$", views.as_view({"get": "index", "post": "store"})),
@@ -27,7 +27,7 @@ urlpatterns = [
     ),
     re_path(
         r"^subscribers/(?P<contact_id>[0-9]{1,20})/segments/?$",
-        SavedSegmentViewSet.as_view({"get": "of_contact"}),
+        SegmentViewSet.as_view({"get": "of_contact"}),
     ),
     re_path(
         r"^subscribers/filter-options/?$",
@@ -48,14 +48,14 @@ urlpatterns = [
         r"^subscribers/?$",
         SubscriberViewSet.as_view({"get": "index", "post": "store", "delete": "delete_several"}),
     ),
-    re_path(r"^segments/?$", SavedSegmentViewSet.as_view({"get": "index", "post": "store"})),
+    re_path(r"^segments/?$", SegmentViewSet.as_view({"get": "index", "post": "store"})),
     re_path(
         r"^segments/(?P<segment_id>[0-9]{1,20})/?$",
-        SavedSegmentViewSet.as_view({"get": "show", "put": "update", "delete": "destroy"}),
+        SegmentViewSet.as_view({"get": "show", "put": "update", "delete": "destroy"}),
     ),
     re_path(
         r"^segments/(?P<segment_id>[0-9]{1,20})/subscribers/?$",
-        SavedSegmentViewSet.as_view({"get": "subscribers"}),
+        SegmentViewSet.as_view({"get": "subscribers"}),
     ),
     *segment_paths("tags", TagViewSet),
     *segment_paths("lists", ListViewSet),

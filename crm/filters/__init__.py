@@ -16,10 +16,10 @@ from typing import Any
 from django.db.models import BooleanField, Expression, F, Func, Q, QuerySet, Subquery
 
 from config.api.errors import FieldErrors, InvalidFields
-from config.api.validation import RULES, Reader, Wrong
+from config.api.validation import MESSAGES, InvalidValue, Validator
 from crm.models import Subscriber
 
-MOST_CONDITIONS = 50
+MAX_CONDITIONS = 50
 # FluentCRM's interface leaves extra_value where it had a meaning once; these are ours.
 ONLY_WHERE_NEEDED = ("path", "within_days")
 
@@ -32,7 +32,7 @@ class ValueType:
     """A kind of value: its name for user interfaces, and how it is read."""
 
     name: str
-    read: Reader
+    read: Validator
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Among:
+class ContactSet:
     """Contacts that are some row's `subscriber_id`; with `flag`, of the rows where that is true.
 
     `negated`: the others.
@@ -119,7 +119,7 @@ class Property:
 
     label: str
     operators: Mapping[str, Operator]
-    matching: Callable[[Condition], Q | Among]
+    matching: Callable[[Condition], Q | ContactSet]
     needs: Mapping[str, ValueType] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, Choices] = field(default_factory=dict)
@@ -134,13 +134,13 @@ class Provider:
 
 
 @dataclass(frozen=True)
-class Term:
+class CompiledCondition:
     """A condition made SQL: the contacts that its test is true of, or with `negated` the others.
 
     `sent` is the item without what it has no use for.
     """
 
-    contacts: Q | Among
+    contacts: Q | ContactSet
     negated: bool
     sent: dict[str, Any]
 
@@ -150,7 +150,7 @@ class Term:
         return ~found if self.negated else found
 
 
-Group = list[Term]
+ConditionGroup = list[CompiledCondition]
 _providers: dict[str, Provider] = {}
 
 
@@ -169,15 +169,15 @@ def contacts_matching(filters: Any, place: str = "filters") -> QuerySet[Subscrib
 
     Raises InvalidFields (422) with every mistake by its place, such as `filters.0.1.operator`.
     """
-    return narrowed(Subscriber.objects.all(), read_filters(filters, place))
+    return apply_filter(Subscriber.objects.all(), read_filters(filters, place))
 
 
 def matches(contact: Subscriber, filters: Any) -> bool:
     """Whether a filter means this contact, by the same SQL. Raises InvalidFields (422)."""
-    return if_matching(contact, filters).exists()
+    return contact_if_matching(contact, filters).exists()
 
 
-def if_matching(contact: Subscriber, filters: Any) -> QuerySet[Subscriber]:
+def contact_if_matching(contact: Subscriber, filters: Any) -> QuerySet[Subscriber]:
     """The contact alone if a filter means it, or nobody; looks at nobody else's rows.
 
     Raises InvalidFields (422).
@@ -189,7 +189,9 @@ def if_matching(contact: Subscriber, filters: Any) -> QuerySet[Subscriber]:
     return Subscriber.objects.filter(found, id=contact.pk)
 
 
-def narrowed(contacts: QuerySet[Subscriber], groups: list[Group]) -> QuerySet[Subscriber]:
+def apply_filter(
+    contacts: QuerySet[Subscriber], groups: list[ConditionGroup]
+) -> QuerySet[Subscriber]:
     """Those of the contacts that are in one of the groups; no groups are no filter."""
     if len(groups) < 2:
         return contacts.filter(*(term.q() for group in groups for term in group))
@@ -201,19 +203,19 @@ def narrowed(contacts: QuerySet[Subscriber], groups: list[Group]) -> QuerySet[Su
     return contacts.filter(id__in=found[0].union(*found[1:]))
 
 
-def read_filters(filters: Any, place: str) -> list[Group]:
+def read_filters(filters: Any, place: str) -> list[ConditionGroup]:
     """A filter as the conditions of its groups; empty groups are dropped.
 
     Raises InvalidFields (422).
     """
     if not isinstance(filters, list) or not all(isinstance(group, list) for group in filters):
         raise InvalidFields({place: {"array": f"The {place} must be a list of lists."}})
-    if sum(map(len, filters)) > MOST_CONDITIONS:
-        text = f"The {place} may not have more than {MOST_CONDITIONS} conditions."
+    if sum(map(len, filters)) > MAX_CONDITIONS:
+        text = f"The {place} may not have more than {MAX_CONDITIONS} conditions."
         raise InvalidFields({place: {"max": text}})
     errors: FieldErrors = {}
     groups = [
-        [_term(item, f"{place}.{number}.{index}", errors) for index, item in enumerate(group)]
+        [_compile(item, f"{place}.{number}.{index}", errors) for index, item in enumerate(group)]
         for number, group in enumerate(filters)
         if group
     ]
@@ -222,11 +224,11 @@ def read_filters(filters: Any, place: str) -> list[Group]:
     return groups
 
 
-def _term(item: Any, place: str, errors: FieldErrors) -> Term:
+def _compile(item: Any, place: str, errors: FieldErrors) -> CompiledCondition:
     """The contacts that an item is true of; mistakes go into `errors`."""
-    refused = Term(Q(), False, {})
+    refused = CompiledCondition(Q(), False, {})
     if not isinstance(item, dict):
-        errors[place] = {"object": RULES["object"].format(field=place)}
+        errors[place] = {"object": MESSAGES["object"].format(field=place)}
         return refused
     found = _property(item.get("source"), f"{place}.source", errors)
     if found is None:
@@ -234,7 +236,7 @@ def _term(item: Any, place: str, errors: FieldErrors) -> Term:
     chosen = str(item.get("operator"))
     operator = found.operators.get(chosen)
     if operator is None:
-        errors[f"{place}.operator"] = _one_of(f"{place}.operator", found.operators)
+        errors[f"{place}.operator"] = _one_of_error(f"{place}.operator", found.operators)
         return refused
     wanted = dict(found.needs)
     if operator.value_type:
@@ -253,7 +255,7 @@ def _term(item: Any, place: str, errors: FieldErrors) -> Term:
     condition = Condition(chosen, operator, values.pop("value", None), values)
     used = ("source", "operator", *wanted)
     sent = {name: item[name] for name in used}
-    return Term(found.matching(condition), operator.negated, sent)
+    return CompiledCondition(found.matching(condition), operator.negated, sent)
 
 
 def _property(source: Any, place: str, errors: FieldErrors) -> Property | None:
@@ -266,26 +268,26 @@ def _property(source: Any, place: str, errors: FieldErrors) -> Property | None:
         return None
     provider = _providers.get(source[0])
     if provider is None:
-        errors[place] = _one_of(place, _providers, "provider")
+        errors[place] = _one_of_error(place, _providers, "provider")
         return None
     found = provider.properties.get(source[1])
     if found is None:
-        errors[place] = _one_of(place, provider.properties, "property")
+        errors[place] = _one_of_error(place, provider.properties, "property")
     return found
 
 
-def _one_of(place: str, choices: Iterable[str], what: str = "") -> dict[str, str]:
+def _one_of_error(place: str, choices: Iterable[str], what: str = "") -> dict[str, str]:
     named = f"The {what} of {place}" if what else f"The {place}"
     return {"in": f"{named} must be one of: {', '.join(choices)}."}
 
 
-def _value(value: Any, read: Reader, place: str, errors: FieldErrors) -> Any:
+def _value(value: Any, read: Validator, place: str, errors: FieldErrors) -> Any:
     """A field of an item; nothing, '' and [] are no value."""
     try:
         found = None if value is None else read(value)
         if found in (None, "", []):
-            raise Wrong("required")
-    except Wrong as wrong:
+            raise InvalidValue("required")
+    except InvalidValue as wrong:
         errors[place] = {wrong.rule: wrong.text.format(field=place)}
         return None
     return found

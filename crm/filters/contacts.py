@@ -7,39 +7,39 @@ from django.db.models import Count, Expression, F, Min, Q, TextField
 from django.db.models.functions import Cast, Lower
 from django.db.models.lookups import Exact, GreaterThan, In
 
-from config.api.validation import MOST_ITEMS, Wrong, whole_number
+from config.api.validation import MAX_ITEMS, InvalidValue, to_bigint
 from crm.filters import (
-    Among,
     Choices,
     Column,
     Condition,
+    ContactSet,
     Operator,
     Property,
     Provider,
     ValueType,
 )
 from crm.filters.operators import (
-    DATES,
-    EMPTINESS,
-    INCLUSION,
-    LINE_OR_LINES,
-    TEXTS,
-    TIMES,
-    choices,
-    equality,
-    exactly,
-    list_of,
-    one_line,
-    one_of,
-    one_or_list_of,
-    present,
-    scalar,
+    CONTAINS_OPS,
+    DATE_OPS,
+    DATETIME_OPS,
+    LINES_TYPE,
+    NULL_OPS,
+    TEXT_OPS,
+    equality_ops,
+    in_casefolded,
+    in_exact,
+    in_ops,
+    is_not_null,
+    non_empty_list,
+    one_or_list,
     text_column,
+    to_line,
+    to_scalar,
 )
-from crm.labels import SEGMENTS, SegmentType
+from crm.labels import LABEL_MODELS, LabelKind
 from crm.models import ContactType, Status, Subscriber
 
-SELECTIONS = {"type": "selections", "component": "options_selector"}
+SELECTOR = {"type": "selections", "component": "options_selector"}
 
 
 def text_property(label: str, name: str, choices: Choices | None = None, **about: Any) -> Property:
@@ -48,7 +48,7 @@ def text_property(label: str, name: str, choices: Choices | None = None, **about
     column = text_column(name, nullable)
     return Property(
         label,
-        TEXTS,
+        TEXT_OPS,
         lambda condition: Q(condition.test(column)),
         about={"type": "nullable_text" if nullable else "text", **about},
         choices={"value": choices} if choices else {},
@@ -60,49 +60,51 @@ def date_property(label: str, name: str) -> Property:
     is_day = Subscriber._meta.get_field(name).get_internal_type() == "DateField"
     return Property(
         label,
-        DATES if is_day else TIMES,
+        DATE_OPS if is_day else DATETIME_OPS,
         # Without a date it is before nothing and after nothing.
         lambda condition: Q(condition.test(F(name))),
         about={"type": "dates"},
     )
 
 
-def status(value: Any) -> str:
+def to_status(value: Any) -> str:
     """A status. Raises Wrong for a mistyped one: with not_in it would match everybody."""
-    found = one_line(value).lower()
+    found = to_line(value).lower()
     if found not in Status.values:
-        raise Wrong("in", f"The {{field}} must be one of: {', '.join(Status.values)}.")
+        raise InvalidValue("in", f"The {{field}} must be one of: {', '.join(Status.values)}.")
     return found
 
 
-def digits(value: Any) -> str:
+def to_id_text(value: Any) -> str:
     """An id in digits. Raises Wrong."""
-    return str(whole_number(scalar(value)))
+    return str(to_bigint(to_scalar(value)))
 
 
-STATUS = ValueType("status", status)
-STATUSES = ValueType("statuses", one_or_list_of(status))
-STATUS_CHOICES = equality(STATUS) | INCLUSION | choices(STATUSES, one_of) | EMPTINESS
+STATUS_TYPE = ValueType("status", to_status)
+STATUSES_TYPE = ValueType("statuses", one_or_list(to_status))
+STATUS_OPS = (
+    equality_ops(STATUS_TYPE) | CONTAINS_OPS | in_ops(STATUSES_TYPE, in_casefolded) | NULL_OPS
+)
 STATUS_OPTIONS = {str(value): str(label) for value, label in Status.choices}
 TYPE_OPTIONS = {str(value): str(label) for value, label in ContactType.choices}
 STATUS_CHOICE = Choices("statuses", lambda: list(STATUS_OPTIONS.items()), closed=True)
 TYPE_CHOICE = Choices("contact_types", lambda: list(TYPE_OPTIONS.items()))
 
 
-USER_ID = ValueType("id", digits)
-USER_IDS = ValueType("ids", one_or_list_of(digits))
-USER_OPERATORS = (
-    equality(USER_ID)
-    | INCLUSION
-    | choices(USER_IDS, one_of)
+USER_ID_TYPE = ValueType("id", to_id_text)
+USER_IDS_TYPE = ValueType("ids", one_or_list(to_id_text))
+USER_OPS = (
+    equality_ops(USER_ID_TYPE)
+    | CONTAINS_OPS
+    | in_ops(USER_IDS_TYPE, in_casefolded)
     | {
-        "is_null": Operator("empty", None, present, negated=True),
-        "not_null": Operator("not empty", None, present),
+        "is_null": Operator("empty", None, is_not_null, negated=True),
+        "not_null": Operator("not empty", None, is_not_null),
     }
 )
 
 
-def of_user(condition: Condition) -> Q:
+def has_user(condition: Condition) -> Q:
     """Contacts of the users whose id it is true of; of equal e-mails the first user counts."""
     users = (
         User.objects.exclude(email="")
@@ -113,7 +115,7 @@ def of_user(condition: Condition) -> Q:
     return Q(In(Lower("email"), users.values("address")))
 
 
-IDS = ValueType("ids", list_of(lambda value: int(digits(value))))
+IDS_TYPE = ValueType("ids", non_empty_list(lambda value: int(to_id_text(value))))
 
 
 def on_any(column: Column, _: list[int]) -> Expression:
@@ -126,33 +128,33 @@ def on_all(column: Column, wanted: list[int]) -> Expression:
     return Exact(column, len(set(wanted)))
 
 
-SEGMENT_OPERATORS = {
-    "in": Operator("includes", IDS, on_any),
-    "not_in": Operator("does not include (in any)", IDS, on_any, negated=True),
-    "in_all": Operator("includes all of", IDS, on_all),
+LABEL_OPS = {
+    "in": Operator("includes", IDS_TYPE, on_any),
+    "not_in": Operator("does not include (in any)", IDS_TYPE, on_any, negated=True),
+    "in_all": Operator("includes all of", IDS_TYPE, on_all),
     # FluentCRM's own word for it is wrong: those who are on all of them are not found.
-    "not_in_all": Operator("does not include all of", IDS, on_all, negated=True),
+    "not_in_all": Operator("does not include all of", IDS_TYPE, on_all, negated=True),
 }
 
 
-def segment_property(label: str, kind: SegmentType) -> Property:
+def label_property(label: str, kind: LabelKind) -> Property:
     """The tags or lists of the contact, by id."""
     through = getattr(Subscriber, kind).through
     reference = "tag_id" if kind == "tags" else "list_id"
 
     def titles() -> list[tuple[int, str]]:
-        return list(SEGMENTS[kind].objects.values_list("id", "title")[:MOST_ITEMS])
+        return list(LABEL_MODELS[kind].objects.values_list("id", "title")[:MAX_ITEMS])
 
-    def matching(condition: Condition) -> Among:
-        on = through.objects.filter(exactly(F(reference), condition.value))
+    def matching(condition: Condition) -> ContactSet:
+        on = through.objects.filter(in_exact(F(reference), condition.value))
         counted = on.values("subscriber_id").annotate(number=Count("id"))
-        return Among(counted.filter(condition.test(F("number"))))
+        return ContactSet(counted.filter(condition.test(F("number"))))
 
     return Property(
         label,
-        SEGMENT_OPERATORS,
+        LABEL_OPS,
         matching,
-        about={**SELECTIONS, "option_key": kind, "is_multiple": True},
+        about={**SELECTOR, "option_key": kind, "is_multiple": True},
         choices={"value": Choices(kind, titles, f"crm.view_{kind[:-1]}", closed=True)},
     )
 
@@ -175,13 +177,13 @@ SUBSCRIBER = Provider(
         "prefix": text_property("Name Prefix (Title)", "prefix"),
         "status": Property(
             "Status",
-            STATUS_CHOICES,
+            STATUS_OPS,
             lambda condition: Q(condition.test(F("status"))),
-            about={**SELECTIONS, "option_key": "statuses", "options": STATUS_OPTIONS},
+            about={**SELECTOR, "option_key": "statuses", "options": STATUS_OPTIONS},
             choices={"value": STATUS_CHOICE},
         ),
         "contact_type": text_property("Type", "contact_type", TYPE_CHOICE, options=TYPE_OPTIONS),
-        "user_id": Property("User ID", USER_OPERATORS, of_user, about={"type": "numeric"}),
+        "user_id": Property("User ID", USER_OPS, has_user, about={"type": "numeric"}),
         "date_of_birth": date_property("Date of Birth", "date_of_birth"),
         "last_activity": date_property("Last Activity", "last_activity"),
         "created_at": date_property("Created At", "created_at"),
@@ -193,10 +195,10 @@ SEGMENT = Provider(
     {
         "status": Property(
             "Status",
-            choices(STATUSES, one_of),
+            in_ops(STATUSES_TYPE, in_casefolded),
             lambda condition: Q(condition.test(F("status"))),
             about={
-                **SELECTIONS,
+                **SELECTOR,
                 "option_key": "statuses",
                 "is_multiple": True,
                 "options": STATUS_OPTIONS,
@@ -205,17 +207,17 @@ SEGMENT = Provider(
         ),
         "contact_type": Property(
             "Type",
-            choices(LINE_OR_LINES, one_of),
+            in_ops(LINES_TYPE, in_casefolded),
             lambda condition: Q(condition.test(F("contact_type"))),
             about={
-                **SELECTIONS,
+                **SELECTOR,
                 "option_key": "contact_types",
                 "is_multiple": False,
                 "options": TYPE_OPTIONS,
             },
             choices={"value": TYPE_CHOICE},
         ),
-        "tags": segment_property("Tags", "tags"),
-        "lists": segment_property("Lists", "lists"),
+        "tags": label_property("Tags", "tags"),
+        "lists": label_property("Lists", "lists"),
     },
 )

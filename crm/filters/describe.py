@@ -9,16 +9,16 @@ from django.utils.safestring import SafeString
 from config.api.errors import FieldErrors, InvalidFields
 from crm.filters import Choices, Property, providers, read_filters
 
-MOST_VALUES = 5
-MOST_SHOWN = 6
-LONGEST_VALUE = 60
+MAX_VALUES = 5
+MAX_SHOWN = 6
+MAX_VALUE_LENGTH = 60
 NEEDS = {"extra_value": "of {}", "path": "at {}", "within_days": "in {} days"}
 FIELDS = {"extra_value": "event key", "within_days": "number of days"}
 # Isolated: a mark in a value that turns the direction of writing does not turn what follows.
 QUOTED = "“<bdi>{}</bdi>”"
 
 
-class Sentences:
+class FilterDescriber:
     """Says what filters ask; titles of tags and lists are loaded once for all of them.
 
     `may(permission)`: what somebody may not see is said by its id.
@@ -28,23 +28,25 @@ class Sentences:
         self._may = may
         self._labels: dict[str, dict[str, str]] = {}
 
-    def say(self, filters: Any) -> SafeString:
+    def describe(self, filters: Any) -> SafeString:
         """A filter as a sentence in HTML; one that is not valid says what is wrong with it."""
         try:
             groups = [[term.sent for term in group] for group in read_filters(filters, "filters")]
         except InvalidFields as wrong:
-            return format_html("Not valid: {}", " ".join(sentences(in_words(wrong.body))))
+            return format_html(
+                "Not valid: {}", " ".join(error_sentences(humanize_errors(wrong.body)))
+            )
         if not groups:
             return SafeString("All contacts")
-        said = [self._group(group) for group in groups[:MOST_SHOWN]]
-        if len(groups) > MOST_SHOWN:
-            said.append(format_html("{} groups more", len(groups) - MOST_SHOWN))
+        said = [self._group(group) for group in groups[:MAX_SHOWN]]
+        if len(groups) > MAX_SHOWN:
+            said.append(format_html("{} groups more", len(groups) - MAX_SHOWN))
         return format_html_join("; or ", "{}", ((one,) for one in said))
 
     def _group(self, group: list[dict[str, Any]]) -> SafeString:
-        said = [self._condition(item) for item in group[:MOST_SHOWN]]
-        if len(group) > MOST_SHOWN:
-            said.append(format_html("{} conditions more", len(group) - MOST_SHOWN))
+        said = [self._condition(item) for item in group[:MAX_SHOWN]]
+        if len(group) > MAX_SHOWN:
+            said.append(format_html("{} conditions more", len(group) - MAX_SHOWN))
         return format_html_join(", and ", "{}", ((one,) for one in said))
 
     def _condition(self, item: dict[str, Any]) -> SafeString:
@@ -61,9 +63,9 @@ class Sentences:
 
     def _value(self, value: Any, found: Property) -> SafeString:
         values = value if isinstance(value, list) else [value]
-        said = [self._one(one, found.choices.get("value")) for one in values[:MOST_VALUES]]
-        if len(values) > MOST_VALUES:
-            said.append(format_html("{} more", len(values) - MOST_VALUES))
+        said = [self._one(one, found.choices.get("value")) for one in values[:MAX_VALUES]]
+        if len(values) > MAX_VALUES:
+            said.append(format_html("{} more", len(values) - MAX_VALUES))
         return format_html_join(", ", "{}", ((one,) for one in said))
 
     def _may_see(self, choices: Choices) -> bool:
@@ -81,11 +83,11 @@ class Sentences:
 
 def _quoted(value: Any) -> SafeString:
     text = str(value)
-    cut = f"{text[:LONGEST_VALUE]}…" if len(text) > LONGEST_VALUE else text
+    cut = f"{text[:MAX_VALUE_LENGTH]}…" if len(text) > MAX_VALUE_LENGTH else text
     return format_html(QUOTED, cut)
 
 
-def in_words(errors: FieldErrors) -> dict[str, str]:
+def humanize_errors(errors: FieldErrors) -> dict[str, str]:
     """What is wrong, by its place; the field has a word instead of its place."""
     found = {}
     for place, rules in errors.items():
@@ -95,7 +97,7 @@ def in_words(errors: FieldErrors) -> dict[str, str]:
     return found
 
 
-def sentences(mistakes: Mapping[str, str]) -> Iterable[str]:
+def error_sentences(mistakes: Mapping[str, str]) -> Iterable[str]:
     """Mistakes in words, each with the condition that has it."""
     for place, text in mistakes.items():
         numbers = [int(part) + 1 for part in place.split(".") if part.isdigit()]

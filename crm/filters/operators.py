@@ -34,100 +34,102 @@ from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
 from config.api.validation import (
-    BLANKS,
-    MOST_ITEMS,
-    TOO_MANY_TEXT,
-    Reader,
-    Wrong,
-    day,
-    exact_moment,
-    line,
-    moment,
-    text,
-    whole_number,
+    MAX_ITEMS,
+    TOO_MANY_ITEMS,
+    WHITESPACE,
+    InvalidValue,
+    Validator,
+    single_line,
+    to_bigint,
+    to_date,
+    to_datetime,
+    to_strict_datetime,
+    to_text,
 )
 from crm.filters import Column, Operator, Test, ValueType, all_of
 
-LONGEST_TEXT = 65_535
-LONGEST_NUMBER = 100
+MAX_TEXT_LENGTH = 65_535
+MAX_NUMBER_LENGTH = 100
 # What PostgreSQL's numeric reads; the exponent is short, because 1e99999 has 100,000 digits.
-NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"
-DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-MOST_DAYS = 36_500
+NUMBER_PATTERN = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"
+DATE_PATTERN = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+MAX_DAYS = 36_500
 
 
-def scalar(value: Any) -> str:
+def to_scalar(value: Any) -> str:
     """A text, or a number as text. Raises Wrong."""
     if isinstance(value, bool):
-        raise Wrong("string")
-    return text(value)
+        raise InvalidValue("string")
+    return to_text(value)
 
 
-def one_line(value: Any) -> str:
+def to_line(value: Any) -> str:
     """As `scalar`, with white space folded as it is where it is stored. Raises Wrong."""
-    return line(LONGEST_TEXT)(scalar(value))
+    return single_line(MAX_TEXT_LENGTH)(to_scalar(value))
 
 
-def list_of(read: Reader) -> Reader:
+def non_empty_list(read: Validator) -> Validator:
     """A reader of a list of 1 to 1,000 values. Raises Wrong."""
 
     def reader(value: Any) -> list[Any]:
         if not isinstance(value, list):
-            raise Wrong("array")
-        if len(value) > MOST_ITEMS:
-            raise Wrong("max", TOO_MANY_TEXT)
+            raise InvalidValue("array")
+        if len(value) > MAX_ITEMS:
+            raise InvalidValue("max", TOO_MANY_ITEMS)
         found = [read(item) for item in value]
         if "" in found:
-            raise Wrong("required", "The {field} may not have empty items.")
+            raise InvalidValue("required", "The {field} may not have empty items.")
         return found
 
     return reader
 
 
-def one_or_list_of(read: Reader) -> Reader:
+def one_or_list(read: Validator) -> Validator:
     """As `list_of`, or one value alone, which FluentCRM takes for columns of contacts."""
-    several = list_of(read)
+    several = non_empty_list(read)
     return lambda value: several(value if isinstance(value, list | dict) else [value])
 
 
-def whole(value: Any) -> int:
+def to_whole_number(value: Any) -> int:
     """A number from 0 of at most 63 bits, as a number or in digits. Raises Wrong."""
     if isinstance(value, bool):
-        raise Wrong("numeric")
-    return whole_number(value)
+        raise InvalidValue("numeric")
+    return to_bigint(value)
 
 
-def number(value: Any) -> Decimal:
+def to_number(value: Any) -> Decimal:
     """A number, also as text. Raises Wrong."""
-    digits = "" if isinstance(value, list | dict | bool) else text(value)
-    if len(digits) > LONGEST_NUMBER or not re.fullmatch(NUMBER, digits):
-        raise Wrong("numeric")
+    digits = "" if isinstance(value, list | dict | bool) else to_text(value)
+    if len(digits) > MAX_NUMBER_LENGTH or not re.fullmatch(NUMBER_PATTERN, digits):
+        raise InvalidValue("numeric")
     return Decimal(digits)
 
 
-def days(value: Any) -> int:
+def to_days(value: Any) -> int:
     """A number of days, up to a hundred years. Raises Wrong."""
-    found = whole(value)
-    if found > MOST_DAYS:
-        raise Wrong("numeric", f"The {{field}} must be a number of days from 0 to {MOST_DAYS}.")
+    found = to_whole_number(value)
+    if found > MAX_DAYS:
+        raise InvalidValue(
+            "numeric", f"The {{field}} must be a number of days from 0 to {MAX_DAYS}."
+        )
     return found
 
 
-def date_alone(value: Any) -> date | None:
+def to_plain_date(value: Any) -> date | None:
     """A day, `YYYY-MM-DD`, and nothing behind it. Raises Wrong."""
-    if not isinstance(value, str) or not DATE.fullmatch(value.strip(BLANKS)):
-        raise Wrong("date")
-    found = day(value)
+    if not isinstance(value, str) or not DATE_PATTERN.fullmatch(value.strip(WHITESPACE)):
+        raise InvalidValue("date")
+    found = to_date(value)
     if found is None or not 1 < found.year < 9999:
-        raise Wrong("date")
+        raise InvalidValue("date")
     return found
 
 
-def date_or_time(value: Any) -> datetime | None:
+def to_date_or_datetime(value: Any) -> datetime | None:
     """A day, which is its first moment, or a time with its minutes at least. Raises Wrong."""
-    if isinstance(value, str) and DATE.fullmatch(value.strip(BLANKS)):
-        return moment(value)
-    return exact_moment(value)
+    if isinstance(value, str) and DATE_PATTERN.fullmatch(value.strip(WHITESPACE)):
+        return to_datetime(value)
+    return to_strict_datetime(value)
 
 
 def start_of_day(day: date) -> datetime:
@@ -140,17 +142,17 @@ def days_ago(number: int) -> date:
     return timezone.localdate() - timedelta(days=number)
 
 
-TEXT = ValueType("text", scalar)
-LINE = ValueType("text", one_line)
-LINE_OR_LINES = ValueType("texts", one_or_list_of(one_line))
-WHOLE = ValueType("whole number", whole)
-NUMERIC = ValueType("number", number)
-DAYS_NUMBER = ValueType("days", days)
-DAY = ValueType("date", date_alone)
-MOMENT = ValueType("date or time", date_or_time)
+TEXT_TYPE = ValueType("text", to_scalar)
+LINE_TYPE = ValueType("text", to_line)
+LINES_TYPE = ValueType("texts", one_or_list(to_line))
+WHOLE_NUMBER_TYPE = ValueType("whole number", to_whole_number)
+NUMBER_TYPE = ValueType("number", to_number)
+DAYS_TYPE = ValueType("days", to_days)
+DATE_TYPE = ValueType("date", to_plain_date)
+DATETIME_TYPE = ValueType("date or time", to_date_or_datetime)
 
 
-class Number(Func):
+class NumericCast(Func):
     """The number that a text is, or null; CASE keeps the cast from texts that are none."""
 
     def as_sql(
@@ -158,81 +160,81 @@ class Number(Func):
     ) -> tuple[str, tuple[str | int, ...]]:
         """The text three times, with its parameters; a long one is not even unpacked."""
         sql, params = compiler.compile(self.source_expressions[0])
-        is_number = f"octet_length({sql}) <= {LONGEST_NUMBER} AND {sql} ~ '^({NUMBER})$'"
+        is_number = f"octet_length({sql}) <= {MAX_NUMBER_LENGTH} AND {sql} ~ '^({NUMBER_PATTERN})$'"
         return f"CASE WHEN {is_number} THEN ({sql})::numeric END", (*params, *params, *params)
 
 
-def equal(column: Column, value: str) -> Expression:
+def equals_casefolded(column: Column, value: str) -> Expression:
     """The same text."""
     return Exact(Lower(column), Lower(Value(value)))
 
 
-def contains(column: Column, value: str) -> Expression:
+def contains_casefolded(column: Column, value: str) -> Expression:
     """A part of the text. strpos, because nothing in it is a wildcard."""
     return GreaterThan(StrIndex(Lower(column), Lower(Value(value))), 0)
 
 
-def any_of(values: list[Any], kind: Any) -> Expression:
+def array_value(values: list[Any], kind: Any) -> Expression:
     """A list as one parameter: a thousand of them would take Python longer than PostgreSQL."""
     return Value(values, ArrayField(kind))
 
 
-def one_of(column: Column, values: list[str]) -> Expression:
+def in_casefolded(column: Column, values: list[str]) -> Expression:
     """One of the texts."""
     return Func(
         Lower(column),
-        any_of(values, TextField()),
+        array_value(values, TextField()),
         template="(%(expressions)s) AS item))",
         arg_joiner=" IN (SELECT lower(item) FROM unnest(",
         output_field=BooleanField(),
     )
 
 
-def exactly(column: Column, values: list[Any]) -> Expression:
+def in_exact(column: Column, values: list[Any]) -> Expression:
     """One of the values, to the letter."""
     kind = BigIntegerField() if isinstance(values[0], int) else TextField()
     return Func(
         column,
-        any_of(values, kind),
+        array_value(values, kind),
         template="(%(expressions)s))",
         arg_joiner=" = ANY(",
         output_field=BooleanField(),
     )
 
 
-def present(column: Column, _: None) -> Expression:
+def is_not_null(column: Column, _: None) -> Expression:
     """There, and not null."""
     return IsNull(column, False)
 
 
-def empty(column: Column, _: None) -> Expression:
+def is_empty_text(column: Column, _: None) -> Expression:
     """The empty text."""
     return Exact(column, Value(""))
 
 
-NO_TEXT = Value("", TextField())
+EMPTY_TEXT = Value("", TextField())
 
 
 def text_column(name: str, nullable: bool = True) -> Column:
     """A column of contacts; null counts as empty, so that `!=` is true of it."""
-    return Coalesce(F(name), NO_TEXT, output_field=TextField()) if nullable else F(name)
+    return Coalesce(F(name), EMPTY_TEXT, output_field=TextField()) if nullable else F(name)
 
 
-def equality(kind: ValueType) -> dict[str, Operator]:
+def equality_ops(kind: ValueType) -> dict[str, Operator]:
     """`=` and `!=`, of texts."""
     return {
-        "=": Operator("equal", kind, equal),
-        "!=": Operator("does not equal", kind, equal, negated=True),
+        "=": Operator("equal", kind, equals_casefolded),
+        "!=": Operator("does not equal", kind, equals_casefolded, negated=True),
     }
 
 
-INCLUSION = {
-    "contains": Operator("includes", TEXT, contains),
-    "not_contains": Operator("does not include", TEXT, contains, negated=True),
+CONTAINS_OPS = {
+    "contains": Operator("includes", TEXT_TYPE, contains_casefolded),
+    "not_contains": Operator("does not include", TEXT_TYPE, contains_casefolded, negated=True),
 }
 
 
-def choices(values: ValueType, test: Callable[[Column, Any], Expression]) -> dict[str, Operator]:
+def in_ops(values: ValueType, test: Callable[[Column, Any], Expression]) -> dict[str, Operator]:
     """`in` and `not_in`."""
     return {
         "in": Operator("includes in", values, test),
@@ -240,38 +242,41 @@ def choices(values: ValueType, test: Callable[[Column, Any], Expression]) -> dic
     }
 
 
-EMPTINESS = {
-    "is_null": Operator("empty", None, empty),
-    "not_null": Operator("not empty", None, empty, negated=True),
+NULL_OPS = {
+    "is_null": Operator("empty", None, is_empty_text),
+    "not_null": Operator("not empty", None, is_empty_text, negated=True),
 }
-TEXTS = equality(LINE) | INCLUSION | choices(LINE_OR_LINES, one_of) | EMPTINESS
+TEXT_OPS = equality_ops(LINE_TYPE) | CONTAINS_OPS | in_ops(LINES_TYPE, in_casefolded) | NULL_OPS
 
 
-def comparison(lookup: type[Expression]) -> Test:
+def bigint_test(lookup: type[Expression]) -> Test:
     """The test of a comparison of whole numbers."""
     # Said to be large: Django takes a number for 32 bits, and PostgreSQL would cut it.
     return lambda column, value: lookup(column, Value(value, BigIntegerField()))
 
 
 COMPARISONS: Mapping[str, tuple[str, Test]] = {
-    "=": ("equal", comparison(Exact)),
-    ">": ("greater than", comparison(GreaterThan)),
-    ">=": ("at least", comparison(GreaterThanOrEqual)),
-    "<": ("less than", comparison(LessThan)),
-    "<=": ("at most", comparison(LessThanOrEqual)),
+    "=": ("equal", bigint_test(Exact)),
+    ">": ("greater than", bigint_test(GreaterThan)),
+    ">=": ("at least", bigint_test(GreaterThanOrEqual)),
+    "<": ("less than", bigint_test(LessThan)),
+    "<=": ("at most", bigint_test(LessThanOrEqual)),
 }
 
 
-def comparisons(*names: str) -> dict[str, Operator]:
+def comparison_ops(*names: str) -> dict[str, Operator]:
     """Comparisons of whole numbers by their names; `!=` besides."""
     equal = COMPARISONS["="][1]
     return {
-        "=": Operator("equal", WHOLE, equal),
-        "!=": Operator("not equal", WHOLE, equal, negated=True),
-    } | {name: Operator(COMPARISONS[name][0], WHOLE, COMPARISONS[name][1]) for name in names}
+        "=": Operator("equal", WHOLE_NUMBER_TYPE, equal),
+        "!=": Operator("not equal", WHOLE_NUMBER_TYPE, equal, negated=True),
+    } | {
+        name: Operator(COMPARISONS[name][0], WHOLE_NUMBER_TYPE, COMPARISONS[name][1])
+        for name in names
+    }
 
 
-def dates(kind: ValueType, start: Callable[[date], date]) -> dict[str, Operator]:
+def date_ops(kind: ValueType, start: Callable[[date], date]) -> dict[str, Operator]:
     """FluentCRM's comparisons of times, or of days; `start` is when a day begins."""
 
     def in_day(column: Column, day: date) -> Q:
@@ -290,11 +295,11 @@ def dates(kind: ValueType, start: Callable[[date], date]) -> dict[str, Operator]
     return {
         "before": Operator("before", kind, LessThan),
         "after": Operator("after", kind, GreaterThan),
-        "date_equal": Operator("in the date", DAY, in_day),
-        "days_before": Operator("before days", DAYS_NUMBER, before_days),
-        "days_within": Operator("within days", DAYS_NUMBER, within_days),
+        "date_equal": Operator("in the date", DATE_TYPE, in_day),
+        "days_before": Operator("before days", DAYS_TYPE, before_days),
+        "days_within": Operator("within days", DAYS_TYPE, within_days),
     }
 
 
-TIMES = dates(MOMENT, start_of_day)
-DATES = dates(DAY, lambda day: day)
+DATETIME_OPS = date_ops(DATETIME_TYPE, start_of_day)
+DATE_OPS = date_ops(DATE_TYPE, lambda to_date: to_date)

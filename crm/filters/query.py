@@ -12,15 +12,15 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
 from config.api.errors import FieldErrors, InvalidFields
-from config.api.validation import Reader, Wrong, is_empty
-from crm.filters.operators import date_or_time
+from config.api.validation import InvalidValue, Validator, is_empty
+from crm.filters.operators import to_date_or_datetime
 from crm.models import Subscriber
 
 
-class ReadField(forms.Field):
+class ValidatedField(forms.Field):
     """A form field that reads as the API's other fields do."""
 
-    def __init__(self, *, read: Reader, **options: Any) -> None:
+    def __init__(self, *, read: Validator, **options: Any) -> None:
         self.read = read
         super().__init__(**options)
 
@@ -31,23 +31,23 @@ class ReadField(forms.Field):
         try:
             if is_empty(value):
                 # Sent empty by mistake, it must not match everybody.
-                raise Wrong("required")
+                raise InvalidValue("required")
             return self.read(value)
-        except Wrong as wrong:
+        except InvalidValue as wrong:
             raise ValidationError(wrong.text, code=wrong.rule) from None
 
 
-class ReadFilter(django_filters.Filter):  # type: ignore[misc]
+class QueryFilter(django_filters.Filter):  # type: ignore[misc]
     """A query parameter: how it is read, what it says in the API's description, what it does."""
 
-    field_class = ReadField
+    field_class = ValidatedField
 
-    def __init__(self, read: Reader, says: str, **options: Any) -> None:
+    def __init__(self, read: Validator, says: str, **options: Any) -> None:
         self.says = says
         super().__init__(read=read, **options)
 
 
-class QueryFilters(django_filters.FilterSet):  # type: ignore[misc]
+class QueryFilterSet(django_filters.FilterSet):  # type: ignore[misc]
     """The query parameters of an app, applied together."""
 
     def contacts(self) -> QuerySet[Subscriber]:
@@ -62,33 +62,33 @@ class QueryFilters(django_filters.FilterSet):  # type: ignore[misc]
         return found
 
 
-class ContactQueryFilters(QueryFilters):
+class ContactQueryFilterSet(QueryFilterSet):
     """What can be asked of a contact itself."""
 
-    created_after = ReadFilter(
-        date_or_time, "A date or a time.", field_name="created_at", lookup_expr="gt"
+    created_after = QueryFilter(
+        to_date_or_datetime, "A date or a time.", field_name="created_at", lookup_expr="gt"
     )
 
 
 # The list's other parameters that say whom it finds, and how names begin that must be right.
-FILTERS = ("advanced_filters", "segment")
-OURS = ("event", "created", "advanced_filter", "segment")
-_registered: list[type[QueryFilters]] = [ContactQueryFilters]
+OTHER_PARAMETERS = ("advanced_filters", "segment")
+RESERVED_PREFIXES = ("event", "created", "advanced_filter", "segment")
+_registered: list[type[QueryFilterSet]] = [ContactQueryFilterSet]
 
 
-def register_query_filters(filters: type[QueryFilters]) -> None:
+def register_query_filter_set(filters: type[QueryFilterSet]) -> None:
     """Make an app's query parameters known to the list of contacts."""
     _registered.append(filters)
 
 
-def query_filters() -> dict[str, str]:
+def query_filter_help() -> dict[str, str]:
     """Every query parameter, and what it says in the API's description."""
     return {
         name: found.says for filters in _registered for name, found in filters.base_filters.items()
     }
 
 
-def asked_by_query(
+def apply_query_filters(
     contacts: QuerySet[Subscriber], params: Mapping[str, Any]
 ) -> QuerySet[Subscriber]:
     """Those of the contacts that the query parameters ask for.
@@ -96,11 +96,13 @@ def asked_by_query(
     Raises InvalidFields (422), also for a parameter that begins as one of ours and is none: a
     mistyped filter must not match everybody.
     """
-    known = query_filters()
+    known = query_filter_help()
     unknown = {
-        name: {"in": f"There is no {name}; there are {', '.join(known)}, {', '.join(FILTERS)}."}
+        name: {
+            "in": f"There is no {name}; there are {', '.join(known)}, {', '.join(OTHER_PARAMETERS)}."
+        }
         for name in params
-        if name not in known and name not in FILTERS and name.startswith(OURS)
+        if name not in known and name not in OTHER_PARAMETERS and name.startswith(RESERVED_PREFIXES)
     }
     if unknown:
         raise InvalidFields(unknown)

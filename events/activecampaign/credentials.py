@@ -5,7 +5,7 @@ import secrets
 
 from django.utils.timezone import now
 
-from config.database import fetch_row_first
+from config.database import fetch_row_reconnecting
 from events.models import TrackingKey
 
 ONLY = 1
@@ -22,7 +22,7 @@ def tracking_key() -> TrackingKey:
     return pair
 
 
-def rotate() -> TrackingKey:
+def rotate_tracking_key() -> TrackingKey:
     """The pair with a new key; the old one is refused from the next request on."""
     pair = tracking_key()
     pair.key, pair.created_at = _new_key(), now()
@@ -30,9 +30,9 @@ def rotate() -> TrackingKey:
     return pair
 
 
-def is_pair(actid: str, key: str) -> bool:
+def credentials_match(actid: str, key: str) -> bool:
     """Whether these are the account id and the event key; takes as long whichever is wrong."""
-    row = fetch_row_first(PAIR, {})
+    row = fetch_row_reconnecting(PAIR, {})
     stored_actid, stored_key = row or ("", "")
     right_actid = hmac.compare_digest(actid.encode(), stored_actid.encode())
     right_key = hmac.compare_digest(key.encode(), stored_key.encode())

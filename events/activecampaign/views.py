@@ -13,26 +13,26 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from config.api.errors import ApiError, InvalidFields, NotFoundHere
-from config.api.pagination import MOST_PER_PAGE
-from config.api.parsers import FormParser, MultiPartParser, params
+from config.api.errors import ApiError, InvalidFields, ObjectNotFound
+from config.api.pagination import MAX_PER_PAGE
+from config.api.parsers import FormParser, MultiPartParser, request_params
 from config.api.validation import (
-    BLANKS,
-    Reader,
-    Wrong,
+    WHITESPACE,
+    InvalidValue,
+    Validator,
     is_empty,
-    line,
-    read_fields,
-    text,
-    whole_number,
+    single_line,
+    to_bigint,
+    to_text,
+    validate,
 )
 from crm.authentication import ApiTokenAuthentication, ApplicationPasswordAuthentication
 from crm.models import Scope
 from crm.permissions import Access
-from events.activecampaign.credentials import is_pair
+from events.activecampaign.credentials import credentials_match
 from events.api import schema
 from events.api.serializers import EVENT_FIELDS as TRACKED_FIELDS
-from events.api.serializers import REPLAYED, object_text, value_text
+from events.api.serializers import REPLAYED, to_object_text, to_value_text
 from events.models import EventName, TrackingSwitch
 from events.tracking import NotEnabled, SubscriberNotFound, register_name, track
 
@@ -52,20 +52,20 @@ def visit_fields(value: Any) -> dict[str, str]:
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError:
-            raise Wrong("json", "The visit must be an object or its JSON.") from None
+            raise InvalidValue("json", "The visit must be an object or its JSON.") from None
     if is_empty(value):
         return {}
     if not isinstance(value, dict):
-        raise Wrong("object")
+        raise InvalidValue("object")
     found = {}
     for field in ("email", *CONTEXT_FIELDS):
         try:
-            found[field] = text(value.get(field)).strip(BLANKS)
-        except Wrong:
-            raise Wrong("string", f"The {field} in visit must be a text.") from None
-    object_text(found)
+            found[field] = to_text(value.get(field)).strip(WHITESPACE)
+        except InvalidValue:
+            raise InvalidValue("string", f"The {field} in visit must be a text.") from None
+    to_object_text(found)
     if found.get("email", "").lower() in NO_EMAILS:
-        raise Wrong("email", "A valid email address must be provided.")
+        raise InvalidValue("email", "A valid email address must be provided.")
     return found
 
 
@@ -73,24 +73,24 @@ def on_or_off(value: Any) -> bool:
     """true or false, also as 1, 0 or a form's words. Raises Wrong."""
     if isinstance(value, str | int) and (word := str(value).lower()) in SWITCH_WORDS:
         return SWITCH_WORDS[word]
-    raise Wrong("boolean")
+    raise InvalidValue("boolean")
 
 
-ACCOUNT_FIELDS: dict[str, Reader] = {"actid": line(192), "key": line(192)}
+ACCOUNT_FIELDS: dict[str, Validator] = {"actid": single_line(192), "key": single_line(192)}
 SWITCH_WORDS = {"true": True, "1": True, "false": False, "0": False}
-SWITCH_FIELDS: dict[str, Reader] = {"enabled": on_or_off}
-NAME_FIELDS: dict[str, Reader] = {"name": line(192)}
-PLACE_FIELDS: dict[str, Reader] = {"offset": whole_number, "limit": whole_number}
-KEY_FIELD: dict[str, Reader] = {"idempotency_key": TRACKED_FIELDS["idempotency_key"]}
+SWITCH_FIELDS: dict[str, Validator] = {"enabled": on_or_off}
+NAME_FIELDS: dict[str, Validator] = {"name": single_line(192)}
+PLACE_FIELDS: dict[str, Validator] = {"offset": to_bigint, "limit": to_bigint}
+KEY_FIELD: dict[str, Validator] = {"idempotency_key": TRACKED_FIELDS["idempotency_key"]}
 NAMES_PER_PAGE = 100
-EVENT_FIELDS: dict[str, Reader] = {
-    "event": line(192),
-    "eventdata": value_text,
+EVENT_FIELDS: dict[str, Validator] = {
+    "event": single_line(192),
+    "eventdata": to_value_text,
     "visit": visit_fields,
 }
 
 
-class Failed(Exception):
+class EventCallError(Exception):
     """What the answer says with success 0."""
 
 
@@ -108,29 +108,29 @@ class EventCallViewSet(ViewSet):
         A refusal is 200 with success 0: the official wrappers read no body of another status.
         """
         try:
-            again = event_call(params(request), request.META.get("HTTP_IDEMPOTENCY_KEY"))
-        except (Failed, ApiError) as error:
-            return Response({"success": 0, "message": reason(error)})
+            again = event_call(request_params(request), request.META.get("HTTP_IDEMPOTENCY_KEY"))
+        except (EventCallError, ApiError) as error:
+            return Response({"success": 0, "message": error_message(error)})
         answer = {"success": 1, "message": SPAWNED}
         return Response(answer, headers=REPLAYED if again else None)
 
 
 def event_call(given: Mapping[str, Any], idempotency_key: str | None) -> bool:
     """Track what the form says; whether that was a retry. Raises Failed and ApiError."""
-    account = read_fields(ACCOUNT_FIELDS, given)
+    account = validate(ACCOUNT_FIELDS, given)
     if not account.get("actid"):
-        raise Failed("An account ID must be provided.")
+        raise EventCallError("An account ID must be provided.")
     if not account.get("key"):
-        raise Failed("An event key must be provided.")
-    if not is_pair(account["actid"], account["key"]):
-        raise Failed("The account ID or the event key is wrong.")
-    fields = read_fields(EVENT_FIELDS, given)
+        raise EventCallError("An event key must be provided.")
+    if not credentials_match(account["actid"], account["key"]):
+        raise EventCallError("The account ID or the event key is wrong.")
+    fields = validate(EVENT_FIELDS, given)
     if not fields.get("event"):
-        raise Failed("An event name must be provided.")
+        raise EventCallError("An event name must be provided.")
     visit = fields.get("visit", {})
     key = given.get("idempotency_key") if idempotency_key is None else idempotency_key
     if not visit.get("email"):
-        read_fields(KEY_FIELD, {"idempotency_key": key})
+        validate(KEY_FIELD, {"idempotency_key": key})
         register_name(fields["event"])
         return False
     event = track(
@@ -148,14 +148,14 @@ def event_call(given: Mapping[str, Any], idempotency_key: str | None) -> bool:
     return event.replayed
 
 
-def reason(error: Exception) -> str:
+def error_message(error: Exception) -> str:
     """The one sentence that a refusal has room for."""
     if isinstance(error, NotEnabled):
         return "Event tracking is not enabled."
     if isinstance(error, SubscriberNotFound):
         return "There is no contact with this email address."
     if isinstance(error, InvalidFields):
-        return str(next(text for rules in error.body.values() for text in rules.values()))
+        return str(next(to_text for rules in error.body.values() for to_text in rules.values()))
     return str(error)
 
 
@@ -176,14 +176,14 @@ class SwitchViewSet(ApiViewSet):
     @schema.SWITCH
     def show(self, request: Request) -> Response:  # noqa: ARG002
         """Whether events are tracked."""
-        return Response({"eventTracking": {"enabled": TrackingSwitch.is_on()}})
+        return Response({"eventTracking": {"enabled": TrackingSwitch.is_enabled()}})
 
     @schema.UPDATE_SWITCH
     def update(self, request: Request) -> Response:
         """Switch tracking on or off, in every worker from the next request on."""
-        given = inner(params(request), "eventTracking")
-        enabled = read_fields(SWITCH_FIELDS, {"enabled": given.get("enabled")})["enabled"]
-        TrackingSwitch.turn(enabled)
+        given = unwrap(request_params(request), "eventTracking")
+        enabled = validate(SWITCH_FIELDS, {"enabled": given.get("enabled")})["enabled"]
+        TrackingSwitch.set_enabled(enabled)
         return Response({"eventTracking": {"enabled": enabled}})
 
 
@@ -199,10 +199,12 @@ class EventNameViewSet(ApiViewSet):
     @schema.EVENT_NAMES
     def index(self, request: Request) -> Response:
         """The names in order, from `offset` on, at most `limit` of them."""
-        asked = {"offset": 0, "limit": NAMES_PER_PAGE} | read_fields(PLACE_FIELDS, params(request))
+        asked = {"offset": 0, "limit": NAMES_PER_PAGE} | validate(
+            PLACE_FIELDS, request_params(request)
+        )
         start = asked["offset"]
         names = EventName.objects.order_by("name").values_list("name", flat=True)
-        some = names[start : start + min(asked["limit"], MOST_PER_PAGE)]
+        some = names[start : start + min(asked["limit"], MAX_PER_PAGE)]
         return Response(
             {
                 "eventTrackingEvents": [{"name": name} for name in some],
@@ -213,8 +215,8 @@ class EventNameViewSet(ApiViewSet):
     @schema.STORE_EVENT_NAME
     def store(self, request: Request) -> Response:
         """Put a name into the catalogue: 201, or 200 if it is there already."""
-        given = inner(params(request), "eventTrackingEvent")
-        name = read_fields(NAME_FIELDS, given, required=NAME_FIELDS)["name"]
+        given = unwrap(request_params(request), "eventTrackingEvent")
+        name = validate(NAME_FIELDS, given, required=NAME_FIELDS)["name"]
         _, created = EventName.objects.get_or_create(name=name, defaults={"first_seen_at": now()})
         answer = {"eventTrackingEvent": {"name": name}}
         return Response(answer, status=201 if created else 200)
@@ -226,14 +228,14 @@ class EventNameViewSet(ApiViewSet):
         for written in (name, name.removesuffix("/")):
             try:
                 stored = NAME_FIELDS["name"](written)
-            except Wrong:  # a NUL, which no name has
+            except InvalidValue:  # a NUL, which no name has
                 break
             if EventName.objects.filter(name=stored).delete()[0]:
                 return Response({})
-        raise NotFoundHere("Event name")
+        raise ObjectNotFound("Event name")
 
 
-def inner(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def unwrap(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The object that ActiveCampaign wraps its fields in; nothing if it is none."""
     found = given.get(name)
     return found if isinstance(found, dict) else {}

@@ -12,19 +12,19 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
 
-from config.api.validation import LARGEST_ID
-from crm.admin.base import Filter, IdsFirst
+from config.api.validation import MAX_ID
+from crm.admin.base import PageByIds, ValueFilter
 from crm.admin.contacts import SubscriberAdmin
-from crm.filters import Among
+from crm.filters import ContactSet
 from crm.models import Subscriber
 from events.admin.events import KeyFilter
-from events.admin.exports import ExportActions
-from events.admin.personal_data import PersonalDataPages
+from events.admin.exports import ExportActionsMixin
+from events.admin.personal_data import PersonalDataMixin
 from events.admin.timeline import days_of
 from events.cursors import Cursor
 from events.history import Timeline
-from events.models import SEES_EVENTS, TrackedEvent
-from events.stats.contact import profile_of
+from events.models import VIEW_EVENTS, TrackedEvent
+from events.stats.contact import contact_stats
 from events.templatetags.events import moment
 
 ENTRIES_PER_PAGE = 50
@@ -32,7 +32,7 @@ ENTRIES_PER_PAGE = 50
 admin.site.unregister(Subscriber)
 
 
-class DidFilter(KeyFilter):
+class HasEventFilter(KeyFilter):
     """Contacts with an event."""
 
     title = "did event"
@@ -40,10 +40,10 @@ class DidFilter(KeyFilter):
 
     def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         """The contacts."""
-        return rows.filter(Among(TrackedEvent.objects.filter(event_key=value)).q())
+        return rows.filter(ContactSet(TrackedEvent.objects.filter(event_key=value)).q())
 
 
-class ContactList(IdsFirst):
+class ContactList(PageByIds):
     """Contacts, each with a link to its page."""
 
     def url_for_result(self, result: Model) -> str:
@@ -52,21 +52,24 @@ class ContactList(IdsFirst):
 
 
 @admin.register(Subscriber)
-class ContactAdmin(PersonalDataPages, ExportActions, SubscriberAdmin):
+class ContactAdmin(PersonalDataMixin, ExportActionsMixin, SubscriberAdmin):
     """Contacts and their events."""
 
     list_display: tuple[str, ...] = ("email", "name", "status", "times", "last_seen", "tagged")
-    list_filter: ClassVar[tuple[type[Filter], ...]] = (*SubscriberAdmin.list_filter, DidFilter)
+    list_filter: ClassVar[tuple[type[ValueFilter], ...]] = (
+        *SubscriberAdmin.list_filter,
+        HasEventFilter,
+    )
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         """What contacts did is for those who may see events."""
-        if request.user.has_perms(SEES_EVENTS):
+        if request.user.has_perms(VIEW_EVENTS):
             return self.list_display
         return SubscriberAdmin.list_display
 
-    def get_list_filter(self, request: HttpRequest) -> tuple[type[Filter], ...]:
+    def get_list_filter(self, request: HttpRequest) -> tuple[type[ValueFilter], ...]:
         """What contacts did is for those who may see events."""
-        if request.user.has_perms(SEES_EVENTS):
+        if request.user.has_perms(VIEW_EVENTS):
             return self.list_filter
         return SubscriberAdmin.list_filter
 
@@ -74,10 +77,10 @@ class ContactAdmin(PersonalDataPages, ExportActions, SubscriberAdmin):
         """With links to the contacts' pages."""
         return ContactList
 
-    def rows_of(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+    def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """With the sum of their counters and when they were last seen."""
         events = TrackedEvent.objects.filter(subscriber=OuterRef("pk")).values("subscriber")
-        return super().rows_of(
+        return super().page_rows(
             rows.annotate(
                 times=Subquery(events.annotate(number=Sum("counter")).values("number")),
                 last_seen=Subquery(events.annotate(last=Max("updated_at")).values("last")),
@@ -105,7 +108,7 @@ class ContactAdmin(PersonalDataPages, ExportActions, SubscriberAdmin):
 
         With `piece` it is a piece of the timeline alone. A contact that was erased has a receipt.
         """
-        contact = Subscriber.objects.filter(pk=min(contact_id, LARGEST_ID)).first()
+        contact = Subscriber.objects.filter(pk=min(contact_id, MAX_ID)).first()
         if not self.has_view_permission(request, contact):
             raise PermissionDenied
         if contact is None:
@@ -117,7 +120,7 @@ class ContactAdmin(PersonalDataPages, ExportActions, SubscriberAdmin):
         if "piece" in request.GET:
             return TemplateResponse(request, "events/timeline.html", context)
         if context["sees_events"]:
-            context["profile"] = profile_of(contact.pk)
+            context["profile"] = contact_stats(contact.pk)
             offered = {*context["profile"].providers, *context["providers"]}
             context["providers"] = sorted(offered - {""})
         context |= {
@@ -132,7 +135,7 @@ class ContactAdmin(PersonalDataPages, ExportActions, SubscriberAdmin):
 
     def _timeline(self, request: HttpRequest, contact_id: int) -> dict[str, Any]:
         """A page of the timeline as the address asks for it. Raises Http404 for a broken cursor."""
-        if not request.user.has_perms(SEES_EVENTS):
+        if not request.user.has_perms(VIEW_EVENTS):
             return {"sees_events": False}
         asked = {name: request.GET.get(name, "") for name in ("event_key", "provider")}
         if any("\0" in text for text in asked.values()):

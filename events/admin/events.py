@@ -11,20 +11,20 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from crm.admin.base import Filter, Listed
+from crm.admin.base import PagedModelAdmin, ValueFilter
 from events.filters.options import known_keys, latest_providers
-from events.models import SEES_EVENTS, EventName, EventOccurrence, TrackedEvent
-from events.personal_data import contact_named
+from events.models import VIEW_EVENTS, EventName, EventOccurrence, TrackedEvent
+from events.personal_data import find_contact
 from events.templatetags.events import moment
 
 # How many rows a list of events goes back: nobody turns a thousand pages, and counting millions
 # takes longer than reading a page.
-MOST_ROWS = 10_000
+MAX_ROWS = 10_000
 # Of a value, in a list.
-LONGEST_VALUE = 80
+MAX_VALUE_LENGTH = 80
 
 
-class MadeElsewhere(Listed):
+class NoAddOrChangeAdmin(PagedModelAdmin):
     """Nothing is added or changed here."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
@@ -36,7 +36,7 @@ class MadeElsewhere(Listed):
         return False
 
 
-class ReadOnly(MadeElsewhere):
+class ReadOnlyAdmin(NoAddOrChangeAdmin):
     """Nothing is deleted either: events are written by tracking alone."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
@@ -44,7 +44,7 @@ class ReadOnly(MadeElsewhere):
         return False
 
 
-class KeyFilter(Filter):
+class KeyFilter(ValueFilter):
     """By event key."""
 
     title = "event key"
@@ -61,7 +61,7 @@ class KeyFilter(Filter):
         return rows.filter(event_key=value)
 
 
-class ProviderFilter(Filter):
+class ProviderFilter(ValueFilter):
     """By the program that sent the event."""
 
     title = parameter_name = "provider"
@@ -77,7 +77,7 @@ class ProviderFilter(Filter):
         return rows.filter(provider=value)
 
 
-class ContactFilter(Filter):
+class ContactFilter(ValueFilter):
     """By contact: its id or its e-mail."""
 
     title = parameter_name = "contact"
@@ -90,13 +90,13 @@ class ContactFilter(Filter):
 
     def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         """The contact's rows. Raises ValueError."""
-        found = contact_named(value)
+        found = find_contact(value)
         if found is None:
             raise ValueError(value)
         return rows.filter(subscriber_id=found.pk)
 
 
-class LogAdmin(ReadOnly):
+class EventLogAdmin(ReadOnlyAdmin):
     """The newest rows of what fits, without counting the rest."""
 
     list_filter = (KeyFilter, ProviderFilter, ContactFilter)
@@ -105,19 +105,19 @@ class LogAdmin(ReadOnly):
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
         """Who may see events, occurrences and contacts: each page names all three."""
-        return request.user.has_perms((*SEES_EVENTS, "crm.view_subscriber"))
+        return request.user.has_perms((*VIEW_EVENTS, "crm.view_subscriber"))
 
-    def find_ids(
+    def page_ids(
         self, rows: QuerySet[Any], start: int, per_page: int
     ) -> tuple[list[int], int, bool]:
         """The ids of a page, and the number of rows, which is counted so far and no farther."""
-        ids = list(rows.values_list("pk", flat=True)[: MOST_ROWS + 1])
-        capped = len(ids) > MOST_ROWS
-        return ids[:MOST_ROWS][start : start + per_page], min(len(ids), MOST_ROWS), capped
+        ids = list(rows.values_list("pk", flat=True)[: MAX_ROWS + 1])
+        capped = len(ids) > MAX_ROWS
+        return ids[:MAX_ROWS][start : start + per_page], min(len(ids), MAX_ROWS), capped
 
-    def rows_of(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+    def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """With their contacts, and of values the beginning."""
-        beginning = Left(F("value"), LONGEST_VALUE + 1)
+        beginning = Left(F("value"), MAX_VALUE_LENGTH + 1)
         found: QuerySet[Any] = rows.annotate(beginning=beginning).defer("value")
         return found.select_related("subscriber")
 
@@ -131,7 +131,7 @@ class LogAdmin(ReadOnly):
     def value_line(self, row: Any) -> str:
         """The beginning of the value."""
         text: str = row.beginning
-        return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+        return text if len(text) <= MAX_VALUE_LENGTH else f"{text[:MAX_VALUE_LENGTH]}…"
 
 
 def json_lines(value: Any) -> SafeString:
@@ -142,7 +142,7 @@ def json_lines(value: Any) -> SafeString:
 
 
 @admin.register(TrackedEvent)
-class TrackedEventAdmin(LogAdmin):
+class TrackedEventAdmin(EventLogAdmin):
     """What contacts did, counted."""
 
     list_display = (
@@ -162,7 +162,7 @@ class TrackedEventAdmin(LogAdmin):
 
 
 @admin.register(EventOccurrence)
-class EventOccurrenceAdmin(LogAdmin):
+class EventOccurrenceAdmin(EventLogAdmin):
     """Each time an event happened."""
 
     list_display = (
@@ -186,9 +186,11 @@ class EventOccurrenceAdmin(LogAdmin):
         """Where it came from."""
         return json_lines(occurrence.context)
 
-    def rows_of(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+    def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """With their events, and without what the list does not show."""
-        return super().rows_of(rows).select_related("event").defer("value", "properties", "context")
+        return (
+            super().page_rows(rows).select_related("event").defer("value", "properties", "context")
+        )
 
     @admin.display(description="happened")
     def happened(self, occurrence: EventOccurrence) -> str:
@@ -202,7 +204,7 @@ class EventOccurrenceAdmin(LogAdmin):
 
 
 @admin.register(EventName)
-class EventNameAdmin(MadeElsewhere):
+class EventNameAdmin(NoAddOrChangeAdmin):
     """The catalogue of event keys; a deleted name comes back with its next event."""
 
     list_display = ("name", "first_seen_at")

@@ -12,17 +12,17 @@ from crm.admin.label_actions import selected_ids
 from crm.models import Subscriber
 from events.admin.downloads import Download, download
 from events.exports import write_csv, write_ndjson
-from events.models import SEES_EVENTS
+from events.models import VIEW_EVENTS
 
 
-class ExportActions(admin.ModelAdmin):
+class ExportActionsMixin(admin.ModelAdmin):
     """Export, for programs and for spreadsheets."""
 
     actions: tuple[str, ...] = (*SubscriberAdmin.actions, "export_ndjson", "export_csv")
 
     def has_export_permission(self, request: HttpRequest) -> bool:
         """Who sees contacts and their events."""
-        return self.has_view_permission(request) and request.user.has_perms(SEES_EVENTS)
+        return self.has_view_permission(request) and request.user.has_perms(VIEW_EVENTS)
 
     @admin.action(
         description="Export the selected contacts with events (NDJSON)", permissions=["export"]

@@ -13,18 +13,18 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from config.api.errors import NotFoundHere
+from config.api.errors import ObjectNotFound
 from config.database import in_transaction
 from crm.contacts import count_contacts
 from crm.models import Subscriber
 from events.admin.downloads import download
-from events.models import SEES_EVENTS
-from events.personal_data import NAMELESS, erase_contact, export_contact
+from events.models import VIEW_EVENTS
+from events.personal_data import ERASED, erase_contact, export_contact
 
 RECEIPT_BEGINS = '{"contact_id":'
 
 
-class PersonalDataPages(admin.ModelAdmin):
+class PersonalDataMixin(admin.ModelAdmin):
     """Pages of a contact: export, erase, and what was erased."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -47,14 +47,14 @@ class PersonalDataPages(admin.ModelAdmin):
     def export_view(self, request: HttpRequest, contact_id: int) -> HttpResponseBase:
         """All that is kept about the contact, as a file."""
         contact = self.get_object(request, str(contact_id))
-        if not (self.has_view_permission(request, contact) and request.user.has_perms(SEES_EVENTS)):
+        if not (self.has_view_permission(request, contact) and request.user.has_perms(VIEW_EVENTS)):
             raise PermissionDenied
         if contact is None:
             return self._missing(request, contact_id)
         try:
             write_into = partial(export_contact, contact_id)
             return download(f"contact-{contact_id}.json", "application/json", write_into)
-        except NotFoundHere:  # since we looked
+        except ObjectNotFound:  # since we looked
             return self._missing(request, contact_id)
 
     def erase_view(self, request: HttpRequest, contact_id: int) -> HttpResponse:
@@ -66,8 +66,8 @@ class PersonalDataPages(admin.ModelAdmin):
             return self._missing(request, contact_id)
         if request.method == "POST":
             try:
-                in_transaction(partial(self._erase, request, contact_id))
-            except NotFoundHere:  # by somebody else, since we looked
+                in_transaction(self._erase)(request, contact_id)
+            except ObjectNotFound:  # by somebody else, since we looked
                 return self._missing(request, contact_id)
             return HttpResponseRedirect(reverse("admin:crm_subscriber_erased", args=[contact_id]))
         counts = count_contacts([contact_id])
@@ -103,7 +103,7 @@ class PersonalDataPages(admin.ModelAdmin):
             user_id=user_id,
             content_type=ContentType.objects.get_for_model(Subscriber),
             object_id=str(contact_id),
-            object_repr=NAMELESS,
+            object_repr=ERASED,
             action_flag=DELETION,
             change_message=json.dumps(receipt, separators=(",", ":")),
         )

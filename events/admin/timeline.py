@@ -11,11 +11,11 @@ from django.utils import timezone
 from events.history import Occurrence
 
 # What is shown of a long text; the page of the occurrence has all of it.
-LONGEST_LINE = 120
-LONGEST_TEXT = 4000
+MAX_LINE_LENGTH = 120
+MAX_TEXT_LENGTH = 4000
 
 
-class Text(NamedTuple):
+class Truncated(NamedTuple):
     """The beginning of a text, and how many characters follow."""
 
     shown: str
@@ -26,10 +26,10 @@ class Entry(NamedTuple):
     """An occurrence; `properties` and `context` are names with what they are."""
 
     occurrence: Occurrence
-    value_line: Text
-    value: Text
-    properties: list[tuple[str, Text]]
-    context: list[tuple[str, Text]]
+    value_line: Truncated
+    value: Truncated
+    properties: list[tuple[str, Truncated]]
+    context: list[tuple[str, Truncated]]
 
 
 class Day(NamedTuple):
@@ -48,24 +48,24 @@ def days_of(occurrences: Iterable[Occurrence]) -> Iterator[Day]:
 def _entry(occurrence: Occurrence) -> Entry:
     return Entry(
         occurrence,
-        cut(occurrence.value, LONGEST_LINE),
-        cut(occurrence.value, LONGEST_TEXT),
+        truncate(occurrence.value, MAX_LINE_LENGTH),
+        truncate(occurrence.value, MAX_TEXT_LENGTH),
         _pairs(occurrence.properties),
         _pairs(occurrence.context),
     )
 
 
-def cut(text: str, longest: int) -> Text:
+def truncate(text: str, longest: int) -> Truncated:
     """The beginning of a text."""
-    return Text(text[:longest], max(0, len(text) - longest))
+    return Truncated(text[:longest], max(0, len(text) - longest))
 
 
-def _pairs(text: str) -> list[tuple[str, Text]]:
+def _pairs(text: str) -> list[tuple[str, Truncated]]:
     """A JSON object as names and texts; what is no text is shown as JSON."""
     values: dict[str, Any] = json.loads(text)
-    pairs, left = [], LONGEST_TEXT
+    pairs, left = [], MAX_TEXT_LENGTH
     for name, value in values.items():
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
-        pairs.append((name, cut(shown, max(left, 0))))
+        pairs.append((name, truncate(shown, max(left, 0))))
         left -= len(name) + len(shown)
     return pairs

@@ -9,8 +9,8 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from events.activecampaign.credentials import rotate
-from events.admin.events import ReadOnly
+from events.activecampaign.credentials import rotate_tracking_key
+from events.admin.events import ReadOnlyAdmin
 from events.models import TrackingKey, TrackingSwitch
 
 # The id of the switch's row.
@@ -22,7 +22,7 @@ SWITCH_HELP = (
 
 
 @admin.register(TrackingKey)
-class TrackingKeyAdmin(ReadOnly):
+class TrackingKeyAdmin(ReadOnlyAdmin):
     """actid and key of ActiveCampaign's event call, shown as often as somebody asks."""
 
     list_display = ("actid", "key", "created_at")
@@ -39,13 +39,13 @@ class TrackingKeyAdmin(ReadOnly):
         queryset: QuerySet[TrackingKey],  # noqa: ARG002
     ) -> None:
         """Rotate."""
-        made = rotate()
+        made = rotate_tracking_key()
         self.log_change(request, made, "Made a new key.")
         messages.success(request, f"The new key: {made.key}")
 
 
 @admin.register(TrackingSwitch)
-class TrackingSwitchAdmin(ReadOnly):
+class TrackingSwitchAdmin(ReadOnlyAdmin):
     """Whether events are taken at all: one page, also before anybody touched the switch."""
 
     fieldsets = ((None, {"fields": ("enabled",), "description": SWITCH_HELP}),)
@@ -80,4 +80,4 @@ class TrackingSwitchAdmin(ReadOnly):
         change: bool,  # noqa: ARG002
     ) -> None:
         """Switch."""
-        TrackingSwitch.turn(obj.enabled)
+        TrackingSwitch.set_enabled(obj.enabled)

@@ -9,31 +9,31 @@ import orjson
 from django.utils import timezone
 from rest_framework import serializers
 
-from config.api.json_fields import check_json, from_json, json_object, stored_size
+from config.api.json_fields import check_json, json_text_or, stored_size, to_json_object
 from config.api.validation import (
-    BLANKS,
-    Reader,
-    Wrong,
-    exact_moment,
-    id_or_nobody,
-    line,
-    moment,
-    read_fields,
-    switch,
-    text,
+    WHITESPACE,
+    InvalidValue,
+    Validator,
+    optional_id,
+    single_line,
+    to_bool,
+    to_datetime,
+    to_strict_datetime,
+    to_text,
+    validate,
 )
-from crm.api.serializers import moment_text
+from crm.api.serializers import format_datetime
 from events.cursors import MICROSECOND, Cursor
 from events.models import EventOccurrence, TrackedEvent
 
 DEFAULT_PROVIDER = "custom"
-LONGEST_VALUE = 65_535
-LARGEST_OBJECT = 64 * 1024
-MOST_KEYS = 300
-LONGEST_IDEMPOTENCY_KEY = 255
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-MOST_AHEAD = timedelta(days=1)
-NO_OBJECT = "{}"
+MAX_VALUE_LENGTH = 65_535
+MAX_OBJECT_BYTES = 64 * 1024
+MAX_KEYS_PER_OBJECT = 300
+MAX_IDEMPOTENCY_KEY_LENGTH = 255
+MIN_OCCURRED_AT = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_AHEAD = timedelta(days=1)
+EMPTY_OBJECT = "{}"
 # The header of an answer that an earlier call got first.
 REPLAYED = {"Idempotency-Replayed": "true"}
 
@@ -59,95 +59,99 @@ class EventFields:
     idempotency_key: str
 
 
-def value_text(value: Any) -> str:
+def to_value_text(value: Any) -> str:
     """The value as text; an object or a list as its JSON. Raises Wrong."""
     if isinstance(value, list | dict):
         check_json(value)
         value = orjson.dumps(value).decode()
-    found = text(value).strip(BLANKS)
-    if len(found) > LONGEST_VALUE:
-        raise Wrong("max", f"The {{field}} may not be greater than {LONGEST_VALUE} characters.")
+    found = to_text(value).strip(WHITESPACE)
+    if len(found) > MAX_VALUE_LENGTH:
+        raise InvalidValue(
+            "max", f"The {{field}} may not be greater than {MAX_VALUE_LENGTH} characters."
+        )
     return found
 
 
-def email_text(value: Any) -> str:
+def to_email_text(value: Any) -> str:
     """The e-mail to look for; whether it is one is not asked. Raises Wrong."""
     if isinstance(value, list | dict):
-        raise Wrong("email")
-    found = text(value)
+        raise InvalidValue("email")
+    found = to_text(value)
     # PHP's empty(): names nobody.
-    return "" if found == "0" else found.strip(BLANKS) or found
+    return "" if found == "0" else found.strip(WHITESPACE) or found
 
 
-def repeats(value: Any) -> bool:
+def to_repeatable(value: Any) -> bool:
     """Whether the event counts up; null is the default, true. Raises Wrong."""
-    return True if value is None else switch(value)
+    return True if value is None else to_bool(value)
 
 
-def object_text(value: Any) -> str:
+def to_object_text(value: Any) -> str:
     """A JSON object as its text, keys sorted: 64 KB, ten levels, 300 keys each. Raises Wrong."""
-    found = json_object(value)
+    found = to_json_object(value)
     if not found:
-        return NO_OBJECT
+        return EMPTY_OBJECT
     try:
         body = orjson.dumps(found, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:  # from Python: no JSON, or a whole number over 64 bits
-        raise Wrong("json") from None
-    if stored_size(found, body) > LARGEST_OBJECT:
-        raise Wrong("max", "The {field} may not be greater than 64 KB.")
-    if body.count(b":") > MOST_KEYS and _most_keys(found) > MOST_KEYS:
-        raise Wrong("keys", f"The {{field}} may not have more than {MOST_KEYS} keys.")
+        raise InvalidValue("json") from None
+    if stored_size(found, body) > MAX_OBJECT_BYTES:
+        raise InvalidValue("max", "The {field} may not be greater than 64 KB.")
+    if body.count(b":") > MAX_KEYS_PER_OBJECT and _max_keys(found) > MAX_KEYS_PER_OBJECT:
+        raise InvalidValue(
+            "keys", f"The {{field}} may not have more than {MAX_KEYS_PER_OBJECT} keys."
+        )
     return body.decode()
 
 
-def _most_keys(value: Any) -> int:
+def _max_keys(value: Any) -> int:
     """The number of keys of the object inside a JSON value that has the most."""
     if isinstance(value, dict):
-        return max(len(value), *map(_most_keys, value.values()), 0)
-    return max(map(_most_keys, value), default=0) if isinstance(value, list) else 0
+        return max(len(value), *map(_max_keys, value.values()), 0)
+    return max(map(_max_keys, value), default=0) if isinstance(value, list) else 0
 
 
-def occurrence_moment(value: Any) -> datetime | None:
+def to_occurred_at(value: Any) -> datetime | None:
     """When it happened, from 1970 to a day ahead; null and "" are now. Raises Wrong."""
-    found = exact_moment(value)
-    if found is None or EARLIEST <= found <= timezone.now() + MOST_AHEAD:
+    found = to_strict_datetime(value)
+    if found is None or MIN_OCCURRED_AT <= found <= timezone.now() + MAX_AHEAD:
         return found
-    raise Wrong("between", "The {field} must be between 1970 and a day ahead.")
+    raise InvalidValue("between", "The {field} must be between 1970 and a day ahead.")
 
 
-def idempotency_key(value: Any) -> str:
+def to_idempotency_key(value: Any) -> str:
     """1 to 255 characters; null is none. Raises Wrong."""
     if value is None:
         return ""
-    key = text(value)
-    if not key.strip(BLANKS):
-        raise Wrong("min", "The {field} must be at least 1 character.")
-    if len(key) > LONGEST_IDEMPOTENCY_KEY:
-        raise Wrong(
-            "max", f"The {{field}} may not be greater than {LONGEST_IDEMPOTENCY_KEY} characters."
+    key = to_text(value)
+    if not key.strip(WHITESPACE):
+        raise InvalidValue("min", "The {field} must be at least 1 character.")
+    if len(key) > MAX_IDEMPOTENCY_KEY_LENGTH:
+        raise InvalidValue(
+            "max", f"The {{field}} may not be greater than {MAX_IDEMPOTENCY_KEY_LENGTH} characters."
         )
     return key
 
 
-EVENT_FIELDS: dict[str, Reader] = {
-    "event_key": line(192),
-    "title": line(192),
-    "value": value_text,
-    "provider": line(50),
-    "subscriber_id": id_or_nobody,
-    "email": email_text,
-    "user_id": id_or_nobody,
-    "repeatable": repeats,
-    "properties": from_json(object_text),
-    "context": from_json(object_text),
-    "occurred_at": occurrence_moment,
-    "idempotency_key": idempotency_key,
+EVENT_FIELDS: dict[str, Validator] = {
+    "event_key": single_line(192),
+    "title": single_line(192),
+    "value": to_value_text,
+    "provider": single_line(50),
+    "subscriber_id": optional_id,
+    "email": to_email_text,
+    "user_id": optional_id,
+    "repeatable": to_repeatable,
+    "properties": json_text_or(to_object_text),
+    "context": json_text_or(to_object_text),
+    "occurred_at": to_occurred_at,
+    "idempotency_key": to_idempotency_key,
 }
 
 
-def event_fields(data: Mapping[str, Any]) -> EventFields:
+def parse_event(data: Mapping[str, Any]) -> EventFields:
     """The fields of an event. Raises InvalidFields (422), all wrong fields at once."""
-    read = read_fields(EVENT_FIELDS, data, required=("event_key", "title"))
+    read = validate(EVENT_FIELDS, data, required=("event_key", "title"))
     subscriber_id = read.get("subscriber_id", 0)
     # The first that names somebody decides, in FluentCRM's order.
     email = "" if subscriber_id else read.get("email", "")
@@ -160,45 +164,45 @@ def event_fields(data: Mapping[str, Any]) -> EventFields:
         email=email,
         user_id=0 if subscriber_id or email else read.get("user_id", 0),
         repeatable=read.get("repeatable", True),
-        properties=read.get("properties", NO_OBJECT),
-        context=read.get("context", NO_OBJECT),
+        properties=read.get("properties", EMPTY_OBJECT),
+        context=read.get("context", EMPTY_OBJECT),
         occurred_at=read.get("occurred_at"),
         idempotency_key=read.get("idempotency_key", ""),
     )
 
 
-def until(value: Any) -> datetime | None:
+def to_inclusive_end(value: Any) -> datetime | None:
     """The end of a time asked for: a whole day, or a whole second, as it was written.
 
     Raises Wrong.
     """
-    found = moment(value)
+    found = to_datetime(value)
     if found is None or "." in str(value):
         return found
     whole = (
         timedelta(days=1)
-        if len(str(value).strip(BLANKS)) == len("2024-01-17")
+        if len(str(value).strip(WHITESPACE)) == len("2024-01-17")
         else timedelta(seconds=1)
     )
     return found + whole - MICROSECOND
 
 
-def cursor(value: Any) -> Cursor | None:
+def to_cursor(value: Any) -> Cursor | None:
     """Where a page goes on. Raises Wrong."""
     if value in (None, ""):
         return None
     try:
-        return Cursor.read(text(value))
+        return Cursor.read(to_text(value))
     except (ValueError, OverflowError):
-        raise Wrong("cursor", "The {field} is not one of ours.") from None
+        raise InvalidValue("cursor", "The {field} is not one of ours.") from None
 
 
-TIMELINE_FIELDS: dict[str, Reader] = {
-    "event_key": line(192),
-    "provider": line(50),
-    "from": moment,
-    "to": until,
-    "cursor": cursor,
+TIMELINE_FIELDS: dict[str, Validator] = {
+    "event_key": single_line(192),
+    "provider": single_line(50),
+    "from": to_datetime,
+    "to": to_inclusive_end,
+    "cursor": to_cursor,
 }
 
 
@@ -244,6 +248,6 @@ def event_data(event: TrackedEvent) -> dict[str, Any]:
         "event_key": event.event_key,
         "title": event.title,
         "value": event.value,
-        "created_at": moment_text(event.created_at),
-        "updated_at": moment_text(event.updated_at),
+        "created_at": format_datetime(event.created_at),
+        "updated_at": format_datetime(event.updated_at),
     }

@@ -9,15 +9,15 @@ from rest_framework.viewsets import ViewSet
 
 from config.api.errors import ApiError, InvalidFields
 from config.api.pagination import page_of, page_size
-from config.api.parsers import JSONParser, NDJSONParser, params, query_params
+from config.api.parsers import JSONParser, NDJSONParser, parse_query, request_params
 from config.api.validation import (
-    MOST_ITEMS,
-    TOO_MANY_TEXT,
-    Reader,
-    Wrong,
-    line,
-    path_id,
-    read_fields,
+    MAX_ITEMS,
+    TOO_MANY_ITEMS,
+    InvalidValue,
+    Validator,
+    clamp_id,
+    single_line,
+    validate,
 )
 from crm.authentication import caller_of
 from crm.models import Scope
@@ -49,7 +49,7 @@ class EventViewSet(ViewSet):
         """Count an event on its contact."""
         caller = caller_of(request)
         event = track(
-            params(request),
+            request_params(request),
             created_by=caller.user_id,
             idempotency_key=request.META.get("HTTP_IDEMPOTENCY_KEY"),
             credential=f"password:{caller.credential_id}",
@@ -60,7 +60,7 @@ class EventViewSet(ViewSet):
     @schema.TRACKING_EVENTS
     def index(self, request: Request, contact_id: str) -> Response:
         """A page of a contact's events, the newest first."""
-        number = path_id(contact_id)
+        number = clamp_id(contact_id)
         total = count_events(number)
 
         def rows(start: int, stop: int) -> Iterable[dict[str, Any]]:
@@ -71,7 +71,7 @@ class EventViewSet(ViewSet):
     @schema.OCCURRENCES
     def occurrences(self, request: Request, contact_id: str, event_id: str) -> Response:
         """A page of the times that an event happened, the newest first."""
-        event = find_event(path_id(contact_id), path_id(event_id))
+        event = find_event(clamp_id(contact_id), clamp_id(event_id))
 
         def rows(start: int, stop: int) -> Iterable[dict[str, Any]]:
             return occurrences_of(event, start, stop)
@@ -81,10 +81,10 @@ class EventViewSet(ViewSet):
     @schema.TIMELINE
     def timeline(self, request: Request, contact_id: str) -> Response:
         """All that a contact did, each time of it, the newest first; on from a cursor."""
-        given = params(request)
-        asked = read_fields(TIMELINE_FIELDS, given)
+        given = request_params(request)
+        asked = validate(TIMELINE_FIELDS, given)
         timeline = Timeline(
-            contact_id=path_id(contact_id),
+            contact_id=clamp_id(contact_id),
             event_key=asked.get("event_key", ""),
             provider=asked.get("provider", ""),
             since=asked.get("from"),
@@ -109,9 +109,9 @@ class BatchViewSet(ViewSet):
         if "HTTP_IDEMPOTENCY_KEY" in request.META:
             raise InvalidFields({"idempotency_key": {"per_event": KEY_PER_EVENT}})
         body = request.data if isinstance(request.data, dict) else {}
-        query = query_params(request.META.get("QUERY_STRING", ""))
+        query = parse_query(request.META.get("QUERY_STRING", ""))
         given = {"events": body.get("events"), "atomic": query.get("atomic", "")}
-        asked = read_fields(BATCH_FIELDS, given, required=("events",))
+        asked = validate(BATCH_FIELDS, given, required=("events",))
         caller = caller_of(request)
         outcomes = track_many(
             [event if isinstance(event, ApiError | dict) else {} for event in asked["events"]],
@@ -131,23 +131,23 @@ class BatchViewSet(ViewSet):
         return Response(answer, status=422 if undone else 200, headers=REPLAYED if again else None)
 
 
-def event_list(value: Any) -> list[Any]:
+def to_event_list(value: Any) -> list[Any]:
     """The events of a batch. Raises Wrong."""
     if not isinstance(value, list):
-        raise Wrong("array")
-    if len(value) > MOST_ITEMS:
-        raise Wrong("max", TOO_MANY_TEXT)
+        raise InvalidValue("array")
+    if len(value) > MAX_ITEMS:
+        raise InvalidValue("max", TOO_MANY_ITEMS)
     return value
 
 
-def atomic_word(value: Any) -> bool:
+def to_atomic(value: Any) -> bool:
     """`atomic` of a query string. Raises Wrong."""
     if not isinstance(value, str) or value not in ATOMIC_WORDS:
-        raise Wrong("boolean")
+        raise InvalidValue("boolean")
     return ATOMIC_WORDS[value]
 
 
-BATCH_FIELDS: dict[str, Reader] = {"events": event_list, "atomic": atomic_word}
+BATCH_FIELDS: dict[str, Validator] = {"events": to_event_list, "atomic": to_atomic}
 
 
 def outcome_data(outcome: Outcome) -> dict[str, Any]:
@@ -168,13 +168,13 @@ class ExperimentViewSet(ViewSet):
     @schema.EXPERIMENTS
     def show(self, request: Request) -> Response:  # noqa: ARG002
         """Whether events are tracked."""
-        word = "yes" if TrackingSwitch.is_on() else "no"
+        word = "yes" if TrackingSwitch.is_enabled() else "no"
         return Response({"settings": {"event_tracking": word}})
 
     @schema.UPDATE_EXPERIMENTS
     def update(self, request: Request) -> Response:
         """Switch tracking on or off, in every worker from the next request on."""
-        given: Mapping[str, Any] = params(request)
+        given: Mapping[str, Any] = request_params(request)
         if isinstance(given.get("settings"), dict):
             given = given["settings"]
         if "event_tracking" in given:
@@ -182,7 +182,7 @@ class ExperimentViewSet(ViewSet):
             if not isinstance(word, str | bool) or word not in SWITCH_WORDS:
                 text = "The event_tracking must be yes or no."
                 raise InvalidFields({"event_tracking": {"in": text}})
-            TrackingSwitch.turn(SWITCH_WORDS[word])
+            TrackingSwitch.set_enabled(SWITCH_WORDS[word])
         return Response({"message": "Settings has been updated"})
 
 
@@ -194,7 +194,7 @@ class OptionViewSet(ViewSet):
     @schema.OPTIONS
     def index(self, request: Request) -> Response:
         """The keys, or the providers, of the events that contacts have; of others no options."""
-        asked = read_fields({"option_key": line(64)}, params(request))
+        asked = validate({"option_key": single_line(64)}, request_params(request))
         column = OPTION_COLUMNS.get(asked.get("option_key", ""))
         if column is None:
             return Response({"options": []})

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from config.database import fetch_row, fetch_rows
-from crm.labels import attach, named_ids
+from crm.labels import attach, resolve_label_ids
 from events.demo.words import DETAILS, SEGMENTS, Kind, kinds, person
 
 Row = tuple[Any, ...]
@@ -27,9 +27,9 @@ COUNTS = [1] * 136 + [2] * 30 + [3] * 13 + [4] * 11 + [5, 5, 7, 8, 9, 10, 12, 15
 ROWS_AT_ONCE = 10_000
 SLICE = 100_000
 # They are held in memory while they are counted up, 500 MB for a million.
-MOST_EVENTS = 10_000_000
+MAX_EVENTS = 10_000_000
 # Any number, the same in every process: two runs at once would give out the same addresses.
-LOCK = 0x7A11_DE30
+DEMO_LOCK = 0x7A11_DE30
 
 LAST_NUMBER = r"""
 SELECT COALESCE(max(substring(lower(email) FROM '(?:^|\.)demo([0-9]{1,9})@example\.')::bigint), 0)
@@ -88,12 +88,12 @@ def seed(contacts: int, events_per_contact: int, progress: Callable[[int, int], 
     """
     # Committed at once: made inside, they would keep others from making any until the end.
     segments = [
-        (named_ids(segment_type, [title], create=True)[0], segment_type, share)
+        (resolve_label_ids(segment_type, [title], create=True)[0], segment_type, share)
         for segment_type, shares in SEGMENTS.items()
         for title, share in shares.items()
     ]
     with transaction.atomic():
-        fetch_row("SELECT pg_advisory_xact_lock(%(lock)s)", {"lock": LOCK})
+        fetch_row("SELECT pg_advisory_xact_lock(%(lock)s)", {"lock": DEMO_LOCK})
         [[last_number]] = fetch_rows(LAST_NUMBER, {})
         # Every empty store gets the same contacts, who do the same.
         chance = random.Random(last_number)  # noqa: S311

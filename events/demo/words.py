@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from crm.labels import WRITTEN_OUT, SegmentType
+from crm.labels import TRANSLITERATIONS, LabelKind
 
 # Of each area its provider, its host, what its titles end with, and its keys, each with the
 # beginning of its titles and its values; without any the values are numbers from 0 to 1000.
@@ -110,7 +110,7 @@ STATUSES = ["subscribed"] * 16 + ["pending", "unsubscribed", "unsubscribed", "bo
 CONTACT_TYPES = ["lead", "lead", "customer"]
 SOURCES = ["web", "web", "web", "woocommerce", "woocommerce", "import", "api", "fluentform"]
 # The share of contacts that is on each tag and list.
-SEGMENTS: dict[SegmentType, dict[str, float]] = {
+SEGMENTS: dict[LabelKind, dict[str, float]] = {
     "tags": {
         **{"VIP customer": 0.05, "Early bird": 0.05, "Student": 0.15, "Tea lover": 0.15},
         **{"Gardener": 0.1, "Beta tester": 0.02, "Webinar guest": 0.05, "Wholesale": 0.02},
@@ -178,5 +178,5 @@ def person(chance: random.Random, number: int) -> tuple[str, ...]:
 
 def _ascii(name: str) -> str:
     """A name as it stands in an e-mail; nothing of one in another script."""
-    letters = unicodedata.normalize("NFKD", name.lower().translate(WRITTEN_OUT))
+    letters = unicodedata.normalize("NFKD", name.lower().translate(TRANSLITERATIONS))
     return "".join(letter for letter in letters if letter.isascii() and letter.isalpha())

@@ -30,51 +30,51 @@ from django.db.models.lookups import (
     LessThan,
 )
 
-from config.api.json_fields import DEEPEST_JSON
-from config.api.validation import BLANKS, Wrong, line
-from crm.filters import Among, Column, Condition, Operator, Property, Provider, ValueType
+from config.api.json_fields import MAX_JSON_DEPTH
+from config.api.validation import WHITESPACE, InvalidValue, single_line
+from crm.filters import Column, Condition, ContactSet, Operator, Property, Provider, ValueType
 from crm.filters.operators import (
     COMPARISONS,
-    DAYS_NUMBER,
-    INCLUSION,
-    NUMERIC,
-    TIMES,
-    Number,
-    choices,
-    comparisons,
+    CONTAINS_OPS,
+    DATETIME_OPS,
+    DAYS_TYPE,
+    NUMBER_TYPE,
+    NumericCast,
+    comparison_ops,
     days_ago,
-    equal,
-    equality,
-    exactly,
-    list_of,
-    number,
-    present,
-    scalar,
+    equality_ops,
+    equals_casefolded,
+    in_exact,
+    in_ops,
+    is_not_null,
+    non_empty_list,
     start_of_day,
+    to_number,
+    to_scalar,
 )
 from events.filters.options import KNOWN_KEYS, LATEST_PROVIDERS
 from events.models import EventOccurrence, TrackedEvent
 
 
-def short_line(value: Any) -> str:
+def to_event_line(value: Any) -> str:
     """A text, folded and cut as keys and titles are where they are stored. Raises Wrong."""
-    return line(192)(scalar(value))
+    return single_line(192)(to_scalar(value))
 
 
-def stored_text(value: Any) -> str:
+def to_stored_text(value: Any) -> str:
     """A text without the white space around it, as values are stored. Raises Wrong."""
-    return scalar(value).strip(BLANKS)
+    return to_scalar(value).strip(WHITESPACE)
 
 
-KEY = ValueType("event key", short_line)
-TITLE = ValueType("text", short_line)
-STORED_TEXT = ValueType("text", stored_text)
-KEYS = ValueType("event keys", list_of(short_line))
-PROVIDERS = ValueType("providers", list_of(lambda value: line(50)(scalar(value))))
+KEY = ValueType("event key", to_event_line)
+TITLE = ValueType("text", to_event_line)
+STORED_TEXT = ValueType("text", to_stored_text)
+KEYS = ValueType("event keys", non_empty_list(to_event_line))
+PROVIDERS = ValueType("providers", non_empty_list(lambda value: single_line(50)(to_scalar(value))))
 FOR_KEY = {"extra_value": KEY}
 # Each comparison in Python, for contacts who have no row to compare: their number is zero. `!=` is
 # "not =".
-IN_PYTHON: Mapping[str, Callable[[int, int], bool]] = {
+PYTHON_OPERATORS: Mapping[str, Callable[[int, int], bool]] = {
     "=": operator.eq,
     "!=": operator.eq,
     ">": operator.gt,
@@ -84,14 +84,14 @@ IN_PYTHON: Mapping[str, Callable[[int, int], bool]] = {
 }
 
 
-def greater(column: Column, value: Any) -> Expression:
+def greater_number(column: Column, value: Any) -> Expression:
     """A greater number; what is no number is not."""
-    return GreaterThan(Number(column), value)
+    return GreaterThan(NumericCast(column), value)
 
 
-def less(column: Column, value: Any) -> Expression:
+def less_number(column: Column, value: Any) -> Expression:
     """A smaller number; what is no number is not."""
-    return LessThan(Number(column), value)
+    return LessThan(NumericCast(column), value)
 
 
 def events_of_key(condition: Condition) -> QuerySet[TrackedEvent]:
@@ -99,72 +99,78 @@ def events_of_key(condition: Condition) -> QuerySet[TrackedEvent]:
     return TrackedEvent.objects.filter(event_key=condition.extra["extra_value"])
 
 
-def any_event(column: str) -> Callable[[Condition], Among]:
+def any_event(column: str) -> Callable[[Condition], ContactSet]:
     """Contacts with an event of any key whose `column` fits."""
-    return lambda condition: Among(TrackedEvent.objects.filter(condition.test(F(column))))
+    return lambda condition: ContactSet(TrackedEvent.objects.filter(condition.test(F(column))))
 
 
-def any_event_of_key(column: str) -> Callable[[Condition], Among]:
+def any_event_of_key(column: str) -> Callable[[Condition], ContactSet]:
     """Contacts with an event of the key whose `column` fits."""
-    return lambda condition: Among(events_of_key(condition).filter(condition.test(F(column))))
+    return lambda condition: ContactSet(events_of_key(condition).filter(condition.test(F(column))))
 
 
-def counted(numbers: QuerySet[Any], condition: Condition) -> Among:
+def by_count(numbers: QuerySet[Any], condition: Condition) -> ContactSet:
     """Contacts whose `number` fits; who has no row has zero."""
     fits = Q(condition.test(F("number")))
-    if IN_PYTHON[condition.name](0, condition.value):
-        return Among(numbers.filter(~fits), negated=True)
-    return Among(numbers.filter(fits))
+    if PYTHON_OPERATORS[condition.name](0, condition.value):
+        return ContactSet(numbers.filter(~fits), negated=True)
+    return ContactSet(numbers.filter(fits))
 
 
-def total(condition: Condition) -> Among:
+def total_count(condition: Condition) -> ContactSet:
     """Contacts by the sum of a key's counters over all its titles."""
     rows = events_of_key(condition).values("subscriber_id")
-    return counted(rows.annotate(number=Sum("counter")), condition)
+    return by_count(rows.annotate(number=Sum("counter")), condition)
 
 
-def count_within(condition: Condition) -> Among:
+def count_within(condition: Condition) -> ContactSet:
     """Contacts by how often a key occurred in the last days."""
     rows = EventOccurrence.objects.filter(
         event_key=condition.extra["extra_value"],
         occurred_at__gte=start_of_day(days_ago(condition.extra["within_days"])),
     ).values("subscriber_id")
-    return counted(rows.annotate(number=Count("*", output_field=BigIntegerField())), condition)
+    return by_count(rows.annotate(number=Count("*", output_field=BigIntegerField())), condition)
 
 
-def seen(when: Max | Min) -> Callable[[Condition], Among]:
+def first_or_last_seen(when: Max | Min) -> Callable[[Condition], ContactSet]:
     """Contacts by a time of a key's events; who has none is not found."""
 
-    def matching(condition: Condition) -> Among:
+    def matching(condition: Condition) -> ContactSet:
         times = events_of_key(condition).values("subscriber_id").annotate(time=when)
-        return Among(times.filter(condition.test(F("time"))))
+        return ContactSet(times.filter(condition.test(F("time"))))
 
     return matching
 
 
-def path(value: Any) -> list[str]:
+def to_path(value: Any) -> list[str]:
     """`a.b` as the keys it is made of. Raises Wrong."""
-    parts = scalar(value).split(".")
+    parts = to_scalar(value).split(".")
     if parts == [""]:
         return []
-    if "" in parts or len(parts) > DEEPEST_JSON:
-        raise Wrong("path", "The {field} must be keys with dots between them, such as order.total.")
+    if "" in parts or len(parts) > MAX_JSON_DEPTH:
+        raise InvalidValue(
+            "path", "The {field} must be keys with dots between them, such as order.total."
+        )
     return parts
 
 
-def number_or_text(value: Any) -> Any:
+def to_number_or_text(value: Any) -> Any:
     """A JSON number as a number; a text, true and false as they are written. Raises Wrong."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return number(value) if isinstance(value, int | float) else scalar(value)
+    return to_number(value) if isinstance(value, int | float) else to_scalar(value)
 
 
-def same(column: Column, value: Any) -> Expression:
+def equal_value(column: Column, value: Any) -> Expression:
     """The same text, or the same number however it is written."""
-    return equal(column, value) if isinstance(value, str) else Exact(Number(column), value)
+    return (
+        equals_casefolded(column, value)
+        if isinstance(value, str)
+        else Exact(NumericCast(column), value)
+    )
 
 
-def latest_property(condition: Condition) -> Among:
+def latest_property(condition: Condition) -> ContactSet:
     """Contacts by a property of the latest occurrence of a key."""
     keys = Value(condition.extra["path"], ArrayField(TextField()))
     found = Func(
@@ -180,11 +186,11 @@ def latest_property(condition: Condition) -> Among:
         .distinct("subscriber_id")
         .annotate(fits=ExpressionWrapper(Q(condition.test(found)), BooleanField()))
     )
-    return Among(latest, "fits")
+    return ContactSet(latest, "fits")
 
 
-VALUE = ValueType("text or number", number_or_text)
-PATH = ValueType("path", path)
+VALUE = ValueType("text or number", to_number_or_text)
+PATH = ValueType("path", to_path)
 AJAX = {"component": "ajax_selector", "is_multiple": True}
 COMPOSITE = {
     "type": "composite_optioned_compare",
@@ -203,7 +209,7 @@ EVENT_TRACKING = Provider(
     {
         "event_tracking_key": Property(
             "Event Key",
-            choices(KEYS, exactly),
+            in_ops(KEYS, in_exact),
             any_event("event_key"),
             choices={"value": KNOWN_KEYS},
             about={
@@ -215,7 +221,7 @@ EVENT_TRACKING = Provider(
         ),
         "event_tracking_key_count": Property(
             "Event Occurrence Count",
-            comparisons(">", "<"),
+            comparison_ops(">", "<"),
             any_event_of_key("counter"),
             needs=FOR_KEY,
             choices=OF_KEY,
@@ -227,11 +233,11 @@ EVENT_TRACKING = Provider(
         ),
         "event_tracking_value": Property(
             "Event Value",
-            equality(STORED_TEXT)
-            | INCLUSION
+            equality_ops(STORED_TEXT)
+            | CONTAINS_OPS
             | {
-                ">": Operator("greater than", NUMERIC, greater),
-                "<": Operator("less than", NUMERIC, less),
+                ">": Operator("greater than", NUMBER_TYPE, greater_number),
+                "<": Operator("less than", NUMBER_TYPE, less_number),
             },
             any_event_of_key("value"),
             needs=FOR_KEY,
@@ -244,14 +250,14 @@ EVENT_TRACKING = Provider(
         ),
         "event_tracking_title": Property(
             "Event Title",
-            equality(TITLE) | INCLUSION,
+            equality_ops(TITLE) | CONTAINS_OPS,
             any_event("title"),
             about={"type": "text", "help": "The title of any event."},
         ),
         "event_tracking_total": Property(
             "Event Total",
-            comparisons(*COMPARISONS),
-            total,
+            comparison_ops(*COMPARISONS),
+            total_count,
             needs=FOR_KEY,
             choices=OF_KEY,
             about={
@@ -262,9 +268,9 @@ EVENT_TRACKING = Provider(
         ),
         "event_tracking_count_within": Property(
             "Event Count Within Days",
-            comparisons(*COMPARISONS),
+            comparison_ops(*COMPARISONS),
             count_within,
-            needs={**FOR_KEY, "within_days": DAYS_NUMBER},
+            needs={**FOR_KEY, "within_days": DAYS_TYPE},
             choices=OF_KEY,
             about={
                 **COMPOSITE,
@@ -274,23 +280,23 @@ EVENT_TRACKING = Provider(
         ),
         "event_tracking_first_seen": Property(
             "Event First Seen",
-            TIMES,
-            seen(Min("created_at")),
+            DATETIME_OPS,
+            first_or_last_seen(Min("created_at")),
             needs=FOR_KEY,
             choices=OF_KEY,
             about={**COMPOSITE, "value_config": {"label": "First Seen", "type": "dates"}},
         ),
         "event_tracking_last_seen": Property(
             "Event Last Seen",
-            TIMES,
-            seen(Max("updated_at")),
+            DATETIME_OPS,
+            first_or_last_seen(Max("updated_at")),
             needs=FOR_KEY,
             choices=OF_KEY,
             about={**COMPOSITE, "value_config": {"label": "Last Seen", "type": "dates"}},
         ),
         "event_tracking_provider": Property(
             "Event Provider",
-            choices(PROVIDERS, exactly),
+            in_ops(PROVIDERS, in_exact),
             any_event("provider"),
             choices={"value": LATEST_PROVIDERS},
             about={
@@ -303,12 +309,12 @@ EVENT_TRACKING = Provider(
         "event_tracking_property": Property(
             "Event Property",
             {
-                "=": Operator("equal", VALUE, same),
-                "!=": Operator("does not equal", VALUE, same, negated=True),
-                ">": Operator("greater than", NUMERIC, greater),
-                "<": Operator("less than", NUMERIC, less),
-                "contains": INCLUSION["contains"],
-                "exists": Operator("exists", None, present),
+                "=": Operator("equal", VALUE, equal_value),
+                "!=": Operator("does not equal", VALUE, equal_value, negated=True),
+                ">": Operator("greater than", NUMBER_TYPE, greater_number),
+                "<": Operator("less than", NUMBER_TYPE, less_number),
+                "contains": CONTAINS_OPS["contains"],
+                "exists": Operator("exists", None, is_not_null),
             },
             latest_property,
             needs={**FOR_KEY, "path": PATH},

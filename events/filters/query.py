@@ -6,41 +6,42 @@ from typing import Any
 from django.db.models import BigIntegerField, Count, F, Q, QuerySet, Sum
 from django.utils import timezone
 
-from config.api.validation import Wrong, line, text
+from config.api.validation import InvalidValue, single_line, to_text
 from config.commands import age
-from crm.filters import Among
-from crm.filters.operators import contains, date_or_time, whole
-from crm.filters.query import QueryFilters, ReadFilter
+from crm.filters import ContactSet
+from crm.filters.operators import contains_casefolded, to_date_or_datetime, to_whole_number
+from crm.filters.query import QueryFilter, QueryFilterSet
 from crm.models import Subscriber
 from events.models import EventOccurrence, TrackedEvent
 
 
-def times(value: Any) -> int:
+def to_min_count(value: Any) -> int:
     """How often at least. Raises Wrong."""
-    found = whole(value)
+    found = to_whole_number(value)
     if found < 1:
-        raise Wrong("min", "The {field} must be at least 1.")
+        raise InvalidValue("min", "The {field} must be at least 1.")
     return found
 
 
-def since(value: Any) -> datetime | None:
+def to_since(value: Any) -> datetime | None:
     """`30d`, `12h` or `3w` ago, or a date or a time. Raises Wrong."""
     try:
-        return timezone.now() - age(text(value))
+        return timezone.now() - age(to_text(value))
     except ValueError:
-        return date_or_time(value)
+        return to_date_or_datetime(value)
 
 
-class EventQueryFilters(QueryFilters):
+class EventQueryFilterSet(QueryFilterSet):
     """Contacts with events that all of these are true of."""
 
-    event_key = ReadFilter(line(192), "Contacts with this event.")
-    event_count_min = ReadFilter(
-        times, "So often at least: the events' counters together, or with event_since, since then."
+    event_key = QueryFilter(single_line(192), "Contacts with this event.")
+    event_count_min = QueryFilter(
+        to_min_count,
+        "So often at least: the events' counters together, or with event_since, since then.",
     )
-    event_since = ReadFilter(since, "Since 30d, 12h, 3w ago, or since a date or a time.")
-    event_provider = ReadFilter(line(50), "Of events that this program sent first.")
-    event_value_contains = ReadFilter(text, "Of events with this in their last value.")
+    event_since = QueryFilter(to_since, "Since 30d, 12h, 3w ago, or since a date or a time.")
+    event_provider = QueryFilter(single_line(50), "Of events that this program sent first.")
+    event_value_contains = QueryFilter(to_text, "Of events with this in their last value.")
 
     def filter_queryset(self, queryset: QuerySet[Subscriber]) -> QuerySet[Subscriber]:
         """All of them speak of the same events, so they are one condition."""
@@ -50,12 +51,12 @@ class EventQueryFilters(QueryFilters):
         if asked["event_provider"]:
             conditions &= Q(provider=asked["event_provider"])
         if asked["event_value_contains"]:
-            conditions &= Q(contains(F("value"), asked["event_value_contains"]))
+            conditions &= Q(contains_casefolded(F("value"), asked["event_value_contains"]))
         events = TrackedEvent.objects.filter(of_key, conditions)
         least, begin = asked["event_count_min"] or 1, asked["event_since"]
         if least == 1:
             found = events.filter(updated_at__gte=begin) if begin else events
-            return queryset.filter(Among(found).q())
+            return queryset.filter(ContactSet(found).q())
         if begin is None:
             number: Sum | Count = Sum("counter")
             rows: QuerySet[Any] = events
@@ -65,4 +66,4 @@ class EventQueryFilters(QueryFilters):
             if conditions:
                 rows = rows.filter(event_id__in=events.values("id"))
         counted = rows.values("subscriber_id").annotate(number=number)
-        return queryset.filter(Among(counted.filter(number__gte=least)).q())
+        return queryset.filter(ContactSet(counted.filter(number__gte=least)).q())

@@ -52,6 +52,9 @@ class Migration(migrations.Migration):
         ("events", "0002_every_occurrence"),
     ]
 
+    # It names the permissions of models as they were called before.
+    run_before = [("crm", "0003_segment")]
+
     operations = [
         # Backwards the groups stay: people are in them.
         migrations.RunPython(make_roles, migrations.RunPython.noop),

@@ -3,13 +3,13 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from config.database import fetch_row, fetch_rows
+from config.database import fetch_one, fetch_rows
 from events.stats.charts import Chart, bar_chart, edges_of, last_days
 
 CHART_DAYS = 90
-TOP_EVENTS = 8
+TOP_KEYS = 8
 # What a filter offers; a contact with more keys is asked by address.
-MOST_KEYS = 500
+MAX_KEYS = 500
 
 SUMMARY = """
 SELECT count(*), COALESCE(sum(counter), 0)::bigint, COALESCE(sum(unlogged), 0)::bigint,
@@ -36,7 +36,7 @@ class KeyCount(NamedTuple):
     last_seen: datetime
 
 
-class Profile(NamedTuple):
+class ContactStats(NamedTuple):
     """A contact's events in figures; the times are None where there are none.
 
     `unlogged` of the total have no occurrence: they were imported, or pruned.
@@ -54,16 +54,16 @@ class Profile(NamedTuple):
     @property
     def top(self) -> list[KeyCount]:
         """The most frequent keys."""
-        return self.keys[:TOP_EVENTS]
+        return self.keys[:TOP_KEYS]
 
 
-def profile_of(contact_id: int) -> Profile:
+def contact_stats(contact_id: int) -> ContactStats:
     """The figures of a contact, in three statements."""
-    row = fetch_row(SUMMARY, {"contact": contact_id})
-    assert row is not None  # one row, always
-    events, total, unlogged, first_seen, last_seen, providers = row
-    keys = fetch_rows(KEYS, {"contact": contact_id, "limit": MOST_KEYS})
-    return Profile(
+    events, total, unlogged, first_seen, last_seen, providers = fetch_one(
+        SUMMARY, {"contact": contact_id}
+    )
+    keys = fetch_rows(KEYS, {"contact": contact_id, "limit": MAX_KEYS})
+    return ContactStats(
         events,
         total,
         unlogged,

@@ -9,14 +9,14 @@ from django.utils import timezone
 
 from config.database import fetch_row, fetch_rows
 from crm.models import Subscriber
-from events.models import SEES_EVENTS, EventOccurrence, TrackingSwitch
+from events.models import VIEW_EVENTS, EventOccurrence, TrackingSwitch
 from events.stats.charts import Chart, bar_chart, edges_of, last_days
 
 CHART_DAYS = 30
 TOP_KEYS = 10
 NEWEST = 10
 # More are not looked through: 0.2 s of PostgreSQL, or 0.5 s where the machine is busy.
-MOST_OCCURRENCES = 1_000_000
+MAX_OCCURRENCES = 1_000_000
 # A costly answer is kept for so many times as long as it took: pages that stay open, however many,
 # take a twentieth of one core per worker.
 KEPT_FACTOR = 20
@@ -66,7 +66,7 @@ def counts() -> Counts:
     begun = time.monotonic()
     if _kept and begun < _kept.until:
         return _kept.counts
-    found = _count(MOST_OCCURRENCES)
+    found = _count(MAX_OCCURRENCES)
     done = time.monotonic()
     _kept = _Kept(done + (done - begun) * KEPT_FACTOR, found)
     return found
@@ -86,8 +86,11 @@ def _count(most: int) -> Counts:
 
 def overview(user: User | AnonymousUser) -> dict[str, Any]:
     """The template's context: what this user may see of it."""
-    shown: dict[str, Any] = {"refreshed_at": timezone.now(), "is_off": not TrackingSwitch.is_on()}
-    if user.has_perms(SEES_EVENTS):
+    shown: dict[str, Any] = {
+        "refreshed_at": timezone.now(),
+        "is_off": not TrackingSwitch.is_enabled(),
+    }
+    if user.has_perms(VIEW_EVENTS):
         shown["counts"] = counts()
     if "counts" in shown and user.has_perm("crm.view_subscriber"):
         newest = EventOccurrence.objects.select_related("event", "subscriber").order_by("-id")

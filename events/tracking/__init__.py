@@ -14,14 +14,14 @@ from django.utils import timezone
 from psycopg.errors import ForeignKeyViolation
 
 from config.api.errors import ApiError
-from config.database import Row, fetch_row, fetch_rows, tried_again
-from events.api.serializers import EventFields, event_fields
+from config.database import Row, fetch_one, fetch_row, fetch_rows, retry_on_deadlock
+from events.api.serializers import EventFields, parse_event
 from events.models import TrackedEvent
 from events.signals import event_tracked
-from events.tracking.statements import REGISTER, REPLAYS, TRACK_BY, TRACK_ONCE_BY
+from events.tracking.statements import REGISTER_NAME, REPLAYS, TRACK_BY, TRACK_ONCE_BY
 
 # Whose idempotency keys those of Python programs are; a request's are its credential's.
-PYTHON = "python"
+PYTHON_CREDENTIAL = "python"
 
 
 class TrackingError(ApiError):
@@ -67,7 +67,7 @@ def track(
     *,
     created_by: int | None = None,
     idempotency_key: str | None = None,
-    credential: str = PYTHON,
+    credential: str = PYTHON_CREDENTIAL,
 ) -> TrackedEvent:
     """Count an event on its contact and keep the occurrence: FluentCRM's track().
 
@@ -84,7 +84,7 @@ def track(
     """
     if idempotency_key is not None:
         data = {**data, "idempotency_key": idempotency_key}
-    fields = event_fields(data)
+    fields = parse_event(data)
     if not repeatable:
         fields = replace(fields, repeatable=False)
     event = _write(fields, created_by, credential)
@@ -97,7 +97,7 @@ def track(
 
 def register_name(event_key: str) -> None:
     """Put the name of an event that belongs to no contact into the catalogue. Raises NotEnabled."""
-    row = fetch_row(REGISTER, {"event_key": event_key, "now": timezone.now()})
+    row = fetch_row(REGISTER_NAME, {"event_key": event_key, "now": timezone.now()})
     if row != (True,):
         raise NotEnabled
 
@@ -132,7 +132,7 @@ def delete_events_of(contact_ids: Sequence[int]) -> dict[str, int]:
 
 
 # Nothing is counted in the log: counter = unlogged + occurrences.
-COUNT_OF = """
+COUNT_EVENTS = """
 SELECT count(*), COALESCE(sum(counter - unlogged), 0)::bigint
 FROM events_trackedevent WHERE subscriber_id = ANY(%(contacts)s::bigint[])
 """
@@ -140,12 +140,11 @@ FROM events_trackedevent WHERE subscriber_id = ANY(%(contacts)s::bigint[])
 
 def count_events_of(contact_ids: Sequence[int]) -> dict[str, int]:
     """How many events and occurrences contacts have, as delete_events_of would count them."""
-    row = fetch_row(COUNT_OF, {"contacts": list(contact_ids)})
-    assert row is not None  # one row, always
-    return {"events": row[0], "occurrences": row[1]}
+    events, occurrences = fetch_one(COUNT_EVENTS, {"contacts": list(contact_ids)})
+    return {"events": events, "occurrences": occurrences}
 
 
-def content_of(fields: EventFields) -> bytes:
+def fingerprint(fields: EventFields) -> bytes:
     """The SHA-256 of what was sent: a retry has the same."""
     return hashlib.sha256(orjson.dumps(fields)).digest()
 
@@ -157,13 +156,13 @@ def not_found(fields: EventFields) -> SubscriberNotFound:
     return CurrentSubscriberNotFound()
 
 
-def replays(credential: str, keys: list[str]) -> dict[str, tuple[bytes, Row]]:
+def earlier_results(credential: str, keys: list[str]) -> dict[str, tuple[bytes, Row]]:
     """What earlier calls with these keys sent and did, by key: content and event's columns."""
     rows = fetch_rows(REPLAYS, {"credential": credential, "keys": keys})
     return {key: (bytes(content), tuple(columns)) for key, content, *columns in rows}
 
 
-def replayed(content: bytes, earlier: tuple[bytes, Row]) -> TrackedEvent:
+def replay(content: bytes, earlier: tuple[bytes, Row]) -> TrackedEvent:
     """The event of an earlier call, for the same call again.
 
     Raises IdempotencyMismatch, and SubscriberNotFound if its contact was deleted since.
@@ -201,37 +200,36 @@ def _write(fields: EventFields, created_by: int | None, credential: str) -> Trac
         "now": now,
     }
     if not fields.idempotency_key:
-        event = _tracked(TRACK_BY[named], parameters)
+        event = _execute(TRACK_BY[named], parameters)
         if event is None:
             raise not_found(fields)
         return event
-    key, content = fields.idempotency_key, content_of(fields)
+    key, content = fields.idempotency_key, fingerprint(fields)
     parameters |= {"credential": credential, "key": key, "content": content}
     # More than once only if the key is pruned between the two statements.
     while True:
-        event = _tracked(TRACK_ONCE_BY[named], parameters)
+        event = _execute(TRACK_ONCE_BY[named], parameters)
         if event is not None and event.id is not None:
             return event
         # Before saying that the contact is not there: it may have another e-mail by now.
-        if earlier := replays(credential, [key]).get(key):
-            return replayed(content, earlier)
+        if earlier := earlier_results(credential, [key]).get(key):
+            return replay(content, earlier)
         if event is None:
             raise not_found(fields)
 
 
-def _tracked(statement: str, parameters: dict[str, Any]) -> TrackedEvent | None:
+def _execute(statement: str, parameters: dict[str, Any]) -> TrackedEvent | None:
     """The event; None if there is no such contact, and without an id if its key is claimed.
 
     Raises NotEnabled.
     """
     try:
-        row = tried_again(lambda: fetch_row(statement, parameters))
+        row = retry_on_deadlock(lambda: fetch_one(statement, parameters))
     except IntegrityError as error:
         # A contact deleted by somebody who takes no locks, between our look and our row.
         if isinstance(error.__cause__, ForeignKeyViolation):
             return None
         raise
-    assert row is not None  # one row, always
     enabled, contact_id, *columns = row
     if not enabled:
         raise NotEnabled

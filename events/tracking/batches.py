@@ -9,17 +9,17 @@ from django.db import transaction
 from django.utils import timezone
 
 from config.api.errors import ApiError
-from config.database import fetch_rows, in_transaction, tried_again
-from events.api.serializers import EventFields, event_fields
+from config.database import fetch_rows, in_transaction, retry_on_deadlock
+from events.api.serializers import EventFields, parse_event
 from events.models import TrackedEvent
 from events.signals import event_tracked
 from events.tracking import (
-    PYTHON,
+    PYTHON_CREDENTIAL,
     NotEnabled,
-    content_of,
+    earlier_results,
+    fingerprint,
     not_found,
-    replayed,
-    replays,
+    replay,
 )
 from events.tracking.statements import TRACK_MANY
 
@@ -42,7 +42,7 @@ class RolledBack(ApiError):
 Outcome = Tracked | ApiError
 
 
-class _Undone(Exception):
+class _Rollback(Exception):
     """Rolls an atomic batch back, and carries what would have become of each event."""
 
 
@@ -54,7 +54,7 @@ def track_many(
     items: Iterable[Mapping[str, Any] | ApiError],
     *,
     created_by: int | None = None,
-    credential: str = PYTHON,
+    credential: str = PYTHON_CREDENTIAL,
     atomic: bool = False,
 ) -> list[Outcome]:
     """Count many events; what became of each, in the order of `items`.
@@ -66,7 +66,7 @@ def track_many(
     """
     refused, good = _read(items)
     contents = {
-        number: content_of(fields) for number, fields in good.items() if fields.idempotency_key
+        number: fingerprint(fields) for number, fields in good.items() if fields.idempotency_key
     }
 
     def write(waiting: Mapping[int, EventFields]) -> dict[int, Outcome]:
@@ -92,7 +92,7 @@ def _read(
         try:
             if isinstance(item, ApiError):
                 raise item
-            good[number] = event_fields(item)
+            good[number] = parse_event(item)
         except ApiError as error:
             refused[number] = error
     return refused, good
@@ -108,16 +108,16 @@ def _all_or_none(
         if len(outcomes) < len(refused) + len(good):
             raise _KeyPruned
         if any(isinstance(outcome, ApiError) for outcome in outcomes.values()):
-            raise _Undone(outcomes)
+            raise _Rollback(outcomes)
         return outcomes
 
     while True:
         try:
-            return in_transaction(work)
+            return in_transaction(work)()
         except _KeyPruned:
             # From the start: a second statement here would take its locks out of order.
             continue
-        except _Undone as undone:
+        except _Rollback as undone:
             return {
                 number: outcome if isinstance(outcome, ApiError) else RolledBack()
                 for number, outcome in undone.args[0].items()
@@ -160,7 +160,7 @@ def _write(
     outcomes: dict[int, Outcome] = {}
     strangers: list[int] = []
     claimed: list[int] = []
-    for enabled, number, contact_id, event_id, counter in tried_again(
+    for enabled, number, contact_id, event_id, counter in retry_on_deadlock(
         lambda: fetch_rows(TRACK_MANY, parameters)
     ):
         if not enabled:
@@ -176,13 +176,13 @@ def _write(
     asking = {
         number: key for number in (*claimed, *strangers) if (key := waiting[number].idempotency_key)
     }
-    earlier = replays(credential, list(asking.values())) if asking else {}
+    earlier = earlier_results(credential, list(asking.values())) if asking else {}
     made_here = {waiting[number].idempotency_key: number for number in outcomes}
     for number, key in asking.items():
         # Not what a later item of this batch did.
         if key in earlier and made_here.get(key, -1) < number:
             try:
-                event = replayed(contents[number], earlier[key])
+                event = replay(contents[number], earlier[key])
                 outcomes[number] = Tracked(event.id, event.counter, replayed=True)
             except ApiError as error:
                 outcomes[number] = error

@@ -24,7 +24,7 @@ COUNT_UP = """
 """
 
 # The catalogue. Names last: who waits for somebody's new name holds nothing that those wait for.
-NAME = """
+INSERT_NAME = """
 name AS (
     INSERT INTO events_eventname (name, first_seen_at)
     SELECT {distinct} event_key, %(now)s FROM event
@@ -34,16 +34,16 @@ name AS (
     ON CONFLICT (name) DO NOTHING
 )
 """
-ONE_NAME = NAME.format(distinct="", order="")
-NAMES = NAME.format(distinct="DISTINCT", order="ORDER BY event_key")
+INSERT_ONE_NAME = INSERT_NAME.format(distinct="", order="")
+INSERT_NAMES = INSERT_NAME.format(distinct="DISTINCT", order="ORDER BY event_key")
 
 NEXT_OCCURRENCE = "nextval('events_eventoccurrence_id_seq')"
 
 # An event without a contact: its name alone.
-REGISTER = f"""
+REGISTER_NAME = f"""
 WITH {SWITCH}, event AS (
     SELECT %(event_key)s::text AS event_key FROM switch WHERE enabled
-), {ONE_NAME}
+), {INSERT_ONE_NAME}
 SELECT enabled FROM switch
 """
 
@@ -105,7 +105,7 @@ def _track(contact: str, once: bool) -> str:
         claimed=", claim" if once else "",
         occurrence_id="claim.occurrence_id" if once else NEXT_OCCURRENCE,
         count_up=COUNT_UP,
-        name=ONE_NAME,
+        name=INSERT_ONE_NAME,
     )
 
 
@@ -191,7 +191,7 @@ WITH {SWITCH}, item AS MATERIALIZED (
         AND e.event_key = c.event_key AND e.title = c.title AND e.alone = c.alone
     ORDER BY c.occurrence_id
     RETURNING id, event_id, counter
-), {NAMES}
+), {INSERT_NAMES}
 SELECT switch.enabled, item.n, ready.contact_id, occurrence.event_id, occurrence.counter
 FROM switch LEFT JOIN item ON true LEFT JOIN ready USING (n)
     LEFT JOIN occurrence ON occurrence.id = item.occurrence_id

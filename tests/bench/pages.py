@@ -55,8 +55,8 @@ PAGES = (
     ("event names", "/admin/events/eventname/"),
     ("tags", "/admin/crm/tag/"),
     ("lists", "/admin/crm/list/"),
-    ("segments", "/admin/crm/savedsegment/"),
-    ("a segment, the builder", "/admin/crm/savedsegment/{segment}/change/"),
+    ("segments", "/admin/crm/segment/"),
+    ("a segment, the builder", "/admin/crm/segment/{segment}/change/"),
     ("application passwords", "/admin/crm/applicationpassword/"),
     ("tracking key", "/admin/events/trackingkey/"),
 )

@@ -17,15 +17,15 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connections
 
-from config.server.bootstrap import DEMO_EMAIL, FirstLogin, prepare
+from config.server.bootstrap import DEMO_EMAIL, FirstLogin, bootstrap
 from config.server.postgres import EmbeddedPostgres, PostgresError, die_with_parent
 
 # Four threads a worker were faster than sixteen; docs/architecture.md has the figures.
 BLOCKING_THREADS = 4
 GRACE_SECONDS = 25
 READY_SECONDS = 60
-LONGEST_PAUSE = 5.0
-TICK = 0.1
+MAX_PAUSE_SECONDS = 5.0
+TICK_SECONDS = 0.1
 # Idempotency keys are pruned a while after the start, and then every hour.
 SETTLED_SECONDS = 60.0
 HOUR_SECONDS = 3600.0
@@ -76,7 +76,7 @@ class Command(BaseCommand):
         _refuse_taken_port()
         if self.postgres:
             self.postgres.start()
-        first = prepare()
+        first = bootstrap()
         connections.close_all()
         self._start_server()
         self._wait_until_it_answers(url)
@@ -133,16 +133,16 @@ class Command(BaseCommand):
             if self.server and self.server.poll() is not None:
                 dead.append(("The web server", self._start_server))
             if not dead:
-                if time.monotonic() - healthy_since > LONGEST_PAUSE:
+                if time.monotonic() - healthy_since > MAX_PAUSE_SECONDS:
                     pause = 0.0
-                time.sleep(TICK)
+                time.sleep(TICK_SECONDS)
                 continue
             time.sleep(pause)
             for name, start in dead:
                 if not self.stopping:
                     self.stderr.write(f"{name} died and is started again.")
                     start()
-            pause = min(LONGEST_PAUSE, pause * 2 + TICK)
+            pause = min(MAX_PAUSE_SECONDS, pause * 2 + TICK_SECONDS)
             healthy_since = time.monotonic()
 
     def _start_pruning(self) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 from django.db.models import QuerySet
 from rest_framework.request import Request
 
-from config.api.pagination import page_asked, page_of
-from config.api.validation import Reader, moment, names, path_id, read_fields
+from config.api.pagination import page_of, requested_page
+from config.api.validation import Validator, clamp_id, to_datetime, to_strings, validate
 from crm.api.serializers import (
     CONTACT_FIELDS,
     FULL_NAME,
@@ -15,10 +15,10 @@ from crm.api.serializers import (
     segments_data,
     split_full_name,
 )
-from crm.labels import SEGMENTS, SegmentType, attach, named_ids
+from crm.labels import LABEL_MODELS, LabelKind, attach, resolve_label_ids
 from crm.models import Scope, Status, Subscriber
 from crm.permissions import Access
-from crm.selectors import ids_and_total
+from crm.selectors import page_ids_and_total
 
 READ = Access(Scope.READ, "crm.view_subscriber")
 ADD = Access(Scope.MANAGE, "crm.add_subscriber")
@@ -26,9 +26,9 @@ CHANGE = Access(Scope.MANAGE, "crm.change_subscriber")
 DELETE = Access(Scope.MANAGE, "crm.delete_subscriber")
 
 EMAIL_TAKEN = {"unique": "Provided email already assigned to another subscriber."}
-SEGMENT_FIELDS: dict[str, Reader] = {"tags": names, "lists": names}
-IMPORTED: dict[str, Reader] = {"created_at": moment}
-Attached = set[SegmentType]
+LABEL_FIELDS: dict[str, Validator] = {"tags": to_strings, "lists": to_strings}
+IMPORTED: dict[str, Validator] = {"created_at": to_datetime}
+LabelKinds = set[LabelKind]
 
 
 def contact_fields(
@@ -40,7 +40,7 @@ def contact_fields(
     of creation is taken as well.
     """
     readers = {**CONTACT_FIELDS, **FULL_NAME, **(IMPORTED if imported else {})}
-    read = read_fields(readers, given, required)
+    read = validate(readers, given, required)
     fields = split_full_name(read, read.pop("full_name", None))
     if fields.get("status") not in Status.values:
         fields.pop("status", None)
@@ -50,22 +50,22 @@ def contact_fields(
     return fields
 
 
-def attach_named(contact: Subscriber, given: Mapping[str, Any]) -> Attached:
+def attach_named(contact: Subscriber, given: Mapping[str, Any]) -> LabelKinds:
     """Put a contact on the `tags` and `lists` a request names. Returns which kinds it named."""
-    attached: Attached = set()
-    for kind in SEGMENTS:
+    attached: LabelKinds = set()
+    for kind in LABEL_MODELS:
         if named := given.get(kind):
-            attach(kind, [contact.id], named_ids(kind, named, create=True))
+            attach(kind, [contact.id], resolve_label_ids(kind, named, create=True))
             attached.add(kind)
     return attached
 
 
 def find_contact(contact_id: str) -> Subscriber | None:
     """The contact with this id in digits, with its `user_id`."""
-    return Subscriber.objects.with_user().filter(id=path_id(contact_id)).first()
+    return Subscriber.objects.with_user().filter(id=clamp_id(contact_id)).first()
 
 
-def shown(contact: Subscriber, kinds: Iterable[SegmentType] = ()) -> dict[str, Any]:
+def contact_payload(contact: Subscriber, kinds: Iterable[LabelKind] = ()) -> dict[str, Any]:
     """A contact as FluentCRM shows it, fresh from the database, with these of its segments.
 
     Call it in the transaction that changed the contact: afterwards it may be gone.
@@ -85,7 +85,7 @@ def contact_page(
     """
     places: dict[int, int] | None = None
     if contacts.query.where:
-        ids, total = ids_and_total(contacts, *page_asked(request))
+        ids, total = page_ids_and_total(contacts, *requested_page(request))
         places = {contact_id: place for place, contact_id in enumerate(ids)}
     else:
         total = contacts.count()

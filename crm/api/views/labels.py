@@ -8,25 +8,37 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from config.api.errors import InvalidFields, NotFoundHere, Refused
+from config.api.errors import InvalidFields, ObjectNotFound, Unprocessable
 from config.api.pagination import page_of
-from config.api.parsers import Params, params
-from config.api.validation import Reader, is_empty, items, line, paragraph, path_id, read_fields
+from config.api.parsers import Params, request_params
+from config.api.validation import (
+    Validator,
+    clamp_id,
+    is_empty,
+    multi_line,
+    single_line,
+    to_list,
+    validate,
+)
 from crm import labels
 from crm.api import schema
 from crm.api.serializers import segment_data
 from crm.models import List, Scope, Status, Tag
 from crm.permissions import Access
-from crm.selectors import asked_segments
+from crm.selectors import filter_labels
 
-FIELDS: dict[str, Reader] = {"title": line(192), "slug": line(192), "description": paragraph}
+FIELDS: dict[str, Validator] = {
+    "title": single_line(192),
+    "slug": single_line(192),
+    "description": multi_line,
+}
 SLUG_TAKEN = {"unique": "The slug attribute is already taken and must be unique."}
 
 
-class SegmentViewSet(ViewSet):
+class LabelViewSet(ViewSet):
     """What `/tags` and `/lists` do alike."""
 
-    kind: ClassVar[labels.SegmentType]
+    kind: ClassVar[labels.LabelKind]
     noun: ClassVar[str]
     saved_several: ClassVar[str]
     needed: ClassVar[tuple[str, ...]]
@@ -34,13 +46,13 @@ class SegmentViewSet(ViewSet):
     @schema.SEGMENT_STORE
     def store(self, request: Request) -> Response:
         """Make one; without a slug, from its title."""
-        given = params(request)
+        given = request_params(request)
         named = given if not is_empty(given.get("slug")) else {**given, "slug": given.get("title")}
-        fields = read_fields(FIELDS, named, self.needed)
+        fields = validate(FIELDS, named, self.needed)
         fields["slug"] = self.new_slug(fields, given)
         fields.setdefault("description", "")
         try:
-            made = labels.create_segment(self.kind, fields)
+            made = labels.create_label(self.kind, fields)
         except labels.SlugTaken:
             raise InvalidFields({"slug": SLUG_TAKEN}) from None
         shown = segment_data(made)
@@ -51,44 +63,44 @@ class SegmentViewSet(ViewSet):
     @schema.SEGMENT_UPDATE
     def update(self, request: Request, segment_id: str) -> Response:
         """Change title, slug and description; with id 0 and `update_by` "slug", of that slug."""
-        given = params(request)
-        if path_id(segment_id) == 0 and given.get("update_by") == "slug":
+        given = request_params(request)
+        if clamp_id(segment_id) == 0 and given.get("update_by") == "slug":
             segment = self._find_by_slug(given)
         else:
             segment = self.find(segment_id)
-        fields = read_fields(FIELDS, given, required=("title",))
+        fields = validate(FIELDS, given, required=("title",))
         fields["slug"] = fields.get("slug") or self.kept_slug(segment, fields["title"])
         fields.setdefault("description", "")
         try:
-            changed = labels.update_segment(self.kind, segment.id, fields)
+            changed = labels.update_label(self.kind, segment.id, fields)
         except labels.SlugTaken:
-            raise Refused(f"Provided slug already exist in another {self.noun}") from None
+            raise Unprocessable(f"Provided slug already exist in another {self.noun}") from None
         return Response({"lists": changed, "message": f"Successfully saved the {self.noun}."})
 
     @schema.SEGMENT_STORE_BULK
     def store_bulk(self, request: Request) -> Response:
         """Make several; one whose slug is there gets the new title."""
-        asked = read_fields({self.kind: items, "items": items}, params(request))
+        asked = validate({self.kind: to_list, "items": to_list}, request_params(request))
         rows = []
         for item in asked.get(self.kind) or asked.get("items", []):
             if not isinstance(item, dict) or is_empty(item.get("title")):
                 continue
-            fields = read_fields({"title": line(192), "slug": line(192)}, item)
+            fields = validate({"title": single_line(192), "slug": single_line(192)}, item)
             rows.append((labels.slugify(fields.get("slug") or fields["title"]), fields["title"]))
-        ids = labels.create_or_update_segments(self.kind, rows)
+        ids = labels.create_or_update_labels(self.kind, rows)
         return Response({"message": self.saved_several, "ids": ids})
 
     @schema.SEGMENT_DELETE
     def destroy(self, request: Request, segment_id: str) -> Response:  # noqa: ARG002
         """Delete one, which takes it off its contacts."""
-        labels.delete_segments(self.kind, [self.find(segment_id).id])
+        labels.delete_labels(self.kind, [self.find(segment_id).id])
         return Response({"message": f"Successfully removed the {self.noun}."})
 
     def find(self, segment_id: str) -> Tag | List:
         """The tag or list of a path. Raises NotFoundHere (404)."""
-        found = labels.SEGMENTS[self.kind].objects.filter(id=path_id(segment_id)).first()
+        found = labels.LABEL_MODELS[self.kind].objects.filter(id=clamp_id(segment_id)).first()
         if found is None:
-            raise NotFoundHere(self.noun.capitalize())
+            raise ObjectNotFound(self.noun.capitalize())
         return found
 
     def new_slug(self, fields: Params, given: Params) -> str:
@@ -101,25 +113,25 @@ class SegmentViewSet(ViewSet):
 
     def counts(self, shown: list[Tag | List], **conditions: Any) -> dict[int, int]:
         """How many contacts each has, by id."""
-        rows = labels.SEGMENTS[self.kind].objects.filter(id__in=[one.id for one in shown])
+        rows = labels.LABEL_MODELS[self.kind].objects.filter(id__in=[one.id for one in shown])
         counted = rows.annotate(number=Count("subscribers", filter=Q(**conditions)))
         # One deleted since it was listed has none.
         return defaultdict(int, counted.order_by().values_list("id", "number"))
 
     def all_of_them(self) -> list[dict[str, str]]:
         """Every one, for a choice in a form."""
-        rows = labels.SEGMENTS[self.kind].objects.order_by("id")
+        rows = labels.LABEL_MODELS[self.kind].objects.order_by("id")
         return [{"id": str(one.id), "title": one.title, "slug": one.slug} for one in rows]
 
     def _find_by_slug(self, given: Params) -> Tag | List:
-        slug = read_fields({"slug": line(192)}, given, required=("slug",))["slug"]
+        slug = validate({"slug": single_line(192)}, given, required=("slug",))["slug"]
         found = labels.find_by_slug(self.kind, slug)
         if found is None:
-            raise Refused(f"{self.noun.capitalize()} could not be found")
+            raise Unprocessable(f"{self.noun.capitalize()} could not be found")
         return found
 
 
-class TagViewSet(SegmentViewSet):
+class TagViewSet(LabelViewSet):
     """`/tags`."""
 
     kind = "tags"
@@ -138,8 +150,8 @@ class TagViewSet(SegmentViewSet):
     @schema.TAG_LIST
     def index(self, request: Request) -> Response:
         """A page of tags, the newest first, with how many subscribed contacts each has."""
-        asked = params(request)
-        found = asked_segments(Tag, asked)
+        asked = request_params(request)
+        found = filter_labels(Tag, asked)
 
         def rows(start: int, stop: int) -> list[dict[str, Any]]:
             tags: list[Tag | List] = list(found[start:stop])
@@ -165,7 +177,7 @@ class TagViewSet(SegmentViewSet):
         return labels.slugify(title)
 
 
-class ListViewSet(SegmentViewSet):
+class ListViewSet(LabelViewSet):
     """`/lists`."""
 
     kind = "lists"
@@ -184,8 +196,8 @@ class ListViewSet(SegmentViewSet):
     @schema.LIST_LIST
     def index(self, request: Request) -> Response:
         """A page of lists, the newest first, with how many contacts each has."""
-        asked = params(request)
-        found = asked_segments(List, asked)
+        asked = request_params(request)
+        found = filter_labels(List, asked)
 
         def rows(start: int, stop: int) -> list[dict[str, Any]]:
             lists: list[Tag | List] = list(found[start:stop])

@@ -6,11 +6,11 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from config.api.errors import NotFoundHere
+from config.api.errors import ObjectNotFound
 from config.commands import DatabaseCommand
 from crm.contacts import count_contacts
 from crm.models import Subscriber
-from events.personal_data import contact_named, erase_contact
+from events.personal_data import erase_contact, find_contact
 
 
 class Command(DatabaseCommand):
@@ -25,14 +25,14 @@ class Command(DatabaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         """Ask, and erase. Raises CommandError."""
-        contact = contact_named(options["contact"])
+        contact = find_contact(options["contact"])
         try:
             if contact is None:
-                raise NotFoundHere("Subscriber")
+                raise ObjectNotFound("Subscriber")
             if not options["yes"]:
                 self._ask(contact)
             receipt = erase_contact(contact.pk, by=f"manage.py, {_operator()}")
-        except NotFoundHere:
+        except ObjectNotFound:
             raise CommandError(
                 f"No contact has the e-mail or id {options['contact']!r}: nothing was erased."
             ) from None

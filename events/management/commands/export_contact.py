@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from config.api.errors import NotFoundHere
+from config.api.errors import ObjectNotFound
 from config.commands import DatabaseCommand
-from events.personal_data import contact_named, export_contact
+from events.personal_data import export_contact, find_contact
 
 
 class Command(DatabaseCommand):
@@ -25,15 +25,15 @@ class Command(DatabaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         """Write it. Raises CommandError."""
-        contact = contact_named(options["contact"])
+        contact = find_contact(options["contact"])
         try:
             if contact is None:
-                raise NotFoundHere("Subscriber")
+                raise ObjectNotFound("Subscriber")
             if options["output"]:
                 self._write_file(contact.pk, Path(options["output"]))
             else:
                 export_contact(contact.pk, lambda text: self.stdout.write(text, ending=""))
-        except NotFoundHere:
+        except ObjectNotFound:
             raise CommandError(f"No contact has the e-mail or id {options['contact']!r}.") from None
 
     def _write_file(self, contact_id: int, path: Path) -> None:

@@ -6,7 +6,7 @@ from django.core.management.base import CommandError
 from tqdm import tqdm
 
 from config.commands import DatabaseCommand
-from events.demo import MOST_EVENTS, seed, vacuum
+from events.demo import MAX_EVENTS, seed, vacuum
 from events.demo.words import KINDS
 
 
@@ -31,8 +31,8 @@ class Command(DatabaseCommand):
             raise CommandError(
                 f"--events-per-contact must be 1 to {KINDS}: so many kinds of events there are."
             )
-        if contacts * events > MOST_EVENTS:
-            raise CommandError(f"At most {MOST_EVENTS:,} events at once; run it again for more.")
+        if contacts * events > MAX_EVENTS:
+            raise CommandError(f"At most {MAX_EVENTS:,} events at once; run it again for more.")
         with tqdm(unit=" rows", unit_scale=True, file=sys.stderr) as bar:
 
             def progress(done: int, total: int) -> None:

@@ -2,7 +2,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from config.commands import DatabaseCommand
-from events.activecampaign.credentials import rotate, tracking_key
+from events.activecampaign.credentials import rotate_tracking_key, tracking_key
 
 
 class Command(DatabaseCommand):
@@ -18,5 +18,5 @@ class Command(DatabaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         """Print it."""
-        pair = rotate() if options["rotate"] else tracking_key()
+        pair = rotate_tracking_key() if options["rotate"] else tracking_key()
         self.stdout.write(f"actid={pair.actid} key={pair.key}")

@@ -4,7 +4,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from config.commands import DatabaseCommand
-from events.maintenance import differences, repair
+from events.maintenance import find_differences, repair_counter
 from events.models import TrackedEvent
 
 
@@ -23,7 +23,7 @@ class Command(DatabaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         """Look at all of them. Raises CommandError if some differ and are not repaired."""
-        found = differences()
+        found = find_differences()
         for event in found:
             self.stdout.write(
                 f"event {event.event_id} of contact {event.subscriber_id} "
@@ -36,5 +36,5 @@ class Command(DatabaseCommand):
         if not options["repair"]:
             raise CommandError(f"{len(found)} events differ; --repair sets their counters.")
         for event in found:
-            repair(event.event_id)
+            repair_counter(event.event_id)
         self.stdout.write(f"{len(found)} events repaired.")
