@@ -394,7 +394,7 @@ def test_tags_and_lists_tell_how_many_contacts_they_have(
     page = admin.get(f"/admin/crm/{kind}/").content.decode()
     assert f'<a href="{address}?{kind}={used.pk}">2</a>' in page
     assert f'<a href="{address}?{kind}={unused.pk}">0</a>' in page
-    monkeypatch.setattr("crm.admin.labels.MOST_COUNTED", 1)
+    monkeypatch.setattr("crm.admin.labels.MAX_COUNTED", 1)
     page = admin.get(f"/admin/crm/{kind}/").content.decode()
     assert f'<a href="{address}?{kind}={used.pk}">more than 1</a>' in page
     page = clerk(f"view_{kind}").get(f"/admin/crm/{kind}/").content.decode()

@@ -153,7 +153,7 @@ def test_a_key_that_is_pruned_while_its_retry_is_on_the_way_counts_anew(
         return earlier_results(credential, keys)
 
     module = "events.tracking" if way == "alone" else "events.tracking.batches"
-    monkeypatch.setattr(f"{module}.replays", pruned_first)
+    monkeypatch.setattr(f"{module}.earlier_results", pruned_first)
     if way == "alone":
         assert track(keyed).replayed is False
     else:

@@ -33,7 +33,7 @@ class StatusFilter(ValueFilter):
         """All there are."""
         return [(str(value), str(label)) for value, label in Status.choices]
 
-    def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+    def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         """The contacts. Raises ValueError."""
         return rows.filter(status=Status(value))
 
@@ -49,7 +49,7 @@ class TagFilter(ValueFilter):
         titles = self.model.objects.values_list("id", "title")[:MAX_ITEMS]
         return [(str(tag_id), title) for tag_id, title in titles]
 
-    def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+    def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         """The contacts. Raises ValueError."""
         found = self.model.objects.filter(id=int(value)).first()
         if found is None:
@@ -75,7 +75,7 @@ class SegmentFilter(ValueFilter):
         """The first of them by title."""
         return list(Segment.objects.values_list("slug", "title")[:MAX_ITEMS])
 
-    def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+    def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         """The contacts. Raises ValueError."""
         found = find_segment(value)
         if found is None:

@@ -38,7 +38,7 @@ class HasEventFilter(KeyFilter):
     title = "did event"
     parameter_name = "did"
 
-    def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+    def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         """The contacts."""
         return rows.filter(ContactSet(TrackedEvent.objects.filter(event_key=value)).q())
 

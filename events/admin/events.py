@@ -56,7 +56,7 @@ class KeyFilter(ValueFilter):
         """From the catalogue of names."""
         return known_keys()
 
-    def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+    def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         """The rows of the key."""
         return rows.filter(event_key=value)
 
@@ -72,7 +72,7 @@ class ProviderFilter(ValueFilter):
         """Those of the newest events."""
         return latest_providers()
 
-    def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+    def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         """The rows of the provider."""
         return rows.filter(provider=value)
 
@@ -88,7 +88,7 @@ class ContactFilter(ValueFilter):
         """None: there are too many."""
         return []
 
-    def matching(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+    def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         """The contact's rows. Raises ValueError."""
         found = find_contact(value)
         if found is None:
