@@ -25,10 +25,10 @@ check: .venv/tests  ## style, types, migrations, API description, production set
 	TALLYBOOK_HTTPS=true DEBUG=false $(BIN)/python manage.py check --deploy --fail-level WARNING
 
 bench: .venv/tests  ## how much of PostgreSQL's own speed is left over HTTP; needs wrk
-	$(BIN)/python -m tests.bench.run
+	$(BIN)/python -m tools.bench.run
 
 screenshots: .venv/tests  ## take the pictures of docs/screenshots anew; needs chromium
-	$(BIN)/python -m tests.screenshots
+	$(BIN)/python -m tools.screenshots
 
 clean:  ## remove .venv; the data in var/ stays
 	rm -rf .venv

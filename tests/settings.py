@@ -14,3 +14,7 @@ os.environ.pop("DATABASE_URL", None)
 os.environ["TALLYBOOK_DATA_DIR"] = str(FOLDER / "test" / WORKER)
 
 from config.settings import *  # noqa: E402, F403
+
+# A user's password is hashed once for each test that logs in: scrypt takes a second for five.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+REST_FRAMEWORK = REST_FRAMEWORK | {"TEST_REQUEST_DEFAULT_FORMAT": "json"}  # noqa: F405

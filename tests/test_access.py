@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from tests.server import API, Client, Server, basic
+from tests.system.server import API, Client, Server, basic
 
 MakePassword = Callable[..., str]
 FORBIDDEN = {"code": "rest_forbidden", "message": "Sorry, you are not allowed to do that."}

@@ -11,8 +11,8 @@ from urllib.parse import quote, urlencode
 import psycopg
 import pytest
 
-from tests.server import API, ROOT, Answer, Client, Server
-from tests.tools import counted, in_threads, statements
+from tests.system.server import API, ROOT, Answer, Client, Server
+from tests.system.tools import counted, in_threads, statements
 
 SPAWNED = {"success": 1, "message": "Event spawned"}
 CLIENTS = ROOT / "tests" / "clients"

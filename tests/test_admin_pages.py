@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from tests.people import Person
-from tests.server import Client
-from tests.tools import statements
+from tests.system.people import Person
+from tests.system.server import Client
+from tests.system.tools import statements
 
 CONTACTS = "/admin/crm/subscriber/"
 EVENTS = "/admin/events/trackedevent/"

@@ -19,7 +19,7 @@ from crm.models import List, Segment, Subscriber, Tag
 from crm.segments import create_segment
 from events.models import EventName
 from events.tracking import track
-from tests.server import wait_until
+from tests.system.server import wait_until
 
 pytestmark = pytest.mark.django_db
 SEGMENTS = "/admin/crm/segment/"

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from tests.server import API, Answer, Client, Server
+from tests.system.server import API, Answer, Client, Server
 
 TRACK = f"{API}/subscribers/track-event"
 EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}

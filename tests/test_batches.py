@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.server import API, Answer, Client, Server
-from tests.tools import counted, deadlocks, in_threads, statements
+from tests.system.server import API, Answer, Client, Server
+from tests.system.tools import counted, deadlocks, in_threads, statements
 
 BATCH = f"{API}/subscribers/track-events"
 ADA = {"event_key": "k", "title": "t", "email": "ada@example.com"}

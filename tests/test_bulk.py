@@ -5,7 +5,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.server import API, Client
+from tests.system.server import API, Client
 
 BULK = f"{API}/subscribers/bulk-add-update"
 ACTION = f"{API}/subscribers/do-bulk-action"

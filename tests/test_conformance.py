@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.server import API, Client, basic
+from tests.system.server import API, Client, basic
 
 FOLDER = Path(__file__).parent / "conformance"
 CASES = [

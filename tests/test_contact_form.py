@@ -8,8 +8,8 @@ import pytest
 
 from config.server.postgres import USER, EmbeddedPostgres
 from tests.conftest import SERVED
-from tests.people import Person, fields_of
-from tests.server import Answer, Client, wait_until
+from tests.system.people import Person, fields_of
+from tests.system.server import Answer, Client, wait_until
 
 ADD = "/admin/crm/subscriber/add/"
 

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.server import API, Client, Server
+from tests.system.server import API, Client, Server
 
 CONTACTS = f"{API}/subscribers"
 

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 import psycopg
 import pytest
 
-from tests.server import API, Answer, Client, Server
+from tests.system.server import API, Answer, Client, Server
 
 CONTACTS = f"{API}/subscribers"
 NAME = ["subscriber", "first_name"]

@@ -6,8 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.server import API, Answer, Client, Server, basic
-from tests.tools import counted, in_threads, statements
+from tests.system.server import API, Answer, Client, Server, basic
+from tests.system.tools import counted, in_threads, statements
 
 TRACK = f"{API}/subscribers/track-event"
 EVENT = {"event_key": "checkout", "title": "Order placed", "email": "ada@example.com"}

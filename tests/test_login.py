@@ -7,8 +7,8 @@ import psycopg
 import pytest
 from django.contrib.auth.hashers import ScryptPasswordHasher
 
-from tests.server import API, Answer, Client, Server, basic
-from tests.tools import in_threads
+from tests.system.server import API, Answer, Client, Server, basic
+from tests.system.tools import in_threads
 
 LOCKED = "Too many wrong passwords"
 # A hash that costs nothing: what is tested is the counting.

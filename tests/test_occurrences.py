@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.server import API, Answer, Client
+from tests.system.server import API, Answer, Client
 
 EVENT = {"event_key": "checkout", "title": "Order placed", "email": "ada@example.com"}
 

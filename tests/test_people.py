@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from django.test import Client
 
-from tests.server import API
-from tests.server import Client as Program
+from tests.system.server import API
+from tests.system.server import Client as Program
 from tests.test_roles import PAGES, Things, filled, people, things
 
 __all__ = ["people", "things"]  # fixtures

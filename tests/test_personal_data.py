@@ -29,7 +29,7 @@ from events import personal_data
 from events.models import EventOccurrence, IdempotencyKey, TrackedEvent
 from events.tracking import track
 from tests import server as serving
-from tests.tools import assert_nothing_is_orphaned_or_miscounted
+from tests.system.tools import assert_nothing_is_orphaned_or_miscounted
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOSTILE = "<script>alert(1)</script> =cmd|' /C calc'!A0 \u202eRTL 😀 \u2028\n\"quoted\""

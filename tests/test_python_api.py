@@ -250,7 +250,7 @@ def test_a_deadlock_is_tried_again(ada: Subscriber) -> None:
 
 
 def wait_for_a_waiter(cursor: Any) -> None:
-    from tests.server import wait_until
+    from tests.system.server import wait_until
 
     def waiting() -> bool:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import psycopg
 import pytest
 
-from tests.server import API, Client
+from tests.system.server import API, Client
 
 CONTACTS = f"{API}/subscribers"
 KNOWN = (

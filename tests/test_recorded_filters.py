@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.conftest import EMPTY
-from tests.server import API, Client, Server
+from tests.system.server import API, Client, Server
 
 RECORDED = json.loads((Path(__file__).parent / "conformance" / "filters.json").read_text())
 

@@ -26,7 +26,7 @@ from crm.passwords import create_application_password
 from events.activecampaign.credentials import tracking_key
 from events.models import EventName, EventOccurrence, TrackedEvent, TrackingKey, TrackingSwitch
 from events.tracking import track
-from tests.server import Server, basic
+from tests.system.server import Server, basic
 from tests.test_access import CALLS, address
 
 ROLES = ("anybody", "staff", "viewer", "manager", "superuser")

@@ -5,7 +5,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.server import API, Client
+from tests.system.server import API, Client
 
 SEGMENTS = f"{API}/segments"
 BOUGHT = [

@@ -15,7 +15,7 @@ from schemathesis import Case, GenerationMode, Response
 from schemathesis.config import SchemathesisConfig
 
 from config.server.bootstrap import EMAIL
-from tests.server import API, Client, Server
+from tests.system.server import API, Client, Server
 
 PEOPLE = ["ada@example.com", "bob@example.com", EMAIL]
 EVENT = {"event_key": "order", "title": "Order placed", "email": PEOPLE[0]}

@@ -11,8 +11,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tests.conftest import EMPTY
-from tests.server import API, ROOT, Server, wait_until
-from tests.tools import counted
+from tests.system.server import API, ROOT, Server, wait_until
+from tests.system.tools import counted
 
 CONTACTS, EVENTS = 50, 10
 SEED = ("seed_demo", "--contacts", str(CONTACTS), "--events-per-contact", str(EVENTS))

@@ -9,7 +9,7 @@ import pytest
 
 from events.cursors import Cursor
 from events.history import Timeline
-from tests.server import API, Answer, Client
+from tests.system.server import API, Answer, Client
 
 EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}
 

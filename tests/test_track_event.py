@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.server import API, Client
+from tests.system.server import API, Client
 
 TRACK = f"{API}/subscribers/track-event"
 

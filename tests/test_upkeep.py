@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.server import API, ROOT, Client, Server, manage, wait_until
-from tests.tools import counted
+from tests.system.server import API, ROOT, Client, Server, manage, wait_until
+from tests.system.tools import counted
 
 EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}
 

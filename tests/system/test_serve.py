@@ -18,7 +18,7 @@ from config.server.postgres import (
     PostgresError,
     socket_dir,
 )
-from tests.server import API, ROOT, Server, manage, wait_until
+from tests.system.server import API, ROOT, Server, manage, wait_until
 
 SETTINGS = ROOT / "config" / "settings.py"
 

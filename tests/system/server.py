@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 API = "/wp-json/fluent-crm/v2"
 START_SECONDS = 60
 

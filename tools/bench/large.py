@@ -4,8 +4,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import filters, pages
-from tests.server import Server
+from tests.system.server import Server
+from tools.bench import filters, pages
 
 CONTACTS = 100_000
 EVENTS_PER_CONTACT = 10

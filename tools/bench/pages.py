@@ -8,10 +8,10 @@ from functools import partial
 import psycopg
 
 from config.server.postgres import USER, EmbeddedPostgres
-from tests.bench.filters import BOUGHT
-from tests.people import Person, first_user
-from tests.server import Server
-from tests.tools import statements
+from tests.system.people import Person, first_user
+from tests.system.server import Server
+from tests.system.tools import statements
+from tools.bench.filters import BOUGHT
 
 MOST_SECONDS = 0.5
 # For the first user, who is a superuser; others need two more for their permissions.

@@ -8,8 +8,8 @@ from collections import Counter
 
 import psycopg
 
-from tests.server import API, Client, Server
-from tests.tools import assert_nothing_is_orphaned_or_miscounted, deadlocks, in_threads
+from tests.system.server import API, Client, Server
+from tests.system.tools import assert_nothing_is_orphaned_or_miscounted, deadlocks, in_threads
 
 EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}
 

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 
 from events.maintenance import PRUNE
-from tests.server import API, Answer, Client, Server
-from tests.tools import assert_nothing_is_orphaned_or_miscounted, deadlocks
+from tests.system.server import API, Answer, Client, Server
+from tests.system.tools import assert_nothing_is_orphaned_or_miscounted, deadlocks
 
 SECONDS = 1
 CONTACTS = f"{API}/subscribers"

@@ -24,9 +24,9 @@ django.setup()
 
 from config.server.postgres import USER, EmbeddedPostgres, binaries  # noqa: E402
 from events.tracking.statements import TRACK_BY  # noqa: E402
-from tests.bench import large  # noqa: E402
-from tests.bench.batches import SIZE, direct  # noqa: E402
-from tests.server import Server  # noqa: E402
+from tests.system.server import Server  # noqa: E402
+from tools.bench import large  # noqa: E402
+from tools.bench.batches import SIZE, direct  # noqa: E402
 
 SECONDS = int(os.environ.get("BENCH_SECONDS", "8"))
 ROUNDS = 3

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from tests.browser import chromium, context_of, log_in
-from tests.server import ROOT, Server
+from tests.browser.chromium import chromium, context_of, log_in
+from tests.system.server import ROOT, Server
 
 FOLDER = ROOT / "docs" / "screenshots"
 WINDOW = {"width": 1200, "height": 800}

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from config.server.postgres import USER, socket_dir
-from tests.server import ROOT, Client, Server, wait_until
+from tests.system.server import ROOT, Client, Server, wait_until
 
 CLIENTS = 8
 CONTACTS = 4

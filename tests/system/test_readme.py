@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import ROOT, Server
+from tests.system.server import ROOT, Server
 
 
 def blocks(text: str) -> list[tuple[str, str]]:

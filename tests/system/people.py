@@ -5,7 +5,7 @@ import re
 from http.cookies import SimpleCookie
 from typing import Any
 
-from tests.server import Answer, Client, Server
+from tests.system.server import Answer, Client, Server
 
 
 class Person(Client):

@@ -6,7 +6,7 @@ import time
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.server import API, Client
+from tests.system.server import API, Client
 
 TRIES = 9
 

@@ -4,8 +4,8 @@ import time
 
 import psycopg
 
-from tests.server import API, Client, Server
-from tests.tools import statements
+from tests.system.server import API, Client, Server
+from tests.system.tools import statements
 
 EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}
 

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import PHONE, chromium, context_of, log_in, overflow, violations
-from tests.server import Client, Server, basic
+from tests.browser.chromium import PHONE, chromium, context_of, log_in, overflow, violations
+from tests.system.server import Client, Server, basic
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>‮\u200f😀 &amp; {{ 7*7 }}"
 
