@@ -1,29 +1,18 @@
-"""What our management commands share."""
+"""Share what the management commands have in common."""
 
-import re
-from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
-
-DAYS = {"h": 1 / 24, "d": 1, "w": 7}
+from typing_extensions import override
 
 
 class DatabaseCommand(BaseCommand):
-    """A command that says so when the database does not answer, instead of a traceback."""
+    """Report an unavailable database in one line instead of a traceback."""
 
+    @override
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run it. Raises CommandError."""
         try:
             return super().execute(*args, **options)
         except OperationalError as error:
             raise CommandError(f"The database does not answer; is it running? {error}") from None
-
-
-def age(text: str) -> timedelta:
-    """`400d`, `12h` or `3w` of a command line. Raises ValueError."""
-    found = re.fullmatch(r"([0-9]{1,5})([hdw])", text)
-    if not found:
-        raise ValueError(text)
-    return timedelta(days=int(found[1]) * DAYS[found[2]])

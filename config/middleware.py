@@ -13,7 +13,7 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
-from config.api.errors import ADMIN_PATH
+from config.error_pages import ADMIN_PATH
 
 DOCS_PATH = "/api/docs/"
 ADMIN_PATHS = (ADMIN_PATH, DOCS_PATH, "/api/schema/")

@@ -165,7 +165,7 @@ STATIC_URL = "/static/"
 # Static files are served from the packages they come in: nothing to collect, nothing to forget.
 WHITENOISE_USE_FINDERS = True
 
-CSRF_FAILURE_VIEW = "config.api.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "config.error_pages.csrf_failure"
 # Longer bodies are refused in config/server/wsgi.py, before Django reads them.
 DATA_UPLOAD_MAX_MEMORY_SIZE = None
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
@@ -203,7 +203,11 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": [],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "PREPROCESSING_HOOKS": ["config.api.schema.described_paths"],
+    "PREPROCESSING_HOOKS": ["config.api.schema.select_endpoints"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "config.api.schema.add_error_responses",
+    ],
 }
 
 LOGGING = {

@@ -12,10 +12,10 @@ from rest_framework.renderers import TemplateHTMLRenderer
 from config import views
 from config.login import login
 
-handler400 = "config.api.errors.handler400"
-handler403 = "config.api.errors.handler403"
-handler404 = "config.api.errors.handler404"
-handler500 = "config.api.errors.handler500"
+handler400 = "config.error_pages.handler400"
+handler403 = "config.error_pages.handler403"
+handler404 = "config.error_pages.handler404"
+handler500 = "config.error_pages.handler500"
 
 fluentcrm = [path("", include("events.api.urls")), path("", include("crm.api.urls"))]
 

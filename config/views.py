@@ -7,7 +7,7 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from config.api.errors import json_error
+from config.error_pages import json_error
 from config.server.bootstrap import migrations_are_missing
 
 View = Callable[[HttpRequest], HttpResponse]

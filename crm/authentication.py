@@ -1,30 +1,34 @@
-"""Who is calling: application passwords by HTTP Basic, or their secret as a Bearer token."""
+"""Authenticate API clients: application passwords by HTTP Basic, Bearer token or Api-Token."""
 
 import base64
 import binascii
 import hmac
 import re
 from datetime import datetime, timedelta
-from typing import NamedTuple, cast
 
+from django.contrib.auth.models import User
 from django.db.utils import InternalError
 from django.utils import timezone
 from psycopg.errors import ReadOnlySqlTransaction
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
+from typing_extensions import override
 
 from config.database import Row, fetch_row, fetch_row_reconnecting
-from crm.models import Scope
+from crm.models import ApplicationPassword
 from crm.passwords import PREFIX_LENGTH, secret_hash
 
 LAST_USED_EVERY = timedelta(minutes=1)
 
-# One row by its unique prefix, with its user. Permissions are listed only for users who need any.
+# The columns of the two models, in the order of their fields, as Model.from_db takes them.
+PASSWORD_COLUMNS = ("id", "user_id", "scope", "secret_hash")
+USER_COLUMNS = ("id", "is_superuser", "username", "email", "is_active")
+# One row by its unique prefix, with its user. A superuser needs no permissions.
 LOOKUP = """
-SELECT p.id, p.secret_hash, p.scope,
-       p.revoked_at IS NOT NULL OR COALESCE(p.expires_at <= %(now)s, false),
-       u.id, u.username, u.email, u.is_active, u.is_superuser,
+SELECT p.id, p.user_id, p.scope, p.secret_hash,
+       u.id, u.is_superuser, u.username, u.email, u.is_active,
+       p.revoked_at IS NOT NULL OR COALESCE(p.expires_at <= %(now)s, false) AS ended,
        CASE WHEN NOT u.is_superuser THEN ARRAY(
            SELECT c.app_label || '.' || a.codename
            FROM auth_permission a JOIN django_content_type c ON c.id = a.content_type_id
@@ -39,8 +43,8 @@ SELECT p.id, p.secret_hash, p.scope,
 FROM crm_applicationpassword p JOIN auth_user u ON u.id = p.user_id
 WHERE p.prefix = %(prefix)s
 """
-# Put before it, in the same statement: last_used_at, at most once a minute and never waiting for a
-# lock. Only the right secret changes it.
+# The same statement writes last_used_at, at most once a minute and without waiting for a lock.
+# Only the right secret changes it.
 TOUCH = """
 WITH touched AS (
     UPDATE crm_applicationpassword SET last_used_at = %(now)s
@@ -53,60 +57,45 @@ WITH touched AS (
 TOUCH_AND_LOOKUP = TOUCH + LOOKUP
 
 
-class Caller(NamedTuple):
-    """A user as an application password lets them act."""
-
-    user_id: int
-    username: str
-    is_superuser: bool
-    permissions: frozenset[str]
-    scope: Scope
-    credential_id: int
-    is_authenticated: bool = True
-
-    def has_perm(self, permission: str) -> bool:
-        """Whether the user behind the password may do it, by Django's name of the permission."""
-        return self.is_superuser or permission in self.permissions
-
-
-def caller_of(request: Request) -> Caller:
-    """The caller of a request that was let through."""
-    return cast(Caller, request.user)
+Credentials = tuple[User, ApplicationPassword]
 
 
 class ApplicationPasswordAuthentication(BaseAuthentication):
-    """`request.user` becomes a Caller."""
+    """Set `request.user` to the password's User and `request.auth` to the ApplicationPassword.
 
-    def authenticate(self, request: Request) -> tuple[Caller, None] | None:
-        """The caller, or None without credentials. Raises AuthenticationFailed (401)."""
+    HTTP Basic with the user's name or e-mail, or the secret alone as a Bearer token. Both objects
+    come from one statement and have only the columns that a request needs; other columns are
+    deferred. `request.user.has_perm` needs no statement.
+    """
+
+    @override
+    def authenticate(self, request: Request) -> Credentials | None:
         header = request.META.get("HTTP_AUTHORIZATION", "")
-        if not header:
-            return None
-        username, secret = credentials(header)
-        return find_caller(username, secret), None
+        return authenticate(*parse_header(header)) if header else None
 
-    def authenticate_header(self, request: Request) -> str:  # noqa: ARG002
-        """What a 401 asks for."""
+    @override
+    def authenticate_header(self, request: Request) -> str:
         return 'Basic realm="Tallybook"'
 
 
 class ApiTokenAuthentication(BaseAuthentication):
-    """ActiveCampaign's way: the secret of an application password in the header Api-Token."""
+    """Authenticate as ActiveCampaign does: the secret in the header Api-Token."""
 
-    def authenticate(self, request: Request) -> tuple[Caller, None] | None:
-        """The caller, or None without the header. Raises AuthenticationFailed (401)."""
+    @override
+    def authenticate(self, request: Request) -> Credentials | None:
         token = request.META.get("HTTP_API_TOKEN", "")
-        return (find_caller(None, token), None) if token else None
+        return authenticate(None, token) if token else None
 
-    def authenticate_header(self, request: Request) -> str:  # noqa: ARG002
-        """What a 401 asks for."""
+    @override
+    def authenticate_header(self, request: Request) -> str:
         return 'Api-Token realm="Tallybook"'
 
 
-def credentials(header: str) -> tuple[str | None, str]:
-    """Name and secret of an Authorization header; a Bearer token has no name.
+def parse_header(header: str) -> tuple[str | None, str]:
+    """Return user name and secret of an Authorization header; a Bearer token has no user name.
 
-    Raises AuthenticationFailed for anything else.
+    Raises:
+        AuthenticationFailed: 401, neither Basic nor Bearer.
     """
     scheme, _, rest = header.partition(" ")
     if scheme.lower() == "bearer":
@@ -121,50 +110,53 @@ def credentials(header: str) -> tuple[str | None, str]:
     raise AuthenticationFailed
 
 
-def find_caller(username: str | None, secret: str) -> Caller:
-    """The caller with this secret, and by Basic with this user name or e-mail.
+def authenticate(username: str | None, secret: str) -> Credentials:
+    """Return the user and the application password with this secret, by one statement.
 
-    One statement. Raises AuthenticationFailed.
+    Args:
+        username: the user's name or e-mail without regard to case, None if it is not sent.
+        secret: the secret; whitespace in it is ignored, because it is shown in groups of four.
+
+    Raises:
+        AuthenticationFailed: 401. The password is unknown, revoked or expired, or its user is
+            inactive or has another name.
     """
     secret = re.sub(r"\s", "", secret)
     if not (secret.isascii() and secret.isalnum()):
         raise AuthenticationFailed
-    given_hash = secret_hash(secret)
+    sent_hash = secret_hash(secret)
     now = timezone.now()
-    row = _lookup(
+    row = _look_up(
         {
             "prefix": secret[:PREFIX_LENGTH],
-            "secret_hash": given_hash,
+            "secret_hash": sent_hash,
             "now": now,
             "stale": now - LAST_USED_EVERY,
         }
     )
     if row is None:
         raise AuthenticationFailed
-    password_id, stored_hash, scope, ended, *user = row
-    user_id, name, email, is_active, is_superuser, permissions = user
+    password = ApplicationPassword.from_db("default", PASSWORD_COLUMNS, row[:4])
+    user = User.from_db("default", USER_COLUMNS, row[4:9])
+    ended, permissions = row[9:]
+    names = {user.username.lower(), user.email.lower()} - {""}
     if (
-        not hmac.compare_digest(stored_hash, given_hash)
+        not hmac.compare_digest(password.secret_hash, sent_hash)
         or ended
-        or not is_active
-        or (username is not None and username.lower() not in {name.lower(), email.lower()} - {""})
+        or not user.is_active
+        or (username is not None and username.lower() not in names)
     ):
         raise AuthenticationFailed
-    return Caller(
-        user_id=user_id,
-        username=name,
-        is_superuser=is_superuser,
-        permissions=frozenset(permissions or ()),
-        scope=Scope(scope),
-        credential_id=password_id,
-    )
+    # Where Django's ModelBackend caches the user's permissions, so that has_perm reads them.
+    user._perm_cache = set(permissions or ())  # type: ignore[attr-defined]
+    return user, password
 
 
-def _lookup(parameters: dict[str, str | datetime]) -> Row | None:
+def _look_up(parameters: dict[str, str | datetime]) -> Row | None:
     try:
         return fetch_row_reconnecting(TOUCH_AND_LOOKUP, parameters)
     except InternalError as error:
         if not isinstance(error.__cause__, ReadOnlySqlTransaction):
             raise
-        # A read-only database can still say who is calling.
+        # A read-only database can still tell who is calling.
         return fetch_row(LOOKUP, parameters)

@@ -1,12 +1,12 @@
-"""What a caller may do: the password's scope and its user's permissions, both."""
+"""Permit an API client what its application password's scope and its user's permissions allow."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
+from typing_extensions import override
 
-from crm.authentication import Caller
-from crm.models import Scope
+from crm.models import ApplicationPassword, Scope
 
 if TYPE_CHECKING:
     # DRF's views import their permission classes.
@@ -14,28 +14,27 @@ if TYPE_CHECKING:
 
 
 class Access(NamedTuple):
-    """What an action asks for: a scope, and one of Django's permissions."""
+    """What an action requires: a scope, and one of Django's permissions such as crm.view_tag."""
 
     scope: Scope
     permission: str
 
 
 class HasAccess(BasePermission):
-    """Lets through what the view's `access` names for its action; what it does not name, nobody."""
+    """Permit an action only if the view's `access` names it and the client fulfils both parts."""
 
+    @override
     def has_permission(self, request: Request, view: "APIView") -> bool:
-        """Whether the caller may."""
-        caller = request.user
-        if not isinstance(caller, Caller):
+        if not isinstance(request.auth, ApplicationPassword):
             return False
         action = getattr(view, "action", None)
         if action == "metadata":
             return True
         if action is None:
-            # A method that the address does not have is answered 405. An action that is named as a
-            # method would answer at every address of its view.
+            # DRF answers 405 to a method that the URL does not have. An action that is named as an
+            # HTTP method would answer at every URL of its view, so it is never permitted.
             return not hasattr(view, str(request.method).lower())
         access: Access | None = getattr(view, "access", {}).get(action)
-        if access is None or not caller.has_perm(access.permission):
+        if access is None or not request.user.has_perm(access.permission):
             return False
-        return caller.scope in (Scope.MANAGE, access.scope)
+        return request.auth.scope in (Scope.MANAGE, access.scope)

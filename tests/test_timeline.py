@@ -7,8 +7,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from events.cursors import Cursor
-from events.history import Timeline
+from events.history import Cursor, Timeline
 from tests.system.server import API, Answer, Client
 
 EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}

@@ -1,62 +1,80 @@
-"""What every refusal looks like: WordPress's and FluentCRM's error bodies, in JSON.
-
-People, who are in the admin, get a page.
-"""
+"""Raise and render the API's errors: the JSON bodies of FluentCRM and of WordPress's REST API."""
 
 import logging
-import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
-import orjson
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.db import DatabaseError, InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse
-from django.template.loader import render_to_string
+from django.http import Http404
 from psycopg.errors import ReadOnlySqlTransaction
 from rest_framework import exceptions
 from rest_framework.response import Response
 
 logger = logging.getLogger(__name__)
 
-# field -> rule -> text, as FluentCRM's validator answers.
+# field -> rule -> message, as FluentCRM's validator answers.
 FieldErrors = dict[str, dict[str, str]]
 
 RETRY_AFTER_SECONDS = "1"
 
 
-class ApiError(Exception):
-    """A refusal with FluentCRM's body: `status` and a JSON object."""
+class RestErrorBody(TypedDict):
+    """The body of a WordPress REST error; `data` holds the status and what else there is to say.
 
-    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
-        super().__init__(str(body.get("message", body)))
-        self.status = status
-        self.body = dict(body)
+    See tests/conformance/track-event.json: "malformed JSON".
+    """
+
+    code: str
+    message: str
+    data: dict[str, Any]
+
+
+class ApiError(exceptions.APIException):
+    """An error with a JSON body of its own, which `detail` holds."""
+
+    detail: dict[str, Any]
+
+    # DRF's __init__ would turn each text of the body into an ErrorDetail.
+    def __init__(self, body: Mapping[str, Any], status_code: int | None = None) -> None:
+        self.detail = dict(body)
+        if status_code is not None:
+            self.status_code = status_code
+
+    def __str__(self) -> str:
+        return str(self.detail.get("message", self.detail))
 
 
 class InvalidFields(ApiError):
-    """422: the fields that are wrong, all at once."""
+    """422: every invalid field, with the rule it breaks and a message."""
+
+    status_code = 422
+    detail: FieldErrors
 
     def __init__(self, errors: FieldErrors) -> None:
-        super().__init__(422, errors)
+        super().__init__(errors)
 
 
 class Unprocessable(ApiError):
     """422 with one message, as FluentCRM answers where no field is to blame."""
 
+    status_code = 422
+
     def __init__(self, message: str) -> None:
-        super().__init__(422, {"message": message})
+        super().__init__({"message": message})
 
 
 class ObjectNotFound(ApiError):
-    """404: the path is right, the thing it names is not there."""
+    """404 for an object that a URL names by its id or name."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(404, {"message": f"{what} not found"})
+    status_code = 404
+
+    def __init__(self, noun: str) -> None:
+        super().__init__({"message": f"{noun} not found"})
 
 
-def rest_error(code: str, message: str, status: int, **data: Any) -> dict[str, Any]:
-    """The body of a WordPress REST error."""
+def rest_error(code: str, message: str, status: int, **data: Any) -> RestErrorBody:
+    """Return the body of a WordPress REST error."""
     return {"code": code, "message": message, "data": {"status": status, **data}}
 
 
@@ -75,44 +93,55 @@ ERRORS: dict[int, tuple[str, str]] = {
 }
 
 
-def status_error(status: int) -> dict[str, Any]:
-    """The body for a status that says it all."""
+def status_error(status: int) -> RestErrorBody:
+    """Return the body for a status of `ERRORS`, which needs no further explanation."""
     code, message = ERRORS[status]
     return rest_error(code, message, status)
 
 
 class BadRequest(ApiError):
-    """400: the request cannot be read."""
+    """400: the body or the query string cannot be read."""
+
+    status_code = 400
 
     def __init__(self) -> None:
-        super().__init__(400, status_error(400))
+        super().__init__(status_error(400))
 
 
 class InvalidJSON(ApiError):
-    """400 as WordPress answers it; 4 is PHP's JSON_ERROR_SYNTAX."""
+    """400 as WordPress answers a body that is not JSON; 4 is PHP's JSON_ERROR_SYNTAX.
+
+    See tests/conformance/track-event.json: "malformed JSON".
+    """
+
+    status_code = 400
 
     def __init__(self, reason: str) -> None:
-        body = rest_error(
-            "rest_invalid_json",
-            "Invalid JSON body passed.",
-            400,
-            json_error_code=4,
-            json_error_message=reason,
+        super().__init__(
+            rest_error(
+                "rest_invalid_json",
+                "Invalid JSON body passed.",
+                400,
+                json_error_code=4,
+                json_error_message=reason,
+            )
         )
-        super().__init__(400, body)
 
 
 def is_unavailable(error: BaseException | None) -> bool:
-    """Whether the database is away, locked, busy, full or read-only: worth trying again."""
+    """Return whether the database is away, locked, busy, full or read-only: worth a retry."""
     return isinstance(error, OperationalError | InterfaceError) or (
         isinstance(error, DatabaseError) and isinstance(error.__cause__, ReadOnlySqlTransaction)
     )
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
-    """DRF's EXCEPTION_HANDLER: every exception of an API view as its JSON answer."""
+    """Return the JSON response for an exception of an API view (DRF's EXCEPTION_HANDLER).
+
+    Returns None for an exception that is a bug, which Django logs and answers with 500.
+    """
     if isinstance(error, ApiError):
-        return Response(error.body, status=error.status)
+        return Response(error.detail, status=error.status_code)
     if is_unavailable(error):
         logger.warning("503: %s", str(error).strip().split("\n")[0])
         return Response(status_error(503), status=503, headers={"Retry-After": RETRY_AFTER_SECONDS})
@@ -128,74 +157,3 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     if isinstance(error, exceptions.MethodNotAllowed):
         headers["Allow"] = ", ".join(context["view"].allowed_methods)
     return Response(status_error(error.status_code), status=error.status_code, headers=headers)
-
-
-# Where people are, and what it says at the top.
-ADMIN_PATH, SITE_NAME = "/admin/", "Tallybook"
-# What a page says: a heading, and a sentence.
-ERROR_PAGES: dict[int, tuple[str, str]] = {
-    400: ("Not understood", "The request could not be understood."),
-    403: ("Not allowed", "You are not allowed to do that."),
-    404: ("Not found", "There is no such page."),
-    500: ("An error", "Something went wrong here. It has been logged."),
-    503: ("Not right now", "The database cannot answer right now. Try again in a moment."),
-}
-CSRF_ERROR_PAGE = (
-    "Not accepted",
-    "The form is too old, or your browser keeps no cookies from here. "
-    "Go back, load the page again, and send it once more.",
-)
-
-
-def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
-    """Django's answer to a hostile Host header or too many form fields."""
-    return error_page_or_json(request, 400)
-
-
-def handler403(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
-    """Django's answer outside the API views."""
-    return error_page_or_json(request, 403)
-
-
-def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
-    """A form of the admin without its token."""
-    return error_page_or_json(request, 403, CSRF_ERROR_PAGE)
-
-
-def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
-    """An address that nothing answers to."""
-    return error_page_or_json(request, 404)
-
-
-def handler500(request: HttpRequest) -> HttpResponse:
-    """What nobody expected; a database that is away is no accident of ours and answers 503."""
-    return error_page_or_json(request, 503 if is_unavailable(sys.exc_info()[1]) else 500)
-
-
-def error_page_or_json(
-    request: HttpRequest, status: int, said: tuple[str, str] | None = None
-) -> HttpResponse:
-    """A refusal outside DRF: a page in the admin, JSON elsewhere."""
-    if not request.path_info.startswith(ADMIN_PATH):
-        return json_error(status)
-    title, sentence = said or ERROR_PAGES[status]
-    # Without the request there is no user to be looked up: the database may be away.
-    shown = {
-        "title": title,
-        "sentence": sentence,
-        "site_header": SITE_NAME,
-        "site_title": SITE_NAME,
-    }
-    page = render_to_string("admin/error.html", shown)
-    return HttpResponse(page, status=status, headers=_retry_after(status))
-
-
-def json_error(status: int, **more_headers: str) -> HttpResponse:
-    """A refusal outside DRF, in JSON."""
-    body = orjson.dumps(status_error(status))
-    headers = {"Content-Length": str(len(body)), **more_headers, **_retry_after(status)}
-    return HttpResponse(body, "application/json", status, headers=headers)
-
-
-def _retry_after(status: int) -> dict[str, str]:
-    return {"Retry-After": RETRY_AFTER_SECONDS} if status == 503 else {}

@@ -1,4 +1,4 @@
-"""Request fields that are JSON: how deep, with what inside, and how large once stored."""
+"""Validate request fields that hold JSON: their depth, their texts and their stored size."""
 
 import re
 from decimal import Decimal
@@ -9,15 +9,16 @@ import orjson
 from config.api.validation import NUL_MESSAGE, InvalidValue, Validator, to_list
 
 MAX_JSON_DEPTH = 10
-# orjson writes 254 levels.
+# orjson writes 254 levels, and a response wraps the items in some of its own.
 MAX_ECHO_DEPTH = 100
 EXPONENT = re.compile(rb"[0-9]e[+-]?[0-9]")
 
 
 def to_json_object(value: Any) -> dict[str, Any]:
-    """A JSON object of at most ten levels and without NUL; an empty list is PHP's empty object.
+    """Return a JSON object of at most ten levels; null, "" and [] are PHP's empty object.
 
-    Raises Wrong.
+    Raises:
+        InvalidValue: not an object, deeper than ten levels, or a NUL in a text or key.
     """
     if value in (None, "", []):
         return {}
@@ -28,54 +29,70 @@ def to_json_object(value: Any) -> dict[str, Any]:
 
 
 def check_json(value: Any) -> None:
-    """Raises Wrong for a NUL in any text or key inside a JSON value, and beyond ten levels."""
-    waiting = [(value, 1)]
-    while waiting:
-        item, level = waiting.pop()
+    """Check that a JSON value is at most ten levels deep and has no NUL in a text or key.
+
+    Raises:
+        InvalidValue: otherwise.
+    """
+    pending = [(value, 1)]
+    while pending:
+        item, level = pending.pop()
         if isinstance(item, str):
             if "\0" in item:
                 raise InvalidValue("string", NUL_MESSAGE)
         elif isinstance(item, dict | list):
             if level > MAX_JSON_DEPTH:
                 raise InvalidValue("depth")
-            inner = [*item, *item.values()] if isinstance(item, dict) else item
-            waiting += [(part, level + 1) for part in inner]
+            children = [*item, *item.values()] if isinstance(item, dict) else item
+            pending += [(child, level + 1) for child in children]
 
 
-def json_text_or(read: Validator) -> Validator:
-    """A reader of what `read` takes, also as JSON text: in a form, FluentCRM sends it so."""
+def json_text_or(validator: Validator) -> Validator:
+    """Return a validator that accepts JSON text as well, because FluentCRM's forms send it so.
 
-    def reader(value: Any) -> Any:
+    Raises:
+        InvalidValue: by the returned validator, for a text that is not JSON.
+    """
+
+    def parse_and_validate(value: Any) -> Any:
         if not isinstance(value, str) or not value.strip():
-            return read(value)
+            return validator(value)
         try:
-            return read(orjson.loads(value))
+            return validator(orjson.loads(value))
         except orjson.JSONDecodeError:
             raise InvalidValue("json") from None
 
-    return reader
+    return parse_and_validate
 
 
 def to_shallow_list(value: Any) -> list[Any]:
-    """As `items`, for items that an answer repeats: it can be nested no deeper. Raises Wrong."""
-    found = to_list(value)
-    level = found
+    """Return a list as `to_list` does, of items shallow enough to be repeated in a response.
+
+    Raises:
+        InvalidValue: an item is nested deeper than 100 levels.
+    """
+    items = to_list(value)
+    level = items
     for _ in range(MAX_ECHO_DEPTH):
-        lists = [
+        containers = [
             item.values() if isinstance(item, dict) else item
             for item in level
             if isinstance(item, dict | list)
         ]
-        level = [part for inner in lists for part in inner]
+        level = [child for container in containers for child in container]
         if not level:
-            return found
+            return items
     raise InvalidValue(
         "depth", f"The {{field}} may not be nested deeper than {MAX_ECHO_DEPTH} levels."
     )
 
 
 def to_fields(value: Any) -> dict[str, Any]:
-    """A JSON object of request fields; what PHP calls empty is none. Raises Wrong."""
+    """Return a JSON object of request fields; PHP's empty values are the empty object.
+
+    Raises:
+        InvalidValue: any other value that is not an object.
+    """
     if value is None or value in ("", [], {}, 0):
         return {}
     if not isinstance(value, dict):
@@ -84,13 +101,13 @@ def to_fields(value: Any) -> dict[str, Any]:
 
 
 def stored_size(value: Any, body: bytes) -> int:
-    """How many bytes PostgreSQL writes for a JSON value whose JSON is `body`."""
+    """Return the bytes that PostgreSQL writes for a JSON value whose JSON text is `body`."""
     return len(body) + (_expansion(value) if EXPONENT.search(body) else 0)
 
 
 def _expansion(value: Any) -> int:
-    """How many characters longer PostgreSQL writes the numbers inside: 1e308 has 309 digits."""
+    """Count the characters that jsonb adds to the numbers inside: 1e308 becomes 309 digits."""
     if isinstance(value, float):
         return max(0, len(f"{Decimal(repr(value)):f}") - len(repr(value)))
-    inner = value.values() if isinstance(value, dict) else value
-    return sum(map(_expansion, inner)) if isinstance(value, dict | list) else 0
+    children = value.values() if isinstance(value, dict) else value
+    return sum(map(_expansion, children)) if isinstance(value, dict | list) else 0

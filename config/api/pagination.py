@@ -1,69 +1,150 @@
-"""FluentCRM's page envelope."""
+"""Paginate lists in FluentCRM's page envelope."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol
 from urllib.parse import unquote_plus
 
+from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
+from rest_framework.response import Response
+from typing_extensions import override
 
-from config.api.parsers import parse_query
+from config.api.viewsets import ApiViewSet
 
 PER_PAGE = 15
 MAX_PER_PAGE = 1000
-# PHP's FILTER_VALIDATE_INT for numbers from 1: blanks around, a plus, no leading zero.
-WHOLE = re.compile(r"\s*\+?([1-9][0-9]{0,18})\s*", re.ASCII)
-LARGEST = 2**63 - 1
+# PHP's FILTER_VALIDATE_INT for numbers from 1: whitespace around, a plus, no leading zero.
+POSITIVE_INTEGER = re.compile(r"\s*\+?([1-9][0-9]{0,18})\s*", re.ASCII)
+MAX_INTEGER = 2**63 - 1
+
+Schema = dict[str, Any]
+INTEGER: Schema = {"type": "integer"}
+NULLABLE_INTEGER: Schema = {"type": "integer", "nullable": True}
+NULLABLE_STRING: Schema = {"type": "string", "nullable": True}
 
 
-def page_of(
-    request: Request, total: int, rows: Callable[[int, int], Iterable[dict[str, Any]]]
-) -> dict[str, Any]:
-    """One page in FluentCRM's envelope.
+class Countable(Protocol):
+    """Rows that can be counted and sliced, such as a queryset."""
 
-    `rows(start, stop)` gives the rows from `start` up to, not including, `stop`; it is asked only
-    for rows that exist. Nonsense in `page` means 1, in `per_page` 15; more than 1000 means 1000.
+    def count(self) -> int:
+        """Return the number of rows."""
+
+    def __getitem__(self, rows: slice) -> Any:
+        """Return the rows of a slice."""
+
+
+class FluentPagination(BasePagination):
+    """FluentCRM's page envelope below `key`: `{"events": {"total": …, "data": […]}}`.
+
+    An invalid `page` means 1, an invalid `per_page` 15, and more than 1000 means 1000. Links keep
+    the other parameters. See tests/conformance/track-event.json: "pages of 15 by default" and
+    "links to the next and previous page keep per_page".
     """
-    query = request.META.get("QUERY_STRING", "")
-    start, per_page = requested_page(request)
-    page = start // per_page + 1
-    data = list(rows(start, min(start + per_page, total))) if start < total else []
-    last_page = -(-total // per_page)
-    path = request.path
-    others = [pair for pair in query.split("&") if pair and not _names_page(pair)]
 
-    def link(number: int) -> str:
-        return f"{path}?{'&'.join([*others, f'page={number}'])}"
+    key: ClassVar[str]
+    request: Request
+    total: int
+    per_page: int
+    page: int
 
+    @override
+    def paginate_queryset(
+        self, queryset: Countable, request: Request, view: ApiViewSet
+    ) -> Sequence[Any]:
+        self.request = request
+        self.per_page = page_size(view.query)
+        self.page = _positive_integer(view.query.get("page"), 1)
+        rows, self.total = self.get_rows(queryset, (self.page - 1) * self.per_page, self.per_page)
+        return rows
+
+    def get_rows(self, queryset: Any, start: int, per_page: int) -> tuple[Sequence[Any], int]:
+        """Return the rows of a page and the total number of rows."""
+        total = queryset.count()
+        rows = list(queryset[start : min(start + per_page, total)]) if start < total else []
+        return rows, total
+
+    @override
+    def get_paginated_response(self, data: Sequence[Any]) -> Response:
+        return Response({self.key: self.get_envelope(data)})
+
+    def get_envelope(self, data: Sequence[Any]) -> dict[str, Any]:
+        """Return the page with its numbers and links around the serialized rows."""
+        start = (self.page - 1) * self.per_page
+        last_page = -(-self.total // self.per_page)
+        return {
+            "total": self.total,
+            "per_page": self.per_page,
+            "current_page": self.page,
+            "last_page": last_page,
+            "next_page_url": self._link(self.page + 1) if self.page < last_page else None,
+            "prev_page_url": self._link(self.page - 1) if self.page > 1 else None,
+            "from": start + 1 if data else None,
+            "to": start + len(data) if data else None,
+            "data": data,
+        }
+
+    def _link(self, page: int) -> str:
+        query = self.request.META.get("QUERY_STRING", "")
+        others = [pair for pair in query.split("&") if pair and not _names_page(pair)]
+        return f"{self.request.path}?{'&'.join([*others, f'page={page}'])}"
+
+    @override
+    def get_paginated_response_schema(self, schema: Schema) -> Schema:
+        return object_schema({self.key: self.get_envelope_schema(schema)})
+
+    def get_envelope_schema(self, schema: Schema) -> Schema:
+        """Return the OpenAPI schema of the envelope around an array of rows."""
+        return object_schema(
+            {
+                "total": INTEGER,
+                "per_page": INTEGER,
+                "current_page": INTEGER,
+                "last_page": INTEGER,
+                "next_page_url": NULLABLE_STRING,
+                "prev_page_url": NULLABLE_STRING,
+                "from": NULLABLE_INTEGER,
+                "to": NULLABLE_INTEGER,
+                "data": schema,
+            }
+        )
+
+    @override
+    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
+        return [PAGE_PARAMETER, PER_PAGE_PARAMETER]
+
+
+def object_schema(properties: Mapping[str, Schema]) -> Schema:
+    """Return the OpenAPI schema of an object whose properties are all required."""
+    return {"type": "object", "properties": dict(properties), "required": sorted(properties)}
+
+
+def query_parameter(name: str, description: str, schema: Schema) -> Schema:
+    """Return the OpenAPI description of an optional parameter of the query string."""
     return {
-        "total": total,
-        "per_page": per_page,
-        "current_page": page,
-        "last_page": last_page,
-        "next_page_url": link(page + 1) if page < last_page else None,
-        "prev_page_url": link(page - 1) if page > 1 else None,
-        "from": start + 1 if data else None,
-        "to": start + len(data) if data else None,
-        "data": data,
+        "name": name,
+        "in": "query",
+        "description": description,
+        "schema": schema,
     }
 
 
-def requested_page(request: Request) -> tuple[int, int]:
-    """Where the page that is asked for begins, and how many rows it has at most."""
-    asked = parse_query(request.META.get("QUERY_STRING", ""))
-    per_page = page_size(asked)
-    return (_whole(asked.get("page"), 1) - 1) * per_page, per_page
+COUNT: Schema = {"type": "integer", "minimum": 0}
+PAGE_PARAMETER = query_parameter("page", "Number of the page, from 1.", COUNT)
+PER_PAGE_PARAMETER = query_parameter(
+    "per_page", "Number of rows on a page: 15 by default, at most 1000.", COUNT
+)
 
 
-def page_size(asked: Mapping[str, Any]) -> int:
-    """`per_page` of a query string: 15 if it is nonsense, and at most 1000."""
-    return min(_whole(asked.get("per_page"), PER_PAGE), MAX_PER_PAGE)
+def page_size(query: Mapping[str, Any]) -> int:
+    """Return `per_page` of a query string: 15 if it is invalid, and at most 1000."""
+    return min(_positive_integer(query.get("per_page"), PER_PAGE), MAX_PER_PAGE)
 
 
-def _whole(text: Any, default: int) -> int:
-    match = WHOLE.fullmatch(text) if isinstance(text, str) else None
+def _positive_integer(text: Any, default: int) -> int:
+    match = POSITIVE_INTEGER.fullmatch(text) if isinstance(text, str) else None
     number = int(match[1]) if match else 0
-    return number if 1 <= number <= LARGEST else default
+    return number if 1 <= number <= MAX_INTEGER else default
 
 
 def _names_page(pair: str) -> bool:

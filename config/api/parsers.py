@@ -96,7 +96,7 @@ class BodyParser(parsers.BaseParser):
         self,
         stream: IO[bytes],
         media_type: str | None = None,
-        parser_context: Mapping[str, Any] | None = None,  # noqa: ARG002
+        parser_context: Mapping[str, Any] | None = None,
     ) -> Params:
         """The fields. Raises UnsupportedMediaType, and what `read` raises."""
         require_utf8(media_type)

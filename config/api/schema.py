@@ -1,124 +1,92 @@
-"""The API description: shapes that several calls share, and how a call is described."""
+"""Describe the API in OpenAPI: what serializers and pagination cannot say by themselves."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from typing import Any, TypeVar
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
 from rest_framework import serializers
+from typing_extensions import override
 
-Fields = Mapping[str, Any]
-Decorator = Callable[[Any], Any]
+from config.api.pagination import Schema as OpenApiSchema
+
+View = TypeVar("View", bound=Callable[..., Any])
 
 API_PREFIX = "/wp-json/fluent-crm/v2/"
-ACTIVECAMPAIGN = ("/event", "/api/3/")
+ACTIVECAMPAIGN_PREFIXES = ("/event", "/api/3/")
 
 
-class Authentication(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """Tells drf-spectacular the two ways to send an application password."""
+class ApplicationPasswordScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describe the two ways to send an application password: HTTP Basic or a Bearer token."""
 
     target_class = "crm.authentication.ApplicationPasswordAuthentication"
     name = ["basic", "bearer"]  # noqa: RUF012
 
-    def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, str]]:  # noqa: ARG002
-        """HTTP Basic `user:password`, or the password as a Bearer token."""
+    @override
+    def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, str]]:
         return [{"type": "http", "scheme": scheme} for scheme in self.name]
 
-    def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[str]]]:  # noqa: ARG002
-        """Either of them."""
+    @override
+    def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[str]]]:
         return [{scheme: []} for scheme in self.name]
 
 
-class ApiToken(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """Tells drf-spectacular of ActiveCampaign's header."""
+class ApiTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describe ActiveCampaign's header, which holds an application password."""
 
     target_class = "crm.authentication.ApiTokenAuthentication"
     name = "api_token"
 
-    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:  # noqa: ARG002
-        """The secret of an application password in a header."""
+    @override
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
         return {"type": "apiKey", "in": "header", "name": "Api-Token"}
 
 
 class Schema(AutoSchema):
-    """Operations named by what they do: view and action, as in the code."""
+    """Name operations after their viewset and action, and group them by their URL."""
 
+    @override
     def get_operation_id(self) -> str:
-        """`subscriber_store` for SubscriberViewSet.store."""
         view = type(self.view).__name__.removesuffix("ViewSet").lower()
         return f"{view}_{getattr(self.view, 'action', self.method.lower())}"
 
+    @override
+    def get_paginated_name(self, serializer_name: str) -> str:
+        paginator = type(getattr(self.view, "paginator", None))
+        return paginator.__name__.removesuffix("Pagination") + "Page"
+
+    @override
     def get_tags(self) -> list[str]:
-        """Calls are grouped by the first word of their address; ActiveCampaign's are together."""
-        if self.path.startswith(ACTIVECAMPAIGN):
+        if self.path.startswith(ACTIVECAMPAIGN_PREFIXES):
             return ["ActiveCampaign"]
         return [self.path.removeprefix(API_PREFIX).split("/")[0]]
 
 
-def described_paths(endpoints: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """drf-spectacular's hook: each call once, without a last slash, FluentCRM's at WordPress's."""
-    described = (API_PREFIX, *ACTIVECAMPAIGN)
-    return [(path.rstrip("/"), *rest) for path, *rest in endpoints if path.startswith(described)]
+def select_endpoints(endpoints: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Keep each endpoint once: FluentCRM's at WordPress's prefix, without the trailing slash.
+
+    A preprocessing hook of drf-spectacular.
+    """
+    prefixes = (API_PREFIX, *ACTIVECAMPAIGN_PREFIXES)
+    return [(path.rstrip("/"), *rest) for path, *rest in endpoints if path.startswith(prefixes)]
 
 
-def shape(name: str, fields: Fields, many: bool = False) -> Any:
-    """An object with these fields, or a list of them."""
-    return inline_serializer(name, dict(fields), many=many)
+def _json(schema: OpenApiSchema, **headers: OpenApiSchema) -> OpenApiSchema:
+    content = {"content": {"application/json": {"schema": schema}}, "description": ""}
+    return {**content, "headers": headers} if headers else content
 
 
-def text() -> serializers.CharField:
-    """A text."""
-    return serializers.CharField()
+def _header() -> OpenApiSchema:
+    return {"schema": {"type": "string"}, "required": True}
 
 
-def optional_text() -> serializers.CharField:
-    """A text that may be left out."""
-    return serializers.CharField(required=False)
-
-
-def nullable_text() -> serializers.CharField:
-    """A text or null."""
-    return serializers.CharField(allow_null=True)
-
-
-def optional_list() -> serializers.ListField:
-    """A list of anything that may be left out."""
-    return serializers.ListField(required=False)
-
-
-def number() -> serializers.IntegerField:
-    """A whole number."""
-    return serializers.IntegerField()
-
-
-def numbers() -> serializers.ListField:
-    """A list of whole numbers."""
-    return serializers.ListField(child=serializers.IntegerField())
-
-
-def ids() -> serializers.ListField:
-    """A list of ids to do something with."""
-    one = serializers.IntegerField(min_value=0)
-    return serializers.ListField(child=one, min_length=1, max_length=1000)
-
-
-def texts() -> serializers.ListField:
-    """A list of texts."""
-    return serializers.ListField(child=serializers.CharField())
-
-
-MESSAGE = shape("Message", {"message": text()})
-REST_ERROR = shape(
-    "RestError",
-    {"code": text(), "message": text(), "data": serializers.DictField()},
-)
-# What 404 says: what is not there, or that nothing can be at such an address.
-NOT_FOUND = [{"$ref": f"#/components/schemas/{name}"} for name in ("Message", "RestError")]
-# What 422 says: the wrong fields, each with its rule and a text, or one message where no field is
-# to blame.
-REFUSALS: list[Fields] = [
+MESSAGE_REF = {"$ref": "#/components/schemas/Message"}
+REST_ERROR_REF = {"$ref": "#/components/schemas/RestError"}
+# Every invalid field with its rule and a message, or one message where no field is to blame.
+UNPROCESSABLE: list[OpenApiSchema] = [
     {
         "type": "object",
         "additionalProperties": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -130,74 +98,99 @@ REFUSALS: list[Fields] = [
         "additionalProperties": False,
     },
 ]
+REST_ERROR = {
+    "type": "object",
+    "properties": {
+        "code": {"type": "string"},
+        "message": {"type": "string"},
+        "data": {"type": "object", "additionalProperties": {}},
+    },
+    "required": ["code", "data", "message"],
+}
 
 
-def page_shape(name: str, row: Any) -> Any:
-    """FluentCRM's page envelope around rows."""
-    return shape(
-        name,
-        {
-            "total": number(),
-            "per_page": number(),
-            "current_page": number(),
-            "last_page": number(),
-            "next_page_url": nullable_text(),
-            "prev_page_url": nullable_text(),
-            "from": serializers.IntegerField(allow_null=True),
-            "to": serializers.IntegerField(allow_null=True),
-            "data": row(many=True),
-        },
-    )
+def add_error_responses(result: OpenApiSchema, **_: Any) -> OpenApiSchema:
+    """Add the error responses that follow from an operation's shape.
 
-
-TEXT: Fields = {"type": "string"}
-COUNT: Fields = {"type": "integer", "minimum": 0}
-
-
-def query(name: str, says: str = "", many: bool = False, kind: Fields = TEXT) -> OpenApiParameter:
-    """A parameter of the query string; `many` for `name[]=1&name[]=2`."""
-    if many:
-        return OpenApiParameter(f"{name}[]", {"type": "array", "items": kind}, description=says)
-    return OpenApiParameter(name, dict(kind), description=says)
-
-
-def answer_header(name: str, *statuses: int, required: bool = True) -> OpenApiParameter:
-    """A header of the answers with these statuses."""
-    return OpenApiParameter(
-        name, OpenApiTypes.STR, OpenApiParameter.HEADER, required=required, response=[*statuses]
-    )
-
-
-PER_PAGE = query("per_page", "15, and at most 1000.", kind=COUNT)
-PAGES = [query("page", "From 1.", kind=COUNT), PER_PAGE]
-CHALLENGE = answer_header("WWW-Authenticate", 401)
-RETRY_AFTER = answer_header("Retry-After", 503)
-
-
-def call(
-    answer: Any,
-    fields: Any = None,
-    parameters: Iterable[OpenApiParameter] = (),
-    missing: bool = False,
-    created: bool = False,
-    refusals: Sequence[Fields] | None = REFUSALS,
-) -> Decorator:
-    """Describe a call: its answer, the fields of its body, its query string.
-
-    `missing`: it can be 404; `created`: it is 201 where it makes something; `refusals`: what 422
-    says, None for a call that asks for no password and refuses fields with 200.
+    Every operation has 400 and 503, one with credentials 401, 403 and 422, one with a body 411,
+    413 and 415, and one with an id or name in its URL 404. A 422 that the view describes is one
+    more alternative. A postprocessing hook of drf-spectacular.
     """
-    responses = {200: answer, 400: REST_ERROR, 503: REST_ERROR}
-    if refusals is not None:
-        responses |= {401: REST_ERROR, 403: REST_ERROR, 422: {"oneOf": refusals}}
-    if fields is not None:
-        responses |= dict.fromkeys((411, 413, 415), REST_ERROR)
-    if missing:
-        responses[404] = {"anyOf": NOT_FOUND}
+    result["components"]["schemas"]["RestError"] = REST_ERROR
+    for path, operations in result["paths"].items():
+        for operation in operations.values():
+            responses = operation["responses"]
+            errors = {"400": _json(REST_ERROR_REF)}
+            errors["503"] = _json(REST_ERROR_REF, **{"Retry-After": _header()})
+            if "security" in operation:
+                errors["401"] = _json(REST_ERROR_REF, **{"WWW-Authenticate": _header()})
+                errors["403"] = _json(REST_ERROR_REF)
+                others = [
+                    described["schema"]
+                    for described in responses.pop("422", {}).get("content", {}).values()
+                ]
+                errors["422"] = _json({"oneOf": [*UNPROCESSABLE, *others]})
+            if "requestBody" in operation:
+                errors |= {status: _json(REST_ERROR_REF) for status in ("411", "413", "415")}
+            if "{" in path:
+                errors["404"] = _json({"anyOf": [MESSAGE_REF, REST_ERROR_REF]})
+            # Copied, because the writer of YAML would make aliases of shared parts.
+            operation["responses"] = dict(sorted((responses | deepcopy(errors)).items()))
+    return result
+
+
+class MessageSerializer(serializers.Serializer[Any]):
+    """One message."""
+
+    message = serializers.CharField()
+
+
+def describe(
+    response: Any,
+    request: Any = None,
+    parameters: Iterable[OpenApiParameter] = (),
+    *,
+    created: bool = False,
+    unprocessable: Any = None,
+) -> Callable[[View], View]:
+    """Describe an endpoint whose response is not the page or object of its serializer class.
+
+    Args:
+        response: the serializer of the response with status 200.
+        request: the serializer of the body, None without a body.
+        parameters: of the query string, and headers.
+        created: whether the status is 201 if the request creates the object.
+        unprocessable: a further serializer of the response with status 422.
+    """
+    responses: dict[int, Any] = {200: response}
     if created:
-        responses[201] = answer
-    return extend_schema(
-        request=fields,
-        responses=dict(sorted(responses.items())),
-        parameters=[*parameters, CHALLENGE, RETRY_AFTER],
-    )
+        responses[201] = response
+    if unprocessable is not None:
+        responses[422] = unprocessable
+    return extend_schema(request=request, responses=responses, parameters=[*parameters])
+
+
+def envelope(component: str, /, **fields: Any) -> Any:
+    """Return the serializer of an object with these fields, as a component of this name."""
+    return inline_serializer(component, fields)
+
+
+def ids() -> serializers.ListField:
+    """Return the description of a list of 1 to 1,000 ids."""
+    id_field = serializers.IntegerField(min_value=0)
+    return serializers.ListField(child=id_field, min_length=1, max_length=1000)
+
+
+def parameter(
+    name: str, description: str = "", schema: OpenApiSchema | None = None, many: bool = False
+) -> OpenApiParameter:
+    """Describe a parameter of the query string; with `many` one that repeats as `name[]`."""
+    schema = schema or {"type": "string"}
+    if many:
+        name, schema = f"{name}[]", {"type": "array", "items": schema}
+    return OpenApiParameter(name, schema, description=description)
+
+
+def response_header(name: str, status: int) -> OpenApiParameter:
+    """Describe a header that responses with this status can have."""
+    return OpenApiParameter(name, OpenApiTypes.STR, OpenApiParameter.HEADER, response=[status])

@@ -1,30 +1,42 @@
-"""Request fields read as FluentCRM reads them: a table of readers, all mistakes told at once."""
+"""Validate request fields as FluentCRM does: a table of validators, all errors at once.
+
+DRF's serializer fields are not used for input, because FluentCRM's rule names, its conversions and
+the speed of tracking ask for another way: docs/decisions/validators-for-input.md.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
 import email_validator
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
+from rest_framework import serializers
 
 from config.api.errors import FieldErrors, InvalidFields
 
+# Takes a value of a request, returns it converted, raises InvalidValue.
 Validator = Callable[[Any], Any]
 
-# Shops are tried out with contacts at shop.local and shop.test, and FluentCRM takes them.
+# Shops are tried out with contacts at shop.local and shop.test, and FluentCRM accepts them.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 MAX_ID = 2**63 - 1
 MAX_DIGITS = 19
+# The length of FluentCRM's VARCHAR columns; MAX_NAME_LENGTH is that of titles, slugs and keys.
+MAX_NAME_LENGTH = 192
+MAX_ITEMS = 1000
+# Whole floats below it are exact, and PHP prints them without a fraction.
+MAX_EXACT_FLOAT = 2**53
 # The white space that PHP's trim() and WordPress's sanitize_text_field() know.
 WHITESPACE = " \t\n\r\v\f"
 WHITESPACE_RUN = re.compile(f"[{WHITESPACE}]+")
-MAX_EXACT_FLOAT = 2**53
 DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", re.ASCII)
-MAX_ITEMS = 1000
+AGE = re.compile(r"([0-9]{1,5})([hdw])")
+DAYS_PER_UNIT = {"h": 1 / 24, "d": 1, "w": 7}
+# FluentCRM's rule -> message
 MESSAGES = {
     "required": "The {field} field is required.",
     "string": "The {field} must be a string.",
@@ -43,48 +55,67 @@ TOO_MANY_ITEMS = "The {field} may not have more than 1000 items."
 NUL_MESSAGE = "The {field} must not contain a NUL character."
 
 
-class InvalidValue(Exception):
-    """A value breaks a rule; `read_fields` names the field."""
+class InvalidValue(serializers.ValidationError):
+    """A value breaks a rule. `validate` adds the name of the field.
 
-    def __init__(self, rule: str, text: str | None = None) -> None:
-        super().__init__(rule)
+    It is DRF's ValidationError: the rule is its code, the message its detail.
+    """
+
+    def __init__(self, rule: str, message: str | None = None) -> None:
+        super().__init__(message or MESSAGES[rule], code=rule)
         self.rule = rule
-        self.text = text or MESSAGES[rule]
+        self.message = message or MESSAGES[rule]
+
+    def for_field(self, field: str) -> dict[str, str]:
+        """Return rule and message for a field, as FluentCRM's validator answers."""
+        return {self.rule: self.message.format(field=field)}
 
 
 def validate(
-    readers: Mapping[str, Validator], data: Mapping[str, Any], required: Iterable[str] = ()
+    validators: Mapping[str, Validator], data: Mapping[str, Any], required: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """The fields of `data` that `readers` name, each as its reader gives it.
+    """Validate the fields of a request that have a validator, and ignore the others.
 
-    Raises InvalidFields (422) with the first mistake of every field; a `required` field that is
-    missing, null, blank or an empty list is one.
+    Args:
+        validators: a validator for each field that is read.
+        data: the request's fields; a field that is missing is missing in the result.
+        required: fields that must not be missing, null, blank, false or an empty list.
+
+    Returns:
+        The converted values by field.
+
+    Raises:
+        InvalidFields: 422 with the first error of every invalid field.
     """
     values: dict[str, Any] = {}
     errors: FieldErrors = {}
     for field in required:
         if is_empty(data.get(field)):
             errors[field] = {"required": MESSAGES["required"].format(field=field)}
-    for field, reader in readers.items():
+    for field, validator in validators.items():
         if field in data and field not in errors:
             try:
-                values[field] = reader(data[field])
-            except InvalidValue as wrong:
-                errors[field] = {wrong.rule: wrong.text.format(field=field)}
+                values[field] = validator(data[field])
+            except InvalidValue as error:
+                errors[field] = error.for_field(field)
     if errors:
         raise InvalidFields(errors)
     return values
 
 
 def is_empty(value: Any) -> bool:
-    """What FluentCRM's rule `required` refuses; False is PHP's empty string."""
+    """Return whether FluentCRM's rule `required` rejects a value; false is PHP's empty string."""
     if isinstance(value, str):
         return not value.strip(WHITESPACE)
     return value is None or value is False or value in ([], {})
 
 
 def to_text(value: Any) -> str:
-    """A JSON scalar as PHP prints it: true is "1", false and null are "". Raises Wrong."""
+    """Convert a JSON scalar to text as PHP prints it: true is "1", false and null are "".
+
+    Raises:
+        InvalidValue: a list, an object, or a NUL character, which PostgreSQL cannot store.
+    """
     if isinstance(value, str):
         if "\0" in value:
             raise InvalidValue("string", NUL_MESSAGE)
@@ -96,35 +127,42 @@ def to_text(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
-        whole = value.is_integer() and abs(value) < MAX_EXACT_FLOAT
-        return str(int(value)) if whole else repr(value)
+        is_whole = value.is_integer() and abs(value) < MAX_EXACT_FLOAT
+        return str(int(value)) if is_whole else repr(value)
     raise InvalidValue("string")
 
 
-def single_line(longest: int) -> Callable[[Any], str]:
-    """A reader of one line: white space folded to single blanks, cut as FluentCRM cuts."""
+def single_line(max_length: int) -> Callable[[Any], str]:
+    """Return a validator of one line that folds whitespace and cuts at `max_length` characters.
 
-    def read(value: Any) -> str:
+    `single_line(9)(" Order \\n placed ")` is `"Order pla"`. FluentCRM cuts as well.
+    """
+
+    def to_line(value: Any) -> str:
         folded = WHITESPACE_RUN.sub(" ", to_text(value)).strip(" ")
-        return folded if len(folded) <= longest else folded[:longest].rstrip(" ")
+        return folded if len(folded) <= max_length else folded[:max_length].rstrip(" ")
 
-    return read
+    return to_line
 
 
-def nullable_line(longest: int) -> Callable[[Any], str | None]:
-    """As `line`; null stays null."""
-    read = single_line(longest)
-    return lambda value: None if value is None else read(value)
+def nullable_line(max_length: int) -> Callable[[Any], str | None]:
+    """Return a validator as `single_line` does, which keeps null."""
+    to_line = single_line(max_length)
+    return lambda value: None if value is None else to_line(value)
 
 
 def multi_line(value: Any) -> str:
-    """A reader of text that keeps its lines. Raises Wrong."""
+    """Convert to text that keeps its line ends, without the whitespace around it."""
     return to_text(value).strip(WHITESPACE)
 
 
 def to_bigint(value: Any) -> int:
-    """A whole number of at most 63 bits, as a number or in digits. Raises Wrong."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 19:
+    """Convert a number or digits to a whole number from 0 to 2^63 - 1.
+
+    Raises:
+        InvalidValue: anything else, also 1.0 and true.
+    """
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS:
         value = int(value)
     if type(value) is not int or not 0 <= value <= MAX_ID:
         raise InvalidValue("numeric")
@@ -132,36 +170,44 @@ def to_bigint(value: Any) -> int:
 
 
 def to_rounded_bigint(value: Any) -> int:
-    """A number from 0 in any writing, rounded as a column of whole numbers does. Raises Wrong."""
+    """Convert a number from 0, also as text, rounded as a column of whole numbers rounds.
+
+    Raises:
+        InvalidValue: no number, a negative one, or one beyond 2^63 - 1.
+    """
     if value in (None, ""):
         return 0
     try:
         number = Decimal(to_text(value))
     except InvalidOperation:
         raise InvalidValue("numeric") from None
-    # Looked at before it is written out: 1e9999999 is short, and its digits take minutes.
+    # Checked before it is written out, because 1e9999999 is short and its digits take minutes.
     if not number.is_finite() or number.adjusted() >= MAX_DIGITS:
         raise InvalidValue("numeric")
     return to_bigint(int(number.to_integral_value(ROUND_HALF_UP)))
 
 
 def clamp_id(digits: str) -> int:
-    """The id in a path; one too large for the database becomes the largest, which nothing has."""
+    """Convert the id in a URL; one beyond bigint becomes the largest, which no row has."""
     return min(int(digits), MAX_ID)
 
 
 def is_valid_id(text: str) -> bool:
-    """Whether a text is an id in digits that the database has room for."""
-    return text.isascii() and text.isdigit() and len(text) < 19
+    """Return whether a text is an id in digits that fits bigint."""
+    return text.isascii() and text.isdigit() and len(text) < MAX_DIGITS
 
 
 def optional_id(value: Any) -> int:
-    """As `whole_number`, where PHP's empty() values name nobody: 0. Raises Wrong."""
+    """Convert an id as `to_bigint` does; null, false and "" are 0, which names no row."""
     return 0 if value is None or value is False or value == "" else to_bigint(value)
 
 
 def to_coordinate(value: Any) -> Decimal | None:
-    """Degrees, to eight decimals. Raises Wrong."""
+    """Convert to degrees from -180 to 180 with eight decimals; null and "" are None.
+
+    Raises:
+        InvalidValue: no number, or one outside that range.
+    """
     if value in (None, ""):
         return None
     try:
@@ -174,50 +220,65 @@ def to_coordinate(value: Any) -> Decimal | None:
 
 
 def to_email(value: Any) -> str:
-    """An e-mail address as sent, without the white space around it. Raises Wrong."""
+    """Return an e-mail as sent, without the whitespace around it.
+
+    Raises:
+        InvalidValue: not an e-mail by RFC 5321 and 6531, as email-validator reads them.
+    """
     if isinstance(value, list | dict):
         raise InvalidValue("email")
-    address = to_text(value).strip(WHITESPACE)
+    email = to_text(value).strip(WHITESPACE)
     try:
-        email_validator.validate_email(address, check_deliverability=False)
+        email_validator.validate_email(email, check_deliverability=False)
     except email_validator.EmailNotValidError:
         raise InvalidValue("email") from None
-    return address
+    return email
 
 
 def to_date(value: Any) -> date | None:
-    """A date, `YYYY-MM-DD`, a time after it passed over; null and "" are none. Raises Wrong."""
+    """Convert `YYYY-MM-DD`, and ignore a time after it; empty values are None.
+
+    Raises:
+        InvalidValue: not a date.
+    """
     if is_empty(value):
         return None
     try:
-        found = parse_date(re.split("[T ]", to_text(value).strip(WHITESPACE))[0])
+        parsed = parse_date(re.split("[T ]", to_text(value).strip(WHITESPACE))[0])
     except ValueError:
-        found = None
-    if found is None:
+        parsed = None
+    if parsed is None:
         raise InvalidValue("date")
-    return found
+    return parsed
 
 
 def to_datetime(value: Any) -> datetime | None:
-    """A time: FluentCRM's `YYYY-MM-DD HH:MM:SS` in TIME_ZONE, or ISO 8601. Raises Wrong."""
+    """Convert FluentCRM's `YYYY-MM-DD HH:MM:SS` in TIME_ZONE, or ISO 8601; empty values are None.
+
+    Raises:
+        InvalidValue: not a datetime of the years 2 to 9998, because others overflow in some zone.
+    """
     if is_empty(value):
         return None
     try:
-        found = parse_datetime(to_text(value).strip(WHITESPACE))
-        if found is not None and timezone.is_naive(found):
-            found = timezone.make_aware(found)
-        # Year 1 and year 9999 overflow in some zone.
-        if found is not None and not 1 < found.year < 9999:
-            found = None
+        parsed = parse_datetime(to_text(value).strip(WHITESPACE))
+        if parsed is not None and timezone.is_naive(parsed):
+            parsed = timezone.make_aware(parsed)
+        if parsed is not None and not 1 < parsed.year < 9999:
+            parsed = None
     except (ValueError, OverflowError):
-        found = None
-    if found is None:
+        parsed = None
+    if parsed is None:
         raise InvalidValue("date")
-    return found
+    return parsed
 
 
 def to_strict_datetime(value: Any) -> datetime | None:
-    """As `moment`, but written out to the minute at least, and no number. Raises Wrong."""
+    """Convert as `to_datetime` does, but only text with at least hours and minutes.
+
+    Raises:
+        InvalidValue: a number, a date without a time, or not a datetime.
+    """
     if isinstance(value, datetime):
         return timezone.make_aware(value) if timezone.is_naive(value) else value
     if value is None or (isinstance(value, str) and not value.strip(WHITESPACE)):
@@ -227,13 +288,24 @@ def to_strict_datetime(value: Any) -> datetime | None:
     return to_datetime(value)
 
 
-def to_ids(value: Any) -> list[int]:
-    """Up to 1,000 ids as a list, or one alone; PHP's empty ones are passed over. Raises Wrong."""
-    return [number for item in to_list(value) if (number := optional_id(item))]
+def parse_age(text: str) -> timedelta:
+    """Parse an age such as `400d`, `12h` or `3w`.
+
+    Raises:
+        ValueError: not digits followed by h, d or w.
+    """
+    match = AGE.fullmatch(text)
+    if not match:
+        raise ValueError(text)
+    return timedelta(days=int(match[1]) * DAYS_PER_UNIT[match[2]])
 
 
 def to_list(value: Any) -> list[Any]:
-    """A list of up to 1,000, or one value alone; null and "" are the empty list. Raises Wrong."""
+    """Return a list of up to 1,000 items; one value alone is a list of it, null and "" are empty.
+
+    Raises:
+        InvalidValue: an object, or more items.
+    """
     if isinstance(value, dict):
         raise InvalidValue("array")
     if isinstance(value, list):
@@ -243,27 +315,36 @@ def to_list(value: Any) -> list[Any]:
     return [] if value is None or value == "" else [value]
 
 
-def to_url(longest: int) -> Callable[[Any], str | None]:
-    """A reader of an http(s) address or a path of ours; null and "" stay. Raises Wrong."""
-    read = nullable_line(longest)
-
-    def reader(value: Any) -> str | None:
-        address = read(value)
-        if address and not address.startswith(("http://", "https://", "/")):
-            raise InvalidValue("url")
-        return address
-
-    return reader
+def to_ids(value: Any) -> list[int]:
+    """Convert a list of up to 1,000 ids, or one id, and ignore PHP's empty ones."""
+    return [number for item in to_list(value) if (number := optional_id(item))]
 
 
 def to_strings(value: Any) -> list[str]:
-    """A list of lines, or one alone. Raises Wrong."""
-    read = single_line(192)
-    return [read(item) for item in to_list(value)]
+    """Convert a list of up to 1,000 lines, or one line."""
+    to_line = single_line(MAX_NAME_LENGTH)
+    return [to_line(item) for item in to_list(value)]
+
+
+def to_url(max_length: int) -> Callable[[Any], str | None]:
+    """Return a validator of an http(s) URL or an absolute path; null and "" stay."""
+    to_line = nullable_line(max_length)
+
+    def to_http_url(value: Any) -> str | None:
+        url = to_line(value)
+        if url and not url.startswith(("http://", "https://", "/")):
+            raise InvalidValue("url")
+        return url
+
+    return to_http_url
 
 
 def to_bool(value: Any) -> bool:
-    """PHP's truth of a value; the word "false" of a form is false as well. Raises Wrong."""
+    """Return PHP's truth of a value; the text "false" of a form is false as well.
+
+    Raises:
+        InvalidValue: a list or an object.
+    """
     if isinstance(value, list | dict):
         raise InvalidValue("boolean")
     return value not in (None, False, 0, "", "0", "false")

@@ -103,7 +103,7 @@ class SubscriberForm(forms.ModelForm):
         try:
             return to_email(self.cleaned_data["email"])
         except InvalidValue as wrong:
-            raise ValidationError(wrong.text.format(field="email")) from None
+            raise ValidationError(wrong.message.format(field="email")) from None
 
     def changed_columns(self) -> dict[str, Any]:
         """The columns that somebody changed on the page."""

@@ -247,7 +247,7 @@ class SegmentAdmin(StrictModelAdmin):
             # All contacts are counted by themselves: that needs no filter to be planned.
             number = page_ids_and_total(found, 0, 1)[1] if found.query.where else found.count()
         except InvalidFields as wrong:
-            return JsonResponse({"errors": humanize_errors(wrong.body)})
+            return JsonResponse({"errors": humanize_errors(wrong.detail)})
         except (OperationalError, InterfaceError):
             return JsonResponse({"message": TOO_LONG}, status=503)
         return JsonResponse({"count": number})

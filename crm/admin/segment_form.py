@@ -57,7 +57,7 @@ class FiltersField(forms.Field):
         try:
             return filters_from_json(value or "")
         except InvalidFields as wrong:
-            raise ValidationError(list(error_sentences(humanize_errors(wrong.body)))) from None
+            raise ValidationError(list(error_sentences(humanize_errors(wrong.detail)))) from None
 
 
 class SegmentForm(forms.ModelForm):

@@ -1,53 +1,50 @@
-"""How the contact calls are described; the shapes of rows stand in crm/api/serializers.py."""
+"""Describe the requests and the message envelopes of the endpoints of contacts in OpenAPI.
+
+Rows, pages and query parameters follow from serializers, pagination and filter backends.
+"""
 
 from typing import Any
 
 from rest_framework import serializers
 
-from config.api.schema import (
-    COUNT,
-    MESSAGE,
-    PAGES,
-    call,
-    ids,
-    nullable_text,
-    number,
-    numbers,
-    optional_list,
-    optional_text,
-    page_shape,
-    query,
-    shape,
-    text,
-    texts,
-)
+from config.api.pagination import COUNT
+from config.api.schema import MessageSerializer, describe, envelope, ids, parameter
+from crm.api.fields import TEXT_COLUMNS
 from crm.api.serializers import (
-    ListSerializer,
+    ConditionSerializer,
+    ContactListSerializer,
+    ContactReferenceSerializer,
+    SegmentSerializer,
     SubscriberSerializer,
     TagSerializer,
 )
-from crm.filters.query import query_filter_help
-from crm.models import Status, Subscriber, Tag
+from crm.models import Status
+
+Fields = dict[str, Any]
 
 
-def optional_names() -> serializers.ListField:
-    """A list of ids, titles or slugs that may be left out."""
+def text() -> serializers.CharField:
+    """Return the description of an optional text."""
+    return serializers.CharField(required=False)
+
+
+def names() -> serializers.ListField:
+    """Return the description of an optional list of ids, titles or slugs."""
     return serializers.ListField(child=serializers.CharField(), required=False)
 
 
 def degrees() -> serializers.FloatField:
-    """A coordinate that may be left out."""
+    """Return the description of an optional coordinate."""
     return serializers.FloatField(required=False, allow_null=True, min_value=-180, max_value=180)
 
 
-CONTACT_INPUT: dict[str, Any] = {
-    name: optional_text()
-    for name in (
-        *("prefix", "first_name", "last_name", "full_name", "contact_type"),
-        *("address_line_1", "address_line_2", "postal_code", "city", "state", "country"),
-        *("phone", "timezone", "source", "ip"),
-    )
-} | {
+def choice(*choices: str, required: bool = True) -> serializers.ChoiceField:
+    """Return the description of one of these texts."""
+    return serializers.ChoiceField(choices=choices, required=required)
+
+
+CONTACT: Fields = {
+    **{name: text() for name in (*TEXT_COLUMNS, "full_name", "contact_type")},
     "status": serializers.ChoiceField(choices=Status.choices, required=False),
     "avatar": serializers.RegexField("^(https?://|/)", required=False),
     "date_of_birth": serializers.DateField(required=False, allow_null=True),
@@ -57,274 +54,204 @@ CONTACT_INPUT: dict[str, Any] = {
     "life_time_value": serializers.IntegerField(required=False, min_value=0),
     "custom_values": serializers.DictField(required=False),
 }
-SEGMENTS_INPUT = {
-    "tags": optional_names(),
-    "lists": optional_names(),
-}
-SEARCH = query("search", "A part of any of its texts.")
-SORT = query("sort_by", "A column; id unless given.")
-ACTION = serializers.ChoiceField(choices=["created", "updated"])
+LABELS: Fields = {"tags": names(), "lists": names()}
+SEARCH = parameter("search", "Part of any text of the object.")
 
-
-class ContactReference(serializers.Serializer[Subscriber]):
-    """The shape of a contact in the answer to a batch."""
-
-    id = serializers.IntegerField()
-    email = serializers.CharField()
-    status = serializers.ChoiceField(choices=Status.choices)
-
-
-CONTACT_FILTERS = [
-    query(
-        "filter_type",
-        "advanced with advanced_filters, else simple.",
-        kind={"enum": ["simple", "advanced"]},
-    ),
-    query(
-        "advanced_filters",
-        "JSON: a list of groups, one of which has to hold; a group is a list of conditions, which "
-        'all have to: {"source":[provider,property],"operator":…,"value":…,"extra_value":…}. What '
-        "there is: /subscribers/filter-options.",
-    ),
-    query("segment", "In the saved segment with this slug."),
-    *(query(name, says) for name, says in query_filter_help().items()),
-]
-CONTACT_PAGE = page_shape("ContactPage", SubscriberSerializer)
-CONTACT_LIST = call(
-    shape(
-        "ContactList",
-        {
-            "subscribers": CONTACT_PAGE,
-            "custom": nullable_text(),
-        },
+MESSAGE = describe(MessageSerializer)
+RETRIEVE_CONTACT = describe(
+    envelope(
+        "RetrievedContact",
+        subscriber=SubscriberSerializer(),
+        custom_fields=serializers.ListField(required=False),
     ),
     parameters=[
-        *PAGES,
-        SEARCH,
-        SORT,
-        query("sort_type", "ASC or DESC."),
-        query("tags", "On any of these tags, by id, title or slug.", many=True),
-        query("lists", "On any of these lists, by id, title or slug.", many=True),
-        query("statuses", "With any of these statuses.", many=True, kind={"enum": Status.values}),
-        query("custom_fields", "true: with the contacts' custom values."),
-        *CONTACT_FILTERS,
+        parameter("get_by_email", "With id 0: the contact's e-mail."),
+        parameter(
+            "with",
+            schema={"enum": ["subscriber.custom_values", "custom_fields", "stats"]},
+            many=True,
+        ),
     ],
 )
-WITH = ["subscriber.custom_values", "custom_fields", "stats"]
-CONTACT_SHOW = call(
-    shape(
-        "ContactShown",
-        {
-            "subscriber": SubscriberSerializer(),
-            "custom_fields": optional_list(),
-        },
+CREATE_CONTACT = describe(
+    envelope(
+        "CreatedContact",
+        message=serializers.CharField(),
+        contact=SubscriberSerializer(),
+        action_type=choice("created", "updated"),
     ),
-    parameters=[
-        query("get_by_email", "With id 0: the contact's e-mail."),
-        query("with", many=True, kind={"enum": WITH}),
-    ],
-    missing=True,
-)
-CONTACT_STORE = call(
-    shape(
-        "ContactStored",
-        {"message": text(), "contact": SubscriberSerializer(), "action_type": ACTION},
-    ),
-    fields=shape(
+    request=envelope(
         "NewContact",
-        {
-            **CONTACT_INPUT,
-            "email": serializers.EmailField(),
-            "status": serializers.ChoiceField(choices=Status.choices),
-            **SEGMENTS_INPUT,
-            "__force_update": serializers.ChoiceField(choices=["yes"], required=False),
-        },
+        **CONTACT
+        | {"email": serializers.EmailField()}
+        | {"status": serializers.ChoiceField(choices=Status.choices)}
+        | LABELS
+        | {"__force_update": choice("yes", required=False)},
     ),
 )
-CONTACT_UPDATE = call(
-    shape(
-        "ContactUpdated",
-        {
-            "message": text(),
-            "contact": SubscriberSerializer(),
-            "isDirty": serializers.BooleanField(),
-            "values": serializers.JSONField(),
-        },
+UPDATE_CONTACT = describe(
+    envelope(
+        "UpdatedContact",
+        message=serializers.CharField(),
+        contact=SubscriberSerializer(),
+        isDirty=serializers.BooleanField(),
+        values=serializers.JSONField(),
     ),
-    fields=shape(
+    request=envelope(
         "ContactChange",
-        {
-            "email": serializers.EmailField(required=False),
-            **CONTACT_INPUT,
-            **{
-                name: optional_names()
-                for name in ("attach_tags", "detach_tags", "attach_lists", "detach_lists")
-            },
+        email=serializers.EmailField(required=False),
+        **CONTACT,
+        **{
+            name: names() for name in ("attach_tags", "detach_tags", "attach_lists", "detach_lists")
         },
     ),
-    missing=True,
 )
-CONTACT_DELETE = call(MESSAGE, missing=True)
-SEARCH_CONTACTS = call(
-    shape("ContactsFound", {"contacts": serializers.DictField(child=serializers.DictField())}),
+DESTROY_CONTACTS = describe(
+    MessageSerializer,
+    # OpenAPI gives DELETE no body; a body with "subscribers" is accepted as well.
+    parameters=[parameter("subscribers", "Ids of the contacts.", COUNT, many=True)],
+)
+SEARCH_CONTACTS = describe(
+    envelope("FoundContacts", contacts=serializers.DictField(child=serializers.DictField())),
     parameters=[
         SEARCH,
-        query("limit", "20, and at most 1000.", kind=COUNT),
-        query("values", "Ids that are to be in the answer as well.", many=True, kind=COUNT),
+        parameter("limit", "Number of contacts: 20 by default, at most 1000.", COUNT),
+        parameter("values", "Ids of contacts to return in any case.", COUNT, many=True),
     ],
 )
+CONTACT_SEGMENTS = describe(envelope("ContactSegments", segments=SegmentSerializer(many=True)))
 
-DELETE_SEVERAL = call(
-    MESSAGE,
-    # OpenAPI gives DELETE no body; one with "subscribers" is taken as well.
-    parameters=[query("subscribers", "The contacts' ids.", many=True, kind=COUNT)],
-)
-UPDATE_PROPERTY = call(
-    MESSAGE,
-    fields=shape(
+UPDATE_PROPERTY = describe(
+    MessageSerializer,
+    request=envelope(
         "ContactProperty",
-        {
-            "property": serializers.ChoiceField(choices=["status", "contact_type", "avatar"]),
-            "value": text(),
-            "subscribers": ids(),
-        },
+        property=choice("status", "contact_type", "avatar"),
+        value=serializers.CharField(),
+        subscribers=ids(),
     ),
 )
-SYNC_SEGMENTS = call(
-    shape("ContactsSynced", {"message": text(), "subscribers": SubscriberSerializer(many=True)}),
-    fields=shape(
-        "SegmentSync",
-        {
-            "type": serializers.ChoiceField(choices=["tags", "lists"]),
-            "attach": optional_names(),
-            "detach": optional_names(),
-            "find_by": serializers.ChoiceField(choices=["slug", "title", "id"], required=False),
-            "subscribers": ids(),
-        },
+SYNC_LABELS = describe(
+    envelope(
+        "SyncedContacts",
+        message=serializers.CharField(),
+        subscribers=SubscriberSerializer(many=True),
+    ),
+    request=envelope(
+        "LabelSync",
+        type=choice("tags", "lists"),
+        attach=names(),
+        detach=names(),
+        find_by=choice("slug", "title", "id", required=False),
+        subscribers=ids(),
     ),
 )
-BULK_ADD_UPDATE = call(
-    shape(
-        "ContactsAddedOrUpdated",
-        {
-            "message": text(),
-            "created": ContactReference(many=True),
-            "updated": ContactReference(many=True),
-            "invalids": serializers.ListField(),
-        },
+BULK_ADD_UPDATE = describe(
+    envelope(
+        "AddedOrUpdatedContacts",
+        message=serializers.CharField(),
+        created=ContactReferenceSerializer(many=True),
+        updated=ContactReferenceSerializer(many=True),
+        invalids=serializers.ListField(),
     ),
-    fields=shape(
+    request=envelope(
         "ContactBatch",
-        {
-            "contacts": serializers.ListField(
-                child=shape(
-                    "BatchContact",
-                    {**CONTACT_INPUT, "email": serializers.EmailField(), **SEGMENTS_INPUT},
-                ),
-                max_length=1000,
+        contacts=serializers.ListField(
+            child=envelope(
+                "BatchContact", **CONTACT | {"email": serializers.EmailField()} | LABELS
             ),
-            "force_update": serializers.BooleanField(required=False),
-        },
+            max_length=1000,
+        ),
+        force_update=serializers.BooleanField(required=False),
     ),
 )
-ACTIONS = (
-    *("delete_contacts", "change_contact_status", "change_contact_type"),
-    *("add_to_tags", "remove_from_tags", "add_to_lists", "remove_from_lists"),
-)
-DO_BULK_ACTION = call(
-    shape(
-        "BulkActionDone",
-        {"message": text(), "last_contact_id": number(), "completed_contacts": number()},
+DO_BULK_ACTION = describe(
+    envelope(
+        "DoneBulkAction",
+        message=serializers.CharField(),
+        last_contact_id=serializers.IntegerField(),
+        completed_contacts=serializers.IntegerField(),
     ),
-    fields=shape(
+    request=envelope(
         "BulkAction",
-        {
-            "action_name": serializers.ChoiceField(choices=ACTIONS),
-            "subscriber_ids": ids(),
-            "action_options": serializers.ListField(
-                child=serializers.IntegerField(), required=False
-            ),
-            "new_status": optional_text(),
-        },
+        action_name=choice(
+            *("delete_contacts", "change_contact_status", "change_contact_type"),
+            *("add_to_tags", "remove_from_tags", "add_to_lists", "remove_from_lists"),
+        ),
+        subscriber_ids=ids(),
+        action_options=serializers.ListField(child=serializers.IntegerField(), required=False),
+        new_status=text(),
     ),
 )
 
-SEGMENT_INPUT = shape(
-    "SegmentInput",
-    {
-        "title": serializers.CharField(min_length=1),
-        "slug": optional_text(),
-        "description": optional_text(),
-    },
+LABEL = envelope(
+    "Label", title=serializers.CharField(min_length=1), slug=text(), description=text()
 )
-SEGMENT_STORE = call(
-    shape("SegmentStored", {"lists": TagSerializer(), "item": TagSerializer(), "message": text()}),
-    fields=SEGMENT_INPUT,
+CREATE_LABEL = describe(
+    envelope(
+        "CreatedLabel",
+        lists=TagSerializer(),
+        item=TagSerializer(),
+        message=serializers.CharField(),
+    ),
+    request=LABEL,
 )
-SEGMENT_UPDATE = call(
-    shape("SegmentUpdated", {"lists": number(), "message": text()}),
-    fields=SEGMENT_INPUT,
-    missing=True,
+UPDATE_LABEL = describe(
+    envelope("UpdatedLabel", lists=serializers.IntegerField(), message=serializers.CharField()),
+    request=LABEL,
 )
-SEGMENT_STORE_BULK = call(
-    shape("SegmentsStored", {"message": text(), "ids": numbers()}),
-    fields=shape(
-        "SegmentBatch",
-        {"items": shape("BatchSegment", {"title": text(), "slug": optional_text()}, many=True)},
+BULK_CREATE_LABELS = describe(
+    envelope(
+        "CreatedLabels",
+        message=serializers.CharField(),
+        ids=serializers.ListField(child=serializers.IntegerField()),
+    ),
+    request=envelope(
+        "LabelBatch",
+        items=serializers.ListSerializer(
+            child=envelope("BatchLabel", title=serializers.CharField(), slug=text())
+        ),
     ),
 )
-SEGMENT_DELETE = call(MESSAGE, missing=True)
-SEGMENT_PARAMETERS = [
-    *PAGES,
-    SEARCH,
-    SORT,
-    query("sort_order", "ASC or DESC."),
-    query("exclude_counts", "Anything: without the numbers of contacts."),
-]
-
-
-class Choice(serializers.Serializer[Tag]):
-    """The shape of a tag or list where all are told, for a choice in a form."""
-
-    id = serializers.CharField()
-    title = serializers.CharField()
-    slug = serializers.CharField()
-
-
-class CountedTag(TagSerializer):
-    """The shape of a tag in the list of tags."""
-
-    subscribersCount = serializers.IntegerField(required=False)
-
-
-class CountedList(ListSerializer):
-    """The shape of a list in the list of lists."""
-
-    totalCount = serializers.IntegerField(required=False)
-    subscribersCount = serializers.IntegerField(required=False)
-
-
-TAG_LIST = call(
-    shape(
-        "TagList",
-        {
-            "tags": page_shape("TagPage", CountedTag),
-            "all_tags": Choice(many=True, required=False),
-        },
-    ),
-    parameters=[*SEGMENT_PARAMETERS, query("all_tags", "Anything: with every tag there is.")],
+RETRIEVE_TAG = describe(envelope("RetrievedTag", tag=TagSerializer()))
+RETRIEVE_LIST = describe(ContactListSerializer)
+CUSTOM_FIELDS = describe(
+    envelope("CustomFields", fields=serializers.ListField(child=serializers.CharField()))
 )
-TAG_SHOW = call(shape("TagShown", {"tag": TagSerializer()}), missing=True)
-LIST_LIST = call(
-    shape(
-        "ListList",
-        {
-            "lists": CountedList(many=True),
-            "pagination": shape("Total", {"total": number()}),
-            "all_lists": Choice(many=True, required=False),
-        },
-    ),
-    parameters=[*SEGMENT_PARAMETERS, query("all_lists", "Anything: with every list there is.")],
+
+FILTER_OPTIONS = describe(
+    envelope(
+        "FilterOptions",
+        options=serializers.ListSerializer(
+            child=envelope(
+                "FilterProvider",
+                label=serializers.CharField(),
+                value=serializers.CharField(),
+                children=serializers.ListField(child=serializers.DictField()),
+            )
+        ),
+    )
 )
-LIST_SHOW = call(ListSerializer, missing=True)
-CUSTOM_FIELDS = call(shape("CustomFields", {"fields": texts()}))
+
+
+def filters(required: bool = True) -> serializers.ListField:
+    """Return the description of a segment's filter."""
+    return serializers.ListField(
+        child=ConditionSerializer(many=True),
+        required=required,
+        help_text="As advanced_filters of the list of contacts.",
+    )
+
+
+STORED_SEGMENT = envelope(
+    "StoredSegment", message=serializers.CharField(), segment=SegmentSerializer()
+)
+CREATE_SEGMENT = describe(
+    STORED_SEGMENT,
+    request=envelope("NewSegment", title=serializers.CharField(), slug=text(), filters=filters()),
+)
+RETRIEVE_SEGMENT = describe(envelope("RetrievedSegment", segment=SegmentSerializer()))
+UPDATE_SEGMENT = describe(
+    STORED_SEGMENT,
+    request=envelope("SegmentChange", title=text(), slug=text(), filters=filters(required=False)),
+)
+SEGMENT_CONTACTS = describe(SubscriberSerializer(many=True))

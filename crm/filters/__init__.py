@@ -288,7 +288,7 @@ def _value(value: Any, read: Validator, place: str, errors: FieldErrors) -> Any:
         if found in (None, "", []):
             raise InvalidValue("required")
     except InvalidValue as wrong:
-        errors[place] = {wrong.rule: wrong.text.format(field=place)}
+        errors[place] = wrong.for_field(place)
         return None
     return found
 

@@ -34,7 +34,7 @@ class FilterDescriber:
             groups = [[term.sent for term in group] for group in read_filters(filters, "filters")]
         except InvalidFields as wrong:
             return format_html(
-                "Not valid: {}", " ".join(error_sentences(humanize_errors(wrong.body)))
+                "Not valid: {}", " ".join(error_sentences(humanize_errors(wrong.detail)))
             )
         if not groups:
             return SafeString("All contacts")

@@ -34,7 +34,7 @@ class ValidatedField(forms.Field):
                 raise InvalidValue("required")
             return self.read(value)
         except InvalidValue as wrong:
-            raise ValidationError(wrong.text, code=wrong.rule) from None
+            raise ValidationError(wrong.message, code=wrong.rule) from None
 
 
 class QueryFilter(django_filters.Filter):  # type: ignore[misc]

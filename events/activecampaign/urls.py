@@ -1,21 +1,10 @@
-"""ActiveCampaign's addresses: the event call of trackcmp.net, and of its API, version 3."""
+"""Route ActiveCampaign's URLs: the event call of trackcmp.net, and its API, version 3."""
 
-from django.urls import re_path
-
+from config.api.routers import FluentRouter
 from events.activecampaign.views import EventCallViewSet, EventNameViewSet, SwitchViewSet
 
-urlpatterns = [
-    re_path(r"^event/?$", EventCallViewSet.as_view({"post": "track"})),
-    re_path(
-        r"^api/3/eventTracking/?$",
-        SwitchViewSet.as_view({"get": "show", "put": "update"}),
-    ),
-    re_path(
-        r"^api/3/eventTrackingEvents/?$",
-        EventNameViewSet.as_view({"get": "index", "post": "store"}),
-    ),
-    re_path(
-        r"^api/3/eventTrackingEvents/(?P<name>.+)$",
-        EventNameViewSet.as_view({"delete": "destroy"}),
-    ),
-]
+router = FluentRouter()
+router.register("", EventCallViewSet, basename="event-call")
+router.register("api/3", SwitchViewSet, basename="event-tracking")
+router.register("api/3/eventTrackingEvents", EventNameViewSet, basename="event-name")
+urlpatterns = router.urls

@@ -1,139 +1,91 @@
-"""ActiveCampaign's protocol: the event call, and the switch and the names of its API, version 3.
-
-Sources: ActiveCampaign's page "Add event tracking event name and value", its API reference, and
-what its PHP and Node.js wrappers send and can read.
-"""
+"""ActiveCampaign's endpoints: its event call, and switch and names of its API, version 3."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import orjson
 from django.utils.timezone import now
+from rest_framework.decorators import action
+from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import ViewSet
 
 from config.api.errors import ApiError, InvalidFields, ObjectNotFound
-from config.api.pagination import MAX_PER_PAGE
-from config.api.parsers import FormParser, MultiPartParser, request_params
-from config.api.validation import (
-    WHITESPACE,
-    InvalidValue,
-    Validator,
-    is_empty,
-    single_line,
-    to_bigint,
-    to_text,
-    validate,
-)
+from config.api.parsers import FormParser, MultiPartParser
+from config.api.validation import InvalidValue, validate
+from config.api.viewsets import ApiViewSet
 from crm.authentication import ApiTokenAuthentication, ApplicationPasswordAuthentication
 from crm.models import Scope
 from crm.permissions import Access
+from events import tracking
+from events.activecampaign import schema
 from events.activecampaign.credentials import credentials_match
-from events.api import schema
-from events.api.serializers import EVENT_FIELDS as TRACKED_FIELDS
-from events.api.serializers import REPLAYED, to_object_text, to_value_text
+from events.activecampaign.fields import (
+    ACCOUNT_FIELDS,
+    CONTEXT_FIELDS,
+    EVENT_FIELDS,
+    KEY_FIELD,
+    NAME_FIELDS,
+    SWITCH_FIELDS,
+    unwrap,
+)
+from events.activecampaign.pagination import EventNamePagination, EventNameSerializer
+from events.api.views import REPLAYED
 from events.models import EventName, TrackingSwitch
-from events.tracking import NotEnabled, SubscriberNotFound, register_name, track
 
 PROVIDER = "activecampaign"
-SPAWNED = "Event spawned"
-CONTEXT_FIELDS = (
-    *("url", "referrer", "ip4", "ip6", "ua", "browser", "platform", "device"),
-    *("utm_source", "utm_campaign", "utm_medium", "utm_term", "utm_content"),
-)
-# What JavaScript programs send for an e-mail they do not have.
-NO_EMAILS = ("undefined", "null", "nan", "[object object]")
-
-
-def visit_fields(value: Any) -> dict[str, str]:
-    """Who it was and where it came from: an object, or its JSON text. Raises Wrong."""
-    if isinstance(value, str) and value.strip():
-        try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError:
-            raise InvalidValue("json", "The visit must be an object or its JSON.") from None
-    if is_empty(value):
-        return {}
-    if not isinstance(value, dict):
-        raise InvalidValue("object")
-    found = {}
-    for field in ("email", *CONTEXT_FIELDS):
-        try:
-            found[field] = to_text(value.get(field)).strip(WHITESPACE)
-        except InvalidValue:
-            raise InvalidValue("string", f"The {field} in visit must be a text.") from None
-    to_object_text(found)
-    if found.get("email", "").lower() in NO_EMAILS:
-        raise InvalidValue("email", "A valid email address must be provided.")
-    return found
-
-
-def on_or_off(value: Any) -> bool:
-    """true or false, also as 1, 0 or a form's words. Raises Wrong."""
-    if isinstance(value, str | int) and (word := str(value).lower()) in SWITCH_WORDS:
-        return SWITCH_WORDS[word]
-    raise InvalidValue("boolean")
-
-
-ACCOUNT_FIELDS: dict[str, Validator] = {"actid": single_line(192), "key": single_line(192)}
-SWITCH_WORDS = {"true": True, "1": True, "false": False, "0": False}
-SWITCH_FIELDS: dict[str, Validator] = {"enabled": on_or_off}
-NAME_FIELDS: dict[str, Validator] = {"name": single_line(192)}
-PLACE_FIELDS: dict[str, Validator] = {"offset": to_bigint, "limit": to_bigint}
-KEY_FIELD: dict[str, Validator] = {"idempotency_key": TRACKED_FIELDS["idempotency_key"]}
-NAMES_PER_PAGE = 100
-EVENT_FIELDS: dict[str, Validator] = {
-    "event": single_line(192),
-    "eventdata": to_value_text,
-    "visit": visit_fields,
-}
 
 
 class EventCallError(Exception):
-    """What the answer says with success 0."""
+    """The message of a response with success 0."""
 
 
-class EventCallViewSet(ViewSet):
-    """`/event`: actid and key in the form are the credential; `api_key` is passed over."""
+class EventCallViewSet(ApiViewSet):
+    """The event call `/event`. Its fields actid and key are the credentials."""
 
     authentication_classes = ()
     permission_classes = ()
     parser_classes = (FormParser, MultiPartParser)
 
     @schema.EVENT_CALL
-    def track(self, request: Request) -> Response:
+    @action(detail=False, methods=["post"])
+    def event(self, request: Request) -> Response:
         """Count an event on the contact of `visit`; without an e-mail keep its name alone.
 
-        A refusal is 200 with success 0: the official wrappers read no body of another status.
+        A rejection is 200 with success 0, because the official wrappers read no body of another
+        status. `api_key` is ignored.
         """
         try:
-            again = event_call(request_params(request), request.META.get("HTTP_IDEMPOTENCY_KEY"))
+            replayed = call_event(self.params, request.META.get("HTTP_IDEMPOTENCY_KEY"))
         except (EventCallError, ApiError) as error:
             return Response({"success": 0, "message": error_message(error)})
-        answer = {"success": 1, "message": SPAWNED}
-        return Response(answer, headers=REPLAYED if again else None)
+        body = {"success": 1, "message": "Event spawned"}
+        return Response(body, headers=REPLAYED if replayed else None)
 
 
-def event_call(given: Mapping[str, Any], idempotency_key: str | None) -> bool:
-    """Track what the form says; whether that was a retry. Raises Failed and ApiError."""
-    account = validate(ACCOUNT_FIELDS, given)
+def call_event(params: Mapping[str, Any], idempotency_key: str | None) -> bool:
+    """Track the event of a call. Returns whether it was a retry.
+
+    Raises:
+        EventCallError: the credentials or the name are missing or wrong.
+        ApiError: as `tracking.track`.
+    """
+    account = validate(ACCOUNT_FIELDS, params)
     if not account.get("actid"):
         raise EventCallError("An account ID must be provided.")
     if not account.get("key"):
         raise EventCallError("An event key must be provided.")
     if not credentials_match(account["actid"], account["key"]):
         raise EventCallError("The account ID or the event key is wrong.")
-    fields = validate(EVENT_FIELDS, given)
+    fields = validate(EVENT_FIELDS, params)
     if not fields.get("event"):
         raise EventCallError("An event name must be provided.")
     visit = fields.get("visit", {})
-    key = given.get("idempotency_key") if idempotency_key is None else idempotency_key
+    key = params.get("idempotency_key") if idempotency_key is None else idempotency_key
     if not visit.get("email"):
         validate(KEY_FIELD, {"idempotency_key": key})
-        register_name(fields["event"])
+        tracking.register_name(fields["event"])
         return False
-    event = track(
+    event = tracking.track(
         {
             "event_key": fields["event"],
             "title": fields["event"],
@@ -149,93 +101,79 @@ def event_call(given: Mapping[str, Any], idempotency_key: str | None) -> bool:
 
 
 def error_message(error: Exception) -> str:
-    """The one sentence that a refusal has room for."""
-    if isinstance(error, NotEnabled):
+    """Return the one sentence that a response with success 0 has for an error."""
+    if isinstance(error, tracking.NotEnabled):
         return "Event tracking is not enabled."
-    if isinstance(error, SubscriberNotFound):
+    if isinstance(error, tracking.SubscriberNotFound):
         return "There is no contact with this email address."
     if isinstance(error, InvalidFields):
-        return str(next(to_text for rules in error.body.values() for to_text in rules.values()))
+        return next(message for rules in error.detail.values() for message in rules.values())
     return str(error)
 
 
-class ApiViewSet(ViewSet):
-    """A call of `/api/3/`."""
+class ApiV3ViewSet(ApiViewSet):
+    """The base of the endpoints below `/api/3/`."""
 
     authentication_classes = (ApiTokenAuthentication, ApplicationPasswordAuthentication)
 
 
-class SwitchViewSet(ApiViewSet):
-    """`/api/3/eventTracking`: the switch that FluentCRM's `/setting/experiments` turns as well."""
+class SwitchViewSet(ApiV3ViewSet):
+    """The switch `/api/3/eventTracking`, which is that of `/setting/experiments`."""
 
     access: ClassVar[dict[str, Access]] = {
-        "show": Access(Scope.READ, "events.view_trackingswitch"),
-        "update": Access(Scope.MANAGE, "events.change_trackingswitch"),
+        "event_tracking": Access(Scope.READ, "events.view_trackingswitch"),
+        "update_event_tracking": Access(Scope.MANAGE, "events.change_trackingswitch"),
     }
 
     @schema.SWITCH
-    def show(self, request: Request) -> Response:  # noqa: ARG002
-        """Whether events are tracked."""
+    @action(detail=False, url_path="eventTracking")
+    def event_tracking(self, request: Request) -> Response:
+        """Return whether tracking is enabled."""
         return Response({"eventTracking": {"enabled": TrackingSwitch.is_enabled()}})
 
     @schema.UPDATE_SWITCH
-    def update(self, request: Request) -> Response:
-        """Switch tracking on or off, in every worker from the next request on."""
-        given = unwrap(request_params(request), "eventTracking")
-        enabled = validate(SWITCH_FIELDS, {"enabled": given.get("enabled")})["enabled"]
+    @event_tracking.mapping.put
+    def update_event_tracking(self, request: Request) -> Response:
+        """Enable or disable tracking, in every worker from the next request on."""
+        params = unwrap(self.params, "eventTracking")
+        enabled = validate(SWITCH_FIELDS, {"enabled": params.get("enabled")})["enabled"]
         TrackingSwitch.set_enabled(enabled)
         return Response({"eventTracking": {"enabled": enabled}})
 
 
-class EventNameViewSet(ApiViewSet):
-    """`/api/3/eventTrackingEvents`: the catalogue of event names."""
+class EventNameViewSet(ListModelMixin, ApiV3ViewSet):
+    """The catalogue of event names `/api/3/eventTrackingEvents`."""
 
     access: ClassVar[dict[str, Access]] = {
-        "index": Access(Scope.READ, "events.view_eventname"),
-        "store": Access(Scope.MANAGE, "events.add_eventname"),
+        "list": Access(Scope.READ, "events.view_eventname"),
+        "create": Access(Scope.MANAGE, "events.add_eventname"),
         "destroy": Access(Scope.MANAGE, "events.delete_eventname"),
     }
+    lookup_url_kwarg = "name"
+    lookup_value_regex = ".+"
+    queryset = EventName.objects.order_by("name")
+    serializer_class = EventNameSerializer
+    pagination_class = EventNamePagination
+    filter_backends = ()
 
-    @schema.EVENT_NAMES
-    def index(self, request: Request) -> Response:
-        """The names in order, from `offset` on, at most `limit` of them."""
-        asked = {"offset": 0, "limit": NAMES_PER_PAGE} | validate(
-            PLACE_FIELDS, request_params(request)
-        )
-        start = asked["offset"]
-        names = EventName.objects.order_by("name").values_list("name", flat=True)
-        some = names[start : start + min(asked["limit"], MAX_PER_PAGE)]
-        return Response(
-            {
-                "eventTrackingEvents": [{"name": name} for name in some],
-                "meta": {"total": names.count()},
-            }
-        )
-
-    @schema.STORE_EVENT_NAME
-    def store(self, request: Request) -> Response:
-        """Put a name into the catalogue: 201, or 200 if it is there already."""
-        given = unwrap(request_params(request), "eventTrackingEvent")
-        name = validate(NAME_FIELDS, given, required=NAME_FIELDS)["name"]
+    @schema.CREATE_EVENT_NAME
+    def create(self, request: Request) -> Response:
+        """Add a name to the catalogue: 201, or 200 if it is there."""
+        params = unwrap(self.params, "eventTrackingEvent")
+        name = validate(NAME_FIELDS, params, required=NAME_FIELDS)["name"]
         _, created = EventName.objects.get_or_create(name=name, defaults={"first_seen_at": now()})
-        answer = {"eventTrackingEvent": {"name": name}}
-        return Response(answer, status=201 if created else 200)
+        body = {"eventTrackingEvent": {"name": name}}
+        return Response(body, status=201 if created else 200)
 
-    @schema.DELETE_EVENT_NAME
-    def destroy(self, request: Request, name: str) -> Response:  # noqa: ARG002
-        """Take a name out of the catalogue; history stays, and its next event brings it back."""
-        # A slash at its end may be the name's own.
-        for written in (name, name.removesuffix("/")):
+    @schema.DESTROY_EVENT_NAME
+    def destroy(self, request: Request, name: str) -> Response:
+        """Delete a name. History stays, and the next event with the name brings it back."""
+        # The router takes an optional slash for part of the name, and it may be.
+        for spelling in (name, name.removesuffix("/")):
             try:
-                stored = NAME_FIELDS["name"](written)
+                stored = NAME_FIELDS["name"](spelling)
             except InvalidValue:  # a NUL, which no name has
                 break
             if EventName.objects.filter(name=stored).delete()[0]:
                 return Response({})
         raise ObjectNotFound("Event name")
-
-
-def unwrap(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The object that ActiveCampaign wraps its fields in; nothing if it is none."""
-    found = given.get(name)
-    return found if isinstance(found, dict) else {}

@@ -21,8 +21,7 @@ from events.admin.events import KeyFilter
 from events.admin.exports import ExportActionsMixin
 from events.admin.personal_data import PersonalDataMixin
 from events.admin.timeline import days_of
-from events.cursors import Cursor
-from events.history import Timeline
+from events.history import Cursor, Timeline
 from events.models import VIEW_EVENTS, TrackedEvent
 from events.stats.contact import contact_stats
 from events.templatetags.events import moment
@@ -142,12 +141,11 @@ class ContactAdmin(PersonalDataMixin, ExportActionsMixin, SubscriberAdmin):
             raise Http404
         try:
             before = request.GET.get("before")
-            cursor = Cursor.read(before) if before else None
+            cursor = Cursor.parse(before) if before else None
         except (ValueError, OverflowError):
             raise Http404 from None
-        rows, following = Timeline(contact_id, asked["event_key"], asked["provider"]).rows(
-            ENTRIES_PER_PAGE, cursor
-        )
+        timeline = Timeline(contact_id, asked["event_key"], asked["provider"], cursor=cursor)
+        rows, following = timeline.page(ENTRIES_PER_PAGE)
         given = {name: text for name, text in asked.items() if text}
         return {
             "sees_events": True,

@@ -1,138 +1,54 @@
-"""The calls about events at FluentCRM's addresses, its own and ours, and the switch."""
+"""FluentCRM's endpoints of events, and those of Tallybook: occurrences, timelines, batches."""
 
-from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import ViewSet
 
-from config.api.errors import ApiError, InvalidFields
-from config.api.pagination import page_of, page_size
-from config.api.parsers import JSONParser, NDJSONParser, parse_query, request_params
+from config.api.errors import ApiError, InvalidFields, ObjectNotFound
+from config.api.parsers import JSONParser, NDJSONParser
+from config.api.routers import ID_REGEX
 from config.api.validation import (
     MAX_ITEMS,
+    MAX_NAME_LENGTH,
     TOO_MANY_ITEMS,
+    WHITESPACE,
     InvalidValue,
     Validator,
     clamp_id,
     single_line,
+    to_datetime,
+    to_text,
     validate,
 )
-from crm.authentication import caller_of
-from crm.models import Scope
+from config.api.viewsets import ApiViewSet
+from crm.models import Scope, Subscriber
 from crm.permissions import Access
+from events import tracking
 from events.api import schema
-from events.api.serializers import REPLAYED, TIMELINE_FIELDS, event_data
-from events.history import Timeline, count_events, events_of, find_event, occurrences_of
+from events.api.pagination import EventPagination, OccurrencePagination, TimelinePagination
+from events.api.serializers import OccurrenceSerializer, TrackedEventSerializer
+from events.history import MICROSECOND, ContactEvents, Cursor, EventOccurrences, Timeline
 from events.models import TrackedEvent, TrackingSwitch
-from events.tracking import track
 from events.tracking.batches import Outcome, RolledBack, Tracked, track_many
+from events.tracking.fields import MAX_PROVIDER_LENGTH
 
+# The header of a response that repeats an earlier one.
+REPLAYED = {"Idempotency-Replayed": "true"}
 ATOMIC_WORDS = {"1": True, "true": True, "0": False, "false": False, "": False}
-KEY_PER_EVENT = "In a batch each event has an idempotency_key of its own, not the request."
 SWITCH_WORDS = {"yes": True, "no": False, True: True, False: False}
-
-
-class EventViewSet(ViewSet):
-    """`/subscribers/track-event` and `/subscribers/{id}/tracking-events`."""
-
-    access: ClassVar[dict[str, Access]] = {
-        "track": Access(Scope.TRACK, "events.add_trackedevent"),
-        "index": Access(Scope.READ, "events.view_trackedevent"),
-        "occurrences": Access(Scope.READ, "events.view_eventoccurrence"),
-        "timeline": Access(Scope.READ, "events.view_eventoccurrence"),
-    }
-
-    @schema.TRACK_EVENT
-    def track(self, request: Request) -> Response:
-        """Count an event on its contact."""
-        caller = caller_of(request)
-        event = track(
-            request_params(request),
-            created_by=caller.user_id,
-            idempotency_key=request.META.get("HTTP_IDEMPOTENCY_KEY"),
-            credential=f"password:{caller.credential_id}",
-        )
-        answer = {"message": "Event has been tracked", "id": event.id}
-        return Response(answer, headers=REPLAYED if event.replayed else None)
-
-    @schema.TRACKING_EVENTS
-    def index(self, request: Request, contact_id: str) -> Response:
-        """A page of a contact's events, the newest first."""
-        number = clamp_id(contact_id)
-        total = count_events(number)
-
-        def rows(start: int, stop: int) -> Iterable[dict[str, Any]]:
-            return map(event_data, events_of(number, start, stop))
-
-        return Response({"events": page_of(request, total, rows)})
-
-    @schema.OCCURRENCES
-    def occurrences(self, request: Request, contact_id: str, event_id: str) -> Response:
-        """A page of the times that an event happened, the newest first."""
-        event = find_event(clamp_id(contact_id), clamp_id(event_id))
-
-        def rows(start: int, stop: int) -> Iterable[dict[str, Any]]:
-            return occurrences_of(event, start, stop)
-
-        return Response({"occurrences": page_of(request, event.occurrences, rows)})
-
-    @schema.TIMELINE
-    def timeline(self, request: Request, contact_id: str) -> Response:
-        """All that a contact did, each time of it, the newest first; on from a cursor."""
-        given = request_params(request)
-        asked = validate(TIMELINE_FIELDS, given)
-        timeline = Timeline(
-            contact_id=clamp_id(contact_id),
-            event_key=asked.get("event_key", ""),
-            provider=asked.get("provider", ""),
-            since=asked.get("from"),
-            until=asked.get("to"),
-        )
-        data, following = timeline.page(page_size(given), asked.get("cursor"))
-        next_cursor = str(following) if following else None
-        return Response({"timeline": {"data": data, "next_cursor": next_cursor}})
-
-
-class BatchViewSet(ViewSet):
-    """`/subscribers/track-events`: up to 1,000 events in one request."""
-
-    access: ClassVar[dict[str, Access]] = {
-        "track_many": Access(Scope.TRACK, "events.add_trackedevent"),
-    }
-    parser_classes = (JSONParser, NDJSONParser)
-
-    @schema.TRACK_EVENTS
-    def track_many(self, request: Request) -> Response:
-        """Count many events, and tell what became of each."""
-        if "HTTP_IDEMPOTENCY_KEY" in request.META:
-            raise InvalidFields({"idempotency_key": {"per_event": KEY_PER_EVENT}})
-        body = request.data if isinstance(request.data, dict) else {}
-        query = parse_query(request.META.get("QUERY_STRING", ""))
-        given = {"events": body.get("events"), "atomic": query.get("atomic", "")}
-        asked = validate(BATCH_FIELDS, given, required=("events",))
-        caller = caller_of(request)
-        outcomes = track_many(
-            [event if isinstance(event, ApiError | dict) else {} for event in asked["events"]],
-            created_by=caller.user_id,
-            credential=f"password:{caller.credential_id}",
-            atomic=asked["atomic"],
-        )
-        tracked = [outcome for outcome in outcomes if isinstance(outcome, Tracked)]
-        refused = [outcome for outcome in outcomes if isinstance(outcome, ApiError)]
-        undone = asked["atomic"] and bool(refused)
-        answer = {
-            "tracked": len(tracked),
-            "failed": sum(not isinstance(outcome, RolledBack) for outcome in refused),
-            "results": [outcome_data(outcome) for outcome in outcomes],
-        }
-        again = bool(tracked) and all(outcome.replayed for outcome in tracked)
-        return Response(answer, status=422 if undone else 200, headers=REPLAYED if again else None)
+KEY_PER_EVENT = "In a batch each event has an idempotency_key of its own, not the request."
+OPTION_COLUMNS = {"event_tracking_keys": "event_key", "event_tracking_providers": "provider"}
 
 
 def to_event_list(value: Any) -> list[Any]:
-    """The events of a batch. Raises Wrong."""
+    """Return the events of a batch.
+
+    Raises:
+        InvalidValue: not a list, or over 1,000 events.
+    """
     if not isinstance(value, list):
         raise InvalidValue("array")
     if len(value) > MAX_ITEMS:
@@ -141,65 +57,198 @@ def to_event_list(value: Any) -> list[Any]:
 
 
 def to_atomic(value: Any) -> bool:
-    """`atomic` of a query string. Raises Wrong."""
+    """Convert the parameter `atomic`: 1, true, 0, false or empty."""
     if not isinstance(value, str) or value not in ATOMIC_WORDS:
         raise InvalidValue("boolean")
     return ATOMIC_WORDS[value]
 
 
+def to_inclusive_end(value: Any) -> datetime | None:
+    """Convert to the last microsecond of what is written: of a date, a second, or a fraction.
+
+    "2024-01-17" is 2024-01-17 23:59:59.999999, "2024-01-17 10:00:00" is 10:00:00.999999.
+    """
+    end = to_datetime(value)
+    if end is None or "." in str(value):
+        return end
+    is_date = len(str(value).strip(WHITESPACE)) == len("2024-01-17")
+    return end + (timedelta(days=1) if is_date else timedelta(seconds=1)) - MICROSECOND
+
+
+def to_cursor(value: Any) -> Cursor | None:
+    """Convert a `next_cursor` of an earlier page; null and "" are None."""
+    if value in (None, ""):
+        return None
+    try:
+        return Cursor.parse(to_text(value))
+    except (ValueError, OverflowError):
+        raise InvalidValue("cursor", "The {field} is not one of ours.") from None
+
+
 BATCH_FIELDS: dict[str, Validator] = {"events": to_event_list, "atomic": to_atomic}
+TIMELINE_FIELDS: dict[str, Validator] = {
+    "event_key": single_line(MAX_NAME_LENGTH),
+    "provider": single_line(MAX_PROVIDER_LENGTH),
+    "from": to_datetime,
+    "to": to_inclusive_end,
+    "cursor": to_cursor,
+}
+
+
+class EventViewSet(ApiViewSet):
+    """The endpoints of events below `/subscribers`."""
+
+    access: ClassVar[dict[str, Access]] = {
+        "track_event": Access(Scope.TRACK, "events.add_trackedevent"),
+        "track_events": Access(Scope.TRACK, "events.add_trackedevent"),
+        "tracking_events": Access(Scope.READ, "events.view_trackedevent"),
+        "occurrences": Access(Scope.READ, "events.view_eventoccurrence"),
+        "timeline": Access(Scope.READ, "events.view_eventoccurrence"),
+    }
+    lookup_url_kwarg = "contact_id"
+    lookup_value_regex = ID_REGEX
+
+    @schema.TRACK_EVENT
+    @action(detail=False, methods=["post"], url_path="track-event")
+    def track_event(self, request: Request) -> Response:
+        """Count an event on its contact."""
+        event = tracking.track(
+            self.params,
+            created_by=request.user.pk,
+            idempotency_key=request.META.get("HTTP_IDEMPOTENCY_KEY"),
+            credential=f"password:{request.auth.pk}",
+        )
+        body = {"message": "Event has been tracked", "id": event.id}
+        return Response(body, headers=REPLAYED if event.replayed else None)
+
+    @schema.TRACK_EVENTS
+    @action(
+        detail=False,
+        methods=["post"],
+        url_path="track-events",
+        parser_classes=(JSONParser, NDJSONParser),
+    )
+    def track_events(self, request: Request) -> Response:
+        """Count up to 1,000 events, and report the outcome of each."""
+        if "HTTP_IDEMPOTENCY_KEY" in request.META:
+            raise InvalidFields({"idempotency_key": {"per_event": KEY_PER_EVENT}})
+        body = request.data if isinstance(request.data, dict) else {}
+        params = {"events": body.get("events"), "atomic": self.query.get("atomic", "")}
+        batch = validate(BATCH_FIELDS, params, required=("events",))
+        outcomes = track_many(
+            [event if isinstance(event, ApiError | dict) else {} for event in batch["events"]],
+            created_by=request.user.pk,
+            credential=f"password:{request.auth.pk}",
+            atomic=batch["atomic"],
+        )
+        tracked = [outcome for outcome in outcomes if isinstance(outcome, Tracked)]
+        rejected = [outcome for outcome in outcomes if isinstance(outcome, ApiError)]
+        is_rolled_back = batch["atomic"] and bool(rejected)
+        is_replayed = bool(tracked) and all(outcome.replayed for outcome in tracked)
+        return Response(
+            {
+                "tracked": len(tracked),
+                "failed": sum(not isinstance(outcome, RolledBack) for outcome in rejected),
+                "results": [outcome_data(outcome) for outcome in outcomes],
+            },
+            status=422 if is_rolled_back else 200,
+            headers=REPLAYED if is_replayed else None,
+        )
+
+    @schema.TRACKING_EVENTS
+    @action(
+        detail=True,
+        url_path="tracking-events",
+        pagination_class=EventPagination,
+        serializer_class=TrackedEventSerializer,
+    )
+    def tracking_events(self, request: Request, contact_id: str) -> Response:
+        """List a contact's events, the newest first."""
+        page = self.paginate_queryset(ContactEvents(self.url_id))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @schema.OCCURRENCES
+    @action(
+        detail=True,
+        url_path=f"tracking-events/(?P<event_id>{ID_REGEX})/occurrences",
+        pagination_class=OccurrencePagination,
+        serializer_class=OccurrenceSerializer,
+    )
+    def occurrences(self, request: Request, contact_id: str, event_id: str) -> Response:
+        """List an event's occurrences, the newest first."""
+        page = self.paginate_queryset(EventOccurrences.of(self.url_id, clamp_id(event_id)))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @schema.TIMELINE
+    @action(detail=True, pagination_class=TimelinePagination, serializer_class=OccurrenceSerializer)
+    def timeline(self, request: Request, contact_id: str) -> Response:
+        """List all occurrences of a contact, the newest first, from a cursor on."""
+        params = validate(TIMELINE_FIELDS, self.params)
+        timeline = Timeline(
+            self.url_id,
+            event_key=params.get("event_key", ""),
+            provider=params.get("provider", ""),
+            since=params.get("from"),
+            until=params.get("to"),
+            cursor=params.get("cursor"),
+        )
+        page = self.paginate_queryset(timeline)
+        if not page and not Subscriber.objects.filter(id=self.url_id).exists():
+            raise ObjectNotFound("Subscriber")
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
 def outcome_data(outcome: Outcome) -> dict[str, Any]:
-    """What became of an event of a batch: its id and count, or the single call's refusal."""
+    """Serialize an outcome of a batch: id and counter, or status and body of the rejection."""
     if isinstance(outcome, Tracked):
         return {"id": outcome.event_id, "counter": str(outcome.counter)}
-    return {"status": outcome.status, **outcome.body}
+    return {"status": outcome.status_code, **outcome.detail}
 
 
-class ExperimentViewSet(ViewSet):
-    """`/setting/experiments`: of FluentCRM's experiments we have event tracking."""
+class SettingViewSet(ApiViewSet):
+    """FluentCRM's experiments, of which Tallybook has event tracking: `/setting/experiments`."""
 
     access: ClassVar[dict[str, Access]] = {
-        "show": Access(Scope.READ, "events.view_trackingswitch"),
-        "update": Access(Scope.MANAGE, "events.change_trackingswitch"),
+        "experiments": Access(Scope.READ, "events.view_trackingswitch"),
+        "update_experiments": Access(Scope.MANAGE, "events.change_trackingswitch"),
     }
 
     @schema.EXPERIMENTS
-    def show(self, request: Request) -> Response:  # noqa: ARG002
-        """Whether events are tracked."""
+    @action(detail=False)
+    def experiments(self, request: Request) -> Response:
+        """Return whether tracking is enabled."""
         word = "yes" if TrackingSwitch.is_enabled() else "no"
         return Response({"settings": {"event_tracking": word}})
 
     @schema.UPDATE_EXPERIMENTS
-    def update(self, request: Request) -> Response:
-        """Switch tracking on or off, in every worker from the next request on."""
-        given: Mapping[str, Any] = request_params(request)
-        if isinstance(given.get("settings"), dict):
-            given = given["settings"]
-        if "event_tracking" in given:
-            word = given["event_tracking"]
+    @experiments.mapping.post
+    def update_experiments(self, request: Request) -> Response:
+        """Enable or disable tracking, in every worker from the next request on."""
+        settings = self.params.get("settings")
+        params = settings if isinstance(settings, dict) else self.params
+        if "event_tracking" in params:
+            word = params["event_tracking"]
             if not isinstance(word, str | bool) or word not in SWITCH_WORDS:
-                text = "The event_tracking must be yes or no."
-                raise InvalidFields({"event_tracking": {"in": text}})
+                message = "The event_tracking must be yes or no."
+                raise InvalidFields({"event_tracking": {"in": message}})
             TrackingSwitch.set_enabled(SWITCH_WORDS[word])
         return Response({"message": "Settings has been updated"})
 
 
-class OptionViewSet(ViewSet):
-    """`/reports/ajax-options`: choices for a form."""
+class ReportViewSet(ApiViewSet):
+    """Choices for a form: `/reports/ajax-options`."""
 
-    access: ClassVar[dict[str, Access]] = {"index": Access(Scope.READ, "events.view_trackedevent")}
+    access: ClassVar[dict[str, Access]] = {
+        "ajax_options": Access(Scope.READ, "events.view_trackedevent")
+    }
 
-    @schema.OPTIONS
-    def index(self, request: Request) -> Response:
-        """The keys, or the providers, of the events that contacts have; of others no options."""
-        asked = validate({"option_key": single_line(64)}, request_params(request))
-        column = OPTION_COLUMNS.get(asked.get("option_key", ""))
+    @schema.AJAX_OPTIONS
+    @action(detail=False, url_path="ajax-options")
+    def ajax_options(self, request: Request) -> Response:
+        """Return the keys or the providers of events. Other option keys have no options."""
+        params = validate({"option_key": single_line(64)}, self.params)
+        column = OPTION_COLUMNS.get(params.get("option_key", ""))
         if column is None:
             return Response({"options": []})
-        values = TrackedEvent.objects.order_by(column).values_list(column, flat=True)
-        return Response({"options": [{"id": one, "title": one} for one in values.distinct()]})
-
-
-OPTION_COLUMNS = {"event_tracking_keys": "event_key", "event_tracking_providers": "provider"}
+        names = TrackedEvent.objects.order_by(column).values_list(column, flat=True).distinct()
+        return Response({"options": [{"id": name, "title": name} for name in names]})

@@ -6,8 +6,7 @@ from typing import Any
 from django.db.models import BigIntegerField, Count, F, Q, QuerySet, Sum
 from django.utils import timezone
 
-from config.api.validation import InvalidValue, single_line, to_text
-from config.commands import age
+from config.api.validation import InvalidValue, parse_age, single_line, to_text
 from crm.filters import ContactSet
 from crm.filters.operators import contains_casefolded, to_date_or_datetime, to_whole_number
 from crm.filters.query import QueryFilter, QueryFilterSet
@@ -26,7 +25,7 @@ def to_min_count(value: Any) -> int:
 def to_since(value: Any) -> datetime | None:
     """`30d`, `12h` or `3w` ago, or a date or a time. Raises Wrong."""
     try:
-        return timezone.now() - age(to_text(value))
+        return timezone.now() - parse_age(to_text(value))
     except ValueError:
         return to_date_or_datetime(value)
 

@@ -1,11 +1,10 @@
-"""One event is tracked here, whoever sends it: each protocol, the Python API, the signal.
+"""Track one event, whatever protocol sends it: the API, Python, the signal, ActiveCampaign.
 
-Many at once: events/tracking/batches.py. What is removed again, and proved: events/maintenance.py.
+Batches are in events/tracking/batches.py. events/maintenance.py prunes the log and verifies it.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -14,24 +13,34 @@ from django.utils import timezone
 from psycopg.errors import ForeignKeyViolation
 
 from config.api.errors import ApiError
-from config.database import Row, fetch_one, fetch_row, fetch_rows, retry_on_deadlock
-from events.api.serializers import EventFields, parse_event
+from config.database import Row, fetch_one, fetch_rows, retry_on_deadlock
 from events.models import TrackedEvent
 from events.signals import event_tracked
-from events.tracking.statements import REGISTER_NAME, REPLAYS, TRACK_BY, TRACK_ONCE_BY
+from events.tracking.fields import EventFields, parse_event
+from events.tracking.statements import (
+    EARLIER_RESULTS,
+    EVENT_COLUMNS,
+    REGISTER_NAME,
+    TRACK_BY,
+    TRACK_ONCE_BY,
+)
 
-# Whose idempotency keys those of Python programs are; a request's are its credential's.
+# The owner of the idempotency keys that Python programs send. A request's owner is its credential.
 PYTHON_CREDENTIAL = "python"
 
 
 class TrackingError(ApiError):
-    """An event that could not be tracked; `code` is FluentCRM's."""
+    """422: an event that could not be tracked. `code` is FluentCRM's error_code.
 
+    See FluentCRM's app/Http/Controllers/SubscriberController.php, trackEvent.
+    """
+
+    status_code = 422
     code: str
     message: str
 
     def __init__(self) -> None:
-        super().__init__(422, {"message": self.message, "error_code": self.code})
+        super().__init__({"message": self.message, "error_code": self.code})
 
 
 class NotEnabled(TrackingError):
@@ -42,20 +51,20 @@ class NotEnabled(TrackingError):
 
 
 class SubscriberNotFound(TrackingError):
-    """The event names a contact that is not there."""
+    """The event names a contact that does not exist."""
 
     code = "subscriber_not_found"
     message = "Subscriber not found"
 
 
 class CurrentSubscriberNotFound(SubscriberNotFound):
-    """The event names nobody, and the caller is no contact."""
+    """The event names no contact, and the calling user is none."""
 
     message = "Current Subscriber could not be found"
 
 
 class IdempotencyMismatch(TrackingError):
-    """The idempotency key was used before, for an event with other content."""
+    """The idempotency key was used before, with other content."""
 
     code = "idempotency_mismatch"
     message = "This idempotency key was used before with other content"
@@ -69,24 +78,37 @@ def track(
     idempotency_key: str | None = None,
     credential: str = PYTHON_CREDENTIAL,
 ) -> TrackedEvent:
-    """Count an event on its contact and keep the occurrence: FluentCRM's track().
+    """Count an event on its contact and keep the occurrence.
 
-    `data` has event_key and title, and may have value, provider, properties, context, occurred_at,
-    and one of subscriber_id, email and user_id; `created_by` is the id of the user who calls, whose
-    own contact is meant if none is named. `repeatable` false, here or in `data`, makes a row of its
-    own. With an `idempotency_key`, here or in `data`, the same call again counts nothing: it
-    returns the event with the counter of the first call, and `replayed` true; keys are
-    `credential`'s own. When it returns the event is committed, unless it runs inside a transaction
-    of yours.
+    The Python counterpart of FluentCRM's app/Api/Classes/Tracker.php, track. The event is committed
+    when it returns, unless the caller has a transaction open.
 
-    Raises InvalidFields, NotEnabled, SubscriberNotFound, CurrentSubscriberNotFound,
-    IdempotencyMismatch.
+    Args:
+        data: the fields of the event.
+            event_key, title: required. Whitespace is folded, 192 characters are kept.
+            subscriber_id, email, user_id: the first that is not empty names the contact.
+            value: text up to 65,535 characters, or JSON, which is kept as text.
+            provider: the program that sends it, 50 characters, "custom" by default.
+            properties, context: JSON objects up to 64 KB.
+            occurred_at: an aware datetime or ISO 8601, from 1970 to a day ahead, now by default.
+            repeatable, idempotency_key: as the arguments.
+        repeatable: whether equal events share one row. False creates a row of its own.
+        created_by: id of the calling user, whose own contact is meant if `data` names none.
+        idempotency_key: 1 to 255 characters. A second call with the same key and data counts
+            nothing and returns the event with the counter of the first and `replayed` true.
+        credential: the owner of the key, because two callers may choose the same.
+
+    Returns:
+        The event as it is after this call, or the replayed one.
+
+    Raises:
+        InvalidFields: a field is invalid.
+        NotEnabled: tracking is switched off.
+        SubscriberNotFound: the contact does not exist.
+        CurrentSubscriberNotFound: no contact is named, and the user is none.
+        IdempotencyMismatch: the key was used with other data.
     """
-    if idempotency_key is not None:
-        data = {**data, "idempotency_key": idempotency_key}
-    fields = parse_event(data)
-    if not repeatable:
-        fields = replace(fields, repeatable=False)
+    fields = parse_event(data, repeatable, idempotency_key)
     event = _write(fields, created_by, credential)
     if event_tracked.receivers and not event.replayed:
         transaction.on_commit(
@@ -96,9 +118,13 @@ def track(
 
 
 def register_name(event_key: str) -> None:
-    """Put the name of an event that belongs to no contact into the catalogue. Raises NotEnabled."""
-    row = fetch_row(REGISTER_NAME, {"event_key": event_key, "now": timezone.now()})
-    if row != (True,):
+    """Add the name of an event that belongs to no contact to the catalogue.
+
+    Raises:
+        NotEnabled: tracking is switched off.
+    """
+    is_enabled, *_ = fetch_one(REGISTER_NAME, {"event_key": event_key, "now": timezone.now()})
+    if not is_enabled:
         raise NotEnabled
 
 
@@ -108,14 +134,15 @@ def track_on_signal(
     repeatable: bool = True,
     **_: object,
 ) -> TrackedEvent:
-    """The receiver of track_event_activity."""
+    """Track the event that the signal track_event_activity carries, as `track` does."""
     return track(data, repeatable)
 
 
 def delete_events_of(contact_ids: Sequence[int]) -> dict[str, int]:
     """Delete the events and occurrences of contacts that delete_contacts holds locked.
 
-    Returns how many of each.
+    Returns:
+        The numbers of deleted rows, as "events" and "occurrences".
     """
     counts = {}
     with connection.cursor() as cursor:
@@ -131,7 +158,7 @@ def delete_events_of(contact_ids: Sequence[int]) -> dict[str, int]:
     return counts
 
 
-# Nothing is counted in the log: counter = unlogged + occurrences.
+# The log is not counted, because counter = unlogged + occurrences.
 COUNT_EVENTS = """
 SELECT count(*), COALESCE(sum(counter - unlogged), 0)::bigint
 FROM events_trackedevent WHERE subscriber_id = ANY(%(contacts)s::bigint[])
@@ -139,38 +166,47 @@ FROM events_trackedevent WHERE subscriber_id = ANY(%(contacts)s::bigint[])
 
 
 def count_events_of(contact_ids: Sequence[int]) -> dict[str, int]:
-    """How many events and occurrences contacts have, as delete_events_of would count them."""
+    """Return the numbers of rows that delete_events_of would delete."""
     events, occurrences = fetch_one(COUNT_EVENTS, {"contacts": list(contact_ids)})
     return {"events": events, "occurrences": occurrences}
 
 
 def fingerprint(fields: EventFields) -> bytes:
-    """The SHA-256 of what was sent: a retry has the same."""
-    return hashlib.sha256(orjson.dumps(fields)).digest()
+    """Return the SHA-256 of an event's fields, by which a retry is recognized.
+
+    Stores keep it for a day, so the order and names of EventFields are part of the format.
+    """
+    return hashlib.sha256(orjson.dumps(fields._asdict())).digest()
 
 
-def not_found(fields: EventFields) -> SubscriberNotFound:
-    """What to raise where the contact of an event is not there."""
+def contact_error(fields: EventFields) -> SubscriberNotFound:
+    """Return the error for an event whose contact does not exist."""
     if fields.subscriber_id or fields.email or fields.user_id:
         return SubscriberNotFound()
     return CurrentSubscriberNotFound()
 
 
 def earlier_results(credential: str, keys: list[str]) -> dict[str, tuple[bytes, Row]]:
-    """What earlier calls with these keys sent and did, by key: content and event's columns."""
-    rows = fetch_rows(REPLAYS, {"credential": credential, "keys": keys})
+    """Return fingerprint and EVENT_COLUMNS of earlier requests with these keys, by key."""
+    rows = fetch_rows(EARLIER_RESULTS, {"credential": credential, "keys": keys})
     return {key: (bytes(content), tuple(columns)) for key, content, *columns in rows}
 
 
 def replay(content: bytes, earlier: tuple[bytes, Row]) -> TrackedEvent:
-    """The event of an earlier call, for the same call again.
+    """Return the event of an earlier request with the same key.
 
-    Raises IdempotencyMismatch, and SubscriberNotFound if its contact was deleted since.
+    Args:
+        content: the fingerprint of this request.
+        earlier: fingerprint and EVENT_COLUMNS of the earlier one.
+
+    Raises:
+        IdempotencyMismatch: the fingerprints differ.
+        SubscriberNotFound: the contact was deleted since.
     """
     earlier_content, columns = earlier
     if earlier_content != content:
         raise IdempotencyMismatch
-    event = TrackedEvent(*columns)
+    event = TrackedEvent.from_db("default", EVENT_COLUMNS, columns)
     if event.id is None:
         raise SubscriberNotFound
     event.replayed = True
@@ -178,59 +214,55 @@ def replay(content: bytes, earlier: tuple[bytes, Row]) -> TrackedEvent:
 
 
 def _write(fields: EventFields, created_by: int | None, credential: str) -> TrackedEvent:
-    who: int | str | None
+    contact: int | str | None
     if fields.subscriber_id:
-        named, who = "id", fields.subscriber_id
+        named_by, contact = "id", fields.subscriber_id
     elif fields.email:
-        named, who = "email", fields.email
+        named_by, contact = "email", fields.email
     else:
-        named, who = "user", fields.user_id or created_by
+        named_by, contact = "user", fields.user_id or created_by
     now = timezone.now()
-    parameters: dict[str, Any] = {
-        "who": who,
-        "event_key": fields.event_key,
-        "title": fields.title,
-        "value": fields.value,
-        "provider": fields.provider,
-        "repeatable": fields.repeatable,
+    parameters = fields._asdict() | {
+        "contact": contact,
         "created_by": created_by,
-        "properties": fields.properties,
-        "context": fields.context,
         "occurred_at": fields.occurred_at or now,
         "now": now,
     }
     if not fields.idempotency_key:
-        event = _execute(TRACK_BY[named], parameters)
+        event = _execute(TRACK_BY[named_by], parameters)
         if event is None:
-            raise not_found(fields)
+            raise contact_error(fields)
         return event
     key, content = fields.idempotency_key, fingerprint(fields)
-    parameters |= {"credential": credential, "key": key, "content": content}
-    # More than once only if the key is pruned between the two statements.
+    parameters |= {"credential": credential, "content": content}
+    # It repeats only if the key is pruned between the two statements.
     while True:
-        event = _execute(TRACK_ONCE_BY[named], parameters)
+        event = _execute(TRACK_ONCE_BY[named_by], parameters)
         if event is not None and event.id is not None:
             return event
-        # Before saying that the contact is not there: it may have another e-mail by now.
+        # First the earlier request, because the contact may have another e-mail by now.
         if earlier := earlier_results(credential, [key]).get(key):
             return replay(content, earlier)
         if event is None:
-            raise not_found(fields)
+            raise contact_error(fields)
 
 
 def _execute(statement: str, parameters: dict[str, Any]) -> TrackedEvent | None:
-    """The event; None if there is no such contact, and without an id if its key is claimed.
+    """Return the event, None without a contact, or an event without id if its key is claimed.
 
-    Raises NotEnabled.
+    Raises:
+        NotEnabled: tracking is switched off.
     """
     try:
         row = retry_on_deadlock(lambda: fetch_one(statement, parameters))
     except IntegrityError as error:
-        # A contact deleted by somebody who takes no locks, between our look and our row.
+        # The contact was deleted by a program that takes no locks, after this statement read it.
         if isinstance(error.__cause__, ForeignKeyViolation):
             return None
         raise
-    enabled, contact_id, *columns = row
-    if not enabled:
+    is_enabled, contact_id, *columns = row
+    if not is_enabled:
         raise NotEnabled
-    return None if contact_id is None else TrackedEvent(*columns)
+    if contact_id is None:
+        return None
+    return TrackedEvent.from_db("default", EVENT_COLUMNS, columns)

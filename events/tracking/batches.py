@@ -1,4 +1,4 @@
-"""Many events at once: one statement for all, and an answer for each."""
+"""Track a batch of events: one statement for all, and an outcome for each."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
@@ -10,22 +10,22 @@ from django.utils import timezone
 
 from config.api.errors import ApiError
 from config.database import fetch_rows, in_transaction, retry_on_deadlock
-from events.api.serializers import EventFields, parse_event
 from events.models import TrackedEvent
 from events.signals import event_tracked
 from events.tracking import (
     PYTHON_CREDENTIAL,
     NotEnabled,
+    contact_error,
     earlier_results,
     fingerprint,
-    not_found,
     replay,
 )
+from events.tracking.fields import EventFields, parse_event
 from events.tracking.statements import TRACK_MANY
 
 
 class Tracked(NamedTuple):
-    """An event of a batch that is counted: its id, and the count it made."""
+    """A counted event of a batch: its id, and the counter that it made."""
 
     event_id: int
     counter: int
@@ -33,21 +33,26 @@ class Tracked(NamedTuple):
 
 
 class RolledBack(ApiError):
-    """424: a good event of an atomic batch in which another one was refused."""
+    """424: a valid event of an atomic batch in which another event was rejected."""
+
+    status_code = 424
 
     def __init__(self) -> None:
-        super().__init__(424, {"message": "Not tracked: another event of the batch was refused"})
+        super().__init__({"message": "Not tracked: another event of the batch was refused"})
 
 
 Outcome = Tracked | ApiError
+# By the number of the item in the batch, from 0.
+Outcomes = dict[int, Outcome]
+Events = Mapping[int, EventFields]
 
 
 class _Rollback(Exception):
-    """Rolls an atomic batch back, and carries what would have become of each event."""
+    """Roll an atomic batch back. `args[0]` holds the outcome that each event would have had."""
 
 
 class _KeyPruned(Exception):
-    """Rolls an atomic batch back to begin anew: a key was claimed, and then there was no claim."""
+    """Roll an atomic batch back and repeat it, because a claim was pruned before it was read."""
 
 
 def track_many(
@@ -57,55 +62,63 @@ def track_many(
     credential: str = PYTHON_CREDENTIAL,
     atomic: bool = False,
 ) -> list[Outcome]:
-    """Count many events; what became of each, in the order of `items`.
+    """Count many events.
 
-    An item is the `data` of track(), or an error that takes its place in the answer. Good events
-    are committed although others are refused; with `atomic`, all of them or none. Items with the
-    same contact, key and title count up in the order of `items`; of items with the same idempotency
-    key the later ones are retries of the first. Raises NotEnabled.
+    Items with the same contact, key and title count up in the order of `items`. Of items with the
+    same idempotency key the later ones are retries of the first.
+
+    Args:
+        items: the `data` of `track`, or errors that are outcomes already.
+        created_by: id of the calling user, as for `track`.
+        credential: the owner of the idempotency keys, as for `track`.
+        atomic: whether one rejected event rolls all others back. Otherwise valid events are
+            committed although others are rejected.
+
+    Returns:
+        An outcome for each item, in their order.
+
+    Raises:
+        NotEnabled: tracking is switched off.
     """
-    refused, good = _read(items)
+    rejected, valid = _parse(items)
     contents = {
-        number: fingerprint(fields) for number, fields in good.items() if fields.idempotency_key
+        number: fingerprint(fields) for number, fields in valid.items() if fields.idempotency_key
     }
 
-    def write(waiting: Mapping[int, EventFields]) -> dict[int, Outcome]:
-        return _write(waiting, contents, created_by, credential)
+    def write(events: Events) -> Outcomes:
+        return _write(events, contents, created_by, credential)
 
     if atomic:
-        outcomes = _all_or_none(refused, good, write)
+        outcomes = _write_all_or_none(rejected, valid, write)
     else:
-        outcomes = refused
-        # More than once only if a key was pruned just now.
-        while waiting := {number: good[number] for number in good if number not in outcomes}:
-            outcomes |= write(waiting)
+        outcomes = rejected
+        # It repeats only for events whose key was pruned just now.
+        while pending := {number: valid[number] for number in valid if number not in outcomes}:
+            outcomes |= write(pending)
     return [outcomes[number] for number in range(len(outcomes))]
 
 
-def _read(
-    items: Iterable[Mapping[str, Any] | ApiError],
-) -> tuple[dict[int, Outcome], dict[int, EventFields]]:
-    """The items that are wrong already, and the fields of the others, by their number."""
-    refused: dict[int, Outcome] = {}
-    good: dict[int, EventFields] = {}
+def _parse(items: Iterable[Mapping[str, Any] | ApiError]) -> tuple[Outcomes, Events]:
+    """Return the outcomes of invalid items, and the fields of the valid ones."""
+    rejected: Outcomes = {}
+    valid: dict[int, EventFields] = {}
     for number, item in enumerate(items):
         try:
             if isinstance(item, ApiError):
                 raise item
-            good[number] = parse_event(item)
+            valid[number] = parse_event(item)
         except ApiError as error:
-            refused[number] = error
-    return refused, good
+            rejected[number] = error
+    return rejected, valid
 
 
-def _all_or_none(
-    refused: dict[int, Outcome],
-    good: Mapping[int, EventFields],
-    write: Callable[[Mapping[int, EventFields]], dict[int, Outcome]],
-) -> dict[int, Outcome]:
-    def work() -> dict[int, Outcome]:
-        outcomes = refused | (write(good) if good else {})
-        if len(outcomes) < len(refused) + len(good):
+def _write_all_or_none(
+    rejected: Outcomes, valid: Events, write: Callable[[Events], Outcomes]
+) -> Outcomes:
+    @in_transaction
+    def write_all() -> Outcomes:
+        outcomes = rejected | (write(valid) if valid else {})
+        if len(outcomes) < len(rejected) + len(valid):
             raise _KeyPruned
         if any(isinstance(outcome, ApiError) for outcome in outcomes.values()):
             raise _Rollback(outcomes)
@@ -113,43 +126,35 @@ def _all_or_none(
 
     while True:
         try:
-            return in_transaction(work)()
+            return write_all()
         except _KeyPruned:
-            # From the start: a second statement here would take its locks out of order.
+            # In a transaction of its own, because a second statement in the same one would take
+            # its locks out of order.
             continue
-        except _Rollback as undone:
+        except _Rollback as rollback:
             return {
                 number: outcome if isinstance(outcome, ApiError) else RolledBack()
-                for number, outcome in undone.args[0].items()
+                for number, outcome in rollback.args[0].items()
             }
 
 
 def _write(
-    waiting: Mapping[int, EventFields],
-    contents: Mapping[int, bytes],
-    created_by: int | None,
-    credential: str,
-) -> dict[int, Outcome]:
-    """One statement; what became of each event. One is missing if its key was pruned just now."""
+    events: Events, contents: Mapping[int, bytes], created_by: int | None, credential: str
+) -> Outcomes:
+    """Run one statement and return the outcome of each event.
+
+    The outcome is missing of an event whose key was claimed, and pruned before it was read.
+    """
     now = timezone.now()
     rows = [
-        {
+        fields._asdict()
+        | {
             "n": number,
-            "subscriber_id": fields.subscriber_id,
-            "email": fields.email,
             "user_id": 0 if fields.subscriber_id or fields.email else fields.user_id or created_by,
-            "event_key": fields.event_key,
-            "title": fields.title,
-            "value": fields.value,
-            "provider": fields.provider,
-            "repeatable": fields.repeatable,
-            "properties": fields.properties,
-            "context": fields.context,
             "occurred_at": fields.occurred_at or now,
-            "idempotency_key": fields.idempotency_key,
             "content": contents[number].hex() if fields.idempotency_key else "",
         }
-        for number, fields in waiting.items()
+        for number, fields in events.items()
     ]
     parameters = {
         "events": orjson.dumps(rows).decode(),
@@ -157,42 +162,65 @@ def _write(
         "created_by": created_by,
         "now": now,
     }
-    outcomes: dict[int, Outcome] = {}
-    strangers: list[int] = []
+    outcomes: Outcomes = {}
+    without_contact: list[int] = []
     claimed: list[int] = []
-    for enabled, number, contact_id, event_id, counter in retry_on_deadlock(
+    for is_enabled, number, contact_id, event_id, counter in retry_on_deadlock(
         lambda: fetch_rows(TRACK_MANY, parameters)
     ):
-        if not enabled:
+        if not is_enabled:
             raise NotEnabled
         if contact_id is None:
-            strangers.append(number)
+            without_contact.append(number)
         elif event_id is None:
             claimed.append(number)
         else:
             outcomes[number] = Tracked(event_id, counter)
-    _announce([outcome for outcome in outcomes.values() if isinstance(outcome, Tracked)])
-    # What is not there may have been: with its key it was counted before its e-mail changed.
-    asking = {
-        number: key for number in (*claimed, *strangers) if (key := waiting[number].idempotency_key)
+    _send_signals([outcome for outcome in outcomes.values() if isinstance(outcome, Tracked)])
+    # Also where there is no contact, because it may have had another e-mail at the first request.
+    keys = {
+        number: key
+        for number in (*claimed, *without_contact)
+        if (key := events[number].idempotency_key)
     }
-    earlier = earlier_results(credential, list(asking.values())) if asking else {}
-    made_here = {waiting[number].idempotency_key: number for number in outcomes}
-    for number, key in asking.items():
-        # Not what a later item of this batch did.
-        if key in earlier and made_here.get(key, -1) < number:
-            try:
-                event = replay(contents[number], earlier[key])
-                outcomes[number] = Tracked(event.id, event.counter, replayed=True)
-            except ApiError as error:
-                outcomes[number] = error
-    for number in strangers:
-        outcomes.setdefault(number, not_found(waiting[number]))
+    outcomes |= _replay_all(
+        keys, contents, credential, {events[number].idempotency_key: number for number in outcomes}
+    )
+    for number in without_contact:
+        outcomes.setdefault(number, contact_error(events[number]))
     return outcomes
 
 
-def _announce(tracked: Sequence[Tracked]) -> None:
-    """Send event_tracked for each once they are committed, if anybody listens."""
+def _replay_all(
+    keys: Mapping[int, str],
+    contents: Mapping[int, bytes],
+    credential: str,
+    first_uses: Mapping[str, int],
+) -> Outcomes:
+    """Return the outcomes of retries, by the results of the first uses of their keys.
+
+    Args:
+        keys: the idempotency keys of events that were not counted, by the number of the item.
+        contents: the fingerprints of the events, by the number of the item.
+        credential: the owner of the keys.
+        first_uses: the keys that this statement claimed, and the number of the item that did.
+    """
+    outcomes: Outcomes = {}
+    results = earlier_results(credential, list(keys.values())) if keys else {}
+    for number, key in keys.items():
+        # A later item of this batch is no earlier request.
+        if key not in results or first_uses.get(key, -1) >= number:
+            continue
+        try:
+            event = replay(contents[number], results[key])
+            outcomes[number] = Tracked(event.id, event.counter, replayed=True)
+        except ApiError as error:
+            outcomes[number] = error
+    return outcomes
+
+
+def _send_signals(tracked: Sequence[Tracked]) -> None:
+    """Send event_tracked for each event once they are committed, if there is a receiver."""
     if not event_tracked.receivers:
         return
 
@@ -201,8 +229,9 @@ def _announce(tracked: Sequence[Tracked]) -> None:
         events = TrackedEvent.objects.select_related("subscriber").in_bulk(ids)
         for outcome in tracked:
             if event := events.get(outcome.event_id):  # None: deleted meanwhile
-                own = copy(event)  # of several on one event, each has its own count
-                own.counter = outcome.counter
-                event_tracked.send(TrackedEvent, event=own, subscriber=own.subscriber)
+                # A copy, because several items of one event have different counters.
+                counted = copy(event)
+                counted.counter = outcome.counter
+                event_tracked.send(TrackedEvent, event=counted, subscriber=counted.subscriber)
 
     transaction.on_commit(send)

@@ -1,34 +1,43 @@
-"""The SQL that writes events, run by events/tracking/__init__.py (one) and events/tracking/batches.py (many) alone.
+"""The SQL that writes events: TRACK_BY for one (tracking/__init__.py), TRACK_MANY for a batch.
 
-Every statement takes its locks in the same order, each kind whole before the next: contacts (by
-id), claims of idempotency keys (by key), event rows (by contact, key, title), names. So no two of
-them, and no deletion, which begins with the contacts, can wait for each other in a circle.
+Every statement takes its locks in the same order, each kind whole before the next: contacts by id,
+claims of idempotency keys by key, event rows by contact, key and title, names by name. Deletion
+begins with the contacts as well. So no two of them can wait for each other in a circle.
 """
+
+from events.models import TrackedEvent
+from events.tracking.fields import STORED_COLUMNS
+
+# In the order of the model's fields, as TrackedEvent.from_db takes them.
+EVENT_COLUMNS = tuple(field.attname for field in TrackedEvent._meta.concrete_fields)
+EVENT = ", ".join(EVENT_COLUMNS)
+STORED = ", ".join(STORED_COLUMNS)
 
 SWITCH = """
 switch AS (
-    -- No row: nobody has touched it, and tracking is on.
+    -- If the table is empty, tracking is enabled.
     SELECT COALESCE((SELECT enabled FROM events_trackingswitch), true) AS enabled
 )
 """
 
 COUNT_UP = """
-    -- Rows that do not repeat are outside the index: they never conflict.
+    -- Rows that do not repeat are outside the partial index, so they never conflict.
     ON CONFLICT (subscriber_id, event_key, title) WHERE repeatable DO UPDATE SET
         counter = t.counter + excluded.counter,
-        -- Two posts can commit in the other order than they came, and an event can be backdated:
-        -- the later one's value stays, and a clock that jumps back moves nothing back.
+        -- The value of the latest occurrence stays, because posts can commit in another order than
+        -- they came, an event can be backdated, and a clock can jump back.
         value = CASE WHEN excluded.updated_at >= t.updated_at THEN excluded.value ELSE t.value END,
         updated_at = GREATEST(t.updated_at, excluded.updated_at),
         created_at = LEAST(t.created_at, excluded.created_at)
 """
 
-# The catalogue. Names last: who waits for somebody's new name holds nothing that those wait for.
+# The catalogue of names. They come last, so that a transaction that waits for a new name holds no
+# lock that others need for theirs.
 INSERT_NAME = """
 name AS (
     INSERT INTO events_eventname (name, first_seen_at)
     SELECT {distinct} event_key, %(now)s FROM event
-    -- Known names cost one look, and no number of the sequence.
+    -- A known name costs one look, and no number of the sequence.
     WHERE NOT EXISTS (SELECT FROM events_eventname known WHERE known.name = event.event_key)
     {order}
     ON CONFLICT (name) DO NOTHING
@@ -39,7 +48,7 @@ INSERT_NAMES = INSERT_NAME.format(distinct="DISTINCT", order="ORDER BY event_key
 
 NEXT_OCCURRENCE = "nextval('events_eventoccurrence_id_seq')"
 
-# An event without a contact: its name alone.
+# The name of an event without a contact.
 REGISTER_NAME = f"""
 WITH {SWITCH}, event AS (
     SELECT %(event_key)s::text AS event_key FROM switch WHERE enabled
@@ -47,22 +56,24 @@ WITH {SWITCH}, event AS (
 SELECT enabled FROM switch
 """
 
-# Whoever sends the same key at the same moment waits here until this commits, gets no row, and
-# finds ours with REPLAYS. A contact that is not there claims nothing: a refusal can be sent again.
+# A second transaction with the same key waits here until this one commits, gets no row, and finds
+# this one's with EARLIER_RESULTS. A contact that does not exist claims nothing, so that a rejected
+# request can be sent again.
 CLAIM = f"""
 claim AS (
     INSERT INTO events_idempotencykey (occurrence_id, credential, key, content, created_at)
-    SELECT {NEXT_OCCURRENCE}, %(credential)s, %(key)s, %(content)s, %(now)s FROM contact
+    SELECT {NEXT_OCCURRENCE}, %(credential)s, %(idempotency_key)s, %(content)s, %(now)s FROM contact
     ON CONFLICT (credential, key) DO NOTHING
     RETURNING occurrence_id
 )
 """
 
-# All of tracking one event, in one statement and one commit. One row comes back, whatever happened:
-# whether tracking is on, the contact, and the event, which is null if its key is claimed already.
+# Tracks one event in one statement and one commit. It always returns one row: whether tracking is
+# enabled, the contact, and the event, which is null if its key is already claimed.
 TRACK = """
 WITH {switch}, contact AS (
-    -- Deleting a contact waits for us, or we wait for it and find nobody: nothing is orphaned.
+    -- A deletion of the contact waits for this lock, or this waits for it and finds no contact.
+    -- So no event is orphaned.
     SELECT id FROM crm_subscriber
     WHERE {contact} AND (SELECT enabled FROM switch)
     FOR KEY SHARE
@@ -74,57 +85,68 @@ WITH {switch}, contact AS (
            %(created_by)s, %(occurred_at)s, %(occurred_at)s
     FROM contact {claimed}
     {count_up}
-    -- All columns, in the order of TrackedEvent's fields.
-    RETURNING id, subscriber_id, event_key, title, value, provider, counter, unlogged, repeatable,
-              created_by_id, created_at, updated_at
+    RETURNING {event}
 ), occurrence AS (
     INSERT INTO events_eventoccurrence
-        (id, event_id, subscriber_id, event_key, provider, value, counter, properties, context,
-         occurred_at, received_at)
-    SELECT {occurrence_id}, id, subscriber_id, event_key, %(provider)s, %(value)s, counter,
-           %(properties)s::jsonb, %(context)s::jsonb, %(occurred_at)s, %(now)s
+        (id, event_id, subscriber_id, event_key, counter, occurred_at, received_at, {stored})
+    SELECT {occurrence_id}, id, subscriber_id, event_key, counter, %(occurred_at)s, %(now)s,
+           {stored_values}
     FROM event {claimed}
 ), {name}
 SELECT switch.enabled, contact.id, event.*
 FROM switch LEFT JOIN contact ON true LEFT JOIN event ON true
 """
 
-CONTACTS = {
-    "id": "id = %(who)s",
-    # lower(), for which there is an index, and not Django's iexact, which writes UPPER().
-    "email": "lower(email) = lower(%(who)s)",
-    "user": "lower(email) = (SELECT lower(email) FROM auth_user WHERE id = %(who)s AND email > '')",
+CONTACT_CONDITIONS = {
+    "id": "id = %(contact)s",
+    # lower(), because it has an index; Django's iexact would compare UPPER().
+    "email": "lower(email) = lower(%(contact)s)",
+    "user": (
+        "lower(email) = (SELECT lower(email) FROM auth_user WHERE id = %(contact)s AND email > '')"
+    ),
 }
 
 
-def _track(contact: str, once: bool) -> str:
+def _track(contact: str, with_key: bool) -> str:
     return TRACK.format(
         switch=SWITCH,
         contact=contact,
-        claim=CLAIM + "," if once else "",
-        claimed=", claim" if once else "",
-        occurrence_id="claim.occurrence_id" if once else NEXT_OCCURRENCE,
+        claim=CLAIM + "," if with_key else "",
+        claimed=", claim" if with_key else "",
+        occurrence_id="claim.occurrence_id" if with_key else NEXT_OCCURRENCE,
         count_up=COUNT_UP,
+        event=EVENT,
+        stored=STORED,
+        stored_values=", ".join(f"%({name})s::{kind}" for name, kind in STORED_COLUMNS.items()),
         name=INSERT_ONE_NAME,
     )
 
 
-# By how the contact is named, without and with an idempotency key.
-TRACK_BY = {name: _track(contact, once=False) for name, contact in CONTACTS.items()}
-TRACK_ONCE_BY = {name: _track(contact, once=True) for name, contact in CONTACTS.items()}
+# By what names the contact, without and with an idempotency key.
+TRACK_BY = {name: _track(contact, False) for name, contact in CONTACT_CONDITIONS.items()}
+TRACK_ONCE_BY = {name: _track(contact, True) for name, contact in CONTACT_CONDITIONS.items()}
 
-# A whole batch, in one statement and one commit. %(events)s is a JSON list of objects, one for each
-# event, with its number `n`. A row comes back for each, with the same facts as TRACK's: the
-# contact, the event, and its counter.
+# The attributes of EventFields in the JSON of a batch, and what a batch adds: the number of the
+# item, the user who is meant where no contact is named, and the fingerprint of an item with a key.
+ITEM_COLUMNS = ", ".join(
+    (
+        *("n int", "subscriber_id bigint", "email text", "user_id bigint", "event_key text"),
+        *("title text", "repeatable bool", "occurred_at timestamptz", "idempotency_key text"),
+        # jsonb as text: it is cast where it is stored.
+        *(f"{name} text" for name in STORED_COLUMNS),
+        "content text",
+    )
+)
+
+# Tracks a batch in one statement and one commit. %(events)s is a JSON list of objects with
+# ITEM_COLUMNS. It returns a row for each item with the facts that TRACK returns: the contact, the
+# event, and the counter of its occurrence.
 TRACK_MANY = f"""
 WITH {SWITCH}, item AS MATERIALIZED (
-    -- Drawn in the order sent: ids of the event, should it be new, and of the occurrence.
+    -- Ids are drawn in the order sent: of the event, should it be new, and of the occurrence.
     SELECT sent.*, nextval('events_trackedevent_id_seq') AS event_id,
            {NEXT_OCCURRENCE} AS occurrence_id
-    FROM json_to_recordset(%(events)s::json) AS sent(
-        n int, subscriber_id bigint, email text, user_id bigint, event_key text, title text,
-        value text, provider text, repeatable bool, properties text, context text,
-        occurred_at timestamptz, idempotency_key text, content text)
+    FROM json_to_recordset(%(events)s::json) AS sent({ITEM_COLUMNS})
     WHERE (SELECT enabled FROM switch)
 ), named AS MATERIALIZED (
     SELECT n, s.id AS contact_id
@@ -145,23 +167,23 @@ WITH {SWITCH}, item AS MATERIALIZED (
     FOR KEY SHARE
 ), ready AS MATERIALIZED (
     SELECT item.*, contact.id AS contact_id,
-           -- What tells rows that do not repeat from each other: their own id.
-           CASE WHEN repeatable THEN 0 ELSE event_id END AS alone
+           -- Distinguishes rows that do not repeat from each other, by their own id.
+           CASE WHEN repeatable THEN 0 ELSE event_id END AS row_key
     FROM item JOIN named USING (n) JOIN contact ON contact.id = named.contact_id
 ), claim AS (
     INSERT INTO events_idempotencykey (occurrence_id, credential, key, content, created_at)
     SELECT occurrence_id, %(credential)s, idempotency_key, decode(content, 'hex'), %(now)s
     FROM ready WHERE idempotency_key > ''
-    -- Of equal keys in the batch the first one has it: the others are retries.
+    -- The first of equal keys in a batch claims it, and the others are retries.
     ORDER BY idempotency_key, n
     ON CONFLICT (credential, key) DO NOTHING
     RETURNING occurrence_id
 ), counting AS MATERIALIZED (
-    -- Items of one event row are merged: `size` of them, this one in `place`.
+    -- The items of one event row are merged: `size` is their number, `place` this one's position.
     SELECT *, row_number() OVER (same ORDER BY n) AS place, count(*) OVER same AS size
     FROM ready
     WHERE idempotency_key = '' OR occurrence_id IN (SELECT occurrence_id FROM claim)
-    WINDOW same AS (PARTITION BY contact_id, event_key, title, alone)
+    WINDOW same AS (PARTITION BY contact_id, event_key, title, row_key)
 ), event AS (
     INSERT INTO events_trackedevent AS t
         (id, subscriber_id, event_key, title, value, provider, counter, unlogged, repeatable,
@@ -174,21 +196,20 @@ WITH {SWITCH}, item AS MATERIALIZED (
                (array_agg(provider ORDER BY n))[1] AS provider,
                min(occurred_at) AS first_at, max(occurred_at) AS last_at
         FROM counting
-        GROUP BY contact_id, event_key, title, alone, repeatable, size
+        GROUP BY contact_id, event_key, title, row_key, repeatable, size
     ) merged
     ORDER BY contact_id, event_key, title
     {COUNT_UP}
     RETURNING id, subscriber_id, event_key, title, counter,
-              CASE WHEN repeatable THEN 0 ELSE id END AS alone
+              CASE WHEN repeatable THEN 0 ELSE id END AS row_key
 ), occurrence AS (
     INSERT INTO events_eventoccurrence
-        (id, event_id, subscriber_id, event_key, provider, value, counter, properties, context,
-         occurred_at, received_at)
-    SELECT c.occurrence_id, e.id, c.contact_id, c.event_key, c.provider, c.value,
-           e.counter - c.size + c.place, c.properties::jsonb, c.context::jsonb, c.occurred_at,
-           %(now)s
+        (id, event_id, subscriber_id, event_key, counter, occurred_at, received_at, {STORED})
+    SELECT c.occurrence_id, e.id, c.contact_id, c.event_key, e.counter - c.size + c.place,
+           c.occurred_at, %(now)s,
+           {", ".join(f"c.{name}::{kind}" for name, kind in STORED_COLUMNS.items())}
     FROM counting c JOIN event e ON e.subscriber_id = c.contact_id
-        AND e.event_key = c.event_key AND e.title = c.title AND e.alone = c.alone
+        AND e.event_key = c.event_key AND e.title = c.title AND e.row_key = c.row_key
     ORDER BY c.occurrence_id
     RETURNING id, event_id, counter
 ), {INSERT_NAMES}
@@ -197,11 +218,12 @@ FROM switch LEFT JOIN item ON true LEFT JOIN ready USING (n)
     LEFT JOIN occurrence ON occurrence.id = item.occurrence_id
 """
 
-# What earlier calls with these keys did: the event as it is now, but with the counter they made.
-# The event is null if its contact was deleted since.
-REPLAYS = """
-SELECT k.key, k.content, e.id, e.subscriber_id, e.event_key, e.title, e.value, e.provider,
-       o.counter, e.unlogged, e.repeatable, e.created_by_id, e.created_at, e.updated_at
+# The results of earlier requests with these keys: the event as it is now, but with the counter that
+# the request made. The event is null if its contact was deleted since.
+EARLIER_RESULTS = f"""
+SELECT k.key, k.content, {
+    ", ".join("o.counter" if name == "counter" else f"e.{name}" for name in EVENT_COLUMNS)
+}
 FROM events_idempotencykey k
     LEFT JOIN events_eventoccurrence o ON o.id = k.occurrence_id
     LEFT JOIN events_trackedevent e ON e.id = o.event_id

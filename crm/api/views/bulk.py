@@ -1,15 +1,15 @@
-"""FluentCRM's calls about many contacts at once."""
+"""FluentCRM's endpoints that change several contacts."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import ViewSet
 
 from config.api.errors import InvalidFields, Unprocessable
 from config.api.json_fields import json_text_or, to_shallow_list
-from config.api.parsers import Params, request_params
+from config.api.parsers import Params
 from config.api.validation import (
     Validator,
     multi_line,
@@ -19,19 +19,13 @@ from config.api.validation import (
     to_strings,
     validate,
 )
+from config.api.viewsets import ApiViewSet
 from config.database import in_transaction
 from crm import contacts
 from crm.api import schema
-from crm.api.serializers import contact_data, segments_data
-from crm.api.views.common import (
-    ADD,
-    CHANGE,
-    DELETE,
-    LABEL_FIELDS,
-    attach_named,
-    contact_fields,
-)
-from crm.authentication import caller_of
+from crm.api.fields import LABEL_FIELDS, contact_fields, max_length
+from crm.api.serializers import ContactReferenceSerializer, SubscriberSerializer
+from crm.api.views.contacts import ADD, CHANGE, DELETE, attach_labels
 from crm.labels import LABEL_MODELS, LabelKind, attach, detach, label_ids_by
 from crm.models import ContactType, Status, Subscriber
 from crm.permissions import Access
@@ -48,18 +42,24 @@ SYNC_FIELDS: dict[str, Validator] = {
     "find_by": single_line(16),
     "subscribers": to_ids,
 }
+BATCH_FIELDS: dict[str, Validator] = {
+    "contacts": json_text_or(to_shallow_list),
+    "force_update": to_bool,
+}
 ACTION_FIELDS: dict[str, Validator] = {
     "action_name": single_line(64),
     "subscriber_ids": to_ids,
     "action_options": to_ids,
     "new_status": single_line(50),
 }
-SEGMENT_ACTIONS: dict[str, tuple[LabelKind, bool]] = {
+# Action -> the kind of label, and whether labels are attached or detached.
+LABEL_ACTIONS: dict[str, tuple[LabelKind, bool]] = {
     "add_to_tags": ("tags", True),
     "add_to_lists": ("lists", True),
     "remove_from_tags": ("tags", False),
     "remove_from_lists": ("lists", False),
 }
+# Action -> the column, the error without a value, the message.
 COLUMN_ACTIONS: dict[str, tuple[contacts.BulkColumn, str, str]] = {
     "change_contact_status": (
         "status",
@@ -72,15 +72,17 @@ COLUMN_ACTIONS: dict[str, tuple[contacts.BulkColumn, str, str]] = {
         "Contact Type has been updated for the selected subscribers",
     ),
 }
-CHOICES: dict[contacts.BulkColumn, Callable[[str], bool]] = {
+IS_VALID: dict[contacts.BulkColumn, Callable[[str], bool]] = {
     "status": Status.values.__contains__,
     "contact_type": ContactType.values.__contains__,
-    "avatar": lambda value: len(value) <= 192 and value.startswith(("http://", "https://", "/")),
+    "avatar": lambda value: (
+        len(value) <= max_length("avatar") and value.startswith(("http://", "https://", "/"))
+    ),
 }
 
 
-class BulkViewSet(ViewSet):
-    """The calls below `/subscribers` that change several contacts."""
+class BulkViewSet(ApiViewSet):
+    """The endpoints below `/subscribers` that change several contacts."""
 
     access: ClassVar[dict[str, Access]] = {
         "update_property": CHANGE,
@@ -88,104 +90,107 @@ class BulkViewSet(ViewSet):
         "bulk_add_update": ADD,
         "do_bulk_action": CHANGE,
     }
+    pagination_class = None
 
     @schema.UPDATE_PROPERTY
+    @action(detail=False, methods=["put"], url_path="subscribers-property")
     def update_property(self, request: Request) -> Response:
         """Set status, contact type or avatar of several contacts."""
-        given = request_params(request)
-        validate(
-            {},
-            {"column": given.get("property"), "subscriber_ids": given.get("subscribers")},
-            required=("column", "subscriber_ids"),
-        )
-        asked = validate(PROPERTY_FIELDS, given)
-        column, value = asked["property"], asked.get("value", "")
-        if column not in CHOICES:
+        # FluentCRM names these two fields otherwise in its errors.
+        names = {
+            "column": self.params.get("property"),
+            "subscriber_ids": self.params.get("subscribers"),
+        }
+        validate({}, names, required=names)
+        params = validate(PROPERTY_FIELDS, self.params)
+        column = params["property"]
+        if column not in IS_VALID:
             raise Unprocessable("Column is not valid")
-        self._set(column, value, asked["subscribers"])
+        set_column(column, params.get("value", ""), params["subscribers"])
         return Response({"message": "Subscribers successfully updated"})
 
-    @schema.SYNC_SEGMENTS
+    @schema.SYNC_LABELS
+    @action(detail=False, methods=["post"], url_path="sync-segments")
     def sync_segments(self, request: Request) -> Response:
         """Attach and detach tags or lists, by slug unless `find_by` says title or id."""
-        asked = validate(SYNC_FIELDS, request_params(request), required=("type", "subscribers"))
-        if asked["type"] not in LABEL_MODELS:
+        params = validate(SYNC_FIELDS, self.params, required=("type", "subscribers"))
+        if params["type"] not in LABEL_MODELS:
             raise InvalidFields({"type": {"in": "The type must be tags or lists."}})
-        kind: LabelKind = asked["type"]
-        contact_ids = asked["subscribers"]
-        moves = [
-            (move, self._segment_ids(kind, asked, field))
-            for field, move in (("attach", attach), ("detach", detach))
-        ]
+        kind: LabelKind = params["type"]
+        contact_ids = params["subscribers"]
+        attached = find_label_ids(kind, params, "attach")
+        detached = find_label_ids(kind, params, "detach")
 
-        def work() -> None:
-            for move, segment_ids in moves:
-                move(kind, contact_ids, segment_ids)
+        @in_transaction
+        def sync() -> None:
+            attach(kind, contact_ids, attached)
+            detach(kind, contact_ids, detached)
 
-        in_transaction(work)()
-        found = (
+        sync()
+        rows = (
             Subscriber.objects.with_user()
             .prefetch_related("tags", "lists")
             .filter(id__in=contact_ids)
             .order_by("id")
         )
         noun = "subscriber" if len(contact_ids) == 1 else "subscribers"
+        serializer = SubscriberSerializer(rows, many=True, include=("tags", "lists"))
+        message = f"Successfully updated the {noun}."
+        return Response({"message": message, "subscribers": serializer.data})
+
+    @schema.BULK_ADD_UPDATE
+    @action(detail=False, methods=["post"], url_path="bulk-add-update")
+    def bulk_add_update(self, request: Request) -> Response:
+        """Create or update up to 1,000 contacts by e-mail; each is committed by itself."""
+        params = validate(BATCH_FIELDS, self.params, required=("contacts",))
+        created: list[Any] = []
+        updated: list[Any] = []
+        invalid: list[Any] = []
+        for item in params["contacts"]:
+            try:
+                contact, is_new = add_or_update(item, params.get("force_update", False))
+            except InvalidFields:
+                invalid.append(item)
+                continue
+            (created if is_new else updated).append(ContactReferenceSerializer(contact).data)
         return Response(
             {
-                "message": f"Successfully updated the {noun}.",
-                "subscribers": [{**contact_data(one), **segments_data(one)} for one in found],
+                "message": "Successfully added/updated the subscribers.",
+                "created": created,
+                "updated": updated,
+                "invalids": invalid,
             }
         )
 
-    @schema.BULK_ADD_UPDATE
-    def bulk_add_update(self, request: Request) -> Response:
-        """Make or update up to 1,000 contacts, by e-mail; each is committed by itself."""
-        given = request_params(request)
-        readers = {"contacts": json_text_or(to_shallow_list), "force_update": to_bool}
-        asked = validate(readers, given, required=("contacts",))
-        answer: dict[str, Any] = {
-            "message": "Successfully added/updated the subscribers.",
-            "created": [],
-            "updated": [],
-            "invalids": [],
-        }
-        for item in asked["contacts"]:
-            try:
-                contact, created = self._add_or_update(item, asked.get("force_update", False))
-            except InvalidFields:
-                answer["invalids"].append(item)
-                continue
-            row = {"id": contact.id, "email": contact.email, "status": contact.status}
-            answer["created" if created else "updated"].append(row)
-        return Response(answer)
-
     @schema.DO_BULK_ACTION
+    @action(detail=False, methods=["post"], url_path="do-bulk-action")
     def do_bulk_action(self, request: Request) -> Response:
-        """One action on several contacts."""
-        given = request_params(request)
-        if given.get("is_all") == "yes":
-            # Never more than was named: whoever asks for all of a search means something else.
+        """Apply one action to several contacts."""
+        if self.params.get("is_all") == "yes":
+            # Refused, because a client that means all contacts of a search would change all.
             raise InvalidFields({"is_all": {"in": "Name the contacts in subscriber_ids."}})
-        asked = validate(ACTION_FIELDS, given)
-        contact_ids = asked.get("subscriber_ids", [])
+        params = validate(ACTION_FIELDS, self.params)
+        contact_ids = params.get("subscriber_ids", [])
         if not contact_ids:
             raise Unprocessable("Subscribers selection is required")
-        action = asked.get("action_name", "")
-        if action == "delete_contacts":
-            self._demand(request, DELETE)
+        name = params.get("action_name", "")
+        if name == "delete_contacts":
+            # The scope was checked already.
+            if not request.user.has_perm(DELETE.permission):
+                self.permission_denied(request)
             contacts.delete_contacts(contact_ids)
             message = "Selected Contacts has been deleted permanently"
-        elif action in COLUMN_ACTIONS:
-            column, missing, message = COLUMN_ACTIONS[action]
-            if not asked.get("new_status"):
+        elif name in COLUMN_ACTIONS:
+            column, missing, message = COLUMN_ACTIONS[name]
+            if not params.get("new_status"):
                 raise Unprocessable(missing)
-            self._set(column, asked["new_status"], contact_ids)
-        elif action in SEGMENT_ACTIONS:
-            kind, on = SEGMENT_ACTIONS[action]
-            if not asked.get("action_options"):
+            set_column(column, params["new_status"], contact_ids)
+        elif name in LABEL_ACTIONS:
+            kind, is_attached = LABEL_ACTIONS[name]
+            if not params.get("action_options"):
                 raise Unprocessable("Please provide bulk options")
-            move = attach if on else detach
-            in_transaction(move)(kind, contact_ids, asked["action_options"])
+            change = in_transaction(attach if is_attached else detach)
+            change(kind, contact_ids, params["action_options"])
             message = "Selected bulk action has been successfully completed"
         else:
             raise Unprocessable("Selected Action is not valid")
@@ -197,36 +202,48 @@ class BulkViewSet(ViewSet):
             }
         )
 
-    def _set(self, column: contacts.BulkColumn, value: str, contact_ids: list[int]) -> None:
-        if not CHOICES[column](value):
-            raise Unprocessable("Value is not valid")
-        contacts.set_column(contact_ids, column, value)
 
-    def _add_or_update(self, item: Any, force: bool) -> tuple[Subscriber, bool]:
-        """One contact of a batch. Raises InvalidFields."""
-        if not isinstance(item, Mapping):
-            raise InvalidFields({})
-        fields = contact_fields(item, required=("email",), imported=True)
-        segments = validate(LABEL_FIELDS, item)
+def set_column(column: contacts.BulkColumn, value: str, contact_ids: list[int]) -> None:
+    """Set a column of contacts.
 
-        def work() -> tuple[Subscriber, bool]:
-            contact, created = contacts.create_or_update(fields, force_status=force)
-            attach_named(contact, segments)
-            return contact, created
+    Raises:
+        Unprocessable: 422, the column cannot have this value.
+    """
+    if not IS_VALID[column](value):
+        raise Unprocessable("Value is not valid")
+    contacts.set_column(contact_ids, column, value)
 
-        return in_transaction(work)()
 
-    def _segment_ids(self, kind: LabelKind, asked: Params, field: str) -> list[int]:
-        """The tags or lists that a field names. Raises InvalidFields."""
-        column = asked.get("find_by") or "slug"
-        if column == "id":
-            numbers: list[int] = validate({field: to_ids}, asked).get(field, [])
-            return numbers
-        if column not in ("slug", "title"):
-            raise InvalidFields({"find_by": {"in": "The find_by must be slug, title or id."}})
-        return label_ids_by(kind, column, asked.get(field, []))
+def add_or_update(item: Any, force_status: bool) -> tuple[Subscriber, bool]:
+    """Create or update one contact of a batch. Returns it, and whether it is new.
 
-    def _demand(self, request: Request, access: Access) -> None:
-        """403 unless the caller may do this too; its scope was looked at already."""
-        if not caller_of(request).has_perm(access.permission):
-            self.permission_denied(request)
+    Raises:
+        InvalidFields: a field is invalid, or the item is not an object.
+    """
+    if not isinstance(item, Mapping):
+        raise InvalidFields({})
+    fields = contact_fields(item, required=("email",), is_import=True)
+    labels = validate(LABEL_FIELDS, item)
+
+    @in_transaction
+    def write() -> tuple[Subscriber, bool]:
+        contact, created = contacts.create_or_update(fields, force_status=force_status)
+        attach_labels(contact, labels)
+        return contact, created
+
+    return write()
+
+
+def find_label_ids(kind: LabelKind, params: Params, field: str) -> list[int]:
+    """Return the ids of the tags or lists that a field of sync-segments names.
+
+    Raises:
+        InvalidFields: 422, find_by is not slug, title or id, or an id is invalid.
+    """
+    column = params.get("find_by") or "slug"
+    if column == "id":
+        ids: list[int] = validate({field: to_ids}, params).get(field, [])
+        return ids
+    if column not in ("slug", "title"):
+        raise InvalidFields({"find_by": {"in": "The find_by must be slug, title or id."}})
+    return label_ids_by(kind, column, params.get(field, []))

@@ -1,220 +1,258 @@
-"""FluentCRM's calls about one contact, and the list of contacts."""
+"""FluentCRM's endpoints of contacts: the list, one contact, and the search for a form."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import ViewSet
+from typing_extensions import override
 
 from config.api.errors import InvalidFields, ObjectNotFound, Unprocessable
 from config.api.json_fields import json_text_or, to_fields
-from config.api.parsers import request_params
+from config.api.routers import ID_REGEX
 from config.api.validation import (
     Validator,
-    clamp_id,
     single_line,
     to_bigint,
     to_ids,
     to_strings,
     validate,
 )
+from config.api.viewsets import ApiViewSet
 from config.database import in_transaction
 from crm import contacts
 from crm.api import schema
-from crm.api.serializers import contact_data, segments_data
-from crm.api.views.common import (
-    ADD,
-    CHANGE,
-    DELETE,
-    EMAIL_TAKEN,
-    LABEL_FIELDS,
-    READ,
-    attach_named,
-    contact_fields,
-    contact_page,
-    contact_payload,
-    find_contact,
-)
-from crm.labels import LabelKind, attach, detach, resolve_label_ids
-from crm.models import Status, Subscriber
+from crm.api.fields import LABEL_FIELDS, contact_fields
+from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS
+from crm.api.pagination import ContactListPagination
+from crm.api.serializers import ContactChoiceSerializer, SegmentSerializer, SubscriberSerializer
+from crm.labels import LABEL_MODELS, LabelKind, attach, detach, resolve_label_ids
+from crm.models import Scope, Status, Subscriber
 from crm.permissions import Access
-from crm.selectors import filter_contacts, search_q
+from crm.segments import segments_of
+from crm.selectors import search_q
 
-FOUND_BY_SEARCH = 20
-MOST_FOUND_BY_SEARCH = 1000
-SHOW_PARAMS: dict[str, Validator] = {"get_by_email": single_line(254), "with": to_strings}
-SEARCH_PARAMS: dict[str, Validator] = {
+READ = Access(Scope.READ, "crm.view_subscriber")
+ADD = Access(Scope.MANAGE, "crm.add_subscriber")
+CHANGE = Access(Scope.MANAGE, "crm.change_subscriber")
+DELETE = Access(Scope.MANAGE, "crm.delete_subscriber")
+
+EMAIL_TAKEN = {"unique": "Provided email already assigned to another subscriber."}
+SEARCH_RESULTS = 20
+MAX_SEARCH_RESULTS = 1000
+RETRIEVE_FIELDS: dict[str, Validator] = {"get_by_email": single_line(254), "with": to_strings}
+SEARCH_FIELDS: dict[str, Validator] = {
     "search": single_line(255),
     "limit": to_bigint,
     "values": to_ids,
 }
-MOVES: dict[str, tuple[LabelKind, bool]] = {
+# Field of an update -> the kind of label, and whether its labels are attached or detached.
+LABEL_CHANGES: dict[str, tuple[LabelKind, bool]] = {
     "attach_tags": ("tags", True),
     "attach_lists": ("lists", True),
     "detach_tags": ("tags", False),
     "detach_lists": ("lists", False),
 }
-# FluentCRM has these from its own mails, which nobody sends here; its clients read the keys.
-LEFT = {"unsubscribe_reason": "", "unsubscribe_date": ""}
-MAILS = {"emails": 0, "opens": 0, "clicks": 0}
+# Names, slugs or ids of labels, by the field of a request.
+LabelNames = Mapping[str, Sequence[str]]
+UNSUBSCRIBED = (Status.UNSUBSCRIBED, Status.BOUNCED, Status.COMPLAINED)
 
 
-class SubscriberViewSet(ViewSet):
-    """`/subscribers`, `/subscribers/{id}` and `/subscribers/search-contacts`."""
+class SubscriberViewSet(ApiViewSet):
+    """Contacts: `/subscribers`."""
 
     access: ClassVar[dict[str, Access]] = {
-        "index": READ,
-        "show": READ,
+        "list": READ,
+        "retrieve": READ,
         "search_contacts": READ,
-        "store": ADD,
+        "create": ADD,
         "update": CHANGE,
         "destroy": DELETE,
-        "delete_several": DELETE,
+        "destroy_several": DELETE,
+        "segments": Access(Scope.READ, "crm.view_segment"),
     }
+    noun = "Subscriber"
+    lookup_url_kwarg = "contact_id"
+    lookup_value_regex = ID_REGEX
+    queryset = Subscriber.objects.with_user()
+    serializer_class = SubscriberSerializer
+    pagination_class = ContactListPagination
+    filter_backends = CONTACT_BACKENDS
+    list_fields = LIST_FIELDS
 
-    @schema.CONTACT_LIST
-    def index(self, request: Request) -> Response:
-        """A page of contacts, the newest first."""
-        asked = request_params(request)
-        custom_fields = asked.get("custom_fields")
-        page = contact_page(request, filter_contacts(asked), custom_fields == "true")
-        return Response({"subscribers": page, "custom": custom_fields})
+    def list(self, request: Request) -> Response:
+        """List contacts, the newest first."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        custom = ("custom_fields",) if self.params.get("custom_fields") == "true" else ()
+        serializer = self.get_serializer(page, many=True, include=("tags", "lists", *custom))
+        return self.get_paginated_response(serializer.data)
 
-    @schema.CONTACT_SHOW
-    def show(self, request: Request, contact_id: str) -> Response:
-        """One contact by id, or, with id 0, by `get_by_email`."""
-        asked = validate(SHOW_PARAMS, request_params(request))
-        if clamp_id(contact_id) == 0 and asked.get("get_by_email"):
-            contact = contacts.find_by_email(asked["get_by_email"])
+    @schema.RETRIEVE_CONTACT
+    def retrieve(self, request: Request, contact_id: str) -> Response:
+        """Return a contact by its id, or by `get_by_email` with id 0."""
+        params = validate(RETRIEVE_FIELDS, self.params)
+        if self.url_id == 0 and params.get("get_by_email"):
+            contact = contacts.find_by_email(params["get_by_email"])
         else:
-            contact = find_contact(contact_id)
+            contact = self.get_queryset().filter(id=self.url_id).first()
         if contact is None:
+            # 422, where every other URL answers 404. See "show nobody" in
+            # tests/conformance/subscribers.json.
             raise Unprocessable("Subscriber not found")
-        wanted = asked.get("with", [])
-        left = contact.status in (Status.UNSUBSCRIBED, Status.BOUNCED, Status.COMPLAINED)
-        custom = "subscriber.custom_values" in wanted
-        answer = {
-            "subscriber": {
-                **contact_data(contact),
-                **segments_data(contact),
-                **({"custom_values": contact.custom_values} if custom else {}),
-                **({"stats": MAILS} if "stats" in wanted else {}),
-                **(LEFT if left else {}),
-            },
-            **({"custom_fields": []} if "custom_fields" in wanted else {}),
-        }
-        return Response(answer)
+        wanted = params.get("with", [])
+        include = ["tags", "lists"]
+        include += ["custom_values"] if "subscriber.custom_values" in wanted else []
+        include += ["stats"] if "stats" in wanted else []
+        if contact.status in UNSUBSCRIBED:
+            include += ["unsubscribe_reason", "unsubscribe_date"]
+        body = {"subscriber": self.get_serializer(contact, include=include).data}
+        # No custom field is declared.
+        return Response(body | ({"custom_fields": []} if "custom_fields" in wanted else {}))
 
-    @schema.CONTACT_STORE
-    def store(self, request: Request) -> Response:
-        """Make a contact; with `__force_update` "yes", update the one that has the e-mail."""
-        given = request_params(request)
-        force = given.get("__force_update") == "yes"
-        fields = contact_fields(given, required=("email", "status"), imported=force)
-        segments = validate(LABEL_FIELDS, given)
-
-        def work() -> tuple[dict[str, Any], bool]:
-            if force:
-                contact, created = contacts.create_or_update(fields)
-            else:
-                contact, created = contacts.create(fields), True
-            return contact_payload(contact, attach_named(contact, segments)), created
-
-        try:
-            contact, created = in_transaction(work)()
-        except contacts.EmailTaken:
-            raise InvalidFields({"email": EMAIL_TAKEN}) from None
-        return Response(
-            {
-                "message": "Successfully added the subscriber."
-                if created
-                else "contact has been successfully updated.",
-                "contact": contact,
-                "action_type": "created" if created else "updated",
-            }
+    @schema.CREATE_CONTACT
+    def create(self, request: Request) -> Response:
+        """Create a contact, or with `__force_update` "yes" update the contact of the e-mail."""
+        force = self.params.get("__force_update") == "yes"
+        fields = contact_fields(self.params, required=("email", "status"), is_import=force)
+        labels = validate(LABEL_FIELDS, self.params)
+        contact, created = self._create(fields, labels, force)
+        message = (
+            "Successfully added the subscriber."
+            if created
+            else "contact has been successfully updated."
         )
+        action_type = "created" if created else "updated"
+        return Response({"message": message, "contact": contact, "action_type": action_type})
 
-    @schema.CONTACT_UPDATE
+    @schema.UPDATE_CONTACT
     def update(self, request: Request, contact_id: str) -> Response:
-        """Change a contact's fields, and its tags and lists by id."""
-        given = request_params(request)
-        nested = validate({"subscriber": json_text_or(to_fields)}, given)
-        given = nested.get("subscriber") or given
-        if given.get("email", "") is None:
-            given = {name: value for name, value in given.items() if name != "email"}
-        moves = validate(dict.fromkeys(MOVES, to_strings), given)
-        fields = contact_fields(given, ("email",) if "email" in given else ())
-        custom = fields.pop("custom_values", {})
+        """Change a contact's fields, and its tags and lists by id, title or slug."""
+        nested = validate({"subscriber": json_text_or(to_fields)}, self.params)
+        params = nested.get("subscriber") or self.params
+        if params.get("email", "") is None:
+            params = {name: value for name, value in params.items() if name != "email"}
+        labels = validate(dict.fromkeys(LABEL_CHANGES, to_strings), params)
+        fields = contact_fields(params, ("email",) if "email" in params else ())
+        custom_values = fields.pop("custom_values", {})
         fields.pop("last_activity", None)
-
-        def work() -> tuple[dict[str, Any], bool]:
-            contact = contacts.get_for_update(contact_id=clamp_id(contact_id))
-            if contact is None:
-                raise ObjectNotFound("Subscriber")
-            changed = contacts.update(contact, fields)
-            contacts.set_custom_values(contact, custom)
-            return contact_payload(contact, self._move(contact, moves)), changed
-
-        try:
-            contact, changed = in_transaction(work)()
-        except contacts.EmailTaken:
-            raise InvalidFields({"email": EMAIL_TAKEN}) from None
+        contact, changed = self._update(fields, custom_values, labels)
         return Response(
             {
                 "message": "Subscriber successfully updated",
                 "contact": contact,
                 "isDirty": changed,
-                "values": custom or [],
+                "values": custom_values or [],
             }
         )
 
-    @schema.CONTACT_DELETE
-    def destroy(self, request: Request, contact_id: str) -> Response:  # noqa: ARG002
+    @schema.MESSAGE
+    def destroy(self, request: Request, contact_id: str) -> Response:
         """Delete a contact and all its events."""
-        if not contacts.delete_contacts([clamp_id(contact_id)])["contacts"]:
-            raise ObjectNotFound("Subscriber")
+        if not contacts.delete_contacts([self.url_id])["contacts"]:
+            raise ObjectNotFound(self.noun)
         return Response({"message": "Selected Subscriber has been deleted successfully"})
 
-    @schema.DELETE_SEVERAL
-    def delete_several(self, request: Request) -> Response:
+    @schema.DESTROY_CONTACTS
+    def destroy_several(self, request: Request) -> Response:
         """Delete contacts and all their events."""
-        given = {"subscriber_ids": request_params(request).get("subscribers")}
-        asked = validate({"subscriber_ids": to_ids}, given, required=("subscriber_ids",))
-        contacts.delete_contacts(asked["subscriber_ids"])
+        params = {"subscriber_ids": self.params.get("subscribers")}
+        fields = validate({"subscriber_ids": to_ids}, params, required=("subscriber_ids",))
+        contacts.delete_contacts(fields["subscriber_ids"])
         return Response({"message": "Selected Subscribers has been deleted"})
 
     @schema.SEARCH_CONTACTS
+    @action(detail=False, url_path="search-contacts", pagination_class=None, filter_backends=())
     def search_contacts(self, request: Request) -> Response:
-        """Contacts for a choice in a form: those that match, and those of `values`, by id."""
-        asked = validate(SEARCH_PARAMS, request_params(request))
-        limit = min(asked.get("limit") or FOUND_BY_SEARCH, MOST_FOUND_BY_SEARCH)
-        found: list[Subscriber] = []
-        if asked.get("search"):
-            matches = Subscriber.objects.filter(search_q(asked["search"]))
-            found += matches.order_by("id")[:limit]
-        if values := asked.get("values", [])[:MOST_FOUND_BY_SEARCH]:
-            found += Subscriber.objects.filter(id__in=values).order_by("id")
-        return Response(
-            {
-                "contacts": {
-                    str(contact.id): {
-                        "first_name": contact.first_name,
-                        "last_name": contact.last_name,
-                        "full_name": contact.full_name,
-                        "email": contact.email,
-                        "id": str(contact.id),
-                    }
-                    for contact in found
-                }
-            }
-        )
+        """Return contacts for a choice in a form: those that match, and those of `values`."""
+        params = validate(SEARCH_FIELDS, self.params)
+        limit = min(params.get("limit") or SEARCH_RESULTS, MAX_SEARCH_RESULTS)
+        rows: list[Subscriber] = []
+        if params.get("search"):
+            matches = Subscriber.objects.filter(search_q(params["search"]))
+            rows += matches.order_by("id")[:limit]
+        if ids := params.get("values", [])[:MAX_SEARCH_RESULTS]:
+            rows += Subscriber.objects.filter(id__in=ids).order_by("id")
+        choices = ContactChoiceSerializer(rows, many=True).data
+        return Response({"contacts": {choice["id"]: choice for choice in choices}})
 
-    def _move(self, contact: Subscriber, moves: dict[str, list[str]]) -> set[LabelKind]:
-        """Attach and detach what a request names. Returns the kinds it named."""
-        moved: set[LabelKind] = set()
-        for move, (kind, on) in MOVES.items():
-            if named := moves.get(move):
-                found = resolve_label_ids(kind, named, create=on)
-                (attach if on else detach)(kind, [contact.id], found)
-                moved.add(kind)
-        return moved
+    @schema.CONTACT_SEGMENTS
+    @action(detail=True, pagination_class=None, filter_backends=())
+    def segments(self, request: Request, contact_id: str) -> Response:
+        """Return the segments that a contact is in, by title."""
+        segments = segments_of(self.get_object())
+        return Response({"segments": SegmentSerializer(segments, many=True).data})
+
+    @override
+    def get_object(self) -> Subscriber:
+        contact = super().get_object()
+        assert isinstance(contact, Subscriber)
+        return contact
+
+    def _create(
+        self, fields: dict[str, Any], labels: LabelNames, force: bool
+    ) -> tuple[dict[str, Any], bool]:
+        """Create or update a contact. Returns it serialized, and whether it is new."""
+
+        @in_transaction
+        def create() -> tuple[dict[str, Any], bool]:
+            if force:
+                contact, created = contacts.create_or_update(fields)
+            else:
+                contact, created = contacts.create(fields), True
+            return self._serialize(contact, attach_labels(contact, labels)), created
+
+        try:
+            return create()
+        except contacts.EmailTaken:
+            raise InvalidFields({"email": EMAIL_TAKEN}) from None
+
+    def _update(
+        self, fields: dict[str, Any], custom_values: dict[str, Any], labels: LabelNames
+    ) -> tuple[dict[str, Any], bool]:
+        """Update the contact of the URL. Returns it serialized, and whether a column changed."""
+
+        @in_transaction
+        def update() -> tuple[dict[str, Any], bool]:
+            contact = contacts.get_for_update(contact_id=self.url_id)
+            if contact is None:
+                raise ObjectNotFound(self.noun)
+            changed = contacts.update(contact, fields)
+            contacts.set_custom_values(contact, custom_values)
+            return self._serialize(contact, change_labels(contact, labels)), changed
+
+        try:
+            return update()
+        except contacts.EmailTaken:
+            raise InvalidFields({"email": EMAIL_TAKEN}) from None
+
+    def _serialize(self, contact: Subscriber, kinds: set[LabelKind]) -> dict[str, Any]:
+        """Serialize a contact as it is now in the database, with its labels of these kinds.
+
+        Called in the transaction that changed the contact, because afterwards it may be deleted.
+        """
+        fresh = self.get_queryset().get(id=contact.id)
+        include = [kind for kind in LABEL_MODELS if kind in kinds]
+        serialized: dict[str, Any] = self.get_serializer(fresh, include=include).data
+        return serialized
+
+
+def attach_labels(contact: Subscriber, labels: LabelNames) -> set[LabelKind]:
+    """Attach the tags and lists that a request names. Returns the kinds that it names."""
+    kinds: set[LabelKind] = set()
+    for kind in LABEL_MODELS:
+        if names := labels.get(kind):
+            attach(kind, [contact.id], resolve_label_ids(kind, names, create=True))
+            kinds.add(kind)
+    return kinds
+
+
+def change_labels(contact: Subscriber, labels: LabelNames) -> set[LabelKind]:
+    """Attach and detach the labels that an update names. Returns the kinds that it names."""
+    kinds: set[LabelKind] = set()
+    for field, (kind, is_attached) in LABEL_CHANGES.items():
+        if names := labels.get(field):
+            label_ids = resolve_label_ids(kind, names, create=is_attached)
+            (attach if is_attached else detach)(kind, [contact.id], label_ids)
+            kinds.add(kind)
+    return kinds

@@ -1,245 +1,248 @@
-"""FluentCRM's calls about tags and lists, which differ in words more than in deeds."""
+"""FluentCRM's endpoints of tags and lists, which differ in words more than in behaviour."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.db.models import Count, Q
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import ViewSet
+from typing_extensions import override
 
-from config.api.errors import InvalidFields, ObjectNotFound, Unprocessable
-from config.api.pagination import page_of
-from config.api.parsers import Params, request_params
+from config.api.errors import InvalidFields, Unprocessable
+from config.api.parsers import Params
+from config.api.routers import ID_REGEX
 from config.api.validation import (
+    MAX_NAME_LENGTH,
     Validator,
-    clamp_id,
     is_empty,
     multi_line,
     single_line,
     to_list,
     validate,
 )
+from config.api.viewsets import ApiViewSet
 from crm import labels
 from crm.api import schema
-from crm.api.serializers import segment_data
+from crm.api.filter_backends import LABEL_BACKENDS, LABEL_LIST_FIELDS
+from crm.api.pagination import ContactListsPagination, TagPagination
+from crm.api.serializers import (
+    ContactListSerializer,
+    CountedContactListSerializer,
+    CountedTagSerializer,
+    TagSerializer,
+)
 from crm.models import List, Scope, Status, Tag
 from crm.permissions import Access
-from crm.selectors import filter_labels
 
 FIELDS: dict[str, Validator] = {
-    "title": single_line(192),
-    "slug": single_line(192),
+    "title": single_line(MAX_NAME_LENGTH),
+    "slug": single_line(MAX_NAME_LENGTH),
     "description": multi_line,
 }
 SLUG_TAKEN = {"unique": "The slug attribute is already taken and must be unique."}
 
 
-class LabelViewSet(ViewSet):
-    """What `/tags` and `/lists` do alike."""
+class LabelViewSet(ApiViewSet):
+    """What `/tags` and `/lists` have in common."""
 
     kind: ClassVar[labels.LabelKind]
-    noun: ClassVar[str]
-    saved_several: ClassVar[str]
-    needed: ClassVar[tuple[str, ...]]
+    bulk_message: ClassVar[str]
+    required_fields: ClassVar[tuple[str, ...]]
+    lookup_url_kwarg = "label_id"
+    lookup_value_regex = ID_REGEX
+    filter_backends = LABEL_BACKENDS
+    list_fields = LABEL_LIST_FIELDS
 
-    @schema.SEGMENT_STORE
-    def store(self, request: Request) -> Response:
-        """Make one; without a slug, from its title."""
-        given = request_params(request)
-        named = given if not is_empty(given.get("slug")) else {**given, "slug": given.get("title")}
-        fields = validate(FIELDS, named, self.needed)
-        fields["slug"] = self.new_slug(fields, given)
+    def list(self, request: Request) -> Response:
+        """List labels, the newest first, with their numbers of contacts."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        include = () if self.params.get("exclude_counts") else self.add_counts(page)
+        serializer = self.get_serializer(page, many=True, include=include)
+        return self.get_paginated_response(serializer.data)
+
+    @schema.CREATE_LABEL
+    def create(self, request: Request) -> Response:
+        """Create a label; without a slug, one is made from the title."""
+        params = self.params
+        if is_empty(params.get("slug")):
+            params = {**params, "slug": params.get("title")}
+        fields = validate(FIELDS, params, self.required_fields)
+        fields["slug"] = self.new_slug(fields)
         fields.setdefault("description", "")
         try:
-            made = labels.create_label(self.kind, fields)
+            label = labels.create_label(self.kind, fields)
         except labels.SlugTaken:
             raise InvalidFields({"slug": SLUG_TAKEN}) from None
-        shown = segment_data(made)
-        shown.pop("is_public", None)
-        message = f"Successfully saved the {self.noun}."
-        return Response({"lists": shown, "item": shown, "message": message})
+        item = TagSerializer(label).data
+        message = f"Successfully saved the {self.noun.lower()}."
+        return Response({"lists": item, "item": item, "message": message})
 
-    @schema.SEGMENT_UPDATE
-    def update(self, request: Request, segment_id: str) -> Response:
-        """Change title, slug and description; with id 0 and `update_by` "slug", of that slug."""
-        given = request_params(request)
-        if clamp_id(segment_id) == 0 and given.get("update_by") == "slug":
-            segment = self._find_by_slug(given)
+    @schema.UPDATE_LABEL
+    def update(self, request: Request, label_id: str) -> Response:
+        """Change a label; with id 0 and `update_by` "slug", the one that has the slug."""
+        if self.url_id == 0 and self.params.get("update_by") == "slug":
+            label = self._get_by_slug()
         else:
-            segment = self.find(segment_id)
-        fields = validate(FIELDS, given, required=("title",))
-        fields["slug"] = fields.get("slug") or self.kept_slug(segment, fields["title"])
+            label = self.get_object()
+        fields = validate(FIELDS, self.params, required=("title",))
+        fields["slug"] = fields.get("slug") or self.kept_slug(label, fields["title"])
         fields.setdefault("description", "")
         try:
-            changed = labels.update_label(self.kind, segment.id, fields)
+            changed = labels.update_label(self.kind, label.id, fields)
         except labels.SlugTaken:
-            raise Unprocessable(f"Provided slug already exist in another {self.noun}") from None
-        return Response({"lists": changed, "message": f"Successfully saved the {self.noun}."})
+            noun = self.noun.lower()
+            raise Unprocessable(f"Provided slug already exist in another {noun}") from None
+        message = f"Successfully saved the {self.noun.lower()}."
+        return Response({"lists": changed, "message": message})
 
-    @schema.SEGMENT_STORE_BULK
-    def store_bulk(self, request: Request) -> Response:
-        """Make several; one whose slug is there gets the new title."""
-        asked = validate({self.kind: to_list, "items": to_list}, request_params(request))
+    @schema.BULK_CREATE_LABELS
+    @action(detail=False, methods=["post"])
+    def bulk(self, request: Request) -> Response:
+        """Create several labels; one whose slug exists gets the new title."""
+        params = validate({self.kind: to_list, "items": to_list}, self.params)
         rows = []
-        for item in asked.get(self.kind) or asked.get("items", []):
+        for item in params.get(self.kind) or params.get("items", []):
             if not isinstance(item, dict) or is_empty(item.get("title")):
                 continue
-            fields = validate({"title": single_line(192), "slug": single_line(192)}, item)
-            rows.append((labels.slugify(fields.get("slug") or fields["title"]), fields["title"]))
+            fields = validate({name: FIELDS[name] for name in ("title", "slug")}, item)
+            slug = labels.slugify(fields.get("slug") or fields["title"])
+            rows.append((slug, fields["title"]))
         ids = labels.create_or_update_labels(self.kind, rows)
-        return Response({"message": self.saved_several, "ids": ids})
+        return Response({"message": self.bulk_message, "ids": ids})
 
-    @schema.SEGMENT_DELETE
-    def destroy(self, request: Request, segment_id: str) -> Response:  # noqa: ARG002
-        """Delete one, which takes it off its contacts."""
-        labels.delete_labels(self.kind, [self.find(segment_id).id])
-        return Response({"message": f"Successfully removed the {self.noun}."})
+    @schema.MESSAGE
+    def destroy(self, request: Request, label_id: str) -> Response:
+        """Delete a label, which detaches it from its contacts."""
+        labels.delete_labels(self.kind, [self.get_object().id])
+        return Response({"message": f"Successfully removed the {self.noun.lower()}."})
 
-    def find(self, segment_id: str) -> Tag | List:
-        """The tag or list of a path. Raises NotFoundHere (404)."""
-        found = labels.LABEL_MODELS[self.kind].objects.filter(id=clamp_id(segment_id)).first()
-        if found is None:
-            raise ObjectNotFound(self.noun.capitalize())
-        return found
+    @override
+    def get_object(self) -> labels.TagOrList:
+        label = super().get_object()
+        assert isinstance(label, labels.TagOrList)
+        return label
 
-    def new_slug(self, fields: Params, given: Params) -> str:
-        """The slug of a new one."""
+    def new_slug(self, fields: Params) -> str:
+        """Return the slug of a new label."""
         raise NotImplementedError
 
-    def kept_slug(self, segment: Tag | List, title: str) -> str:
-        """The slug after a change that names none."""
+    def kept_slug(self, label: labels.TagOrList, title: str) -> str:
+        """Return the slug after an update that names none."""
         raise NotImplementedError
 
-    def counts(self, shown: list[Tag | List], **conditions: Any) -> dict[int, int]:
-        """How many contacts each has, by id."""
-        rows = labels.LABEL_MODELS[self.kind].objects.filter(id__in=[one.id for one in shown])
+    def add_counts(self, page: Sequence[Any]) -> tuple[str, ...]:
+        """Set the numbers of contacts on the labels of a page. Returns the attributes."""
+        raise NotImplementedError
+
+    def count_contacts(self, page: Sequence[labels.TagOrList], **conditions: Any) -> dict[int, int]:
+        """Return the number of contacts that match the conditions, by label id."""
+        rows = self.get_queryset().filter(id__in=[label.id for label in page])
         counted = rows.annotate(number=Count("subscribers", filter=Q(**conditions)))
-        # One deleted since it was listed has none.
+        # A label that was deleted since the page was read has none.
         return defaultdict(int, counted.order_by().values_list("id", "number"))
 
-    def all_of_them(self) -> list[dict[str, str]]:
-        """Every one, for a choice in a form."""
-        rows = labels.LABEL_MODELS[self.kind].objects.order_by("id")
-        return [{"id": str(one.id), "title": one.title, "slug": one.slug} for one in rows]
-
-    def _find_by_slug(self, given: Params) -> Tag | List:
-        slug = validate({"slug": single_line(192)}, given, required=("slug",))["slug"]
-        found = labels.find_by_slug(self.kind, slug)
-        if found is None:
-            raise Unprocessable(f"{self.noun.capitalize()} could not be found")
-        return found
+    def _get_by_slug(self) -> labels.TagOrList:
+        slug = validate({"slug": FIELDS["slug"]}, self.params, required=("slug",))["slug"]
+        label = labels.find_by_slug(self.kind, slug)
+        if label is None:
+            raise Unprocessable(f"{self.noun} could not be found")
+        return label
 
 
 class TagViewSet(LabelViewSet):
-    """`/tags`."""
+    """Tags: `/tags`."""
 
-    kind = "tags"
-    noun = "tag"
-    saved_several = "Successfully saved the tags."
-    needed = ("title",)
     access: ClassVar[dict[str, Access]] = {
-        "index": Access(Scope.READ, "crm.view_tag"),
-        "show": Access(Scope.READ, "crm.view_tag"),
-        "store": Access(Scope.MANAGE, "crm.add_tag"),
-        "store_bulk": Access(Scope.MANAGE, "crm.add_tag"),
+        "list": Access(Scope.READ, "crm.view_tag"),
+        "retrieve": Access(Scope.READ, "crm.view_tag"),
+        "create": Access(Scope.MANAGE, "crm.add_tag"),
+        "bulk": Access(Scope.MANAGE, "crm.add_tag"),
         "update": Access(Scope.MANAGE, "crm.change_tag"),
         "destroy": Access(Scope.MANAGE, "crm.delete_tag"),
     }
+    kind = "tags"
+    noun = "Tag"
+    bulk_message = "Successfully saved the tags."
+    required_fields = ("title",)
+    queryset = Tag.objects.all()
+    serializer_class = CountedTagSerializer
+    pagination_class = TagPagination
 
-    @schema.TAG_LIST
-    def index(self, request: Request) -> Response:
-        """A page of tags, the newest first, with how many subscribed contacts each has."""
-        asked = request_params(request)
-        found = filter_labels(Tag, asked)
+    @schema.RETRIEVE_TAG
+    def retrieve(self, request: Request, label_id: str) -> Response:
+        """Return a tag."""
+        return Response({"tag": TagSerializer(self.get_object()).data})
 
-        def rows(start: int, stop: int) -> list[dict[str, Any]]:
-            tags: list[Tag | List] = list(found[start:stop])
-            if asked.get("exclude_counts"):
-                return [segment_data(tag) for tag in tags]
-            subscribed = self.counts(tags, subscribers__status=Status.SUBSCRIBED)
-            return [{**segment_data(tag), "subscribersCount": subscribed[tag.id]} for tag in tags]
+    @override
+    def new_slug(self, fields: Params) -> str:
+        # As it is sent. FluentCRM makes one from the title only where none is sent.
+        is_sent = not is_empty(self.params.get("slug"))
+        slug: str = fields["slug"]
+        return slug if is_sent else labels.slugify(slug)
 
-        everything = {"all_tags": self.all_of_them()} if asked.get("all_tags") else {}
-        return Response({"tags": page_of(request, found.count(), rows), **everything})
-
-    @schema.TAG_SHOW
-    def show(self, request: Request, segment_id: str) -> Response:  # noqa: ARG002
-        """One tag."""
-        return Response({"tag": segment_data(self.find(segment_id))})
-
-    def new_slug(self, fields: Params, given: Params) -> str:
-        """As sent; else from the title."""
-        return labels.slugify(fields["slug"]) if is_empty(given.get("slug")) else fields["slug"]
-
-    def kept_slug(self, segment: Tag | List, title: str) -> str:  # noqa: ARG002
-        """From the new title, as FluentCRM does."""
+    @override
+    def kept_slug(self, label: labels.TagOrList, title: str) -> str:
         return labels.slugify(title)
 
+    @override
+    def add_counts(self, page: Sequence[Any]) -> tuple[str, ...]:
+        subscribed = self.count_contacts(page, subscribers__status=Status.SUBSCRIBED)
+        for tag in page:
+            tag.subscribersCount = subscribed[tag.id]
+        return ("subscribersCount",)
 
-class ListViewSet(LabelViewSet):
-    """`/lists`."""
 
-    kind = "lists"
-    noun = "list"
-    saved_several = "Provided Lists have been successfully created"
-    needed = ("title", "slug")
+class ContactListViewSet(LabelViewSet):
+    """Lists: `/lists`."""
+
     access: ClassVar[dict[str, Access]] = {
-        "index": Access(Scope.READ, "crm.view_list"),
-        "show": Access(Scope.READ, "crm.view_list"),
-        "store": Access(Scope.MANAGE, "crm.add_list"),
-        "store_bulk": Access(Scope.MANAGE, "crm.add_list"),
+        "list": Access(Scope.READ, "crm.view_list"),
+        "retrieve": Access(Scope.READ, "crm.view_list"),
+        "create": Access(Scope.MANAGE, "crm.add_list"),
+        "bulk": Access(Scope.MANAGE, "crm.add_list"),
         "update": Access(Scope.MANAGE, "crm.change_list"),
         "destroy": Access(Scope.MANAGE, "crm.delete_list"),
     }
+    kind = "lists"
+    noun = "List"
+    bulk_message = "Provided Lists have been successfully created"
+    required_fields = ("title", "slug")
+    queryset = List.objects.all()
+    serializer_class = CountedContactListSerializer
+    pagination_class = ContactListsPagination
 
-    @schema.LIST_LIST
-    def index(self, request: Request) -> Response:
-        """A page of lists, the newest first, with how many contacts each has."""
-        asked = request_params(request)
-        found = filter_labels(List, asked)
+    @schema.RETRIEVE_LIST
+    def retrieve(self, request: Request, label_id: str) -> Response:
+        """Return a list, without an envelope."""
+        return Response(ContactListSerializer(self.get_object()).data)
 
-        def rows(start: int, stop: int) -> list[dict[str, Any]]:
-            lists: list[Tag | List] = list(found[start:stop])
-            if asked.get("exclude_counts"):
-                return [segment_data(one) for one in lists]
-            everybody = self.counts(lists)
-            subscribed = self.counts(lists, subscribers__status=Status.SUBSCRIBED)
-            return [
-                {
-                    **segment_data(one),
-                    "totalCount": everybody[one.id],
-                    "subscribersCount": subscribed[one.id],
-                }
-                for one in lists
-            ]
-
-        page = page_of(request, found.count(), rows)
-        everything = {"all_lists": self.all_of_them()} if asked.get("all_lists") else {}
-        return Response(
-            {"lists": page["data"], "pagination": {"total": page["total"]}, **everything}
-        )
-
-    @schema.LIST_SHOW
-    def show(self, request: Request, segment_id: str) -> Response:  # noqa: ARG002
-        """One list, without an envelope."""
-        return Response(segment_data(self.find(segment_id)))
-
-    def new_slug(self, fields: Params, given: Params) -> str:  # noqa: ARG002
-        """From what was sent as the slug, or from the title."""
+    @override
+    def new_slug(self, fields: Params) -> str:
         return labels.slugify(fields["slug"])
 
-    def kept_slug(self, segment: Tag | List, title: str) -> str:  # noqa: ARG002
-        """As it was, as FluentCRM does."""
-        return segment.slug
+    @override
+    def kept_slug(self, label: labels.TagOrList, title: str) -> str:
+        return label.slug
+
+    @override
+    def add_counts(self, page: Sequence[Any]) -> tuple[str, ...]:
+        everybody = self.count_contacts(page)
+        subscribed = self.count_contacts(page, subscribers__status=Status.SUBSCRIBED)
+        for contact_list in page:
+            contact_list.totalCount = everybody[contact_list.id]
+            contact_list.subscribersCount = subscribed[contact_list.id]
+        return ("totalCount", "subscribersCount")
 
 
-class CustomFieldViewSet(ViewSet):
-    """`/custom-fields/contacts`."""
+class CustomFieldViewSet(ApiViewSet):
+    """Custom fields: `/custom-fields/contacts`."""
 
-    access: ClassVar[dict[str, Access]] = {"index": Access(Scope.READ, "crm.view_subscriber")}
+    access: ClassVar[dict[str, Access]] = {"contacts": Access(Scope.READ, "crm.view_subscriber")}
 
     @schema.CUSTOM_FIELDS
-    def index(self, request: Request) -> Response:  # noqa: ARG002
-        """No custom field is declared: `custom_values` takes any."""
+    @action(detail=False, pagination_class=None)
+    def contacts(self, request: Request) -> Response:
+        """Return no fields, because none is declared: `custom_values` accepts any."""
         return Response({"fields": []})

@@ -1,130 +1,136 @@
-"""What filters can ask, and filters that are kept: `/subscribers/filter-options`, `/segments`."""
+"""The endpoints of filters: what there is to filter by, and filters saved as segments."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from rest_framework.decorators import action
+from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import ViewSet
+from typing_extensions import override
 
 from config.api.errors import InvalidFields, ObjectNotFound
 from config.api.json_fields import json_text_or
-from config.api.pagination import page_of
-from config.api.parsers import request_params
-from config.api.validation import Validator, clamp_id, single_line, validate
+from config.api.routers import ID_REGEX
+from config.api.validation import MAX_NAME_LENGTH, Validator, single_line, validate
+from config.api.viewsets import ApiViewSet
 from crm import segments
-from crm.api import filter_schema as schema
-from crm.api.serializers import saved_segment_data
-from crm.api.views.common import READ, contact_page, find_contact
+from crm.api import schema
+from crm.api.filter_backends import (
+    CONTACT_BACKENDS,
+    LABEL_BACKENDS,
+    LABEL_LIST_FIELDS,
+    LIST_FIELDS,
+    apply_segment,
+)
+from crm.api.pagination import SegmentPagination, SubscriberPagination
+from crm.api.serializers import SegmentSerializer, SubscriberSerializer
+from crm.api.views.contacts import READ
 from crm.filters.options import filter_options
 from crm.labels import SlugTaken, slugify
-from crm.models import Scope, Segment
+from crm.models import Scope, Segment, Subscriber
 from crm.permissions import Access
-from crm.selectors import filter_contacts, filter_labels
 
 FIELDS: dict[str, Validator] = {
-    "title": single_line(192),
-    "slug": single_line(192),
+    "title": single_line(MAX_NAME_LENGTH),
+    "slug": single_line(MAX_NAME_LENGTH),
     "filters": json_text_or(lambda value: value),
 }
 SLUG_TAKEN = {"unique": "Another segment has this slug."}
 
 
-class FilterOptionViewSet(ViewSet):
-    """`/subscribers/filter-options`."""
+class FilterOptionViewSet(ApiViewSet):
+    """What there is to filter by: `/subscribers/filter-options`."""
 
-    access: ClassVar[dict[str, Access]] = {"index": READ}
+    access: ClassVar[dict[str, Access]] = {"filter_options": READ}
 
     @schema.FILTER_OPTIONS
-    def index(self, request: Request) -> Response:  # noqa: ARG002
-        """Every provider, property and operator of filters, as FluentCRM's option groups."""
+    @action(detail=False, url_path="filter-options", pagination_class=None)
+    def filter_options(self, request: Request) -> Response:
+        """Return every provider, property and operator, as FluentCRM's option groups."""
         return Response({"options": filter_options()})
 
 
-class SegmentViewSet(ViewSet):
-    """`/segments`: filters with a name. They have the contacts that fit at the moment."""
+class SegmentViewSet(ListModelMixin, ApiViewSet):
+    """Segments: `/segments`. A segment has the contacts that its filter matches now."""
 
     access: ClassVar[dict[str, Access]] = {
-        "index": Access(Scope.READ, "crm.view_segment"),
-        "show": Access(Scope.READ, "crm.view_segment"),
-        "store": Access(Scope.MANAGE, "crm.add_segment"),
+        "list": Access(Scope.READ, "crm.view_segment"),
+        "retrieve": Access(Scope.READ, "crm.view_segment"),
+        "create": Access(Scope.MANAGE, "crm.add_segment"),
         "update": Access(Scope.MANAGE, "crm.change_segment"),
         "destroy": Access(Scope.MANAGE, "crm.delete_segment"),
         "subscribers": READ,
-        "of_contact": Access(Scope.READ, "crm.view_segment"),
     }
+    noun = "Segment"
+    lookup_url_kwarg = "segment_id"
+    lookup_value_regex = ID_REGEX
+    queryset = Segment.objects.all()
+    serializer_class = SegmentSerializer
+    pagination_class = SegmentPagination
+    filter_backends = LABEL_BACKENDS
+    list_fields = LABEL_LIST_FIELDS
 
-    @schema.SAVED_SEGMENT_LIST
-    def index(self, request: Request) -> Response:
-        """A page of segments, the newest first."""
-        found = filter_labels(Segment, request_params(request))
-
-        def rows(start: int, stop: int) -> list[dict[str, Any]]:
-            return [saved_segment_data(segment) for segment in found[start:stop]]
-
-        return Response({"segments": page_of(request, found.count(), rows)})
-
-    @schema.SAVED_SEGMENT_STORE
-    def store(self, request: Request) -> Response:
-        """Keep a filter; without a slug, under one made from its title."""
-        given = request_params(request)
-        # The empty list is a filter, which all contacts fit.
-        missing = () if isinstance(given.get("filters"), list) else ("filters",)
-        fields = validate(FIELDS, given, ("title", *missing))
+    @schema.CREATE_SEGMENT
+    def create(self, request: Request) -> Response:
+        """Save a filter; without a slug, one is made from the title."""
+        # The empty list is a filter that all contacts match.
+        filters = () if isinstance(self.params.get("filters"), list) else ("filters",)
+        fields = validate(FIELDS, self.params, ("title", *filters))
         fields["slug"] = slugify(fields.get("slug") or fields["title"])
         try:
             segment = segments.create_segment(fields)
         except SlugTaken:
             raise InvalidFields({"slug": SLUG_TAKEN}) from None
         message = "Segment has been created"
-        return Response({"message": message, "segment": saved_segment_data(segment)})
+        return Response({"message": message, "segment": self.get_serializer(segment).data})
 
-    @schema.SAVED_SEGMENT_SHOW
-    def show(self, request: Request, segment_id: str) -> Response:  # noqa: ARG002
-        """One segment."""
-        return Response({"segment": saved_segment_data(self._find(segment_id))})
+    @schema.RETRIEVE_SEGMENT
+    def retrieve(self, request: Request, segment_id: str) -> Response:
+        """Return a segment."""
+        return Response({"segment": self.get_serializer(self.get_object()).data})
 
-    @schema.SAVED_SEGMENT_UPDATE
+    @schema.UPDATE_SEGMENT
     def update(self, request: Request, segment_id: str) -> Response:
         """Change title, slug and filters, whichever are sent."""
-        given = request_params(request)
-        sent = [field for field in FIELDS if field in given]
-        required = [field for field in sent if given[field] != []]
-        fields = validate(FIELDS, given, required)
+        sent = [field for field in FIELDS if field in self.params]
+        required = [field for field in sent if self.params[field] != []]
+        fields = validate(FIELDS, self.params, required)
         if "slug" in fields:
             fields["slug"] = slugify(fields["slug"])
         try:
-            segment = segments.update_segment(clamp_id(segment_id), fields)
+            segment = segments.update_segment(self.url_id, fields)
         except SlugTaken:
             raise InvalidFields({"slug": SLUG_TAKEN}) from None
         if segment is None:
-            raise ObjectNotFound("Segment")
+            raise ObjectNotFound(self.noun)
         message = "Segment has been updated"
-        return Response({"message": message, "segment": saved_segment_data(segment)})
+        return Response({"message": message, "segment": self.get_serializer(segment).data})
 
-    @schema.SAVED_SEGMENT_DELETE
-    def destroy(self, request: Request, segment_id: str) -> Response:  # noqa: ARG002
+    @schema.MESSAGE
+    def destroy(self, request: Request, segment_id: str) -> Response:
         """Delete a segment; its contacts stay."""
-        if not segments.delete_segment(clamp_id(segment_id)):
-            raise ObjectNotFound("Segment")
+        if not segments.delete_segment(self.url_id):
+            raise ObjectNotFound(self.noun)
         return Response({"message": "Segment has been deleted"})
 
-    @schema.SAVED_SEGMENT_CONTACTS
+    @schema.SEGMENT_CONTACTS
+    @action(
+        detail=True,
+        pagination_class=SubscriberPagination,
+        serializer_class=SubscriberSerializer,
+        filter_backends=CONTACT_BACKENDS,
+        list_fields=LIST_FIELDS,
+    )
     def subscribers(self, request: Request, segment_id: str) -> Response:
-        """A page of the contacts that fit, as in the list of contacts."""
-        found = filter_contacts(request_params(request), self._find(segment_id).filters)
-        return Response({"subscribers": contact_page(request, found)})
+        """List the contacts of a segment, with the parameters of the list of contacts."""
+        filters = self.get_object().filters
+        contacts = apply_segment(Subscriber.objects.with_user(), filters)
+        page = self.paginate_queryset(self.filter_queryset(contacts))
+        serializer = self.get_serializer(page, many=True, include=("tags", "lists"))
+        return self.get_paginated_response(serializer.data)
 
-    @schema.CONTACT_SAVED_SEGMENTS
-    def of_contact(self, request: Request, contact_id: str) -> Response:  # noqa: ARG002
-        """The segments that a contact is in, by title."""
-        contact = find_contact(contact_id)
-        if contact is None:
-            raise ObjectNotFound("Subscriber")
-        found = segments.segments_of(contact)
-        return Response({"segments": [saved_segment_data(segment) for segment in found]})
-
-    def _find(self, segment_id: str) -> Segment:
-        found = Segment.objects.filter(id=clamp_id(segment_id)).first()
-        if found is None:
-            raise ObjectNotFound("Segment")
-        return found
+    @override
+    def get_object(self) -> Segment:
+        segment = super().get_object()
+        assert isinstance(segment, Segment)
+        return segment

@@ -5,7 +5,8 @@ from typing import Any
 from django.utils import timezone
 from tqdm import tqdm
 
-from config.commands import DatabaseCommand, age
+from config.api.validation import parse_age
+from config.commands import DatabaseCommand
 from events.maintenance import prune_occurrences
 
 
@@ -18,7 +19,7 @@ class Command(DatabaseCommand):
         """--older-than 400d [--event-key K]."""
         parser.add_argument(
             "--older-than",
-            type=age,
+            type=parse_age,
             required=True,
             metavar="AGE",
             help="such as 400d, 12h or 3w, from when they happened",

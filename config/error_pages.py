@@ -1,0 +1,79 @@
+"""Answer errors outside DRF: HTML pages below /admin/, JSON everywhere else."""
+
+import sys
+
+import orjson
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+
+from config.api.errors import RETRY_AFTER_SECONDS, is_unavailable, status_error
+
+ADMIN_PATH, SITE_NAME = "/admin/", "Tallybook"
+# status -> heading, sentence
+ERROR_PAGES: dict[int, tuple[str, str]] = {
+    400: ("Not understood", "The request could not be understood."),
+    403: ("Not allowed", "You are not allowed to do that."),
+    404: ("Not found", "There is no such page."),
+    500: ("An error", "Something went wrong here. It has been logged."),
+    503: ("Not right now", "The database cannot answer right now. Try again in a moment."),
+}
+CSRF_ERROR_PAGE = (
+    "Not accepted",
+    "The form is too old, or your browser keeps no cookies from here. "
+    "Go back, load the page again, and send it once more.",
+)
+
+
+def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+    """Answer a hostile Host header, or too many form fields."""
+    return error_page_or_json(request, 400)
+
+
+def handler403(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+    """Answer a missing permission outside the API views."""
+    return error_page_or_json(request, 403)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
+    """Answer a form of the admin that has no valid CSRF token."""
+    return error_page_or_json(request, 403, CSRF_ERROR_PAGE)
+
+
+def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+    """Answer a URL that no pattern matches."""
+    return error_page_or_json(request, 404)
+
+
+def handler500(request: HttpRequest) -> HttpResponse:
+    """Answer an uncaught exception: 503 if the database is unavailable, else 500."""
+    return error_page_or_json(request, 503 if is_unavailable(sys.exc_info()[1]) else 500)
+
+
+def error_page_or_json(
+    request: HttpRequest, status: int, page: tuple[str, str] | None = None
+) -> HttpResponse:
+    """Return an HTML page below /admin/ and JSON elsewhere; `page` is its heading and sentence."""
+    if not request.path_info.startswith(ADMIN_PATH):
+        return json_error(status)
+    title, sentence = page or ERROR_PAGES[status]
+    # Rendered without the request, because its user would be looked up in a database that may be
+    # the very thing that is unavailable.
+    context = {
+        "title": title,
+        "sentence": sentence,
+        "site_header": SITE_NAME,
+        "site_title": SITE_NAME,
+    }
+    html = render_to_string("admin/error.html", context)
+    return HttpResponse(html, status=status, headers=_retry_after(status))
+
+
+def json_error(status: int, **headers: str) -> HttpResponse:
+    """Return the JSON body of a status outside DRF, with further response headers."""
+    body = orjson.dumps(status_error(status))
+    all_headers = {"Content-Length": str(len(body)), **headers, **_retry_after(status)}
+    return HttpResponse(body, "application/json", status, headers=all_headers)
+
+
+def _retry_after(status: int) -> dict[str, str]:
+    return {"Retry-After": RETRY_AFTER_SECONDS} if status == 503 else {}

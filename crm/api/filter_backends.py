@@ -1,0 +1,274 @@
+"""Filter and order the list of contacts, and the lists of tags, lists and segments.
+
+Each backend reads the view's `list_params`, which LIST_FIELDS or LABEL_LIST_FIELDS validated. All
+filters have to match. An invalid one is 422, so that it never matches every contact.
+"""
+
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from rest_framework.filters import BaseFilterBackend
+from rest_framework.request import Request
+from typing_extensions import override
+
+from config.api.errors import InvalidFields
+from config.api.json_fields import json_text_or
+from config.api.pagination import Schema, query_parameter
+from config.api.validation import (
+    MAX_NAME_LENGTH,
+    InvalidValue,
+    Validator,
+    single_line,
+    to_strings,
+    to_text,
+    validate,
+)
+from config.api.viewsets import ApiViewSet
+from crm.api.fields import CONTACT_FIELDS
+from crm.filters import apply_filter, read_filters
+from crm.filters.query import apply_query_filters, query_filter_help
+from crm.labels import LabelKind, resolve_label_ids
+from crm.models import Segment, Status, Subscriber
+from crm.segments import find_segment
+from crm.selectors import order_rows, search_q
+
+TEXT: Schema = {"type": "string"}
+SORTABLE = {"id", "created_at", "updated_at", *CONTACT_FIELDS} - {"custom_values"}
+SORTABLE_LABEL_COLUMNS = {"id", "title", "slug", "created_at", "updated_at"}
+ADVANCED: dict[str, Validator] = {"advanced_filters": json_text_or(lambda value: value)}
+
+
+def to_statuses(value: Any) -> list[str]:
+    """Convert to statuses, of which all have to be known."""
+    statuses = to_strings(value)
+    if not set(statuses) <= set(Status.values):
+        raise InvalidValue("in", f"The {{field}} must be of {', '.join(Status.values)}.")
+    return statuses
+
+
+def to_filter_type(value: Any) -> str:
+    """Convert to the kind of filter: simple, advanced, or empty for simple."""
+    filter_type = to_text(value)
+    if filter_type not in ("", "simple", "advanced"):
+        raise InvalidValue("in", "The {field} must be simple or advanced.")
+    return filter_type
+
+
+def to_segment_filters(value: Any) -> Any:
+    """Return the filter of the segment whose slug is given."""
+    slug = single_line(MAX_NAME_LENGTH)(value)
+    segment = find_segment(slug) if slug else None
+    if segment is None:
+        raise InvalidValue("exists", "The {field} must be the slug of a segment.")
+    return segment.filters
+
+
+LIST_FIELDS: dict[str, Validator] = {
+    "filter_type": to_filter_type,
+    "search": single_line(255),
+    "sort_by": single_line(64),
+    "sort_type": single_line(4),
+    "tags": to_strings,
+    "lists": to_strings,
+    "statuses": to_statuses,
+    "segment": to_segment_filters,
+}
+LABEL_LIST_FIELDS: dict[str, Validator] = {
+    "search": single_line(MAX_NAME_LENGTH),
+    "sort_by": single_line(64),
+    "sort_order": single_line(4),
+}
+
+
+class QueryFilterBackend(BaseFilterBackend):
+    """Filter by the simple parameters that apps register, such as `event_key` (django-filter)."""
+
+    @override
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Subscriber], view: ApiViewSet
+    ) -> QuerySet[Subscriber]:
+        return apply_query_filters(queryset, view.params)
+
+    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
+        """Describe the parameters in OpenAPI."""
+        return [query_parameter(name, text, TEXT) for name, text in query_filter_help().items()]
+
+
+class AdvancedFilterBackend(BaseFilterBackend):
+    """Filter by FluentCRM's advanced filters: groups of conditions (crm/filters)."""
+
+    @override
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Subscriber], view: ApiViewSet
+    ) -> QuerySet[Subscriber]:
+        if view.list_params.get("filter_type") != "advanced":
+            if "advanced_filters" in view.params:
+                message = "The filter_type must be advanced."
+                raise InvalidFields({"advanced_filters": {"in": message}})
+            return queryset
+        # The empty list is a filter that all contacts match.
+        required = () if view.params.get("advanced_filters") == [] else ADVANCED
+        filters = validate(ADVANCED, view.params, required)["advanced_filters"]
+        return apply_filter(queryset, read_filters(filters, "advanced_filters"))
+
+    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
+        """Describe the parameters in OpenAPI."""
+        return [
+            query_parameter(
+                "filter_type",
+                "advanced together with advanced_filters, otherwise simple.",
+                {"enum": ["simple", "advanced"]},
+            ),
+            query_parameter(
+                "advanced_filters",
+                "JSON: a list of groups, of which one has to match. A group is a list of "
+                "conditions, which all have to match: "
+                '{"source":[provider,property],"operator":…,"value":…,"extra_value":…}. '
+                "/subscribers/filter-options lists providers, properties and operators.",
+                TEXT,
+            ),
+        ]
+
+
+class SegmentFilterBackend(BaseFilterBackend):
+    """Filter by a saved segment."""
+
+    @override
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Subscriber], view: ApiViewSet
+    ) -> QuerySet[Subscriber]:
+        filters = view.list_params.get("segment")
+        return queryset if filters is None else apply_segment(queryset, filters)
+
+    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
+        """Describe the parameters in OpenAPI."""
+        return [query_parameter("segment", "Slug of a segment that contacts are in.", TEXT)]
+
+
+def apply_segment(contacts: QuerySet[Subscriber], filters: Any) -> QuerySet[Subscriber]:
+    """Return the contacts that a segment's stored filters match."""
+    return apply_filter(contacts, read_filters(filters, "segment"))
+
+
+class SearchBackend(BaseFilterBackend):
+    """Search in the texts of contacts."""
+
+    @override
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Subscriber], view: ApiViewSet
+    ) -> QuerySet[Subscriber]:
+        search = view.list_params.get("search")
+        return queryset.filter(search_q(search)) if search else queryset
+
+    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
+        """Describe the parameters in OpenAPI."""
+        return [query_parameter("search", "Part of any text of the object.", TEXT)]
+
+
+class LabelFilterBackend(BaseFilterBackend):
+    """Filter by tags and by lists: contacts with one of the tags and on one of the lists."""
+
+    @override
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Subscriber], view: ApiViewSet
+    ) -> QuerySet[Subscriber]:
+        kinds: tuple[LabelKind, LabelKind] = ("tags", "lists")
+        for kind in kinds:
+            if names := view.list_params.get(kind):
+                label_ids = resolve_label_ids(kind, names, create=False)
+                memberships = getattr(Subscriber, kind).through.objects.filter(
+                    **{f"{kind[:-1]}_id__in": label_ids}
+                )
+                queryset = queryset.filter(id__in=memberships.values("subscriber_id"))
+        return queryset
+
+    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
+        """Describe the parameters in OpenAPI."""
+        texts: Schema = {"type": "array", "items": TEXT}
+        return [
+            query_parameter("tags[]", "Contacts with any of these tags: id, title or slug.", texts),
+            query_parameter("lists[]", "Contacts on any of these lists: id, title or slug.", texts),
+        ]
+
+
+class StatusFilterBackend(BaseFilterBackend):
+    """Filter by statuses, of which one has to match."""
+
+    @override
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Subscriber], view: ApiViewSet
+    ) -> QuerySet[Subscriber]:
+        statuses = view.list_params.get("statuses")
+        return queryset.filter(status__in=statuses) if statuses else queryset
+
+    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
+        """Describe the parameters in OpenAPI."""
+        statuses: Schema = {"type": "array", "items": {"enum": Status.values}}
+        return [query_parameter("statuses[]", "Contacts with any of these statuses.", statuses)]
+
+
+class OrderingBackend(BaseFilterBackend):
+    """Order contacts by a column, by default by id, the newest first."""
+
+    @override
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Subscriber], view: ApiViewSet
+    ) -> QuerySet[Subscriber]:
+        column = view.list_params.get("sort_by")
+        column = column if column in SORTABLE else "id"
+        return order_rows(queryset, column, view.list_params.get("sort_type"))
+
+    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
+        """Describe the parameters in OpenAPI."""
+        return [
+            query_parameter("sort_by", "Column to sort by, id by default.", TEXT),
+            query_parameter("sort_type", "ASC, or DESC by default.", TEXT),
+        ]
+
+
+class LabelSearchBackend(SearchBackend):
+    """Search tags, lists and segments by a part of the title, or the start of another text."""
+
+    @override
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Any], view: ApiViewSet
+    ) -> QuerySet[Any]:
+        search = view.list_params.get("search")
+        if not search:
+            return queryset
+        matches = Q(title__icontains=search) | Q(slug__istartswith=search)
+        if queryset.model is not Segment:
+            matches |= Q(description__istartswith=search)
+        return queryset.filter(matches)
+
+
+class LabelOrderingBackend(BaseFilterBackend):
+    """Order tags, lists and segments by a column, by default by id, the newest first."""
+
+    @override
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Any], view: ApiViewSet
+    ) -> QuerySet[Any]:
+        column = view.list_params.get("sort_by")
+        column = column if column in SORTABLE_LABEL_COLUMNS else "id"
+        return order_rows(queryset, column, view.list_params.get("sort_order"))
+
+    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
+        """Describe the parameters in OpenAPI."""
+        return [
+            query_parameter("sort_by", "Column to sort by, id by default.", TEXT),
+            query_parameter("sort_order", "ASC, or DESC by default.", TEXT),
+        ]
+
+
+# In the order of the SQL they make: a filter's set of contacts first, the order last.
+CONTACT_BACKENDS = (
+    QueryFilterBackend,
+    AdvancedFilterBackend,
+    SegmentFilterBackend,
+    SearchBackend,
+    LabelFilterBackend,
+    StatusFilterBackend,
+    OrderingBackend,
+)
+LABEL_BACKENDS = (LabelSearchBackend, LabelOrderingBackend)

@@ -1,0 +1,145 @@
+"""Paginate contacts, tags, lists and segments."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from rest_framework.request import Request
+from rest_framework.response import Response
+from typing_extensions import override
+
+from config.api.pagination import (
+    INTEGER,
+    NULLABLE_STRING,
+    Countable,
+    FluentPagination,
+    Schema,
+    object_schema,
+    query_parameter,
+)
+from config.api.viewsets import ApiViewSet
+from crm.api.serializers import LabelChoiceSerializer
+from crm.models import Subscriber
+from crm.selectors import page_ids_and_total
+
+TEXT: Schema = {"type": "string"}
+
+
+class SubscriberPagination(FluentPagination):
+    """Pages of contacts with their tags and lists: `{"subscribers": {…}}`."""
+
+    key = "subscribers"
+
+    @override
+    def get_rows(
+        self, queryset: QuerySet[Subscriber], start: int, per_page: int
+    ) -> tuple[Sequence[Subscriber], int]:
+        if not queryset.query.where:
+            # A page of all contacts needs no look at the other rows, so they are counted apart.
+            return super().get_rows(queryset.prefetch_related("tags", "lists"), start, per_page)
+        ids, total = page_ids_and_total(queryset, start, per_page)
+        rows = Subscriber.objects.with_user().filter(id__in=ids).prefetch_related("tags", "lists")
+        positions = {contact_id: position for position, contact_id in enumerate(ids)}
+        return sorted(rows, key=lambda contact: positions[contact.id]), total
+
+
+class ContactListPagination(SubscriberPagination):
+    """Pages of the list of contacts, which repeats its parameter custom_fields as `custom`."""
+
+    @override
+    def paginate_queryset(
+        self, queryset: Countable, request: Request, view: ApiViewSet
+    ) -> Sequence[Any]:
+        self.custom = view.params.get("custom_fields")
+        return super().paginate_queryset(queryset, request, view)
+
+    @override
+    def get_paginated_response(self, data: Sequence[Any]) -> Response:
+        return Response({self.key: self.get_envelope(data), "custom": self.custom})
+
+    @override
+    def get_paginated_response_schema(self, schema: Schema) -> Schema:
+        return object_schema(
+            {self.key: self.get_envelope_schema(schema), "custom": NULLABLE_STRING}
+        )
+
+    @override
+    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
+        custom = query_parameter("custom_fields", "true adds the contacts' custom values.", TEXT)
+        return [*super().get_schema_operation_parameters(view), custom]
+
+
+class LabelPagination(FluentPagination):
+    """Pages of tags or lists; the parameter `all_key` adds every one as a choice in a form."""
+
+    all_key: ClassVar[str]
+
+    @override
+    def paginate_queryset(
+        self, queryset: Countable, request: Request, view: ApiViewSet
+    ) -> Sequence[Any]:
+        self.choices = view.get_queryset().order_by("id") if view.params.get(self.all_key) else None
+        return super().paginate_queryset(queryset, request, view)
+
+    @override
+    def get_paginated_response(self, data: Sequence[Any]) -> Response:
+        body = self.get_body(data)
+        if self.choices is not None:
+            body[self.all_key] = LabelChoiceSerializer(self.choices, many=True).data
+        return Response(body)
+
+    def get_body(self, data: Sequence[Any]) -> dict[str, Any]:
+        """Return the response without the choices."""
+        return {self.key: self.get_envelope(data)}
+
+    @override
+    def get_paginated_response_schema(self, schema: Schema) -> Schema:
+        described = self.get_body_schema(schema)
+        choice = object_schema({"id": TEXT, "title": TEXT, "slug": TEXT})
+        described["properties"][self.all_key] = {"type": "array", "items": choice}
+        return described
+
+    def get_body_schema(self, schema: Schema) -> Schema:
+        """Return the OpenAPI schema of the response without the choices."""
+        return object_schema({self.key: self.get_envelope_schema(schema)})
+
+    @override
+    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
+        return [
+            *super().get_schema_operation_parameters(view),
+            query_parameter("exclude_counts", "Any value leaves out the counts.", TEXT),
+            query_parameter(self.all_key, f"Any value adds all {self.key}.", TEXT),
+        ]
+
+
+class TagPagination(LabelPagination):
+    """Pages of tags: `{"tags": {…}, "all_tags": […]}`."""
+
+    key, all_key = "tags", "all_tags"
+
+
+class ContactListsPagination(LabelPagination):
+    """Pages of lists, without FluentCRM's envelope: `{"lists": […], "pagination": {…}}`."""
+
+    key, all_key = "lists", "all_lists"
+
+    @override
+    def get_body(self, data: Sequence[Any]) -> dict[str, Any]:
+        return {self.key: data, "pagination": {"total": self.total}}
+
+    @override
+    def get_body_schema(self, schema: Schema) -> Schema:
+        return object_schema({self.key: schema, "pagination": object_schema({"total": INTEGER})})
+
+
+class SegmentPagination(FluentPagination):
+    """Pages of segments: `{"segments": {…}}`."""
+
+    key = "segments"
+
+    @override
+    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
+        return [
+            *super().get_schema_operation_parameters(view),
+            query_parameter("exclude_counts", "Accepted and ignored.", TEXT),
+        ]

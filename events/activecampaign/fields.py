@@ -1,0 +1,89 @@
+"""Validate the fields of ActiveCampaign's requests.
+
+Sources: ActiveCampaign's page "Add event tracking event name and value", its API reference, and
+what its PHP and Node.js wrappers send (tests/clients).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from config.api.validation import (
+    MAX_NAME_LENGTH,
+    WHITESPACE,
+    InvalidValue,
+    Validator,
+    is_empty,
+    single_line,
+    to_bigint,
+    to_text,
+)
+from events.tracking.fields import VALIDATORS, to_object_text, to_value_text
+
+CONTEXT_FIELDS = (
+    *("url", "referrer", "ip4", "ip6", "ua", "browser", "platform", "device"),
+    *("utm_source", "utm_campaign", "utm_medium", "utm_term", "utm_content"),
+)
+# What JavaScript programs send for an e-mail that they do not have.
+NO_EMAILS = ("undefined", "null", "nan", "[object object]")
+BOOLEAN_WORDS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def to_visit(value: Any) -> dict[str, str]:
+    """Return e-mail and context of a visit, which is an object or its JSON text.
+
+    Raises:
+        InvalidValue: not JSON, not an object, a field that is no text, or no e-mail.
+    """
+    if isinstance(value, str) and value.strip():
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            raise InvalidValue("json", "The visit must be an object or its JSON.") from None
+    if is_empty(value):
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidValue("object")
+    visit = {}
+    for field in ("email", *CONTEXT_FIELDS):
+        try:
+            visit[field] = to_text(value.get(field)).strip(WHITESPACE)
+        except InvalidValue:
+            raise InvalidValue("string", f"The {field} in visit must be a text.") from None
+    to_object_text(visit)
+    if visit["email"].lower() in NO_EMAILS:
+        raise InvalidValue("email", "A valid email address must be provided.")
+    return visit
+
+
+def to_boolean_word(value: Any) -> bool:
+    """Convert true or false, also as 1, 0 or a form's words.
+
+    Raises:
+        InvalidValue: any other value.
+    """
+    if isinstance(value, str | int) and (word := str(value).lower()) in BOOLEAN_WORDS:
+        return BOOLEAN_WORDS[word]
+    raise InvalidValue("boolean")
+
+
+ACCOUNT_FIELDS: dict[str, Validator] = {
+    "actid": single_line(MAX_NAME_LENGTH),
+    "key": single_line(MAX_NAME_LENGTH),
+}
+EVENT_FIELDS: dict[str, Validator] = {
+    "event": single_line(MAX_NAME_LENGTH),
+    "eventdata": to_value_text,
+    "visit": to_visit,
+}
+KEY_FIELD: dict[str, Validator] = {"idempotency_key": VALIDATORS["idempotency_key"]}
+SWITCH_FIELDS: dict[str, Validator] = {"enabled": to_boolean_word}
+NAME_FIELDS: dict[str, Validator] = {"name": single_line(MAX_NAME_LENGTH)}
+PAGE_FIELDS: dict[str, Validator] = {"offset": to_bigint, "limit": to_bigint}
+
+
+def unwrap(params: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return the object that ActiveCampaign wraps its fields in, empty if there is none."""
+    wrapped = params.get(name)
+    return wrapped if isinstance(wrapped, dict) else {}

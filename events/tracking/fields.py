@@ -1,0 +1,252 @@
+"""The fields of an event, all in one table: how each is validated, described and stored.
+
+One more field is a line in EVENT_FIELDS, in EventFields and in STORED_COLUMNS here, a column of
+EventOccurrence (events/models.py, with a migration), a field of Occurrence (events/history.py) and
+one of OccurrenceSerializer (events/api/serializers.py). The SQL is made from these lists.
+"""
+
+from collections import ChainMap
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import orjson
+from django.utils import timezone
+from rest_framework import serializers
+
+from config.api.json_fields import check_json, json_text_or, stored_size, to_json_object
+from config.api.validation import (
+    MAX_NAME_LENGTH,
+    WHITESPACE,
+    InvalidValue,
+    Validator,
+    optional_id,
+    single_line,
+    to_bool,
+    to_strict_datetime,
+    to_text,
+    validate,
+)
+
+DEFAULT_PROVIDER = "custom"
+MAX_PROVIDER_LENGTH = 50
+MAX_VALUE_LENGTH = 65_535
+MAX_OBJECT_BYTES = 64 * 1024
+MAX_KEYS_PER_OBJECT = 300
+MAX_IDEMPOTENCY_KEY_LENGTH = 255
+MIN_OCCURRED_AT = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_AHEAD = timedelta(days=1)
+EMPTY_OBJECT = "{}"
+
+
+class EventFields(NamedTuple):
+    """A validated event.
+
+    At most one of the three names of its contact is set: `subscriber_id`, `email`, `user_id`. The
+    others are 0 or "". `properties` and `context` are JSON text. `occurred_at` None means now, an
+    `idempotency_key` "" that none was sent.
+    """
+
+    event_key: str
+    title: str
+    value: str
+    provider: str
+    subscriber_id: int
+    email: str
+    user_id: int
+    repeatable: bool
+    properties: str
+    context: str
+    occurred_at: datetime | None
+    idempotency_key: str
+
+
+# What an occurrence keeps as it was sent, with the type of its column. JSON text is cast to jsonb.
+STORED_COLUMNS = {"provider": "text", "value": "text", "properties": "jsonb", "context": "jsonb"}
+
+
+def to_value_text(value: Any) -> str:
+    """Convert a value to text of at most 65,535 characters; a list or an object is its JSON.
+
+    Raises:
+        InvalidValue: a longer text, JSON deeper than ten levels, or a NUL.
+    """
+    if isinstance(value, list | dict):
+        check_json(value)
+        value = orjson.dumps(value).decode()
+    text = to_text(value).strip(WHITESPACE)
+    if len(text) > MAX_VALUE_LENGTH:
+        message = f"The {{field}} may not be greater than {MAX_VALUE_LENGTH} characters."
+        raise InvalidValue("max", message)
+    return text
+
+
+def to_email_text(value: Any) -> str:
+    """Convert to an e-mail to look up, without checking that it is one; "0" is PHP's empty text.
+
+    Raises:
+        InvalidValue: a list or an object, or a NUL.
+    """
+    if isinstance(value, list | dict):
+        raise InvalidValue("email")
+    email = to_text(value)
+    return "" if email == "0" else email.strip(WHITESPACE) or email
+
+
+def to_repeatable(value: Any) -> bool:
+    """Return whether the event counts up, as `to_bool` does; null is the default, true."""
+    return True if value is None else to_bool(value)
+
+
+def to_object_text(value: Any) -> str:
+    """Convert a JSON object to its text with sorted keys.
+
+    Raises:
+        InvalidValue: not an object, over 64 KB as PostgreSQL writes it, deeper than ten levels,
+            or over 300 keys in one object inside.
+    """
+    json_object = to_json_object(value)
+    if not json_object:
+        return EMPTY_OBJECT
+    try:
+        body = orjson.dumps(json_object, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:  # from Python: not JSON, or a whole number over 64 bits
+        raise InvalidValue("json") from None
+    if stored_size(json_object, body) > MAX_OBJECT_BYTES:
+        raise InvalidValue("max", "The {field} may not be greater than 64 KB.")
+    if body.count(b":") > MAX_KEYS_PER_OBJECT and _max_keys(json_object) > MAX_KEYS_PER_OBJECT:
+        message = f"The {{field}} may not have more than {MAX_KEYS_PER_OBJECT} keys."
+        raise InvalidValue("keys", message)
+    return body.decode()
+
+
+def _max_keys(value: Any) -> int:
+    """Return the number of keys of the largest object inside a JSON value."""
+    if isinstance(value, dict):
+        return max(len(value), *map(_max_keys, value.values()), 0)
+    return max(map(_max_keys, value), default=0) if isinstance(value, list) else 0
+
+
+def to_occurred_at(value: Any) -> datetime | None:
+    """Convert to when an event happened; null and "" are None.
+
+    Raises:
+        InvalidValue: not a datetime, before 1970, or more than a day ahead.
+    """
+    occurred_at = to_strict_datetime(value)
+    if occurred_at is None or MIN_OCCURRED_AT <= occurred_at <= timezone.now() + MAX_AHEAD:
+        return occurred_at
+    raise InvalidValue("between", "The {field} must be between 1970 and a day ahead.")
+
+
+def to_idempotency_key(value: Any) -> str:
+    """Convert to an idempotency key of 1 to 255 characters; null is "".
+
+    Raises:
+        InvalidValue: blank, or longer.
+    """
+    if value is None:
+        return ""
+    key = to_text(value)
+    if not key.strip(WHITESPACE):
+        raise InvalidValue("min", "The {field} must be at least 1 character.")
+    if len(key) > MAX_IDEMPOTENCY_KEY_LENGTH:
+        message = f"The {{field}} may not be greater than {MAX_IDEMPOTENCY_KEY_LENGTH} characters."
+        raise InvalidValue("max", message)
+    return key
+
+
+class EventField(NamedTuple):
+    """A field of a request: its validator, and its description in OpenAPI."""
+
+    validator: Validator
+    description: serializers.Field[Any, Any, Any, Any]
+
+
+def _name() -> EventField:
+    description = serializers.CharField(min_length=1, max_length=MAX_NAME_LENGTH)
+    return EventField(single_line(MAX_NAME_LENGTH), description)
+
+
+# FluentCRM's fields (app/Api/Classes/Tracker.php, track), then those of Tallybook.
+EVENT_FIELDS: dict[str, EventField] = {
+    "event_key": _name(),
+    "title": _name(),
+    "value": EventField(
+        to_value_text,
+        serializers.CharField(required=False, allow_blank=True, max_length=MAX_VALUE_LENGTH),
+    ),
+    "provider": EventField(
+        single_line(MAX_PROVIDER_LENGTH),
+        serializers.CharField(required=False, allow_blank=True, max_length=MAX_PROVIDER_LENGTH),
+    ),
+    "subscriber_id": EventField(optional_id, serializers.IntegerField(required=False, min_value=0)),
+    "email": EventField(to_email_text, serializers.CharField(required=False)),
+    "user_id": EventField(optional_id, serializers.IntegerField(required=False, min_value=0)),
+    "repeatable": EventField(to_repeatable, serializers.BooleanField(required=False)),
+    "properties": EventField(
+        json_text_or(to_object_text),
+        serializers.DictField(required=False, help_text="Any data that belongs to the event."),
+    ),
+    "context": EventField(
+        json_text_or(to_object_text),
+        serializers.DictField(
+            required=False,
+            help_text="Where the event came from: url, referrer, ip, user agent, utm_*.",
+        ),
+    ),
+    "occurred_at": EventField(
+        to_occurred_at,
+        serializers.CharField(
+            required=False,
+            help_text="ISO 8601, or YYYY-MM-DD HH:MM:SS in TIME_ZONE. Default: now.",
+        ),
+    ),
+    "idempotency_key": EventField(
+        to_idempotency_key,
+        serializers.CharField(
+            required=False,
+            min_length=1,
+            max_length=MAX_IDEMPOTENCY_KEY_LENGTH,
+            help_text="A second request with the same key counts nothing.",
+        ),
+    ),
+}
+VALIDATORS = {name: field.validator for name, field in EVENT_FIELDS.items()}
+
+
+def parse_event(
+    data: Mapping[str, Any], repeatable: bool = True, idempotency_key: str | None = None
+) -> EventFields:
+    """Validate the fields of an event: their shape only, without the database.
+
+    The first of subscriber_id, email and user_id that is not empty names the contact, in
+    FluentCRM's order. See tests/conformance/track-event.json: "subscriber_id wins over email".
+
+    Args:
+        data: the fields as sent; unknown ones are ignored.
+        repeatable: false makes a row of its own, as `repeatable` in `data` does.
+        idempotency_key: replaces the one in `data`.
+
+    Raises:
+        InvalidFields: 422 with all invalid fields.
+    """
+    if idempotency_key is not None:
+        data = ChainMap({"idempotency_key": idempotency_key}, data)  # type: ignore[arg-type]
+    values = validate(VALIDATORS, data, required=("event_key", "title"))
+    subscriber_id = values.get("subscriber_id", 0)
+    email = "" if subscriber_id else values.get("email", "")
+    return EventFields(
+        event_key=values["event_key"],
+        title=values["title"],
+        value=values.get("value", ""),
+        provider=values.get("provider") or DEFAULT_PROVIDER,
+        subscriber_id=subscriber_id,
+        email=email,
+        user_id=0 if subscriber_id or email else values.get("user_id", 0),
+        repeatable=repeatable and values.get("repeatable", True),
+        properties=values.get("properties", EMPTY_OBJECT),
+        context=values.get("context", EMPTY_OBJECT),
+        occurred_at=values.get("occurred_at"),
+        idempotency_key=values.get("idempotency_key", ""),
+    )
