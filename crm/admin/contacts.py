@@ -199,7 +199,7 @@ class SubscriberAdmin(LabelActionsMixin, DeleteContactsMixin, PagedModelAdmin):
 
         Raises EmailTaken, and Http404 for a contact that was just deleted.
         """
-        fields = form.touched()
+        fields = form.changed_columns()
         if not change:
             obj.__dict__.update(contacts.create(fields).__dict__)
             return
@@ -217,6 +217,6 @@ class SubscriberAdmin(LabelActionsMixin, DeleteContactsMixin, PagedModelAdmin):
     ) -> None:
         """Put the contact on what was ticked, and take it off what was unticked."""
         for kind in LABEL_MODELS:
-            on, off = form.moved(kind)
+            on, off = form.label_changes(kind)
             attach(kind, [form.instance.pk], on)
             detach(kind, [form.instance.pk], off)
