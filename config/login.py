@@ -1,6 +1,6 @@
-"""People's login, with a limit to guessing; django-axes counts, in the database, for all workers.
+"""Limit the guessing of admin users' passwords; django-axes counts in the database, for all workers.
 
-Programs never come here: application passwords are looked up, and no backend is asked.
+API clients never come here. Their application passwords are looked up without Django's backends.
 """
 
 import hashlib
@@ -10,37 +10,23 @@ from typing import Any
 
 from axes.backends import AxesStandaloneBackend
 from django.conf import settings
-from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
-from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from typing_extensions import override
 
 from config.database import fetch_row
 
-# No user's name is longer, and axes has no room for more than 255.
+# No user name is longer, and axes has no room for more than 255 characters.
 MAX_USERNAME_LENGTH = 150
 LOCK_STATEMENT = "SELECT pg_advisory_xact_lock(%(key)s)"
 
 
-def login(request: HttpRequest) -> HttpResponse:
-    """The admin's login; 429 where the name is locked from this address."""
-    if request.method != "POST":
-        return admin.site.login(request)
-    # A guess is counted before its lock is let go.
-    with transaction.atomic():
-        response = admin.site.login(request)
-    if is_locked_out(request):
-        response.status_code = 429
-        response.headers["Retry-After"] = f"{settings.AXES_COOLOFF_TIME.total_seconds():.0f}"
-    return response
-
-
 class LoginForm(AdminAuthenticationForm):
-    """The admin's form, which says so when it did not look at the password."""
+    """The admin's login form, which says so if the name is locked and the password unchecked."""
 
+    @override
     def get_invalid_login_error(self) -> ValidationError:
-        """Why nobody was let in."""
         if not is_locked_out(self.request):
             return super().get_invalid_login_error()
         minutes = settings.AXES_COOLOFF_TIME.total_seconds() / 60
@@ -52,11 +38,12 @@ class LoginForm(AdminAuthenticationForm):
 
 
 class SerializedLoginBackend(AxesStandaloneBackend):  # type: ignore[misc]  # axes has no types
-    """Asked first: refuses a locked name, and has guesses at one name come one after the other.
+    """Reject a locked name, and check guesses at one name from one address one after the other.
 
-    Guesses that came at once would all be checked before the first of them is counted.
+    Concurrent guesses would all be checked before the first of them is counted. The first backend.
     """
 
+    @override
     def authenticate(
         self,
         request: HttpRequest,
@@ -64,7 +51,11 @@ class SerializedLoginBackend(AxesStandaloneBackend):  # type: ignore[misc]  # ax
         password: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Nothing, so that the next backend is asked. Raises PermissionDenied when locked."""
+        """Return None, so that the next backend checks the password.
+
+        Raises:
+            PermissionDenied: the name is locked from this address.
+        """
         if request is not None:
             pair = f"{client_address(request)} {username}"
             digest = hashlib.sha256(pair.encode()).digest()
@@ -73,33 +64,31 @@ class SerializedLoginBackend(AxesStandaloneBackend):  # type: ignore[misc]  # ax
 
 
 def is_locked_out(request: HttpRequest | None) -> bool:
-    """Whether axes refused this login, or refuses the next one."""
+    """Return whether axes rejected this login, or will reject the next one."""
     return bool(getattr(request, "axes_locked_out", False))
 
 
 def attempted_username(request: HttpRequest, credentials: Mapping[str, str] | None) -> str:
-    """The name that guesses are counted for."""
+    """Return the name that a guess is counted for."""
     return (credentials or request.POST).get("username", "")[:MAX_USERNAME_LENGTH]
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """Where a guess comes from: behind a proxy, what the last one wrote into X-Forwarded-For.
+    """Return the address that a guess comes from.
 
-    What stands before it is the caller's to choose. An IPv6 address stands for its /64, all of
-    which belongs to whoever has one address of it.
+    Behind a proxy it is the last address in X-Forwarded-For, because the client chooses what comes
+    before that. An IPv6 address stands for its /64, because one client has all of it.
     """
-    hops = [request.META.get("REMOTE_ADDR", "")]
+    candidates = [request.META.get("REMOTE_ADDR", "")]
     if settings.HTTPS:
-        hops.insert(0, request.META.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip())
-    for hop in hops:
+        forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
+        candidates.insert(0, forwarded.rpartition(",")[2].strip())
+    for candidate in candidates:
         try:
-            address = ip_address(hop)
+            address = ip_address(candidate)
         except ValueError:
             continue
         if isinstance(address, IPv6Address):
             address = address.ipv4_mapped or IPv6Address(int(address) >> 64 << 64)
         return str(address)
     return None
-
-
-admin.site.login_form = LoginForm

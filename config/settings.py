@@ -9,6 +9,7 @@ from typing import Any
 import environ
 from corsheaders.defaults import default_headers
 
+from config import __version__
 from config.server.postgres import django_database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -58,7 +59,7 @@ INSTALLED_APPS = [
     "config",
     "crm",
     "events",
-    "events.apps.OverviewAdminConfig",
+    "events.apps.TallybookAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -86,6 +87,12 @@ MIDDLEWARE = [
     "config.middleware.AdminMessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+# What `serve` runs under a lock before it listens, and what it runs every hour.
+BOOTSTRAP_STEPS = [
+    "events.activecampaign.credentials.tracking_key",
+    "crm.bootstrap.create_first_login",
+]
+HOURLY_COMMANDS = ["prune_idempotency_keys"]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.server.wsgi.application"
 # The API answers with and without a trailing slash; a redirect would lose a POST's body.
@@ -166,7 +173,12 @@ STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
 
 CSRF_FAILURE_VIEW = "config.error_pages.csrf_failure"
-# Longer bodies are refused in config/server/wsgi.py, before Django reads them.
+# Longer bodies are rejected in config/server/wsgi.py, before Django reads them. A path here is the
+# end of a URL's path without its trailing slash.
+MAX_BODY_BYTES = 1024 * 1024
+MAX_LARGE_BODY_BYTES = 5 * MAX_BODY_BYTES
+LARGE_BODY_PATHS = ("/subscribers/track-events", "/subscribers/bulk-add-update")
+GZIP_BODY_PATHS = ("/subscribers/track-events",)
 DATA_UPLOAD_MAX_MEMORY_SIZE = None
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 
@@ -198,7 +210,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Tallybook",
     "DESCRIPTION": "What contacts do, counted and kept: FluentCRM's REST API on PostgreSQL.",
-    "VERSION": "0.1.0",
+    "VERSION": __version__,
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],

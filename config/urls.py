@@ -1,6 +1,7 @@
-"""All addresses. FluentCRM's calls answer at WordPress's path and, the same, at the root.
+"""Route all URLs.
 
-ActiveCampaign's are at the root, where it has them.
+FluentCRM's endpoints are at WordPress's prefix and, the same, at the root. ActiveCampaign's are at
+the root, where ActiveCampaign has them.
 """
 
 from django.contrib import admin
@@ -10,7 +11,6 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.renderers import TemplateHTMLRenderer
 
 from config import views
-from config.login import login
 
 handler400 = "config.error_pages.handler400"
 handler403 = "config.error_pages.handler403"
@@ -25,8 +25,6 @@ urlpatterns = [
     path("", include("events.activecampaign.urls")),
     path("", views.home),
     path("admin", views.home),
-    # Before the admin's own.
-    path("admin/login/", login),
     path("admin/", admin.site.urls),
     path(
         "api/schema/",

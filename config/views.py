@@ -1,4 +1,4 @@
-"""Whether this process and its database are well, and where people start."""
+"""Report the health of this process and of its database, and lead to the admin."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -7,14 +7,15 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from config.error_pages import json_error
-from config.server.bootstrap import migrations_are_missing
+from config.api.errors import RETRY_AFTER_SECONDS
+from config.database import migrations_are_missing
+from config.error_pages import ADMIN_PATH, json_error
 
 View = Callable[[HttpRequest], HttpResponse]
 
 
-def only_read(view: View) -> View:
-    """A view for GET and HEAD; other methods are 405 in JSON."""
+def require_safe(view: View) -> View:
+    """Allow GET and HEAD only, as Django's require_safe, whose 405 has no JSON body."""
 
     @csrf_exempt
     @wraps(view)
@@ -26,31 +27,30 @@ def only_read(view: View) -> View:
     return checked
 
 
-@only_read
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
-    """People start in the admin."""
-    return HttpResponseRedirect("/admin/")
+    """Redirect to the admin."""
+    return HttpResponseRedirect(ADMIN_PATH)
 
 
-@only_read
+@require_safe
 def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
-    """200 as long as the process answers; asks nobody."""
+    """Answer 200 as long as the process answers, without the database."""
     return JsonResponse({"status": "ok"})
 
 
-@only_read
+@require_safe
 def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
-    """200 when the database answers and has every migration, else 503 and why."""
+    """Answer 200 if the database answers and has every migration, else 503 with the reason."""
     try:
         if not connection.is_usable():
             connection.close()
         missing = migrations_are_missing()
     except DatabaseError:
-        return not_ready("database")
-    return not_ready("migrations") if missing else JsonResponse({"status": "ok"})
+        return _not_ready("database")
+    return _not_ready("migrations") if missing else JsonResponse({"status": "ok"})
 
 
-def not_ready(what: str) -> HttpResponse:
-    """503, naming what is missing."""
-    body = {"status": "unavailable", "waiting_for": what}
-    return JsonResponse(body, status=503, headers={"Retry-After": "1"})
+def _not_ready(waiting_for: str) -> HttpResponse:
+    body = {"status": "unavailable", "waiting_for": waiting_for}
+    return JsonResponse(body, status=503, headers={"Retry-After": RETRY_AFTER_SECONDS})

@@ -183,6 +183,44 @@ class Segment(SluggedModel):
     filters = JSONTextField(default=list)
 
 
+class Erasure(models.Model):
+    """The receipt of an erased contact. It holds no e-mail, only the SHA-256 of the lower-cased one.
+
+    Written by erase_contact (events/personal_data.py).
+    """
+
+    contact_id = models.BigIntegerField("contact", db_index=True)
+    email_sha256 = models.CharField("SHA-256 of the e-mail", max_length=64, db_index=True)
+    erased_at = models.DateTimeField()
+    erased_by = models.CharField(max_length=192)
+    # The numbers of rows: {"deleted": {"contacts": 1, …}, "made_nameless": {"admin_history": 2}}.
+    counts = models.JSONField()
+    # Tallybook's version.
+    version = models.CharField(max_length=20)
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"contact {self.contact_id}"
+
+    @classmethod
+    def latest(cls, contact_id: int) -> "Erasure | None":
+        """Return the receipt of a contact, or None."""
+        return cls.objects.filter(contact_id=min(contact_id, 2**63 - 1)).first()
+
+    def receipt(self) -> dict[str, Any]:
+        """Return the receipt as it is given out."""
+        return {
+            "contact_id": self.contact_id,
+            "email_sha256": self.email_sha256,
+            "erased_at": self.erased_at.isoformat(),
+            "erased_by": self.erased_by,
+            "tallybook": self.version,
+            **self.counts,
+        }
+
+
 class Scope(models.TextChoices):
     """What a program may do with an application password, at the most."""
 

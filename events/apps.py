@@ -2,11 +2,11 @@ from django.apps import AppConfig
 from django.contrib.admin import apps as admin_apps
 
 
-class OverviewAdminConfig(admin_apps.AdminConfig):
-    """The admin, whose first page shows what happened lately."""
+class TallybookAdminConfig(admin_apps.AdminConfig):
+    """Django's admin with the site of Tallybook."""
 
-    default = False  # of this folder, whose own is the next
-    default_site = "events.site.OverviewSite"
+    default = False  # EventsConfig is the default of this package
+    default_site = "events.site.TallybookAdminSite"
 
 
 class EventsConfig(AppConfig):

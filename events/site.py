@@ -1,33 +1,60 @@
-"""The admin's site: Django's, with what happened lately on its first page."""
+"""The admin's site: its title, its login, and the overview on its first page.
+
+It lies outside of events/admin, because importing that package registers models, and the site must
+exist before.
+"""
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.admin import AdminSite
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
+from typing_extensions import override
 
+from config.error_pages import SITE_NAME
+from config.login import LoginForm, is_locked_out
 from events.stats.overview import overview
 
 
-class OverviewSite(AdminSite):
-    """`/admin/`, and `/admin/overview/`, the part of it that refreshes itself."""
+class TallybookAdminSite(AdminSite):
+    """`/admin/`, and `/admin/overview/`, the part of the first page that refreshes itself."""
 
+    site_header = site_title = SITE_NAME
+    site_url = None  # there is no other site
+    login_form = LoginForm
+
+    @override
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        """Django's, and the overview alone."""
-        return [
-            path("overview/", self.admin_view(self.overview), name="overview"),
-            *super().get_urls(),
-        ]
+        overview_view = self.admin_view(self.overview)
+        return [path("overview/", overview_view, name="overview"), *super().get_urls()]
 
+    @override
+    def login(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Log in; 429 if the name is locked from this address."""
+        if request.method != "POST":
+            return super().login(request, extra_context)
+        # A guess is counted before its lock is released.
+        with transaction.atomic():
+            response = super().login(request, extra_context)
+        if is_locked_out(request):
+            response.status_code = 429
+            seconds = settings.AXES_COOLOFF_TIME.total_seconds()
+            response.headers["Retry-After"] = f"{seconds:.0f}"
+        return response
+
+    @override
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        """The first page."""
-        more = {"title": "Overview", **overview(request.user), **(extra_context or {})}
-        return super().index(request, more)
+        context = {"title": "Overview", **overview(request.user), **(extra_context or {})}
+        return super().index(request, context)
 
     def overview(self, request: HttpRequest) -> HttpResponse:
-        """What the first page shows of events and contacts, as a piece of HTML."""
+        """Return what the first page shows of events and contacts, as a fragment of HTML."""
         return render(request, "events/overview.html", overview(request.user))

@@ -1,7 +1,8 @@
-"""`python -m config.server.webserver …`: granian's command line, with workers that can be stopped early.
+"""`python -m config.server.webserver …`: granian's command line, with workers that stop early.
 
-A worker is forked with its server's signal handlers, which do nothing in it; until granian has set
-the worker's own, it would not hear SIGTERM, and be waited for until the grace is over.
+A worker is forked with its server's signal handlers, which do nothing in the worker. Until granian
+has set the worker's own, the worker would ignore SIGTERM, and the server would wait for it until
+the grace period is over.
 """
 
 import os

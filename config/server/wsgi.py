@@ -1,4 +1,4 @@
-"""The WSGI application: bodies measured before Django sees them, and the limits of a request."""
+"""The WSGI application: it checks bodies before Django reads them, and limits statements."""
 
 import gzip
 import os
@@ -14,17 +14,14 @@ from django.utils.http import parse_header_parameters
 
 from config.api.errors import status_error
 
-MIB = 1024 * 1024
-PACKED_BODY_PATH = "/subscribers/track-events"
-LARGE_BODY_PATHS = (PACKED_BODY_PATH, "/subscribers/bulk-add-update")
 STATUS_LINES = {
     400: "400 Bad Request",
     411: "411 Length Required",
     413: "413 Content Too Large",
     415: "415 Unsupported Media Type",
 }
-# For requests only: a command may wait for a lock, and a migration may take its time.
-# The zone is Django's own: said here, it costs no statement of its own at each new connection.
+# For requests only, because a command may wait for a lock and a migration may take long. The time
+# zone is Django's own: set here, it costs no statement on a new connection.
 REQUEST_OPTIONS = "-c lock_timeout=2000 -c statement_timeout=5000 -c TimeZone=UTC"
 
 Environ = dict[str, Any]
@@ -33,18 +30,19 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 def body_limit(path: str) -> int:
-    """The most bytes a body may have at a path: 1 MiB, 5 MiB where many are sent at once."""
-    return 5 * MIB if path.endswith(LARGE_BODY_PATHS) else MIB
+    """Return the largest body that a URL's path accepts, in bytes."""
+    is_large = path.endswith(settings.LARGE_BODY_PATHS)
+    return settings.MAX_LARGE_BODY_BYTES if is_large else settings.MAX_BODY_BYTES
 
 
 def buffer_body(application: Application) -> Application:
-    """Read the whole body before Django does, and refuse what is too long or cut off.
+    """Wrap an application so that it gets whole bodies only, of a known length.
 
-    Django reads CONTENT_LENGTH bytes: a chunked body, which has no length, would be empty. And
-    the server does not tell that a body broke off: a form cut in two would be stored as it is.
+    Django reads CONTENT_LENGTH bytes, so a chunked body, which has no length, would be empty. The
+    server does not report that a body broke off, so half a form would be stored.
     """
 
-    def measured(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def buffering(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         body = read_body(environ)
         if isinstance(body, int):
             return send_error(body, start_response)
@@ -52,25 +50,25 @@ def buffer_body(application: Application) -> Application:
         environ["wsgi.input"] = BytesIO(body)
         return buffered(application(environ, start_response))
 
-    return measured
+    return buffering
 
 
 def read_body(environ: Environ) -> bytes | int:
-    """The body of a request, unpacked, or the status that refuses it."""
+    """Return the body of a request, unpacked if it is gzip, or the status that rejects it."""
     path = environ.get("PATH_INFO", "").rstrip("/")
     limit = body_limit(path)
-    packing = environ.get("HTTP_CONTENT_ENCODING", "identity").lower()
-    packed = packing == "gzip" and path.endswith(PACKED_BODY_PATH)
-    if packing != "identity" and not packed:
+    encoding = environ.get("HTTP_CONTENT_ENCODING", "identity").lower()
+    is_gzip = encoding == "gzip" and path.endswith(settings.GZIP_BODY_PATHS)
+    if encoding != "identity" and not is_gzip:
         return 415
     if not is_readable(environ.get("CONTENT_TYPE", "")):
         return 415
     length = environ.get("CONTENT_LENGTH") or "0"
-    if encoding := environ.get("HTTP_TRANSFER_ENCODING"):
-        if encoding.lower() != "chunked":
+    if transfer_encoding := environ.get("HTTP_TRANSFER_ENCODING"):
+        if transfer_encoding.lower() != "chunked":
             return 400
-        # JSON and gzip tell by themselves whether they are whole; forms and lines do not.
-        if not (packed or environ.get("CONTENT_TYPE", "").lower().startswith("application/json")):
+        # JSON and gzip show by themselves whether they are whole. Forms and lines do not.
+        if not (is_gzip or environ.get("CONTENT_TYPE", "").lower().startswith("application/json")):
             return 411
         body = environ["wsgi.input"].read(limit + 1)
         if not body:
@@ -83,9 +81,9 @@ def read_body(environ: Environ) -> bytes | int:
         body = environ["wsgi.input"].read(int(length)) if length != "0" else b""
         if len(body) < int(length):
             return 400
-    if packed and len(body) <= limit:
+    if is_gzip and len(body) <= limit:
         try:
-            # No more than is allowed: a bomb is not unpacked.
+            # No more than is allowed, so that a gzip bomb is not unpacked.
             body = gzip.GzipFile(fileobj=BytesIO(body)).read(limit + 1)
         except (OSError, EOFError, zlib.error):
             return 400
@@ -93,10 +91,10 @@ def read_body(environ: Environ) -> bytes | int:
 
 
 def is_readable(content_type: str) -> bool:
-    """Whether Django can read the parameters, and reads forms and addresses as UTF-8 by them.
+    """Return whether Django can parse a content type, and its charset is UTF-8.
 
-    It has no answer to `charset*=nonsense''x`, and takes any charset that Python knows: with base64
-    an address is an error, and UTF-7 has texts in it that cannot be stored.
+    Django raises for `charset*=nonsense''x` and decodes by any charset that Python knows. Base64
+    is an error there, and UTF-7 holds texts that PostgreSQL cannot store.
     """
     if "*" not in content_type and "charset" not in content_type.lower():
         return True
@@ -108,7 +106,7 @@ def is_readable(content_type: str) -> bool:
 
 
 def buffered(response: Iterable[bytes]) -> Iterable[bytes]:
-    """A response in one piece, which the server sends faster than a stream."""
+    """Return a response in one piece, because the server sends that faster than a stream."""
     if getattr(response, "streaming", True):
         return response
     body = b"".join(response)
@@ -117,7 +115,7 @@ def buffered(response: Iterable[bytes]) -> Iterable[bytes]:
 
 
 def send_error(status: int, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer without asking Django."""
+    """Answer an error of STATUS_LINES without Django."""
     body = orjson.dumps(status_error(status))
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     start_response(STATUS_LINES[status], headers)

@@ -1,10 +1,5 @@
-"""Contacts, segments and application passwords for people."""
+"""Admin pages of tags, lists, segments and application passwords, and the base of contacts'."""
 
-from django.contrib import admin
+from crm.admin import labels, passwords, segments
 
-from crm.admin import contacts, labels, passwords
-
-__all__ = ["contacts", "labels", "passwords"]
-
-admin.site.site_header = admin.site.site_title = "Tallybook"
-admin.site.site_url = None  # there is no other site
+__all__ = ["labels", "passwords", "segments"]

@@ -1,4 +1,7 @@
-"""Contacts for people."""
+"""The base of the admin's contacts: list, filters and form.
+
+events/admin/contacts.py puts the pages of contacts together from it.
+"""
 
 from typing import Any, ClassVar, cast
 
@@ -10,13 +13,12 @@ from django.forms import CheckboxSelectMultiple
 from django.http import Http404, HttpRequest, QueryDict
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
+from typing_extensions import override
 
 from config.api.errors import InvalidFields
 from config.api.validation import MAX_ITEMS, InvalidValue, is_valid_id, to_email
 from crm import contacts
 from crm.admin.base import PagedModelAdmin, ValueFilter
-from crm.admin.deletion import DeleteContactsMixin
-from crm.admin.label_actions import LabelActionsMixin
 from crm.filters import apply_filter, read_filters
 from crm.labels import LABEL_MODELS, LabelKind, attach, detach
 from crm.models import List, Segment, Status, Subscriber, Tag
@@ -29,68 +31,68 @@ class StatusFilter(ValueFilter):
 
     title = parameter_name = "status"
 
+    @override
     def options(self) -> list[tuple[str, str]]:
-        """All there are."""
         return [(str(value), str(label)) for value, label in Status.choices]
 
+    @override
     def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
-        """The contacts. Raises ValueError."""
         return rows.filter(status=Status(value))
 
 
 class TagFilter(ValueFilter):
-    """Contacts with one tag."""
+    """Contacts with one tag; the first 1,000 tags by title are offered."""
 
     title = parameter_name = "tag"
     model: type[Tag | List] = Tag
 
+    @override
     def options(self) -> list[tuple[str, str]]:
-        """The first of them by title."""
         titles = self.model.objects.values_list("id", "title")[:MAX_ITEMS]
-        return [(str(tag_id), title) for tag_id, title in titles]
+        return [(str(label_id), title) for label_id, title in titles]
 
+    @override
     def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
-        """The contacts. Raises ValueError."""
-        found = self.model.objects.filter(id=int(value)).first()
-        if found is None:
+        label = self.model.objects.filter(id=int(value)).first()
+        if label is None:
             raise ValueError(value)
-        through = self.model.subscribers.through.objects
-        on_it = through.filter(**{f"{self.model._meta.model_name}_id": found.id})
-        return rows.filter(id__in=on_it.values("subscriber_id"))
+        memberships = self.model.subscribers.through.objects.filter(
+            **{f"{self.model._meta.model_name}_id": label.id}
+        )
+        return rows.filter(id__in=memberships.values("subscriber_id"))
 
 
 class ContactListFilter(TagFilter):
-    """Contacts on one list."""
+    """Contacts on one list; the first 1,000 lists by title are offered."""
 
     title = parameter_name = "list"
     model = List
 
 
 class SegmentFilter(ValueFilter):
-    """Contacts that a saved segment means."""
+    """Contacts of one segment; the first 1,000 segments by title are offered."""
 
     title = parameter_name = "segment"
 
+    @override
     def options(self) -> list[tuple[str, str]]:
-        """The first of them by title."""
         return list(Segment.objects.values_list("slug", "title")[:MAX_ITEMS])
 
+    @override
     def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
-        """The contacts. Raises ValueError."""
-        found = find_segment(value)
-        if found is None:
+        segment = find_segment(value)
+        if segment is None:
             raise ValueError(value)
         try:
-            return apply_filter(rows, read_filters(found.filters, "segment"))
+            return apply_filter(rows, read_filters(segment.filters, "segment"))
         except InvalidFields:
             raise ValueError(value) from None
 
 
 class SubscriberForm(forms.ModelForm):
-    """A contact's form: the e-mail is checked as the API checks it.
+    """A contact's form, which writes only the fields that the admin user changed.
 
-    It carries along what each field was when the page was made. So what was not touched is not
-    written, and what programs changed meanwhile stays.
+    Every field carries its initial value along, so that what API clients change meanwhile stays.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -99,33 +101,31 @@ class SubscriberForm(forms.ModelForm):
             field.show_hidden_initial = True
 
     def clean_email(self) -> str:
-        """The e-mail as typed. Raises ValidationError."""
+        """Validate the e-mail as the API does."""
         try:
             return to_email(self.cleaned_data["email"])
-        except InvalidValue as wrong:
-            raise ValidationError(wrong.message.format(field="email")) from None
+        except InvalidValue as error:
+            raise ValidationError(error.message.format(field="email")) from None
 
     def changed_columns(self) -> dict[str, Any]:
-        """The columns that somebody changed on the page."""
-        changed = set(self.changed_data) - set(LABEL_MODELS)
-        return {name: self.cleaned_data[name] for name in changed}
+        """Return the columns that were changed in the form, with their new values."""
+        names = set(self.changed_data) - set(LABEL_MODELS)
+        return {name: self.cleaned_data[name] for name in names}
 
     def label_changes(self, kind: LabelKind) -> tuple[set[int], set[int]]:
-        """The ids of tags or lists that were ticked, and that were unticked."""
-        chosen = {segment.pk for segment in self.cleaned_data[kind]}
-        # What stood on the page; a form without it was made by a program, and says all it wants.
-        shown = cast(QueryDict, self.data).getlist(self[kind].html_initial_name)
-        seen = {int(one) for one in shown if is_valid_id(one)}
-        return chosen - seen, seen - chosen
+        """Return the ids of the tags or lists that were ticked, and that were unticked."""
+        chosen = {label.pk for label in self.cleaned_data[kind]}
+        # The initial selection. A client that omits it sends the complete selection.
+        initial = cast(QueryDict, self.data).getlist(self[kind].html_initial_name)
+        initial_ids = {int(value) for value in initial if is_valid_id(value)}
+        return chosen - initial_ids, initial_ids - chosen
 
 
-@admin.register(Subscriber)
-class SubscriberAdmin(LabelActionsMixin, DeleteContactsMixin, PagedModelAdmin):
-    """Contacts; deleted with all their events."""
+class SubscriberAdmin(PagedModelAdmin):
+    """The list and the form of contacts, without what other apps add."""
 
     form = SubscriberForm
-    actions = (*LabelActionsMixin.actions, *DeleteContactsMixin.actions)
-    list_display: tuple[str, ...] = ("email", "name", "status", "created_at", "tagged")
+    list_display: tuple[str, ...] = ("email", "name", "status", "created_at", "tag_titles")
     list_filter: ClassVar[tuple[type[ValueFilter], ...]] = (
         StatusFilter,
         TagFilter,
@@ -166,57 +166,47 @@ class SubscriberAdmin(LabelActionsMixin, DeleteContactsMixin, PagedModelAdmin):
 
     @admin.display(description="name")
     def name(self, contact: Subscriber) -> str:
-        """First and last."""
+        """Return first and last name."""
         return contact.full_name or "-"
 
     @admin.display(description="tags")
-    def tagged(self, contact: Subscriber) -> SafeString | str:
-        """The titles of its tags."""
-        return format_html_join(
-            " ", '<span class="pill">{}</span>', ((t,) for t in contact.tags.all())
-        )
+    def tag_titles(self, contact: Subscriber) -> SafeString | str:
+        """Return the titles of the contact's tags."""
+        titles = ((tag,) for tag in contact.tags.all())
+        return format_html_join(" ", '<span class="pill">{}</span>', titles)
 
+    @override
     def page_ids(
         self, rows: QuerySet[Any], start: int, per_page: int
     ) -> tuple[list[int], int, bool]:
-        """The ids of a page and the number of contacts; a filter is run once for both."""
         if rows.query.where:
             return *page_ids_and_total(rows, start, per_page), False
         return super().page_ids(rows, start, per_page)
 
+    @override
     def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """With their tags."""
         return rows.prefetch_related("tags")
 
-    def save_model(
-        self,
-        request: HttpRequest,  # noqa: ARG002
-        obj: Subscriber,
-        form: Any,
-        change: bool,
-    ) -> None:
+    @override
+    def save_model(self, request: HttpRequest, obj: Subscriber, form: Any, change: bool) -> None:
         """Write what was changed, as the API does.
 
-        Raises EmailTaken, and Http404 for a contact that was just deleted.
+        Raises:
+            EmailTaken: another contact has the e-mail.
+            Http404: the contact was deleted meanwhile.
         """
-        fields = form.changed_columns()
+        columns = form.changed_columns()
         if not change:
-            obj.__dict__.update(contacts.create(fields).__dict__)
+            obj.__dict__.update(contacts.create(columns).__dict__)
             return
-        found = contacts.get_for_update(contact_id=obj.pk)
-        if found is None:
+        contact = contacts.get_for_update(contact_id=obj.pk)
+        if contact is None:
             raise Http404
-        contacts.update(found, fields)
+        contacts.update(contact, columns)
 
-    def save_related(
-        self,
-        request: HttpRequest,  # noqa: ARG002
-        form: Any,
-        formsets: Any,  # noqa: ARG002
-        change: bool,  # noqa: ARG002
-    ) -> None:
-        """Put the contact on what was ticked, and take it off what was unticked."""
+    @override
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         for kind in LABEL_MODELS:
-            on, off = form.label_changes(kind)
-            attach(kind, [form.instance.pk], on)
-            detach(kind, [form.instance.pk], off)
+            attached, detached = form.label_changes(kind)
+            attach(kind, [form.instance.pk], attached)
+            detach(kind, [form.instance.pk], detached)

@@ -1,4 +1,4 @@
-"""Deleting contacts: the true counts are named before, and large selections go in batches."""
+"""Admin actions that delete contacts: they name the true counts first, and delete in batches."""
 
 import hashlib
 import logging
@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
+from typing_extensions import override
 
 from config.database import chunked, in_transaction
 from crm.admin.label_actions import CONTACTS_PER_TRANSACTION, confirmation_context, selected_ids
@@ -25,26 +26,24 @@ MAX_NAMED = 20
 
 
 def count_labels(counts: Counts) -> dict[str, str]:
-    """Counts for people to read: contacts are deleted, tags and lists only lose them."""
-    labels = {"tags": "tags on them", "lists": "lists they are on"}
-    return {labels.get(name, name): f"{number:,}" for name, number in counts.items()}
+    """Return counts of rows as the admin shows them; labels lose contacts and are not deleted."""
+    names = {"tags": "tags on them", "lists": "lists they are on"}
+    return {names.get(name, name): f"{number:,}" for name, number in counts.items()}
 
 
 def selection_digest(ids: Sequence[int]) -> str:
-    """The contacts in one word, which a page carries to the next."""
+    """Return a digest of ids, by which a page recognizes the selection that it named."""
     return hashlib.sha256(repr(list(ids)).encode()).hexdigest()
 
 
 class DeleteContactsMixin(admin.ModelAdmin):
-    """Deletes contacts with all their events, after saying how many."""
+    """Delete contacts with all their events, after a page that names the counts."""
 
-    actions: tuple[str, ...] = ("delete_selected",)
-
+    @override
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[str, Any], set[Any], list[Any]]:
-        """The first contacts by name, and how much goes with all of them."""
-        ids = selected_ids(objs) if isinstance(objs, QuerySet) else [one.pk for one in objs]
+        ids = selected_ids(objs) if isinstance(objs, QuerySet) else [obj.pk for obj in objs]
         named: list[Any] = [
             format_html(
                 'Contact: <a href="{}">{}</a>',
@@ -62,11 +61,11 @@ class DeleteContactsMixin(admin.ModelAdmin):
     def delete_selected(
         self, request: HttpRequest, queryset: QuerySet[Subscriber]
     ) -> TemplateResponse | None:
-        """Ask, naming what goes; and delete."""
+        """Ask, naming what will be deleted, and then delete it."""
         ids = selected_ids(queryset)
-        # Those that were named and no others: with all pages selected, others may fit by now.
-        named = request.POST.get("which")
-        if request.POST.get("post") and named == selection_digest(ids):
+        # Only the contacts that were named, because with all pages selected others may match now.
+        digest = request.POST.get("digest")
+        if request.POST.get("post") and digest == selection_digest(ids):
             self._delete(request, ids)
             return None
         objects, counts, _, _ = self.get_deleted_objects(queryset.filter(pk__in=ids), request)
@@ -75,43 +74,40 @@ class DeleteContactsMixin(admin.ModelAdmin):
             **confirmation_context(request),
             "opts": self.opts,
             "title": f"Delete {len(ids):,} contact{'' if len(ids) == 1 else 's'}",
-            "changed": named is not None,
-            "which": selection_digest(ids),
+            "changed": digest is not None,
+            "digest": selection_digest(ids),
             "model_count": counts.items(),
             "deleted_objects": objects,
             "media": self.media,
         }
-        name = "admin/crm/subscriber/delete_selected_confirmation.html"
-        return TemplateResponse(request, name, context)
+        template = "admin/crm/subscriber/delete_selected_confirmation.html"
+        return TemplateResponse(request, template, context)
 
-    def delete_model(self, request: HttpRequest, obj: Subscriber) -> None:  # noqa: ARG002
-        """Delete the contact and its events."""
+    @override
+    def delete_model(self, request: HttpRequest, obj: Subscriber) -> None:
         delete_contacts([obj.pk])
 
-    def delete_queryset(
-        self,
-        request: HttpRequest,  # noqa: ARG002
-        queryset: QuerySet[Subscriber],
-    ) -> None:
-        """Delete the contacts and their events."""
-        for some in chunked(selected_ids(queryset), CONTACTS_PER_TRANSACTION):
-            delete_contacts(some)
+    @override
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Subscriber]) -> None:
+        for ids in chunked(selected_ids(queryset), CONTACTS_PER_TRANSACTION):
+            delete_contacts(ids)
 
     def _delete(self, request: HttpRequest, ids: list[int]) -> None:
-        """Delete in batches, each of which is committed, and say how much was deleted."""
+        """Delete in batches, each of which is committed, and report the numbers."""
         deleted: Counter[str] = Counter()
         stopped = False
         try:
-            for some in chunked(ids, CONTACTS_PER_TRANSACTION):
-                deleted.update(in_transaction(self._delete_batch)(request, some))
+            for batch in chunked(ids, CONTACTS_PER_TRANSACTION):
+                deleted.update(self._delete_batch(request, batch))
         except DatabaseError:
             logger.exception("Deleting %d contacts stopped after %s", len(ids), dict(deleted))
             stopped = True
-        # Tags and lists are still there.
-        gone = {
-            name: deleted[name] for name in deleted if name not in LABEL_MODELS and deleted[name]
-        }
-        numbers = ", ".join(f"{number:,} {name}" for name, number in gone.items())
+        # Tags and lists are not deleted.
+        numbers = ", ".join(
+            f"{number:,} {name}"
+            for name, number in deleted.items()
+            if number and name not in LABEL_MODELS
+        )
         if stopped:
             messages.error(
                 request,
@@ -120,8 +116,9 @@ class DeleteContactsMixin(admin.ModelAdmin):
         else:
             messages.success(request, f"Deleted: {numbers or 'nothing'}.")
 
+    @in_transaction
     def _delete_batch(self, request: HttpRequest, ids: Sequence[int]) -> Counts:
-        # Locked as delete_contacts does it: the history names those that it deletes.
+        # Locked as delete_contacts locks them, so that the history names the deleted contacts.
         contacts = Subscriber.objects.filter(pk__in=ids).order_by("pk").only("pk", "email")
         self.log_deletions(request, contacts.select_for_update())
         return delete_contacts(ids)

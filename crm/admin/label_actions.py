@@ -1,4 +1,4 @@
-"""What people do with the contacts they selected; on all pages, by the thousand."""
+"""Admin actions that attach the selected contacts to tags and lists, and detach them."""
 
 from typing import Any
 
@@ -17,16 +17,19 @@ CONTACTS_PER_TRANSACTION = 1000
 
 
 def selected_ids(queryset: QuerySet[Subscriber]) -> list[int]:
-    """The ids of the contacts, in order; what is done to them may change who is selected."""
+    """Return the ids of the selected contacts, sorted.
+
+    They are read before anything changes, because a change may alter which contacts match.
+    """
     return sorted(set(queryset.order_by().values_list("pk", flat=True)))
 
 
 def confirmation_context(request: HttpRequest) -> dict[str, Any]:
-    """What a page between an action and its doing has to repeat."""
+    """Return the context that a confirmation page must post back."""
     selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
     across = request.POST.get("select_across") == "1"
     return {
-        # Django takes the filters from the address, and wants to see that somebody is selected.
+        # With all pages selected Django reads the filters from the URL, and wants one id.
         "selected": selected[:1] if across else selected,
         "across": across,
         "action_checkbox_name": ACTION_CHECKBOX_NAME,
@@ -34,82 +37,85 @@ def confirmation_context(request: HttpRequest) -> dict[str, Any]:
 
 
 class LabelActionsMixin(admin.ModelAdmin):
-    """Put the selected contacts on tags and lists, and take them off."""
-
-    actions: tuple[str, ...] = ("add_tags", "remove_tags", "add_lists", "remove_lists")
+    """Actions that attach and detach tags and lists, after a form that asks which."""
 
     @admin.action(description="Add tags to the selected contacts", permissions=["change"])
     def add_tags(
         self, request: HttpRequest, queryset: QuerySet[Subscriber]
     ) -> TemplateResponse | None:
-        """Ask which, and add them."""
-        return self._move(request, queryset, "tags", on=True)
+        """Attach tags."""
+        return self._change_labels(request, queryset, "tags", attached=True)
 
     @admin.action(description="Remove tags from the selected contacts", permissions=["change"])
     def remove_tags(
         self, request: HttpRequest, queryset: QuerySet[Subscriber]
     ) -> TemplateResponse | None:
-        """Ask which, and remove them."""
-        return self._move(request, queryset, "tags", on=False)
+        """Detach tags."""
+        return self._change_labels(request, queryset, "tags", attached=False)
 
     @admin.action(description="Add the selected contacts to lists", permissions=["change"])
     def add_lists(
         self, request: HttpRequest, queryset: QuerySet[Subscriber]
     ) -> TemplateResponse | None:
-        """Ask to which, and add them."""
-        return self._move(request, queryset, "lists", on=True)
+        """Attach lists."""
+        return self._change_labels(request, queryset, "lists", attached=True)
 
     @admin.action(description="Remove the selected contacts from lists", permissions=["change"])
     def remove_lists(
         self, request: HttpRequest, queryset: QuerySet[Subscriber]
     ) -> TemplateResponse | None:
-        """Ask from which, and remove them."""
-        return self._move(request, queryset, "lists", on=False)
+        """Detach lists."""
+        return self._change_labels(request, queryset, "lists", attached=False)
 
-    def _move(
-        self, request: HttpRequest, queryset: QuerySet[Subscriber], kind: LabelKind, on: bool
+    def _change_labels(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Subscriber],
+        kind: LabelKind,
+        attached: bool,
     ) -> TemplateResponse | None:
         contact_ids = selected_ids(queryset)
+        title = action_title(kind, attached, len(contact_ids))
         form = label_form(kind, request.POST if "chosen" in request.POST else None)
         if form.is_valid():
-            segments = form.cleaned_data["segments"]
-            segment_ids = [segment.pk for segment in segments]
-            changed = 0
-            for some in chunked(contact_ids, CONTACTS_PER_TRANSACTION):
-                changed += in_transaction(attach if on else detach)(kind, some, segment_ids)
-            rest = len(contact_ids) * len(segment_ids) - changed
-            done = f"{changed:,} added, {rest:,} already there"
-            if not on:
-                done = f"{changed:,} removed, {rest:,} not there"
-            messages.success(request, f"{title(kind, on, len(contact_ids))}: {done}.")
+            label_ids = [label.pk for label in form.cleaned_data["labels"]]
+            change = in_transaction(attach if attached else detach)
+            changed = sum(
+                change(kind, ids, label_ids)
+                for ids in chunked(contact_ids, CONTACTS_PER_TRANSACTION)
+            )
+            unchanged = len(contact_ids) * len(label_ids) - changed
+            outcome = f"{changed:,} added, {unchanged:,} already there"
+            if not attached:
+                outcome = f"{changed:,} removed, {unchanged:,} not there"
+            messages.success(request, f"{title}: {outcome}.")
             return None
         context = {
             **self.admin_site.each_context(request),
             **confirmation_context(request),
             "opts": self.opts,
-            "title": title(kind, on, len(contact_ids)),
-            "action": f"{'add' if on else 'remove'}_{kind}",
+            "title": title,
+            "action": f"{'add' if attached else 'remove'}_{kind}",
             "form": form,
             "media": self.media,
         }
-        return TemplateResponse(request, "admin/crm/subscriber/segments_action.html", context)
+        return TemplateResponse(request, "admin/crm/subscriber/labels_action.html", context)
 
 
-def title(kind: LabelKind, on: bool, contacts: int) -> str:
-    """What is done, and to how many."""
-    who = f"{contacts:,} contact{'' if contacts == 1 else 's'}"
+def action_title(kind: LabelKind, attached: bool, count: int) -> str:
+    """Return what the action does to how many contacts, such as "Add tags to 3 contacts"."""
+    contacts = f"{count:,} contact{'' if count == 1 else 's'}"
     if kind == "tags":
-        return f"{'Add tags to' if on else 'Remove tags from'} {who}"
-    return f"{'Add' if on else 'Remove'} {who} {'to' if on else 'from'} lists"
+        return f"{'Add tags to' if attached else 'Remove tags from'} {contacts}"
+    return f"{'Add' if attached else 'Remove'} {contacts} {'to' if attached else 'from'} lists"
 
 
 def label_form(kind: LabelKind, data: Any) -> forms.Form:
-    """A choice of tags or lists."""
-    segments = forms.ModelMultipleChoiceField(
+    """Return a form with a checkbox for each tag or list."""
+    form = forms.Form(data)
+    form.fields["labels"] = forms.ModelMultipleChoiceField(
         LABEL_MODELS[kind].objects.all(),
         label=kind.capitalize(),
         widget=forms.CheckboxSelectMultiple,
     )
-    form = forms.Form(data)
-    form.fields["segments"] = segments
     return form

@@ -1,4 +1,4 @@
-"""Application passwords for people."""
+"""Admin pages of application passwords."""
 
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ from django.forms import Field as FormField
 from django.forms import ModelChoiceField, ModelForm
 from django.http import HttpRequest
 from django.utils.timezone import now
+from typing_extensions import override
 
 from crm.admin.base import StrictModelAdmin
 from crm.models import ApplicationPassword
@@ -19,19 +20,19 @@ from crm.passwords import create_application_password, revoke
 
 
 class PasswordForm(ModelForm):
-    """A new application password's form."""
+    """The form of a new application password."""
 
     def clean_expires_at(self) -> datetime | None:
-        """When it ends. Raises ValidationError for a time that is over."""
-        ends: datetime | None = self.cleaned_data["expires_at"]
-        if ends and ends <= now():
+        """Reject a datetime in the past."""
+        expires_at: datetime | None = self.cleaned_data["expires_at"]
+        if expires_at and expires_at <= now():
             raise ValidationError("It would have expired already.")
-        return ends
+        return expires_at
 
 
 @admin.register(ApplicationPassword)
 class ApplicationPasswordAdmin(StrictModelAdmin):
-    """Application passwords: made here, shown once, revoked; never changed or read again."""
+    """Application passwords: created, shown once, revoked. A secret cannot be changed or read."""
 
     list_display = (
         *("name", "user", "scope", "prefix"),
@@ -42,57 +43,56 @@ class ApplicationPasswordAdmin(StrictModelAdmin):
     fields = ("user", "name", "scope", "expires_at")
     actions = ("revoke_selected",)
 
+    @override
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApplicationPassword]:
-        """One's own; a superuser sees everybody's."""
+        # A superuser sees all, other admin users their own.
         rows = super().get_queryset(request)
         user = request.user
         return rows if user.is_superuser else rows.filter(user_id=user.pk)
 
+    @override
     def formfield_for_foreignkey(
         self, db_field: ForeignKey, request: HttpRequest, **kwargs: Any
     ) -> ModelChoiceField | None:
-        """Nobody makes a password for a user who can do more than they can."""
+        # Otherwise an admin user could create a password of a user who can do more.
         if db_field.name == "user" and not request.user.is_superuser:
             kwargs["queryset"] = User.objects.filter(username=request.user.get_username())
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
+    @override
     def formfield_for_dbfield(
         self, db_field: Field, request: HttpRequest, **kwargs: Any
     ) -> FormField | None:
-        """The two halves of a time have names of their own, for those who do not see them."""
+        # Date and time get names for screen readers.
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field and isinstance(field.widget, AdminSplitDateTime):
-            for half, name in zip(field.widget.widgets, ("date", "time"), strict=True):
-                half.attrs["aria-label"] = f"{field.label}: {name}"
+            for widget, name in zip(field.widget.widgets, ("date", "time"), strict=True):
+                widget.attrs["aria-label"] = f"{field.label}: {name}"
         return field
 
+    @override
     def save_model(
-        self,
-        request: HttpRequest,
-        obj: ApplicationPassword,
-        form: ModelForm,  # noqa: ARG002
-        change: bool,  # noqa: ARG002
+        self, request: HttpRequest, obj: ApplicationPassword, form: ModelForm, change: bool
     ) -> None:
-        """Make it, and show its secret this once."""
-        made, secret = create_application_password(obj.user, obj.name, obj.scope, obj.expires_at)
-        obj.__dict__.update(made.__dict__)
+        password, secret = create_application_password(
+            obj.user, obj.name, obj.scope, obj.expires_at
+        )
+        obj.__dict__.update(password.__dict__)
         messages.warning(request, f"The application password, shown only now: {secret}")
 
     @admin.action(description="Revoke the selected application passwords", permissions=["delete"])
     def revoke_selected(
         self, request: HttpRequest, queryset: QuerySet[ApplicationPassword]
     ) -> None:
-        """Revoke: they are refused from the next request on."""
+        """Revoke passwords, so that they are rejected from the next request on."""
         passwords = list(queryset)
         revoked = revoke([password.pk for password in passwords])
         for password in passwords:
             self.log_change(request, password, "Revoked.")
         messages.success(request, f"{revoked} revoked.")
 
+    @override
     def has_change_permission(
-        self,
-        request: HttpRequest,  # noqa: ARG002
-        obj: ApplicationPassword | None = None,  # noqa: ARG002
+        self, request: HttpRequest, obj: ApplicationPassword | None = None
     ) -> bool:
-        """Nobody: a secret cannot be changed, only made anew."""
         return False

@@ -1,4 +1,4 @@
-"""The form of a saved segment: its filter as JSON, which the page makes a builder of."""
+"""The form of a segment: its filter as JSON, which the page turns into a builder."""
 
 import json
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 import orjson
 from django import forms
 from django.core.exceptions import ValidationError
+from typing_extensions import override
 
 from config.api.errors import InvalidFields
-from config.api.validation import single_line
+from config.api.validation import MAX_NAME_LENGTH, single_line
 from crm.filters.describe import error_sentences, humanize_errors
 from crm.labels import slugify, with_slug
 from crm.models import Segment
@@ -16,13 +17,17 @@ from crm.segments import clean_filters
 
 NOT_JSON = {"filters": {"json": "The filters must be JSON: a list of lists of conditions."}}
 FILTERS_HELP = (
-    "A list of groups, of which one has to hold; a group is a list of conditions, which all have "
-    "to. [] means all contacts."
+    "A list of groups, of which one has to match. A group is a list of conditions, which all have "
+    "to match. [] matches all contacts."
 )
 
 
 def filters_from_json(text: str | bytes) -> list[list[dict[str, Any]]]:
-    """A filter that can be stored, from its JSON. Raises InvalidFields (422)."""
+    """Parse a filter and return it as it is stored.
+
+    Raises:
+        InvalidFields: 422, not JSON or not a valid filter.
+    """
     try:
         return clean_filters(orjson.loads(text))
     except orjson.JSONDecodeError:
@@ -30,46 +35,47 @@ def filters_from_json(text: str | bytes) -> list[list[dict[str, Any]]]:
 
 
 def filters_as_json(groups: Any) -> str:
-    """A filter as JSON for people: a line for each condition."""
+    """Return a filter as JSON for reading, with one line for each condition."""
     if not groups or not all(groups):
         return json.dumps(groups, ensure_ascii=False)
-    shown = (
+    blocks = (
         ",\n".join(f"    {orjson.dumps(condition).decode()}" for condition in group)
         for group in groups
     )
-    return "[\n" + ",\n".join(f"  [\n{group}\n  ]" for group in shown) + "\n]"
+    return "[\n" + ",\n".join(f"  [\n{block}\n  ]" for block in blocks) + "\n]"
 
 
 class FiltersField(forms.Field):
     """A filter as JSON text."""
 
-    # A browser that goes back would restore the text, and not what the builder made of it.
+    # Without autocomplete, because a browser that goes back would restore an outdated text.
     widget = forms.Textarea(
         attrs={"rows": 8, "cols": 80, "spellcheck": "false", "autocomplete": "off"}
     )
 
+    @override
     def prepare_value(self, value: Any) -> str:
-        """The JSON of what is stored; what somebody typed stays as it is."""
         return value if isinstance(value, str) else filters_as_json(value)
 
+    @override
     def to_python(self, value: Any) -> list[list[dict[str, Any]]]:
-        """The filter. Raises ValidationError with each mistake."""
         try:
             return filters_from_json(value or "")
-        except InvalidFields as wrong:
-            raise ValidationError(list(error_sentences(humanize_errors(wrong.detail)))) from None
+        except InvalidFields as error:
+            sentences = error_sentences(humanize_errors(error.detail))
+            raise ValidationError(list(sentences)) from None
 
 
 class SegmentForm(forms.ModelForm):
-    """Title, slug and filter, checked as the API checks them."""
+    """Title, slug and filter, validated as the API validates them."""
 
     slug = forms.CharField(
         label="Slug",
-        max_length=192,
+        max_length=MAX_NAME_LENGTH,
         required=False,
-        help_text="Its name in addresses; left empty, it is made from the title.",
+        help_text="The name of the segment in URLs. If empty, it is made from the title.",
     )
-    # Not required: the empty list is a filter.
+    # Not required, because the empty list is a filter.
     filters = FiltersField(label="JSON", required=False, initial=[], help_text=FILTERS_HELP)
 
     class Meta:
@@ -77,17 +83,17 @@ class SegmentForm(forms.ModelForm):
         fields = ("title", "slug", "filters")
 
     def clean_title(self) -> str:
-        """The title with its white space folded."""
-        folded: str = single_line(192)(self.cleaned_data["title"])
-        return folded
+        """Fold the whitespace of the title, as the API does."""
+        title: str = single_line(MAX_NAME_LENGTH)(self.cleaned_data["title"])
+        return title
 
+    @override
     def clean(self) -> dict[str, Any]:
-        """Make the slug. Raises ValidationError."""
         super().clean()
         fields = self.cleaned_data
-        named = fields.get("slug") or fields.get("title")
-        if named and "slug" not in self.errors:
-            fields["slug"] = slugify(named)
+        name = fields.get("slug") or fields.get("title")
+        if name and "slug" not in self.errors:
+            fields["slug"] = slugify(name)
             others = Segment.objects.exclude(pk=self.instance.pk)
             if with_slug(others, fields["slug"]).exists():
                 self.add_error("slug", "Another segment has this slug.")

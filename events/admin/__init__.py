@@ -1,4 +1,4 @@
-"""Events for people: to be seen, never to be written here; and what lets them in."""
+"""Admin pages of contacts with their events, of the log, and of what lets events in."""
 
 from events.admin import contacts, events, tracking
 

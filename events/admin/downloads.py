@@ -1,7 +1,7 @@
-"""Files that are made whole before the first byte goes out.
+"""Send files that are complete before their first byte.
 
-The server ends a streamed answer that breaks off as if it were complete. A file is whole or an
-error, and its length tells whoever downloads it when the network fails.
+The server ends a streamed response that breaks off as if it were complete. A file that exists
+before it is sent is whole or an error, and its length reveals a failure of the network.
 """
 
 from collections.abc import Callable
@@ -19,8 +19,8 @@ class Download(FileResponse):
 
 
 def download(name: str, content_type: str, write_into: Callable[[Write], None]) -> Download:
-    """What `write_into(write)` writes, as a file that is kept on disk while it is sent."""
-    file = TemporaryFile()  # noqa: SIM115  # the answer closes it
+    """Return what `write_into(write)` writes, in a temporary file that the response closes."""
+    file = TemporaryFile()  # noqa: SIM115  # the response closes it
     try:
         write_into(lambda text: file.write(text.encode()))
         file.seek(0)

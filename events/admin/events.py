@@ -1,4 +1,4 @@
-"""Tracked events, their occurrences and names for people: to be seen, never to be written here."""
+"""Admin pages of the log: tracked events, their occurrences and names. They are read-only."""
 
 import json
 from typing import Any
@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from typing_extensions import override
 
 from crm.admin.base import PagedModelAdmin, ValueFilter
 from events.filters.options import known_keys, latest_providers
@@ -17,133 +18,135 @@ from events.models import VIEW_EVENTS, EventName, EventOccurrence, TrackedEvent
 from events.personal_data import find_contact
 from events.templatetags.events import moment
 
-# How many rows a list of events goes back: nobody turns a thousand pages, and counting millions
-# takes longer than reading a page.
+# A list of events shows this number of rows at most, because counting millions takes longer than
+# reading a page.
 MAX_ROWS = 10_000
-# Of a value, in a list.
+# Characters of a value in a list.
 MAX_VALUE_LENGTH = 80
 
 
 class NoAddOrChangeAdmin(PagedModelAdmin):
-    """Nothing is added or changed here."""
+    """A list without adding and changing."""
 
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
-        """Nobody."""
+    @override
+    def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
-        """Nobody."""
+    @override
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
 
 class ReadOnlyAdmin(NoAddOrChangeAdmin):
-    """Nothing is deleted either: events are written by tracking alone."""
+    """A list without deleting either, because events are deleted with their contact."""
 
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
-        """Nobody: events go with their contact."""
+    @override
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
 
 class KeyFilter(ValueFilter):
-    """By event key."""
+    """Rows of an event key, of which the catalogue's are suggested."""
 
     title = "event key"
     parameter_name = "key"
     typed = True
     placeholder = "checkout"
 
+    @override
     def options(self) -> list[tuple[str, str]]:
-        """From the catalogue of names."""
         return known_keys()
 
+    @override
     def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
-        """The rows of the key."""
         return rows.filter(event_key=value)
 
 
 class ProviderFilter(ValueFilter):
-    """By the program that sent the event."""
+    """Rows that a program sent, of which those of the newest events are suggested."""
 
     title = parameter_name = "provider"
     typed = True
     placeholder = "woocommerce"
 
+    @override
     def options(self) -> list[tuple[str, str]]:
-        """Those of the newest events."""
         return latest_providers()
 
+    @override
     def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
-        """The rows of the provider."""
         return rows.filter(provider=value)
 
 
 class ContactFilter(ValueFilter):
-    """By contact: its id or its e-mail."""
+    """Rows of a contact, by its id or e-mail. There are too many contacts to suggest any."""
 
     title = parameter_name = "contact"
     typed = True
     placeholder = "id or e-mail"
 
+    @override
     def options(self) -> list[tuple[str, str]]:
-        """None: there are too many."""
         return []
 
+    @override
     def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
-        """The contact's rows. Raises ValueError."""
-        found = find_contact(value)
-        if found is None:
+        contact = find_contact(value)
+        if contact is None:
             raise ValueError(value)
-        return rows.filter(subscriber_id=found.pk)
+        return rows.filter(subscriber_id=contact.pk)
 
 
 class EventLogAdmin(ReadOnlyAdmin):
-    """The newest rows of what fits, without counting the rest."""
+    """The newest rows that match the filters."""
 
     list_filter = (KeyFilter, ProviderFilter, ContactFilter)
     sortable_by = ()
     ordering = ("-id",)
 
-    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
-        """Who may see events, occurrences and contacts: each page names all three."""
+    @override
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        # Every page names events, occurrences and contacts.
         return request.user.has_perms((*VIEW_EVENTS, "crm.view_subscriber"))
 
+    @override
     def page_ids(
         self, rows: QuerySet[Any], start: int, per_page: int
     ) -> tuple[list[int], int, bool]:
-        """The ids of a page, and the number of rows, which is counted so far and no farther."""
+        """Return the page's ids and the row count, capped at MAX_ROWS."""
         ids = list(rows.values_list("pk", flat=True)[: MAX_ROWS + 1])
         capped = len(ids) > MAX_ROWS
         return ids[:MAX_ROWS][start : start + per_page], min(len(ids), MAX_ROWS), capped
 
+    @override
     def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """With their contacts, and of values the beginning."""
-        beginning = Left(F("value"), MAX_VALUE_LENGTH + 1)
-        found: QuerySet[Any] = rows.annotate(beginning=beginning).defer("value")
-        return found.select_related("subscriber")
+        value_start = Left(F("value"), MAX_VALUE_LENGTH + 1)
+        page: QuerySet[Any] = rows.annotate(value_start=value_start).defer("value")
+        return page.select_related("subscriber")
 
     @admin.display(description="contact")
     def contact(self, row: Any) -> SafeString:
-        """With a link to the contact's page."""
-        address = reverse("admin:crm_subscriber_contact", args=[row.subscriber_id])
-        return format_html('<a href="{}"><bdi>{}</bdi></a>', address, row.subscriber)
+        """Return a link to the contact's page."""
+        url = reverse("admin:crm_subscriber_contact", args=[row.subscriber_id])
+        return format_html('<a href="{}"><bdi>{}</bdi></a>', url, row.subscriber)
 
     @admin.display(description="value")
     def value_line(self, row: Any) -> str:
-        """The beginning of the value."""
-        text: str = row.beginning
+        """Return the start of the value."""
+        text: str = row.value_start
         return text if len(text) <= MAX_VALUE_LENGTH else f"{text[:MAX_VALUE_LENGTH]}…"
 
 
 def json_lines(value: Any) -> SafeString:
-    """JSON to be read: each text by itself, so that a mark in it turns nothing else around."""
+    """Return indented JSON, with each line isolated from direction marks in the others."""
     lines = json.dumps(value, ensure_ascii=False, indent=2).splitlines()
-    shown = format_html_join("\n", "<bdi>{}</bdi>", ((line,) for line in lines))
-    return format_html("<pre>{}</pre>", shown)
+    isolated = format_html_join("\n", "<bdi>{}</bdi>", ((line,) for line in lines))
+    return format_html("<pre>{}</pre>", isolated)
 
 
 @admin.register(TrackedEvent)
 class TrackedEventAdmin(EventLogAdmin):
-    """What contacts did, counted."""
+    """Tracked events with their counters."""
 
     list_display = (
         *("event_key", "title", "contact", "counter", "value_line"),
@@ -152,18 +155,18 @@ class TrackedEventAdmin(EventLogAdmin):
 
     @admin.display(description="first seen")
     def first_seen(self, event: TrackedEvent) -> str:
-        """When it happened first."""
+        """Return the time since the first occurrence."""
         return moment(event.created_at)
 
     @admin.display(description="last seen")
     def last_seen(self, event: TrackedEvent) -> str:
-        """When it happened last."""
+        """Return the time since the last occurrence."""
         return moment(event.updated_at)
 
 
 @admin.register(EventOccurrence)
 class EventOccurrenceAdmin(EventLogAdmin):
-    """Each time an event happened."""
+    """Every occurrence of an event."""
 
     list_display = (
         *("event_key", "event_title", "contact", "counter", "value_line"),
@@ -172,40 +175,39 @@ class EventOccurrenceAdmin(EventLogAdmin):
 
     fields = (
         *("event", "subscriber", "event_key", "provider", "counter", "value"),
-        *("properties_text", "context_text", "occurred_at", "received_at"),
+        *("properties_json", "context_json", "occurred_at", "received_at"),
     )
-    readonly_fields = ("properties_text", "context_text")
+    readonly_fields = ("properties_json", "context_json")
 
     @admin.display(description="properties")
-    def properties_text(self, occurrence: EventOccurrence) -> SafeString:
-        """What the program said about it."""
+    def properties_json(self, occurrence: EventOccurrence) -> SafeString:
+        """Return the properties as indented JSON."""
         return json_lines(occurrence.properties)
 
     @admin.display(description="context")
-    def context_text(self, occurrence: EventOccurrence) -> SafeString:
-        """Where it came from."""
+    def context_json(self, occurrence: EventOccurrence) -> SafeString:
+        """Return the context as indented JSON."""
         return json_lines(occurrence.context)
 
+    @override
     def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """With their events, and without what the list does not show."""
-        return (
-            super().page_rows(rows).select_related("event").defer("value", "properties", "context")
-        )
+        page = super().page_rows(rows).select_related("event")
+        return page.defer("value", "properties", "context")
 
     @admin.display(description="happened")
     def happened(self, occurrence: EventOccurrence) -> str:
-        """When, by the program's clock."""
+        """Return the time since it happened."""
         return moment(occurrence.occurred_at)
 
     @admin.display(description="title")
-    def event_title(self, row: EventOccurrence) -> str:
-        """The title stands on the event."""
-        return row.event.title
+    def event_title(self, occurrence: EventOccurrence) -> str:
+        """Return the title, which is a column of the event."""
+        return occurrence.event.title
 
 
 @admin.register(EventName)
 class EventNameAdmin(NoAddOrChangeAdmin):
-    """The catalogue of event keys; a deleted name comes back with its next event."""
+    """The catalogue of event keys. A deleted name comes back with its next event."""
 
     list_display = ("name", "first_seen_at")
     search_fields = ("name",)

@@ -1,4 +1,4 @@
-"""The selected contacts with their events, as files."""
+"""Admin actions that export the selected contacts with their events as files."""
 
 from functools import partial
 
@@ -7,7 +7,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from crm.admin.contacts import SubscriberAdmin
 from crm.admin.label_actions import selected_ids
 from crm.models import Subscriber
 from events.admin.downloads import Download, download
@@ -16,12 +15,10 @@ from events.models import VIEW_EVENTS
 
 
 class ExportActionsMixin(admin.ModelAdmin):
-    """Export, for programs and for spreadsheets."""
-
-    actions: tuple[str, ...] = (*SubscriberAdmin.actions, "export_ndjson", "export_csv")
+    """Export as NDJSON for programs, and as CSV for spreadsheets."""
 
     def has_export_permission(self, request: HttpRequest) -> bool:
-        """Who sees contacts and their events."""
+        """Return whether the admin user may see contacts and their events."""
         return self.has_view_permission(request) and request.user.has_perms(VIEW_EVENTS)
 
     @admin.action(
@@ -32,7 +29,7 @@ class ExportActionsMixin(admin.ModelAdmin):
         request: HttpRequest,  # noqa: ARG002
         queryset: QuerySet[Subscriber],
     ) -> Download:
-        """A line of JSON for each contact."""
+        """Return a line of JSON for each contact."""
         write_into = partial(write_ndjson, selected_ids(queryset))
         return download(_file_name("ndjson"), "application/x-ndjson", write_into)
 
@@ -44,10 +41,10 @@ class ExportActionsMixin(admin.ModelAdmin):
         request: HttpRequest,  # noqa: ARG002
         queryset: QuerySet[Subscriber],
     ) -> Download:
-        """A row for each contact and event."""
+        """Return a row for each contact and event."""
         write_into = partial(write_csv, selected_ids(queryset))
         return download(_file_name("csv"), "text/csv; charset=utf-8", write_into)
 
 
-def _file_name(ending: str) -> str:
-    return f"contacts-{timezone.localtime():%Y-%m-%d-%H%M%S}.{ending}"
+def _file_name(suffix: str) -> str:
+    return f"contacts-{timezone.localtime():%Y-%m-%d-%H%M%S}.{suffix}"

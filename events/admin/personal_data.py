@@ -1,4 +1,4 @@
-"""What the law lets a contact ask for: everything in one file, and to be erased."""
+"""Admin pages of personal data: export a contact, erase it, and the receipt of an erasure."""
 
 import json
 from functools import partial
@@ -8,126 +8,154 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from typing_extensions import override
 
 from config.api.errors import ObjectNotFound
 from config.database import in_transaction
 from crm.contacts import count_contacts
-from crm.models import Subscriber
+from crm.models import Erasure, Subscriber
 from events.admin.downloads import download
+from events.admin.events import ReadOnlyAdmin
 from events.models import VIEW_EVENTS
-from events.personal_data import ERASED, erase_contact, export_contact
-
-RECEIPT_BEGINS = '{"contact_id":'
+from events.personal_data import ERASED, email_sha256, erase_contact, export_contact
 
 
 class PersonalDataMixin(admin.ModelAdmin):
-    """Pages of a contact: export, erase, and what was erased."""
+    """The pages below a contact's page: export, erase, and the receipt."""
 
+    @override
     def get_urls(self) -> list[URLPattern]:
-        """Theirs, before the contact's own, which take any path."""
         pages = (
             ("export/", self.export_view, "export"),
             ("erase/", self.erase_view, "erase"),
             ("erased/", self.erased_view, "erased"),
             ("erased/receipt.json", self.receipt_view, "receipt"),
         )
+        # First, because the contact's own pages accept any path.
         return [
             path(
-                f"<int:contact_id>/{address}",
+                f"<int:contact_id>/{suffix}",
                 self.admin_site.admin_view(view),
                 name=f"crm_subscriber_{name}",
             )
-            for address, view, name in pages
+            for suffix, view, name in pages
         ] + super().get_urls()
 
     def export_view(self, request: HttpRequest, contact_id: int) -> HttpResponseBase:
-        """All that is kept about the contact, as a file."""
+        """Send all data of the contact as a file."""
         contact = self.get_object(request, str(contact_id))
         if not (self.has_view_permission(request, contact) and request.user.has_perms(VIEW_EVENTS)):
             raise PermissionDenied
         if contact is None:
-            return self._missing(request, contact_id)
+            return self._redirect_to_start(request, contact_id)
         try:
             write_into = partial(export_contact, contact_id)
             return download(f"contact-{contact_id}.json", "application/json", write_into)
-        except ObjectNotFound:  # since we looked
-            return self._missing(request, contact_id)
+        except ObjectNotFound:  # deleted since it was read
+            return self._redirect_to_start(request, contact_id)
 
     def erase_view(self, request: HttpRequest, contact_id: int) -> HttpResponse:
-        """Ask, naming what goes; and erase."""
+        """Ask, naming the counts, and erase the contact."""
         if not self.has_delete_permission(request):
             raise PermissionDenied
         contact = self.get_object(request, str(contact_id))
         if contact is None:
-            return self._missing(request, contact_id)
+            return self._redirect_to_start(request, contact_id)
         if request.method == "POST":
             try:
-                in_transaction(self._erase)(request, contact_id)
-            except ObjectNotFound:  # by somebody else, since we looked
-                return self._missing(request, contact_id)
+                self._erase(request, contact_id)
+            except ObjectNotFound:  # deleted since it was read
+                return self._redirect_to_start(request, contact_id)
             return HttpResponseRedirect(reverse("admin:crm_subscriber_erased", args=[contact_id]))
         counts = count_contacts([contact_id])
         del counts["contacts"]
-        labels = {"tags": "tags that it has", "lists": "lists that it is on"}
-        named = {labels.get(name, name): number for name, number in counts.items()}
-        more = {"title": "Erase contact", "contact": contact, "counts": named.items()}
-        return self._page(request, "erase", more)
+        names = {"tags": "tags that it has", "lists": "lists that it is on"}
+        named_counts = {names.get(name, name): number for name, number in counts.items()}
+        context = {"title": "Erase contact", "contact": contact, "counts": named_counts.items()}
+        return self._render(request, "erase", context)
 
     def erased_view(self, request: HttpRequest, contact_id: int) -> HttpResponse:
-        """The receipt, which the admin's history keeps."""
-        receipt = self._receipt(request, contact_id)
-        if receipt is None:
-            return self._missing(request, contact_id)
-        more = {"title": "Contact erased", "contact_id": contact_id, "receipt": json.loads(receipt)}
-        return self._page(request, "erased", more)
+        """Show the receipt of an erasure."""
+        erasure = self._erasure(request, contact_id)
+        if erasure is None:
+            return self._redirect_to_start(request, contact_id)
+        context = {
+            "title": "Contact erased",
+            "contact_id": contact_id,
+            "receipt": erasure.receipt(),
+        }
+        return self._render(request, "erased", context)
 
     def receipt_view(self, request: HttpRequest, contact_id: int) -> HttpResponse:
-        """The receipt as a file."""
-        receipt = self._receipt(request, contact_id)
-        if receipt is None:
-            return self._missing(request, contact_id)
-        name = f"attachment; filename=erased-contact-{contact_id}.json"
-        body = json.dumps(json.loads(receipt), indent=2) + "\n"
-        return HttpResponse(body, "application/json", headers={"Content-Disposition": name})
+        """Send the receipt of an erasure as a file."""
+        erasure = self._erasure(request, contact_id)
+        if erasure is None:
+            return self._redirect_to_start(request, contact_id)
+        disposition = f"attachment; filename=erased-contact-{contact_id}.json"
+        body = json.dumps(erasure.receipt(), indent=2) + "\n"
+        headers = {"Content-Disposition": disposition}
+        return HttpResponse(body, "application/json", headers=headers)
 
+    @in_transaction
     def _erase(self, request: HttpRequest, contact_id: int) -> None:
-        receipt = erase_contact(contact_id, by=request.user.get_username())
+        erase_contact(contact_id, by=request.user.get_username())
         user_id = request.user.pk
-        assert user_id  # whoever may delete is logged in
-        # After its entries were made nameless: this one is the receipt, and keeps no e-mail.
+        assert user_id  # the admin user is logged in
         LogEntry.objects.create(
             user_id=user_id,
             content_type=ContentType.objects.get_for_model(Subscriber),
             object_id=str(contact_id),
             object_repr=ERASED,
             action_flag=DELETION,
-            change_message=json.dumps(receipt, separators=(",", ":")),
         )
 
-    def _receipt(self, request: HttpRequest, contact_id: int) -> str | None:
+    def _erasure(self, request: HttpRequest, contact_id: int) -> Erasure | None:
         if not self.has_delete_permission(request):
             raise PermissionDenied
-        return self.receipt_of(contact_id)
+        return Erasure.latest(contact_id)
 
-    def receipt_of(self, contact_id: int) -> str | None:
-        """The receipt of an erased contact, as JSON, or None."""
-        entries = LogEntry.objects.filter(
-            content_type=ContentType.objects.get_for_model(Subscriber),
-            object_id=str(contact_id),
-            action_flag=DELETION,
-            change_message__startswith=RECEIPT_BEGINS,
-        )
-        return entries.values_list("change_message", flat=True).first()
-
-    def _missing(self, request: HttpRequest, contact_id: int) -> HttpResponse:
-        """To the start, saying that there is no such contact."""
+    def _redirect_to_start(self, request: HttpRequest, contact_id: int) -> HttpResponse:
         messages.warning(request, f"There is no contact {contact_id}; it may have been deleted.")
         return HttpResponseRedirect(reverse("admin:index"))
 
-    def _page(self, request: HttpRequest, name: str, more: dict[str, Any]) -> HttpResponse:
-        context = {**self.admin_site.each_context(request), "opts": self.opts, **more}
+    def _render(self, request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
+        context = {**self.admin_site.each_context(request), "opts": self.opts, **context}
         return TemplateResponse(request, f"admin/crm/subscriber/{name}.html", context)
+
+
+@admin.register(Erasure)
+class ErasureAdmin(ReadOnlyAdmin):
+    """The receipts of erased contacts."""
+
+    list_display = ("receipt_link", "erased_at", "erased_by", "email_sha256")
+    fields = ("contact_id", "email_sha256", "erased_at", "erased_by", "version", "counts")
+    list_display_links = None
+    # Read by get_search_results, and needed so that Django shows the search box.
+    search_fields = ("email_sha256",)
+    search_help_text = "E-mail or contact id"
+    sortable_by = ()
+    ordering = ("-id",)
+
+    @override
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Erasure], search_term: str
+    ) -> tuple[QuerySet[Erasure], bool]:
+        term = search_term.strip()
+        if "@" in term:
+            return queryset.filter(email_sha256=email_sha256(term)), False
+        if term.isascii() and term.isdigit() and len(term) < 19:
+            return queryset.filter(contact_id=int(term)), False
+        return super().get_search_results(request, queryset, term)
+
+    @admin.display(description="contact")
+    def receipt_link(self, erasure: Erasure) -> SafeString:
+        """Return the contact's id as a link to its receipt."""
+        url = reverse("admin:crm_subscriber_erased", args=[erasure.contact_id])
+        return format_html('<a href="{}">{}</a>', url, erasure.contact_id)

@@ -1,4 +1,4 @@
-"""A contact's timeline as people read it: by days, with what there is to unfold."""
+"""Prepare a contact's timeline for its template: by days, with long texts truncated."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -10,20 +10,20 @@ from django.utils import timezone
 
 from events.history import Occurrence
 
-# What is shown of a long text; the page of the occurrence has all of it.
+# Characters of a text that are shown. The page of the occurrence has all of it.
 MAX_LINE_LENGTH = 120
 MAX_TEXT_LENGTH = 4000
 
 
 class Truncated(NamedTuple):
-    """The beginning of a text, and how many characters follow."""
+    """The start of a text, and the number of characters that follow."""
 
-    shown: str
+    start: str
     more: int
 
 
 class Entry(NamedTuple):
-    """An occurrence; `properties` and `context` are names with what they are."""
+    """An occurrence; `properties` and `context` are pairs of name and text."""
 
     occurrence: Occurrence
     value_line: Truncated
@@ -33,16 +33,25 @@ class Entry(NamedTuple):
 
 
 class Day(NamedTuple):
-    """The occurrences of one day of TIME_ZONE, the newest first."""
+    """The occurrences of one date in TIME_ZONE, the newest first."""
 
     day: date
     entries: list[Entry]
 
 
-def days_of(occurrences: Iterable[Occurrence]) -> Iterator[Day]:
-    """Occurrences, the newest first, by the days they happened on."""
-    for day, found in groupby(occurrences, lambda one: timezone.localdate(one.occurred_at)):
-        yield Day(day, [_entry(occurrence) for occurrence in found])
+def group_by_day(occurrences: Iterable[Occurrence]) -> Iterator[Day]:
+    """Group occurrences, the newest first, by the date on which they happened."""
+
+    def happened_on(occurrence: Occurrence) -> date:
+        return timezone.localdate(occurrence.occurred_at)
+
+    for day, rows in groupby(occurrences, happened_on):
+        yield Day(day, [_entry(occurrence) for occurrence in rows])
+
+
+def truncate(text: str, max_length: int) -> Truncated:
+    """Return the start of a text."""
+    return Truncated(text[:max_length], max(0, len(text) - max_length))
 
 
 def _entry(occurrence: Occurrence) -> Entry:
@@ -55,17 +64,12 @@ def _entry(occurrence: Occurrence) -> Entry:
     )
 
 
-def truncate(text: str, longest: int) -> Truncated:
-    """The beginning of a text."""
-    return Truncated(text[:longest], max(0, len(text) - longest))
-
-
 def _pairs(text: str) -> list[tuple[str, Truncated]]:
-    """A JSON object as names and texts; what is no text is shown as JSON."""
+    """Return the names and texts of a JSON object, at most MAX_TEXT_LENGTH characters together."""
     values: dict[str, Any] = json.loads(text)
-    pairs, left = [], MAX_TEXT_LENGTH
+    pairs, remaining = [], MAX_TEXT_LENGTH
     for name, value in values.items():
-        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
-        pairs.append((name, truncate(shown, max(left, 0))))
-        left -= len(name) + len(shown)
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+        pairs.append((name, truncate(text, max(remaining, 0))))
+        remaining -= len(name) + len(text)
     return pairs

@@ -1,4 +1,4 @@
-"""What lets events in: the tracking key, and the switch."""
+"""Admin pages of what lets events in: the tracking key, and the switch."""
 
 from typing import Any
 
@@ -8,76 +8,73 @@ from django.db.models import Model, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from typing_extensions import override
 
 from events.activecampaign.credentials import rotate_tracking_key
 from events.admin.events import ReadOnlyAdmin
 from events.models import TrackingKey, TrackingSwitch
 
 # The id of the switch's row.
-ONLY = 1
+SWITCH_ID = 1
 SWITCH_HELP = (
-    "Enabled, the events that programs send are taken. Otherwise they are refused (422), at once; "
-    "what was taken stays."
+    "When on, incoming events are recorded. When off, they are rejected with 422, at once. "
+    "Recorded events are kept."
 )
 
 
 @admin.register(TrackingKey)
 class TrackingKeyAdmin(ReadOnlyAdmin):
-    """actid and key of ActiveCampaign's event call, shown as often as somebody asks."""
+    """actid and key of ActiveCampaign's event call, which can be read and rotated."""
 
     list_display = ("actid", "key", "created_at")
     actions = ("rotate_key",)
 
     def has_rotate_permission(self, request: HttpRequest) -> bool:
-        """Who may change the pair may have a new key made."""
+        """Return whether the admin user may change the key."""
         return request.user.has_perm("events.change_trackingkey")
 
-    @admin.action(description="Make a new key; the old one is refused", permissions=["rotate"])
+    @admin.action(description="Make a new key; the old one is rejected", permissions=["rotate"])
     def rotate_key(
         self,
         request: HttpRequest,
         queryset: QuerySet[TrackingKey],  # noqa: ARG002
     ) -> None:
-        """Rotate."""
-        made = rotate_tracking_key()
-        self.log_change(request, made, "Made a new key.")
-        messages.success(request, f"The new key: {made.key}")
+        """Replace the key."""
+        pair = rotate_tracking_key()
+        self.log_change(request, pair, "Made a new key.")
+        messages.success(request, f"The new key: {pair.key}")
 
 
 @admin.register(TrackingSwitch)
 class TrackingSwitchAdmin(ReadOnlyAdmin):
-    """Whether events are taken at all: one page, also before anybody touched the switch."""
+    """The global tracking switch: one page, also while there is no row."""
 
     fieldsets = ((None, {"fields": ("enabled",), "description": SWITCH_HELP}),)
 
+    @override
     def changelist_view(
-        self,
-        request: HttpRequest,
-        extra_context: dict[str, Any] | None = None,  # noqa: ARG002
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """There is no list."""
+        # There is no list.
         if not self.has_view_permission(request):
             raise PermissionDenied
-        address = reverse("admin:events_trackingswitch_change", args=[ONLY])
-        return HttpResponseRedirect(address)
+        url = reverse("admin:events_trackingswitch_change", args=[SWITCH_ID])
+        return HttpResponseRedirect(url)
 
+    @override
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> TrackingSwitch | None:
-        """The switch, which is on as long as there is no row."""
-        found = super().get_object(request, object_id, from_field)
-        return found or (TrackingSwitch(pk=ONLY) if object_id == str(ONLY) else None)
+        switch = super().get_object(request, object_id, from_field)
+        return switch or (TrackingSwitch(pk=SWITCH_ID) if object_id == str(SWITCH_ID) else None)
 
+    @override
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Django's, where the other pages here have nobody."""
+        # Django's own, because ReadOnlyAdmin permits no change.
         return admin.ModelAdmin.has_change_permission(self, request, obj)
 
+    @override
     def save_model(
-        self,
-        request: HttpRequest,  # noqa: ARG002
-        obj: TrackingSwitch,
-        form: ModelForm,  # noqa: ARG002
-        change: bool,  # noqa: ARG002
+        self, request: HttpRequest, obj: TrackingSwitch, form: ModelForm, change: bool
     ) -> None:
-        """Switch."""
         TrackingSwitch.set_enabled(obj.enabled)

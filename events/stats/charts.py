@@ -1,4 +1,4 @@
-"""Bars of events per day, drawn by the server as SVG."""
+"""Draw bar charts of events per day, as SVG that the server renders."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from datetime import date, datetime, timedelta
 from django.utils import timezone
 from django.utils.timezone import get_default_timezone
 
-# The drawing's own units: it is stretched to the width of the page.
-BAR, GAP, HEIGHT = 8, 2, 100
+# In units of the drawing, which is stretched to the width of the page.
+BAR_WIDTH, GAP, HEIGHT = 8, 2, 100
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A day: how many events, and where its bar stands."""
+    """A date with its number of events, and the left edge and the height of its bar."""
 
     day: date
     count: int
@@ -22,13 +22,13 @@ class Bar:
 
     @property
     def y(self) -> float:
-        """The upper end."""
+        """The upper edge."""
         return HEIGHT - self.height
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Bars, and the number at the upper end of the scale."""
+    """Bars, the number at the top of the scale, the width, and the sum of the bars."""
 
     bars: Sequence[Bar]
     top: int
@@ -37,46 +37,46 @@ class Chart:
 
     @property
     def half(self) -> int:
-        """The number in the middle of the scale; 0 where there is none."""
+        """The number in the middle of the scale, 0 if there is no whole one."""
         return self.top // 2
 
     @property
     def busiest(self) -> Bar:
-        """The first day with the most events."""
+        """The first bar of the highest."""
         return max(self.bars, key=lambda bar: bar.count)
 
     @property
     def middle(self) -> Bar:
-        """The day in the middle, for a label."""
+        """The bar in the middle, whose date is a label."""
         return self.bars[len(self.bars) // 2]
 
 
 def last_days(number: int) -> list[date]:
-    """The last days of TIME_ZONE, today at the end."""
+    """Return the last dates in TIME_ZONE, with today at the end."""
     today = timezone.localdate()
     return [today - timedelta(days=ago) for ago in reversed(range(number))]
 
 
-def edges_of(days: Sequence[date]) -> list[datetime]:
-    """When each day begins in TIME_ZONE, and when the last one ends: what width_bucket takes."""
+def day_edges(days: Sequence[date]) -> list[datetime]:
+    """Return the start of each date in TIME_ZONE and the end of the last, for width_bucket."""
     zone = get_default_timezone()
-    after = days[-1] + timedelta(days=1)
-    return [datetime(day.year, day.month, day.day, tzinfo=zone) for day in (*days, after)]
+    day_after = days[-1] + timedelta(days=1)
+    return [datetime(day.year, day.month, day.day, tzinfo=zone) for day in (*days, day_after)]
 
 
 def bar_chart(days: Sequence[date], counts: Mapping[int, int]) -> Chart:
-    """The chart of some days; `counts` has those of 1 (the first day) to len(days)."""
-    numbers = [counts.get(place, 0) for place in range(1, len(days) + 1)]
+    """Return the chart of some dates; `counts` is by the position of the date, from 1."""
+    numbers = [counts.get(position, 0) for position in range(1, len(days) + 1)]
     top = scale_end(max(numbers))
     bars = [
-        Bar(day, count, place * (BAR + GAP) + GAP // 2, round(count / top * HEIGHT, 2))
-        for place, (day, count) in enumerate(zip(days, numbers, strict=True))
+        Bar(day, count, index * (BAR_WIDTH + GAP) + GAP // 2, round(count / top * HEIGHT, 2))
+        for index, (day, count) in enumerate(zip(days, numbers, strict=True))
     ]
-    return Chart(bars, top, len(days) * (BAR + GAP), sum(numbers))
+    return Chart(bars, top, len(days) * (BAR_WIDTH + GAP), sum(numbers))
 
 
 def scale_end(largest: int) -> int:
-    """The next of 1, 2, 4, 6, 8, 10, 20, 40 …: from 2 on its half is a whole number, too."""
+    """Round up to 1, 2, 4, 6, 8, 10, 20, 40 …, whose halves are whole numbers from 2 on."""
     power = 1
     while largest > power * 10:
         power *= 10

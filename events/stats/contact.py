@@ -1,14 +1,14 @@
-"""What one contact did, summed up: the figures of the contact's page in the admin."""
+"""Summarize what one contact did: the figures of the contact's page in the admin."""
 
 from datetime import datetime
 from typing import NamedTuple
 
 from config.database import fetch_one, fetch_rows
-from events.stats.charts import Chart, bar_chart, edges_of, last_days
+from events.stats.charts import Chart, bar_chart, day_edges, last_days
 
 CHART_DAYS = 90
 TOP_KEYS = 8
-# What a filter offers; a contact with more keys is asked by address.
+# The keys that the timeline's filter offers.
 MAX_KEYS = 500
 
 SUMMARY = """
@@ -29,7 +29,7 @@ WHERE subscriber_id = %(contact)s AND occurred_at >= %(since)s GROUP BY day
 
 
 class KeyCount(NamedTuple):
-    """An event key of the contact: how often in all, and when last."""
+    """An event key of a contact: the sum of its counters, and the last occurrence."""
 
     event_key: str
     total: int
@@ -37,9 +37,9 @@ class KeyCount(NamedTuple):
 
 
 class ContactStats(NamedTuple):
-    """A contact's events in figures; the times are None where there are none.
+    """A contact's events in figures; `first_seen` and `last_seen` are None without events.
 
-    `unlogged` of the total have no occurrence: they were imported, or pruned.
+    `unlogged` of the `total` have no occurrence, because they were imported or pruned.
     """
 
     events: int
@@ -58,7 +58,7 @@ class ContactStats(NamedTuple):
 
 
 def contact_stats(contact_id: int) -> ContactStats:
-    """The figures of a contact, in three statements."""
+    """Return the figures of a contact, in three statements."""
     events, total, unlogged, first_seen, last_seen, providers = fetch_one(
         SUMMARY, {"contact": contact_id}
     )
@@ -71,13 +71,13 @@ def contact_stats(contact_id: int) -> ContactStats:
         last_seen,
         sorted(providers or []),
         [KeyCount(*key) for key in keys],
-        chart_of(contact_id),
+        contact_chart(contact_id),
     )
 
 
-def chart_of(contact_id: int) -> Chart:
-    """The contact's occurrences of the last 90 days; later ones are not in it."""
+def contact_chart(contact_id: int) -> Chart:
+    """Return the chart of a contact's occurrences in the last 90 days, without future ones."""
     days = last_days(CHART_DAYS)
-    edges = edges_of(days)
+    edges = day_edges(days)
     parameters = {"contact": contact_id, "days": edges, "since": edges[0]}
     return bar_chart(days, dict(fetch_rows(DAYS, parameters, prepare=False)))

@@ -1,4 +1,4 @@
-"""What happened lately, of all contacts: the first page of the admin."""
+"""Summarize the latest events and contacts: the first page of the admin."""
 
 import time
 from datetime import datetime
@@ -10,25 +10,25 @@ from django.utils import timezone
 from config.database import fetch_row, fetch_rows
 from crm.models import Subscriber
 from events.models import VIEW_EVENTS, EventOccurrence, TrackingSwitch
-from events.stats.charts import Chart, bar_chart, edges_of, last_days
+from events.stats.charts import Chart, bar_chart, day_edges, last_days
 
 CHART_DAYS = 30
 TOP_KEYS = 10
-NEWEST = 10
-# More are not looked through: 0.2 s of PostgreSQL, or 0.5 s where the machine is busy.
+NEWEST_ROWS = 10
+# More occurrences are not counted, because these take 0.2 s, or 0.5 s on a busy machine.
 MAX_OCCURRENCES = 1_000_000
-# A costly answer is kept for so many times as long as it took: pages that stay open, however many,
-# take a twentieth of one core per worker.
-KEPT_FACTOR = 20
+# Counts are cached for this number of times as long as they took. So open pages, however many, take
+# a twentieth of one core per worker.
+CACHE_FACTOR = 20
 
-# When the occurrence was received that has so many newer ones, counted by ids, which have few gaps.
+# When the occurrence was received that has %(most)s newer ones, by ids, which have few gaps.
 BOUND = """
 SELECT received_at FROM events_eventoccurrence
 WHERE id <= (SELECT max(id) FROM events_eventoccurrence) - %(most)s
 ORDER BY id DESC LIMIT 1
 """
-# One look at the days, by BRIN: as many rows as there are days, and the first keys.
-COUNTS = """
+# One pass over the days by the BRIN index: a row for each day, and the most frequent keys.
+COUNT = """
 WITH counted AS MATERIALIZED (
     SELECT width_bucket(received_at, %(days)s::timestamptz[]) AS day, event_key, count(*) AS number
     FROM events_eventoccurrence WHERE received_at >= %(since)s GROUP BY day, event_key
@@ -41,10 +41,9 @@ UNION ALL
 
 
 class Counts(NamedTuple):
-    """Events by the day they were received, the most frequent keys, and what bounds them.
+    """Events by the date on which they were received, and the most frequent keys.
 
-    `since` is when the first of them was received, if there were more in these days than are
-    looked through.
+    `since` is when the first of them was received, if there are more than MAX_OCCURRENCES.
     """
 
     chart: Chart
@@ -52,50 +51,51 @@ class Counts(NamedTuple):
     since: datetime | None
 
 
-class _Kept(NamedTuple):
-    until: float
+class _Cached(NamedTuple):
+    expires_at: float
     counts: Counts
 
 
-_kept: _Kept | None = None
+_cached: _Cached | None = None
 
 
 def counts() -> Counts:
-    """The events of the last 30 days; an answer that was costly is given for a while."""
-    global _kept
-    begun = time.monotonic()
-    if _kept and begun < _kept.until:
-        return _kept.counts
-    found = _count(MAX_OCCURRENCES)
-    done = time.monotonic()
-    _kept = _Kept(done + (done - begun) * KEPT_FACTOR, found)
-    return found
+    """Return the counts of the last 30 days, cached in this process if they were slow."""
+    global _cached
+    started_at = time.monotonic()
+    if _cached and started_at < _cached.expires_at:
+        return _cached.counts
+    fresh = _count(MAX_OCCURRENCES)
+    now = time.monotonic()
+    _cached = _Cached(now + (now - started_at) * CACHE_FACTOR, fresh)
+    return fresh
 
 
 def _count(most: int) -> Counts:
     days = last_days(CHART_DAYS)
-    edges = edges_of(days)
+    edges = day_edges(days)
     bound = fetch_row(BOUND, {"most": most})
     since = bound[0] if bound and bound[0] > edges[0] else None
     parameters = {"days": edges, "since": since or edges[0], "limit": TOP_KEYS}
-    rows = fetch_rows(COUNTS, parameters, prepare=False)
+    rows = fetch_rows(COUNT, parameters, prepare=False)
     per_day = {day: number for day, _, number in rows if day is not None}
     keys = [(event_key, number) for _, event_key, number in rows if event_key is not None]
     return Counts(bar_chart(days, per_day), keys, since)
 
 
 def overview(user: User | AnonymousUser) -> dict[str, Any]:
-    """The template's context: what this user may see of it."""
-    shown: dict[str, Any] = {
+    """Return the template's context, with what the admin user may see."""
+    context: dict[str, Any] = {
         "refreshed_at": timezone.now(),
         "is_off": not TrackingSwitch.is_enabled(),
     }
     if user.has_perms(VIEW_EVENTS):
-        shown["counts"] = counts()
-    if "counts" in shown and user.has_perm("crm.view_subscriber"):
-        newest = EventOccurrence.objects.select_related("event", "subscriber").order_by("-id")
-        # The value may be long, and is not shown.
-        shown["newest"] = list(newest.defer("value", "properties", "context")[:NEWEST])
+        context["counts"] = counts()
     if user.has_perm("crm.view_subscriber"):
-        shown["contacts"] = list(Subscriber.objects.order_by("-id")[:NEWEST])
-    return shown
+        if "counts" in context:
+            newest = EventOccurrence.objects.select_related("event", "subscriber").order_by("-id")
+            # They may be long, and are not shown.
+            newest = newest.defer("value", "properties", "context")
+            context["newest"] = list(newest[:NEWEST_ROWS])
+        context["contacts"] = list(Subscriber.objects.order_by("-id")[:NEWEST_ROWS])
+    return context

@@ -1,4 +1,4 @@
-"""What the templates about events need besides Django's own."""
+"""Template tags of the pages of events."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -15,7 +15,7 @@ register = template.Library()
 
 @register.simple_tag
 def moment(value: datetime | None) -> SafeString | str:
-    """How long ago, with the exact time on hover; nothing where there is no time."""
+    """Return the time since a datetime, with the datetime on hover; None is empty."""
     if value is None:
         return ""
     local = timezone.localtime(value)
@@ -23,12 +23,12 @@ def moment(value: datetime | None) -> SafeString | str:
         '<time datetime="{}" title="{}">{}</time>',
         local.isoformat(),
         f"{local:%Y-%m-%d %H:%M:%S} {local.tzname()}",
-        how_long(value),
+        time_since(value),
     )
 
 
-def how_long(value: datetime) -> str:
-    """How long ago, in the largest unit alone: "3 days ago", or "3 days from now"."""
+def time_since(value: datetime) -> str:
+    """Return the time since a datetime in one unit: "3 days ago", or "3 days from now"."""
     text = naturaltime(value).replace("\xa0", " ")
     largest, comma, rest = text.partition(", ")
     return f"{largest} {'ago' if rest.endswith('ago') else 'from now'}" if comma else text
@@ -36,12 +36,14 @@ def how_long(value: datetime) -> str:
 
 @register.simple_tag
 def bars(rows: Iterable[Sequence[object]], link: str = "") -> SafeString:
-    """Names and numbers, each with a bar as long as its part of the largest.
+    """Return a table of names and numbers, each with a bar relative to the largest.
 
-    With `link` the name leads there; it ends in `=`, and the name is put behind it.
+    Args:
+        rows: sequences that begin with a name and a number.
+        link: if given, each name is a link to this URL with the name appended.
     """
-    listed = [(str(name), int(str(number))) for name, number, *_ in rows]
-    largest = max((number for _, number in listed), default=1)
+    pairs = [(str(name), int(str(number))) for name, number, *_ in rows]
+    largest = max((number for _, number in pairs), default=1)
     return format_html(
         '<table class="bars"><tbody>{}</tbody></table>',
         format_html_join(
@@ -57,7 +59,7 @@ def bars(rows: Iterable[Sequence[object]], link: str = "") -> SafeString:
                     round(number / largest * 100, 1),
                     intcomma(number),
                 )
-                for name, number in listed
+                for name, number in pairs
             ),
         ),
     )

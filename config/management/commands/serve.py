@@ -1,4 +1,4 @@
-"""`manage.py serve`: the database, its tables, the first user and the web server in one."""
+"""`manage.py serve`: run the database, the migrations, the first user and the web server."""
 
 import os
 import shlex
@@ -16,43 +16,45 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connections
+from typing_extensions import override
 
 from config.server.bootstrap import DEMO_EMAIL, FirstLogin, bootstrap
 from config.server.postgres import EmbeddedPostgres, PostgresError, die_with_parent
 
-# Four threads a worker were faster than sixteen; docs/architecture.md has the figures.
+# One to four threads a worker were equally fast. Four stand more slow bodies, more cost memory.
 BLOCKING_THREADS = 4
 GRACE_SECONDS = 25
 READY_SECONDS = 60
 MAX_PAUSE_SECONDS = 5.0
 TICK_SECONDS = 0.1
-# Idempotency keys are pruned a while after the start, and then every hour.
+# settings.HOURLY_COMMANDS run a minute after the start, and then every hour.
 SETTLED_SECONDS = 60.0
 HOUR_SECONDS = 3600.0
 
 
 class Command(BaseCommand):
-    """Runs Tallybook until it is told to stop (SIGINT or SIGTERM)."""
+    """Run Tallybook until SIGINT or SIGTERM."""
 
     help = "Run Tallybook: its PostgreSQL (unless DATABASE_URL is set) and its web server."
     requires_system_checks = ()
     postgres: EmbeddedPostgres | None = None
     server: subprocess.Popen[bytes] | None = None
-    pruning: subprocess.Popen[bytes] | None = None
+    hourly: tuple[subprocess.Popen[bytes], ...] = ()
     stopping = False
 
+    @override
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The one option is for make, whose death by SIGKILL would go unnoticed."""
+        # For make, whose death by SIGKILL serve would not notice otherwise.
         parser.add_argument(
             "--stop-with-parent",
             action="store_true",
             help="stop when the process that started this one dies (make run does)",
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
-        """Start everything, tell where it is, and keep it running."""
+    @override
+    def handle(self, *args: Any, **options: Any) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # nohup asks that a closed terminal be ignored.
+            # Under nohup, SIGHUP stays ignored.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._stop)
         if options["stop_with_parent"]:
@@ -73,15 +75,15 @@ class Command(BaseCommand):
         if settings.EMBEDDED_POSTGRES:
             self.postgres = EmbeddedPostgres(settings.DATA_DIR)
             self.postgres.lock(f"Tallybook runs at {url} as process {os.getpid()}.")
-        _refuse_taken_port()
+        _check_port()
         if self.postgres:
             self.postgres.start()
-        first = bootstrap()
+        first_login = bootstrap()
         connections.close_all()
         self._start_server()
         self._wait_until_it_answers(url)
         if not self.stopping:
-            self._tell(url, first)
+            self._print_welcome(url, first_login)
         self._keep_running()
 
     def _start_server(self) -> None:
@@ -92,7 +94,7 @@ class Command(BaseCommand):
                 *("--workers", str(settings.WORKERS)),
                 *("--blocking-threads", str(BLOCKING_THREADS)),
                 *("--blocking-threads-idle-timeout", "600"),
-                # Without it one dead worker ends the server.
+                # Without this option, one dead worker ends the server.
                 "--respawn-failed-workers",
                 *("--workers-kill-timeout", str(GRACE_SECONDS)),
                 *("--log-level", "warning", "--no-ws", "--http", "1"),
@@ -117,16 +119,15 @@ class Command(BaseCommand):
                 time.sleep(0.05)
 
     def _keep_running(self) -> None:
-        """Start again what dies, at once and then with growing pauses."""
+        """Restart PostgreSQL and the web server when they die, with growing pauses."""
         pause = 0.0
         healthy_since = time.monotonic()
-        next_pruning = healthy_since + SETTLED_SECONDS
+        next_hourly = healthy_since + SETTLED_SECONDS
         while not self.stopping:
-            if self.pruning and self.pruning.poll() is not None:
-                self.pruning = None
-            if time.monotonic() > next_pruning and not self.pruning:
-                self._start_pruning()
-                next_pruning += HOUR_SECONDS
+            running = any(command.poll() is None for command in self.hourly)
+            if time.monotonic() > next_hourly and not running:
+                self.hourly = tuple(map(_start_command, settings.HOURLY_COMMANDS))
+                next_hourly += HOUR_SECONDS
             dead = []
             if self.postgres and self.postgres.process and self.postgres.process.poll() is not None:
                 dead.append(("PostgreSQL", self.postgres.spawn))
@@ -145,11 +146,7 @@ class Command(BaseCommand):
             pause = min(MAX_PAUSE_SECONDS, pause * 2 + TICK_SECONDS)
             healthy_since = time.monotonic()
 
-    def _start_pruning(self) -> None:
-        """Have old idempotency keys forgotten by a process of its own, while we keep watch."""
-        self.pruning = _child(["manage.py", "prune_idempotency_keys"], stdout=subprocess.DEVNULL)
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def _stop(self, _signal_number: int, _frame: FrameType | None) -> None:
         self.stopping = True
 
     def _stop_server(self) -> None:
@@ -162,18 +159,19 @@ class Command(BaseCommand):
             self.server.kill()
             self.server.wait()
 
-    def _tell(self, url: str, first: FirstLogin | None) -> None:
+    def _print_welcome(self, url: str, first_login: FirstLogin | None) -> None:
         say = self.stdout.write
         say(f"Tallybook answers at {url}")
-        say(f"  people:   {url}/admin/")
-        say(f"  programs: {url}/wp-json/fluent-crm/v2/ (described at {url}/api/docs/)")
-        if first:
-            say(f"  login:    {first.username}, password {first.password}")
-            say(f"  application password of {first.username}: {first.secret}")
-            say("Neither password is shown again. Track an event:")
-            credential = f"{first.username}:{first.secret.replace(' ', '')}"
+        say(f"  admin: {url}/admin/")
+        say(f"  API:   {url}/wp-json/fluent-crm/v2/ (described at {url}/api/docs/)")
+        if first_login:
+            username, secret = first_login.username, first_login.application_password
+            say(f"  login: {username}, password {first_login.password}")
+            say(f"  application password of {username}: {secret}")
+            say("The passwords are not shown again. Track an event:")
+            credential = f"{username}:{secret.replace(' ', '')}"
         else:
-            say("Track an event; for a password: .venv/bin/python manage.py \\")
+            say("Track an event. To create a password: .venv/bin/python manage.py \\")
             say("  create_application_password admin --name NAME --scope track")
             credential = "admin:APPLICATION_PASSWORD"
         event = f'{{"event_key":"checkout","title":"Order placed","email":"{DEMO_EMAIL}"}}'
@@ -184,14 +182,20 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
+def _start_command(name: str) -> subprocess.Popen[bytes]:
+    """Run a management command in a process of its own, so that this one goes on watching."""
+    return _child(["manage.py", name], stdout=subprocess.DEVNULL)
+
+
 def _child(arguments: list[str], stdout: int | None = None) -> subprocess.Popen[bytes]:
-    """A Python of ours that does not outlive us."""
+    """Start a Python process that dies with this one."""
     parent = os.getpid()
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=settings.BASE_DIR,
         stdout=stdout,
-        # Its own session: Ctrl-C is for us, who stop one after the other.
+        # A session of its own, so that Ctrl-C reaches this process only, which stops its children
+        # in order.
         start_new_session=True,
         preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent),
     )
@@ -203,8 +207,12 @@ def _host_in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _refuse_taken_port() -> None:
-    """Raises CommandError: the server would die of it later and say less."""
+def _check_port() -> None:
+    """Fail early, with a clear message, if the port is in use.
+
+    Raises:
+        CommandError: the port cannot be listened on.
+    """
     family = socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

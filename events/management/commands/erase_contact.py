@@ -31,12 +31,12 @@ class Command(DatabaseCommand):
                 raise ObjectNotFound("Subscriber")
             if not options["yes"]:
                 self._ask(contact)
-            receipt = erase_contact(contact.pk, by=f"manage.py, {_operator()}")
+            erasure = erase_contact(contact.pk, by=f"manage.py, {_operator()}")
         except ObjectNotFound:
             raise CommandError(
                 f"No contact has the e-mail or id {options['contact']!r}: nothing was erased."
             ) from None
-        self.stdout.write(json.dumps(receipt, indent=2))
+        self.stdout.write(json.dumps(erasure.receipt(), indent=2))
 
     def _ask(self, contact: Subscriber) -> None:
         """Raises CommandError unless somebody at a terminal says yes."""

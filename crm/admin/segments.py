@@ -1,0 +1,150 @@
+"""Admin pages of segments: a builder of filters that counts the contacts meanwhile."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.forms import ModelForm, Script
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.views.decorators.http import require_POST
+from typing_extensions import override
+
+from config.api.errors import InvalidFields
+from crm import segments
+from crm.admin.base import StrictModelAdmin
+from crm.admin.labels import VIEW_CONTACTS, link_to_contacts
+from crm.admin.segment_form import SegmentForm, filters_as_json, filters_from_json
+from crm.filters import contacts_matching
+from crm.filters.describe import FilterDescriber, humanize_errors
+from crm.filters.options import builder_table
+from crm.models import Segment
+from crm.selectors import page_ids_and_total
+
+TOO_LONG = "Counting takes too long. The segment can be saved all the same."
+
+
+@admin.register(Segment)
+class SegmentAdmin(StrictModelAdmin):
+    """Segments, with a builder made from the table of filters."""
+
+    form = SegmentForm
+    list_display = ("title", "slug")
+    search_fields = ("title",)
+    prepopulated_fields = {"slug": ("title",)}  # noqa: RUF012
+    list_per_page = 50
+
+    class Media:
+        css = {"all": ("crm/segment.css",)}  # noqa: RUF012
+        js = (Script("crm/segment.js", type="module"),)
+
+    @override
+    def get_urls(self) -> list[URLPattern]:
+        count = self.admin_site.admin_view(require_POST(self.count))
+        return [path("count/", count, name="crm_segment_count"), *super().get_urls()]
+
+    @override
+    def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
+        # One describer for the request, because it caches titles that may have changed since.
+        describer = FilterDescriber(request.user.has_perm)
+
+        @admin.display(description="asks for")
+        def description(segment: Segment) -> str:
+            return describer.describe(segment.filters)
+
+        contacts = ("contacts",) if request.user.has_perm(VIEW_CONTACTS) else ()
+        return (*self.list_display, description, *contacts)
+
+    @override
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Segment | None:
+        segment = super().get_object(request, object_id, from_field)
+        if segment:
+            describer = FilterDescriber(request.user.has_perm)
+            segment.description = describer.describe(segment.filters)
+        return segment
+
+    @admin.display(description="asks for")
+    def description(self, segment: Segment) -> str:
+        """Return the filter as a sentence for this admin user."""
+        description: str = segment.description  # type: ignore[attr-defined]  # by get_object
+        return description
+
+    @admin.display(description="contacts")
+    def contacts(self, segment: Segment) -> str:
+        """Return a link to the segment's contacts."""
+        return link_to_contacts("Show contacts", segment=segment.slug)
+
+    @admin.display(description="JSON")
+    def filters_json(self, segment: Segment) -> str:
+        """Return the filter as JSON, which the page counts the contacts of."""
+        return format_html(
+            '<textarea id="id_filters" aria-label="JSON" rows="8" cols="80" readonly>{}</textarea>',
+            filters_as_json(segment.filters),
+        )
+
+    @override
+    def get_fields(self, request: HttpRequest, obj: Segment | None = None) -> tuple[str, ...]:
+        is_form = obj is None or self.has_change_permission(request, obj)
+        filters = ("filters",) if is_form else ("description", "filters_json")
+        contacts = ("contacts",) if obj and request.user.has_perm(VIEW_CONTACTS) else ()
+        return ("title", "slug", *filters, *contacts)
+
+    @override
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Segment | None = None
+    ) -> tuple[str, ...]:
+        return ("description", "filters_json", "contacts")
+
+    @override
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        may_count = self.has_view_permission(request) and request.user.has_perm(VIEW_CONTACTS)
+        count = reverse("admin:crm_segment_count") if may_count else ""
+        context["segment_table"] = {**builder_table(request.user.has_perm), "count": count}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @override
+    def save_model(self, request: HttpRequest, obj: Segment, form: ModelForm, change: bool) -> None:
+        """Save as the API does.
+
+        Raises:
+            SlugTaken: another segment has the slug.
+            Http404: the segment was deleted meanwhile.
+        """
+        fields = {name: form.cleaned_data[name] for name in SegmentForm.Meta.fields}
+        segment = (
+            segments.update_segment(obj.pk, fields) if change else segments.create_segment(fields)
+        )
+        if segment is None:
+            raise Http404
+        obj.__dict__.update(segment.__dict__)
+
+    @override
+    def delete_model(self, request: HttpRequest, obj: Segment) -> None:
+        segments.delete_segment(obj.pk)
+
+    def count(self, request: HttpRequest) -> JsonResponse:
+        """Return the number of contacts that a filter matches: `count`, or `errors` by path.
+
+        Errors are 200, because browsers report other statuses of an unfinished filter.
+        """
+        if not (self.has_view_permission(request) and request.user.has_perm(VIEW_CONTACTS)):
+            raise PermissionDenied
+        # Django has read such a body as a form, and it cannot be read again.
+        if request.content_type == "multipart/form-data":
+            return JsonResponse({"message": "The filter is to be sent as JSON."}, status=415)
+        try:
+            contacts = contacts_matching(filters_from_json(request.body))
+            # All contacts are counted directly, because that needs no filter to be planned.
+            is_filtered = bool(contacts.query.where)
+            number = page_ids_and_total(contacts, 0, 1)[1] if is_filtered else contacts.count()
+        except InvalidFields as error:
+            return JsonResponse({"errors": humanize_errors(error.detail)})
+        except (OperationalError, InterfaceError):
+            return JsonResponse({"message": TOO_LONG}, status=503)
+        return JsonResponse({"count": number})

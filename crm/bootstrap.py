@@ -1,0 +1,29 @@
+"""Create the first user of an empty store, a password to call with, and a contact to track."""
+
+import secrets
+
+from django.contrib.auth.models import User
+
+from config.database import in_transaction
+from config.server.bootstrap import DEMO_EMAIL, FirstLogin
+from crm.contacts import create_or_update
+from crm.models import Scope, Status
+from crm.passwords import create_application_password
+
+USERNAME, EMAIL = "admin", "admin@example.com"
+
+
+def create_first_login() -> FirstLogin | None:
+    """Create the superuser "admin" with an application password, and a demo contact.
+
+    Returns:
+        The passwords, or None if there is a user already.
+    """
+    if User.objects.exists():
+        return None
+    password = secrets.token_urlsafe(12)
+    user = User.objects.create_superuser(USERNAME, EMAIL, password)
+    _, secret = create_application_password(user, "first start", Scope.MANAGE)
+    name = {"first_name": "Ada", "last_name": "Lovelace"}
+    in_transaction(create_or_update)({"email": DEMO_EMAIL, "status": Status.SUBSCRIBED, **name})
+    return FirstLogin(USERNAME, password, secret)
