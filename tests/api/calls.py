@@ -1,4 +1,8 @@
-"""Every call of the API, with the scope it needs besides manage."""
+"""Every call of the API, with the scope it needs besides manage, and how to send one."""
+
+from typing import Any
+
+from rest_framework.test import APIClient
 
 # Method, path below the root mount, and scope; None: manage alone.
 CALLS: list[tuple[str, str, str | None]] = [
@@ -50,3 +54,8 @@ CALLS: list[tuple[str, str, str | None]] = [
 ]
 # Its credential, actid and key, is among its fields.
 OPEN_CALL = ("POST", "/event")
+
+
+def send(client: APIClient, method: str, path: str, data: Any = None) -> Any:
+    """Send a request by the name of its method, and return the response."""
+    return getattr(client, method.lower())(path, data)
