@@ -333,6 +333,15 @@ def test_a_mistake_in_a_filter_is_422_and_shows_no_contacts(
     assert "subscribers" not in response.json()
 
 
+def test_no_custom_field_is_declared(api: APIClient) -> None:
+    assert api.get("/custom-fields/contacts").json() == {"fields": []}
+
+
+def test_an_unknown_option_key_has_no_options(api: APIClient) -> None:
+    response = api.get("/reports/ajax-options?option_key=campaigns")
+    assert response.json() == {"options": []}
+
+
 @pytest.fixture
 def ids(api: APIClient) -> list[int]:
     """The ids of c0@example.com, c1@example.com …, five contacts."""
