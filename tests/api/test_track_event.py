@@ -274,7 +274,7 @@ def test_every_occurrence_is_stored_as_it_was_sent(api: APIClient, ada: Subscrib
     api.post(TRACK, event(value="2", provider="second"))
     api.post(TRACK, event(value="3", repeatable=False))
     columns = ("value", "provider", "counter", "event__counter", "event__repeatable")
-    always = ("checkout", ada.id, {}, {})
+    always: tuple[Any, ...] = ("checkout", ada.id, {}, {})
     rows = EventOccurrence.objects.filter(occurred_at=F("received_at")).order_by("id")
     found = rows.values_list(*columns, "event_key", "subscriber_id", "properties", "context")
     assert list(found) == [
