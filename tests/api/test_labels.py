@@ -97,7 +97,7 @@ def test_lists_are_searched_without_regard_to_case(api: APIClient) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_slug_in_another_case_is_taken(api: APIClient, kind: str) -> None:
+def test_a_slug_that_exists_in_another_case_is_rejected(api: APIClient, kind: str) -> None:
     created(api, kind, "Gold Member", slug="gold")
     response = api.post(f"/{kind}", {"title": "x", "slug": "GOLD"})
     assert (response.status_code, list(response.json()["slug"])) == (422, ["unique"])
