@@ -1,0 +1,61 @@
+"""Every call of the API, with the scope it needs besides manage, and how to send one."""
+
+from typing import Any
+
+from rest_framework.test import APIClient
+
+# Method, path below the root mount, and scope; None: manage alone.
+CALLS: list[tuple[str, str, str | None]] = [
+    ("POST", "/subscribers/track-event", "track"),
+    ("POST", "/subscribers/track-events", "track"),
+    ("GET", "/subscribers/1/tracking-events", "read"),
+    ("GET", "/subscribers/1/tracking-events/1/occurrences", "read"),
+    ("GET", "/subscribers/1/timeline", "read"),
+    ("GET", "/subscribers", "read"),
+    ("POST", "/subscribers", None),
+    ("DELETE", "/subscribers", None),
+    ("GET", "/subscribers/1", "read"),
+    ("PUT", "/subscribers/1", None),
+    ("DELETE", "/subscribers/1", None),
+    ("GET", "/subscribers/1/segments", "read"),
+    ("GET", "/subscribers/filter-options", "read"),
+    ("GET", "/subscribers/search-contacts", "read"),
+    ("PUT", "/subscribers/subscribers-property", None),
+    ("POST", "/subscribers/sync-segments", None),
+    ("POST", "/subscribers/bulk-add-update", None),
+    ("POST", "/subscribers/do-bulk-action", None),
+    *(
+        call
+        for kind in ("tags", "lists")
+        for call in (
+            ("GET", f"/{kind}", "read"),
+            ("POST", f"/{kind}", None),
+            ("GET", f"/{kind}/1", "read"),
+            ("PUT", f"/{kind}/1", None),
+            ("DELETE", f"/{kind}/1", None),
+            ("POST", f"/{kind}/bulk", None),
+        )
+    ),
+    ("GET", "/segments", "read"),
+    ("POST", "/segments", None),
+    ("GET", "/segments/1", "read"),
+    ("PUT", "/segments/1", None),
+    ("DELETE", "/segments/1", None),
+    ("GET", "/segments/1/subscribers", "read"),
+    ("GET", "/custom-fields/contacts", "read"),
+    ("GET", "/reports/ajax-options", "read"),
+    ("GET", "/setting/experiments", "read"),
+    ("POST", "/setting/experiments", None),
+    ("GET", "/api/3/eventTracking", "read"),
+    ("PUT", "/api/3/eventTracking", None),
+    ("GET", "/api/3/eventTrackingEvents", "read"),
+    ("POST", "/api/3/eventTrackingEvents", None),
+    ("DELETE", "/api/3/eventTrackingEvents/1", None),
+]
+# Its credential, actid and key, is among its fields.
+OPEN_CALL = ("POST", "/event")
+
+
+def send(client: APIClient, method: str, path: str, data: Any = None) -> Any:
+    """Send a request by the name of its method, and return the response."""
+    return getattr(client, method.lower())(path, data)
