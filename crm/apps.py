@@ -1,14 +1,15 @@
 from django.apps import AppConfig
+from typing_extensions import override
 
 
 class CrmConfig(AppConfig):
-    """Contacts, and who may call."""
+    """Contacts, their labels and segments, and API clients."""
 
     name = "crm"
     verbose_name = "Contacts"
 
+    @override
     def ready(self) -> None:
-        """Tell the filters what can be asked of a contact."""
         from crm.filters import register_provider
         from crm.filters.contacts import SEGMENT, SUBSCRIBER
 

@@ -1,8 +1,9 @@
-"""Making and revoking application passwords: the only place that knows a secret."""
+"""Create and revoke application passwords. No other module handles a new secret."""
 
 import hashlib
 import secrets
 import string
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.contrib.auth.models import User
@@ -11,7 +12,7 @@ from django.utils import timezone
 from crm.models import ApplicationPassword, Scope
 
 ALPHABET = string.ascii_letters + string.digits
-# 24 of 62 characters are 142 random bits: a fast hash is enough, nobody can guess through it.
+# 24 of 62 characters are 142 random bits, so a fast hash is enough: it cannot be guessed through.
 SECRET_LENGTH = 24
 PREFIX_LENGTH = 8
 
@@ -19,7 +20,17 @@ PREFIX_LENGTH = 8
 def create_application_password(
     user: User, name: str, scope: Scope | str, expires_at: datetime | None = None
 ) -> tuple[ApplicationPassword, str]:
-    """Make an application password. The secret, in groups of four, is told here and never again."""
+    """Create an application password.
+
+    Args:
+        user: the user whose permissions bound those of the password.
+        name: the program that will use it.
+        scope: track, read or manage.
+        expires_at: when it expires; None means never.
+
+    Returns:
+        The password, and its secret in groups of four characters, which is not stored.
+    """
     secret = "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
     password = ApplicationPassword.objects.create(
         user=user,
@@ -34,12 +45,12 @@ def create_application_password(
 
 
 def secret_hash(secret: str) -> str:
-    """What is stored of a secret (without blanks): its SHA-256 in hexadecimal."""
+    """Return what is stored of a secret without whitespace: its SHA-256 in hexadecimal."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def revoke(passwords: "list[int]") -> int:
-    """Revoke application passwords by id, from the next request on. Returns how many were not."""
-    return ApplicationPassword.objects.filter(id__in=passwords, revoked_at=None).update(
+def revoke(password_ids: Iterable[int]) -> int:
+    """Revoke application passwords from the next request on. Returns the number of new ones."""
+    return ApplicationPassword.objects.filter(id__in=list(password_ids), revoked_at=None).update(
         revoked_at=timezone.now()
     )

@@ -1,4 +1,4 @@
-"""Filters that are kept under a name: stored only if they are valid, and found by their slug."""
+"""Write segments, which are saved filters, and find the segments of a contact."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,66 +14,78 @@ from crm.labels import SlugTaken, with_slug
 from crm.models import Segment, Subscriber
 
 MAX_FILTER_BYTES = 64 * 1024
-# How many segments one statement asks for: each may have fifty conditions.
+# Each segment may have fifty conditions.
 SEGMENTS_PER_STATEMENT = 20
 
 
 def create_segment(fields: Mapping[str, Any]) -> Segment:
-    """Make a segment of title, slug and filters. Raises SlugTaken, and InvalidFields (422)."""
-    checked = {**fields, "filters": clean_filters(fields["filters"])}
+    """Create a segment of title, slug and filters.
+
+    Raises:
+        SlugTaken: another segment has the slug.
+        InvalidFields: 422, the filter is invalid.
+    """
+    columns = {**fields, "filters": clean_filters(fields["filters"])}
     try:
         with transaction.atomic():
-            return Segment.objects.create(**checked)
+            return Segment.objects.create(**columns)
     except IntegrityError as error:
         raise SlugTaken from error
 
 
 def update_segment(segment_id: int, fields: Mapping[str, Any]) -> Segment | None:
-    """Change fields of a segment; None if it is not there.
+    """Update fields of a segment. Returns None if it does not exist.
 
-    Raises SlugTaken, and InvalidFields (422).
+    Raises:
+        SlugTaken: another segment has the slug.
+        InvalidFields: 422, the filter is invalid.
     """
-    checked = dict(fields)
+    columns = dict(fields)
     if "filters" in fields:
-        checked["filters"] = clean_filters(fields["filters"])
+        columns["filters"] = clean_filters(fields["filters"])
     rows = Segment.objects.filter(id=segment_id)
     try:
         with transaction.atomic():
-            rows.update(**checked, updated_at=now())
+            rows.update(**columns, updated_at=now())
     except IntegrityError as error:
         raise SlugTaken from error
     return rows.first()
 
 
 def clean_filters(filters: Any) -> list[list[dict[str, Any]]]:
-    """A filter without what it has no use for. Raises InvalidFields (422)."""
-    kept = [[term.sent for term in group] for group in read_filters(filters, "filters")]
-    if len(orjson.dumps(kept)) > MAX_FILTER_BYTES:
+    """Return a filter as it is stored: without the fields that it ignores.
+
+    Raises:
+        InvalidFields: 422, the filter is invalid, or larger than 64 KB.
+    """
+    groups = read_filters(filters, "filters")
+    cleaned = [[condition.item for condition in group] for group in groups]
+    if len(orjson.dumps(cleaned)) > MAX_FILTER_BYTES:
         raise InvalidFields({"filters": {"max": "The filters may not be greater than 64 KB."}})
-    return kept
+    return cleaned
 
 
 def find_segment(slug: str) -> Segment | None:
-    """The segment with this slug, in any case."""
-    found: Segment | None = with_slug(Segment.objects.all(), slug).first()
-    return found
+    """Return the segment with this slug without regard to case."""
+    segment: Segment | None = with_slug(Segment.objects.all(), slug).first()
+    return segment
 
 
 def delete_segment(segment_id: int) -> bool:
-    """Delete a segment. Returns whether it was there."""
+    """Delete a segment. Returns whether it existed."""
     deleted, _ = Segment.objects.filter(id=segment_id).delete()
     return bool(deleted)
 
 
 def segments_of(contact: Subscriber) -> list[Segment]:
-    """The segments that mean this contact, by title."""
-    found = []
+    """Return the segments whose filters match a contact, by title."""
+    matching = []
     segments = Segment.objects.all()
     for start in range(0, len(segments), SEGMENTS_PER_STATEMENT):
-        some = segments[start : start + SEGMENTS_PER_STATEMENT]
-        asked = Subscriber.objects.filter(id=contact.id).values_list(
-            *(Exists(contact_if_matching(contact, segment.filters)) for segment in some)
+        batch = segments[start : start + SEGMENTS_PER_STATEMENT]
+        rows = Subscriber.objects.filter(id=contact.id).values_list(
+            *(Exists(contact_if_matching(contact, segment.filters)) for segment in batch)
         )
-        for row in asked:
-            found += [segment for segment, means in zip(some, row, strict=True) if means]
-    return found
+        for row in rows:
+            matching += [segment for segment, is_match in zip(batch, row, strict=True) if is_match]
+    return matching

@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin_apps
+from typing_extensions import override
 
 
 class TallybookAdminConfig(admin_apps.AdminConfig):
@@ -16,8 +17,8 @@ class EventsConfig(AppConfig):
     name = "events"
     verbose_name = "Events"
 
+    @override
     def ready(self) -> None:
-        """Tell crm what to delete with a contact and to filter by; let the signal reach track()."""
         from crm.contacts import register_deleter
         from crm.filters import register_provider
         from crm.filters.query import register_query_filter_set
@@ -27,6 +28,6 @@ class EventsConfig(AppConfig):
         from events.signals import track_event_activity
 
         register_deleter(tracking.delete_events_of, tracking.count_events_of)
-        register_query_filter_set(EventQueryFilterSet)
         register_provider("event_tracking", EVENT_TRACKING)
+        register_query_filter_set(EventQueryFilterSet)
         track_event_activity.connect(tracking.track_on_signal)

@@ -1,11 +1,11 @@
-"""FluentCRM's two action hooks, as Django signals."""
+"""FluentCRM's two action hooks as Django signals."""
 
 from django.dispatch import Signal
 
-# Send it to track: `track_event_activity.send(sender, data={...}, repeatable=True)`.
-# A refusal is raised where it was sent: the errors of events.tracking.track.
+# Send it to track an event: `track_event_activity.send(sender, data={...}, repeatable=True)`. It
+# raises the errors of events.tracking.track.
 track_event_activity = Signal()
 
-# Sent once a tracked event is committed, with `event` (TrackedEvent) and `subscriber`
-# (Subscriber). Nobody listening costs nothing: the contact is not even read.
+# Sent after the commit of a tracked event, with `event` (TrackedEvent) and `subscriber`
+# (Subscriber). Without a receiver it costs nothing, and the contact is not even read.
 event_tracked = Signal()

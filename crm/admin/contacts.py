@@ -20,8 +20,8 @@ from config.api.validation import MAX_ITEMS, InvalidValue, is_valid_id, to_email
 from crm import contacts
 from crm.admin.base import PagedModelAdmin, ValueFilter
 from crm.filters import apply_filter, read_filters
-from crm.labels import LABEL_MODELS, LabelKind, attach, detach
-from crm.models import List, Segment, Status, Subscriber, Tag
+from crm.labels import LABEL_MODELS, LabelKind, attach, detach, memberships
+from crm.models import Segment, Status, Subscriber
 from crm.segments import find_segment
 from crm.selectors import page_ids_and_total
 
@@ -44,29 +44,27 @@ class TagFilter(ValueFilter):
     """Contacts with one tag; the first 1,000 tags by title are offered."""
 
     title = parameter_name = "tag"
-    model: type[Tag | List] = Tag
+    kind: LabelKind = "tags"
 
     @override
     def options(self) -> list[tuple[str, str]]:
-        titles = self.model.objects.values_list("id", "title")[:MAX_ITEMS]
+        titles = LABEL_MODELS[self.kind].objects.values_list("id", "title")[:MAX_ITEMS]
         return [(str(label_id), title) for label_id, title in titles]
 
     @override
     def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
-        label = self.model.objects.filter(id=int(value)).first()
-        if label is None:
+        if not LABEL_MODELS[self.kind].objects.filter(id=int(value)).exists():
             raise ValueError(value)
-        memberships = self.model.subscribers.through.objects.filter(
-            **{f"{self.model._meta.model_name}_id": label.id}
-        )
-        return rows.filter(id__in=memberships.values("subscriber_id"))
+        attached, column = memberships(self.kind)
+        attached = attached.filter(**{column: int(value)})
+        return rows.filter(id__in=attached.values("subscriber_id"))
 
 
 class ContactListFilter(TagFilter):
     """Contacts on one list; the first 1,000 lists by title are offered."""
 
     title = parameter_name = "list"
-    model = List
+    kind = "lists"
 
 
 class SegmentFilter(ValueFilter):

@@ -16,7 +16,7 @@ from typing_extensions import override
 from crm import labels
 from crm.admin.base import StrictModelAdmin
 from crm.labels import slugify
-from crm.models import List, Subscriber, Tag
+from crm.models import List, Tag
 
 MAX_COUNTED = 10_000
 VIEW_CONTACTS = "crm.view_subscriber"
@@ -51,15 +51,10 @@ class LabelAdmin(StrictModelAdmin):
         """The kind of label that this page shows."""
         return "tags" if self.model is Tag else "lists"
 
-    def memberships(self) -> tuple[QuerySet[Any], str]:
-        """Return the rows that attach contacts to labels, and their column of the label's id."""
-        through = getattr(Subscriber, self.kind).through
-        return through.objects.all(), f"{self.kind[:-1]}_id"
-
     @override
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         # `number` counts no further than one more than the page shows.
-        rows, column = self.memberships()
+        rows, column = labels.memberships(self.kind)
         counted = rows.filter(**{column: OuterRef("pk")}).values("id")[: MAX_COUNTED + 1]
         number = Func(
             Subquery(counted),
@@ -98,7 +93,7 @@ class LabelAdmin(StrictModelAdmin):
     @override
     def get_deleted_objects(self, objs: Iterable[Any], request: HttpRequest) -> Any:
         # Counts of contacts, because Django would name every single one.
-        rows, column = self.memberships()
+        rows, column = labels.memberships(self.kind)
         ids = [label.pk for label in objs]
         counts = {
             str(self.opts.verbose_name_plural): len(ids),

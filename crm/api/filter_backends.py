@@ -27,7 +27,7 @@ from config.api.viewsets import ApiViewSet
 from crm.api.fields import CONTACT_FIELDS
 from crm.filters import apply_filter, read_filters
 from crm.filters.query import apply_query_filters, query_filter_help
-from crm.labels import LabelKind, resolve_label_ids
+from crm.labels import LabelKind, memberships, resolve_label_ids
 from crm.models import Segment, Status, Subscriber
 from crm.segments import find_segment
 from crm.selectors import order_rows, search_q
@@ -176,10 +176,9 @@ class LabelFilterBackend(BaseFilterBackend):
         for kind in kinds:
             if names := view.list_params.get(kind):
                 label_ids = resolve_label_ids(kind, names, create=False)
-                memberships = getattr(Subscriber, kind).through.objects.filter(
-                    **{f"{kind[:-1]}_id__in": label_ids}
-                )
-                queryset = queryset.filter(id__in=memberships.values("subscriber_id"))
+                rows, column = memberships(kind)
+                attached = rows.filter(**{f"{column}__in": label_ids})
+                queryset = queryset.filter(id__in=attached.values("subscriber_id"))
         return queryset
 
     def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:

@@ -1,221 +1,132 @@
-"""FluentCRM's advanced filters: read, refused where they are wrong, and made SQL.
+"""FluentCRM's advanced filters: validate them, and compile them to SQL.
 
-A filter is a list of groups, of which one has to hold; a group is a list of conditions, which all
-have to: `{"source": [provider, property], "operator": …, "value": …, "extra_value": …}`. What there
-is of providers, properties, operators and values stands in one table, which apps register their
-part of: crm/filters/contacts.py and events/filters/__init__.py. Reading and SQL are made from it here, what
-user interfaces show in crm/filters/options.py and crm/filters/describe.py.
+A filter is a list of groups, of which one has to match. A group is a list of conditions, which all
+have to match: `{"source": [provider, property], "operator": …, "value": …, "extra_value": …}`.
+Providers, properties and operators stand in one table, to which apps register their part
+(crm/filters/contacts.py, events/filters). options.py and describe.py show the table to people.
+
+See FluentCRM's app/Services/ContactsQuery.php, and tests/conformance/filters.json.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from operator import and_
 from typing import Any
 
-from django.db.models import BooleanField, Expression, F, Func, Q, QuerySet, Subquery
+from django.db.models import Expression, Q, QuerySet
 
 from config.api.errors import FieldErrors, InvalidFields
 from config.api.validation import MESSAGES, InvalidValue, Validator
+from crm.filters.types import (
+    CompiledCondition,
+    Condition,
+    ConditionGroup,
+    ContactSet,
+    Property,
+    Provider,
+)
 from crm.models import Subscriber
 
+__all__ = [
+    "ContactSet",
+    "all_of",
+    "apply_filter",
+    "contact_if_matching",
+    "contacts_matching",
+    "matches",
+    "providers",
+    "read_filters",
+    "register_provider",
+]
+
 MAX_CONDITIONS = 50
-# FluentCRM's interface leaves extra_value where it had a meaning once; these are ours.
-ONLY_WHERE_NEEDED = ("path", "within_days")
 
-Column = F | Expression
-Test = Callable[[Column, Any], Expression | Q]
-
-
-@dataclass(frozen=True)
-class ValueType:
-    """A kind of value: its name for user interfaces, and how it is read."""
-
-    name: str
-    read: Validator
-
-
-@dataclass(frozen=True)
-class Operator:
-    """How a value is compared.
-
-    `test(column, value)` is the SQL of it. `negated`: it is true of exactly those contacts that
-    `test` is not true of, also of those that have nothing to compare. Without `value_type` it takes
-    no value.
-    """
-
-    label: str
-    value_type: ValueType | None
-    test: Test
-    negated: bool = False
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One item of a filter, read; `name` is its operator's, `extra` has what its property needs."""
-
-    name: str
-    operator: Operator
-    value: Any
-    extra: Mapping[str, Any]
-
-    def test(self, column: Column) -> Expression | Q:
-        """Whether the operator's test is true of a column."""
-        return self.operator.test(column, self.value)
-
-
-@dataclass(frozen=True)
-class ContactSet:
-    """Contacts that are some row's `subscriber_id`; with `flag`, of the rows where that is true.
-
-    `negated`: the others.
-    """
-
-    rows: QuerySet[Any]
-    flag: str = ""
-    negated: bool = False
-
-    def q(self, contact_id: int | None = None) -> Q:
-        """The condition on contacts; with `contact_id` only that one's rows are looked at.
-
-        EXISTS over a subquery in FROM: PostgreSQL joins on it, and on its negation, which it does
-        not on NOT IN. OFFSET 0 has it read once as a whole, which takes a known time: without it
-        the planner may look up contact by contact, and guesses wrong how often.
-        """
-        rows = self.rows if contact_id is None else self.rows.filter(subscriber_id=contact_id)
-        columns = ("subscriber_id", self.flag) if self.flag else ("subscriber_id",)
-        flagged = f"found.{self.flag} AND " if self.flag else ""
-        inside = Func(
-            Subquery(rows.values(*columns)),
-            F("id"),
-            template="EXISTS (SELECT FROM (SELECT * FROM %(expressions)s)",
-            arg_joiner=f" each OFFSET 0) found WHERE {flagged}found.subscriber_id = ",
-            output_field=BooleanField(),
-        )
-        return ~Q(inside) if self.negated else Q(inside)
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What a form offers for a field; `closed`: there is nothing else to choose.
-
-    `load()` gives some (value, label), never more than MOST_ITEMS, to those who have `permission`.
-    """
-
-    name: str
-    load: Callable[[], list[tuple[Any, str]]]
-    permission: str = ""
-    closed: bool = False
-
-
-@dataclass(frozen=True)
-class Property:
-    """What a condition can be about.
-
-    `matching(condition)` are the contacts of whom the condition's test is true. `needs` are further
-    fields of the item; `about` is what FluentCRM's option groups say besides label and operators;
-    `choices` are what our own form offers, by field.
-    """
-
-    label: str
-    operators: Mapping[str, Operator]
-    matching: Callable[[Condition], Q | ContactSet]
-    needs: Mapping[str, ValueType] = field(default_factory=dict)
-    about: Mapping[str, Any] = field(default_factory=dict)
-    choices: Mapping[str, Choices] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Provider:
-    """Properties that belong together."""
-
-    label: str
-    properties: Mapping[str, Property]
-
-
-@dataclass(frozen=True)
-class CompiledCondition:
-    """A condition made SQL: the contacts that its test is true of, or with `negated` the others.
-
-    `sent` is the item without what it has no use for.
-    """
-
-    contacts: Q | ContactSet
-    negated: bool
-    sent: dict[str, Any]
-
-    def q(self, contact_id: int | None = None) -> Q:
-        """The condition on contacts, or on the one whose id it is."""
-        found = self.contacts if isinstance(self.contacts, Q) else self.contacts.q(contact_id)
-        return ~found if self.negated else found
-
-
-ConditionGroup = list[CompiledCondition]
 _providers: dict[str, Provider] = {}
+# The fields that are an error where a property does not need them.
+_rejected_elsewhere: set[str] = set()
 
 
 def register_provider(name: str, provider: Provider) -> None:
-    """Make a provider's properties known to filters and their options."""
+    """Add a provider to the table of filters."""
     _providers[name] = provider
+    for prop in provider.properties.values():
+        _rejected_elsewhere.update(
+            field for field, need in prop.needs.items() if need.is_rejected_elsewhere
+        )
 
 
 def providers() -> Mapping[str, Provider]:
-    """The whole table, in the order in which its parts were registered."""
+    """Return the table of filters, in the order of registration."""
     return _providers
 
 
-def contacts_matching(filters: Any, place: str = "filters") -> QuerySet[Subscriber]:
-    """The contacts that a filter, as sent, means; no filter means all.
+def contacts_matching(filters: Any, path: str = "filters") -> QuerySet[Subscriber]:
+    """Return the contacts that a filter matches; the empty filter matches all.
 
-    Raises InvalidFields (422) with every mistake by its place, such as `filters.0.1.operator`.
+    Args:
+        filters: the filter as sent.
+        path: what errors call it.
+
+    Raises:
+        InvalidFields: 422 with every error by its path, such as `filters.0.1.operator`.
     """
-    return apply_filter(Subscriber.objects.all(), read_filters(filters, place))
+    return apply_filter(Subscriber.objects.all(), read_filters(filters, path))
 
 
 def matches(contact: Subscriber, filters: Any) -> bool:
-    """Whether a filter means this contact, by the same SQL. Raises InvalidFields (422)."""
+    """Return whether a filter matches one contact, by the same SQL.
+
+    Raises:
+        InvalidFields: 422.
+    """
     return contact_if_matching(contact, filters).exists()
 
 
 def contact_if_matching(contact: Subscriber, filters: Any) -> QuerySet[Subscriber]:
-    """The contact alone if a filter means it, or nobody; looks at nobody else's rows.
+    """Return the contact if a filter matches it, else no row. Only its own rows are read.
 
-    Raises InvalidFields (422).
+    Raises:
+        InvalidFields: 422.
     """
-    groups = read_filters(filters, "filters")
-    found = Q()
-    for group in groups:
-        found |= all_of(term.q(contact.pk) for term in group)
-    return Subscriber.objects.filter(found, id=contact.pk)
+    is_match = Q()
+    for group in read_filters(filters, "filters"):
+        is_match |= all_of(condition.q(contact.pk) for condition in group)
+    return Subscriber.objects.filter(is_match, id=contact.pk)
 
 
 def apply_filter(
     contacts: QuerySet[Subscriber], groups: list[ConditionGroup]
 ) -> QuerySet[Subscriber]:
-    """Those of the contacts that are in one of the groups; no groups are no filter."""
+    """Return those of the contacts that one of the groups matches; without groups all."""
     if len(groups) < 2:
-        return contacts.filter(*(term.q() for group in groups for term in group))
-    # Not OR in one WHERE: PostgreSQL joins on conditions that are ANDed, and looks the others up
-    # contact by contact.
-    found = [
-        Subscriber.objects.filter(*(term.q() for term in group)).values("id") for group in groups
+        return contacts.filter(*(condition.q() for group in groups for condition in group))
+    # A UNION, because PostgreSQL joins on conditions that are ANDed, but looks contacts up one by
+    # one where they are ORed.
+    ids = [
+        Subscriber.objects.filter(*(condition.q() for condition in group)).values("id")
+        for group in groups
     ]
-    return contacts.filter(id__in=found[0].union(*found[1:]))
+    return contacts.filter(id__in=ids[0].union(*ids[1:]))
 
 
-def read_filters(filters: Any, place: str) -> list[ConditionGroup]:
-    """A filter as the conditions of its groups; empty groups are dropped.
+def read_filters(filters: Any, path: str) -> list[ConditionGroup]:
+    """Validate and compile a filter. Empty groups are dropped.
 
-    Raises InvalidFields (422).
+    Args:
+        filters: the filter as sent.
+        path: what errors call it.
+
+    Raises:
+        InvalidFields: 422 with every error by its path.
     """
     if not isinstance(filters, list) or not all(isinstance(group, list) for group in filters):
-        raise InvalidFields({place: {"array": f"The {place} must be a list of lists."}})
+        raise InvalidFields({path: {"array": f"The {path} must be a list of lists."}})
     if sum(map(len, filters)) > MAX_CONDITIONS:
-        text = f"The {place} may not have more than {MAX_CONDITIONS} conditions."
-        raise InvalidFields({place: {"max": text}})
+        message = f"The {path} may not have more than {MAX_CONDITIONS} conditions."
+        raise InvalidFields({path: {"max": message}})
     errors: FieldErrors = {}
     groups = [
-        [_compile(item, f"{place}.{number}.{index}", errors) for index, item in enumerate(group)]
+        [_compile(item, f"{path}.{number}.{index}", errors) for index, item in enumerate(group)]
         for number, group in enumerate(filters)
         if group
     ]
@@ -224,75 +135,74 @@ def read_filters(filters: Any, place: str) -> list[ConditionGroup]:
     return groups
 
 
-def _compile(item: Any, place: str, errors: FieldErrors) -> CompiledCondition:
-    """The contacts that an item is true of; mistakes go into `errors`."""
-    refused = CompiledCondition(Q(), False, {})
+def _compile(item: Any, path: str, errors: FieldErrors) -> CompiledCondition:
+    """Compile a condition. An invalid one adds to `errors`, and its result is of no use."""
+    invalid = CompiledCondition(Q(), False, {})
     if not isinstance(item, dict):
-        errors[place] = {"object": MESSAGES["object"].format(field=place)}
-        return refused
-    found = _property(item.get("source"), f"{place}.source", errors)
-    if found is None:
-        return refused
-    chosen = str(item.get("operator"))
-    operator = found.operators.get(chosen)
+        errors[path] = {"object": MESSAGES["object"].format(field=path)}
+        return invalid
+    prop = _property(item.get("source"), f"{path}.source", errors)
+    if prop is None:
+        return invalid
+    operator_name = str(item.get("operator"))
+    operator = prop.operators.get(operator_name)
     if operator is None:
-        errors[f"{place}.operator"] = _one_of_error(f"{place}.operator", found.operators)
-        return refused
-    wanted = dict(found.needs)
+        errors[f"{path}.operator"] = _one_of_error(f"{path}.operator", prop.operators)
+        return invalid
+    types = {field: need.value_type for field, need in prop.needs.items()}
     if operator.value_type:
-        wanted["value"] = operator.value_type
-    before = len(errors)
-    for name in ONLY_WHERE_NEEDED:
-        if name not in wanted and item.get(name) not in (None, ""):
-            text = f"The {place}.{name} has no meaning for {item['source'][1]}."
-            errors[f"{place}.{name}"] = {"unknown": text}
+        types["value"] = operator.value_type
+    errors_before = len(errors)
+    for field in sorted(_rejected_elsewhere - types.keys()):
+        if item.get(field) not in (None, ""):
+            message = f"The {path}.{field} has no meaning for {item['source'][1]}."
+            errors[f"{path}.{field}"] = {"unknown": message}
     values = {
-        field: _value(item.get(field), kind.read, f"{place}.{field}", errors)
-        for field, kind in wanted.items()
+        field: _value(item.get(field), value_type.validator, f"{path}.{field}", errors)
+        for field, value_type in types.items()
     }
-    if len(errors) > before:
-        return refused
-    condition = Condition(chosen, operator, values.pop("value", None), values)
-    used = ("source", "operator", *wanted)
-    sent = {name: item[name] for name in used}
-    return CompiledCondition(found.matching(condition), operator.negated, sent)
+    if len(errors) > errors_before:
+        return invalid
+    condition = Condition(operator_name, operator, values.pop("value", None), values)
+    used_item = {field: item[field] for field in ("source", "operator", *types)}
+    return CompiledCondition(prop.matching(condition), operator.negated, used_item)
 
 
-def _property(source: Any, place: str, errors: FieldErrors) -> Property | None:
+def _property(source: Any, path: str, errors: FieldErrors) -> Property | None:
     if (
         not isinstance(source, list)
         or len(source) != 2
         or not all(isinstance(part, str) for part in source)
     ):
-        errors[place] = {"array": f"The {place} must be a list of provider and property."}
+        errors[path] = {"array": f"The {path} must be a list of provider and property."}
         return None
     provider = _providers.get(source[0])
     if provider is None:
-        errors[place] = _one_of_error(place, _providers, "provider")
+        errors[path] = _one_of_error(path, _providers, "provider")
         return None
-    found = provider.properties.get(source[1])
-    if found is None:
-        errors[place] = _one_of_error(place, provider.properties, "property")
-    return found
+    prop = provider.properties.get(source[1])
+    if prop is None:
+        errors[path] = _one_of_error(path, provider.properties, "property")
+    return prop
 
 
-def _one_of_error(place: str, choices: Iterable[str], what: str = "") -> dict[str, str]:
-    named = f"The {what} of {place}" if what else f"The {place}"
-    return {"in": f"{named} must be one of: {', '.join(choices)}."}
+def _one_of_error(path: str, choices: Iterable[str], noun: str = "") -> dict[str, str]:
+    subject = f"The {noun} of {path}" if noun else f"The {path}"
+    return {"in": f"{subject} must be one of: {', '.join(choices)}."}
 
 
-def _value(value: Any, read: Validator, place: str, errors: FieldErrors) -> Any:
-    """A field of an item; nothing, '' and [] are no value."""
+def _value(value: Any, validator: Validator, path: str, errors: FieldErrors) -> Any:
+    """Validate a field of a condition; null, "" and [] are missing values."""
     try:
-        found = None if value is None else read(value)
-        if found in (None, "", []):
+        converted = None if value is None else validator(value)
+        if converted in (None, "", []):
             raise InvalidValue("required")
-    except InvalidValue as wrong:
-        errors[place] = wrong.for_field(place)
+    except InvalidValue as error:
+        errors[path] = error.for_field(path)
         return None
-    return found
+    return converted
 
 
 def all_of(tests: Iterable[Expression | Q]) -> Q:
-    """All the tests in one."""
+    """Combine tests with AND."""
     return reduce(and_, (Q(test) for test in tests), Q())

@@ -1,4 +1,4 @@
-"""What filters can ask of a contact itself: FluentCRM's providers `subscriber` and `segment`."""
+"""Filter by properties of a contact: FluentCRM's providers `subscriber` and `segment`."""
 
 from typing import Any
 
@@ -8,16 +8,6 @@ from django.db.models.functions import Cast, Lower
 from django.db.models.lookups import Exact, GreaterThan, In
 
 from config.api.validation import MAX_ITEMS, InvalidValue, to_bigint
-from crm.filters import (
-    Choices,
-    Column,
-    Condition,
-    ContactSet,
-    Operator,
-    Property,
-    Provider,
-    ValueType,
-)
 from crm.filters.operators import (
     CONTAINS_OPS,
     DATE_OPS,
@@ -36,47 +26,58 @@ from crm.filters.operators import (
     to_line,
     to_scalar,
 )
-from crm.labels import LABEL_MODELS, LabelKind
+from crm.filters.types import (
+    Choices,
+    Column,
+    Condition,
+    ContactSet,
+    Operator,
+    Property,
+    Provider,
+    ValueType,
+)
+from crm.labels import LABEL_MODELS, LabelKind, memberships
 from crm.models import ContactType, Status, Subscriber
 
 SELECTOR = {"type": "selections", "component": "options_selector"}
 
 
-def text_property(label: str, name: str, choices: Choices | None = None, **about: Any) -> Property:
-    """A text of the contact."""
-    nullable = Subscriber._meta.get_field(name).null
-    column = text_column(name, nullable)
+def text_property(
+    verbose_name: str, column_name: str, choices: Choices | None = None, **options: Any
+) -> Property:
+    """Return a property of a text column."""
+    nullable = Subscriber._meta.get_field(column_name).null
+    column = text_column(column_name, nullable)
     return Property(
-        label,
+        verbose_name,
         TEXT_OPS,
         lambda condition: Q(condition.test(column)),
-        about={"type": "nullable_text" if nullable else "text", **about},
+        options={"type": "nullable_text" if nullable else "text", **options},
         choices={"value": choices} if choices else {},
     )
 
 
-def date_property(label: str, name: str) -> Property:
-    """A time of the contact, or a day."""
-    is_day = Subscriber._meta.get_field(name).get_internal_type() == "DateField"
+def date_property(verbose_name: str, column_name: str) -> Property:
+    """Return a property of a date or datetime column; null matches no comparison."""
+    is_date = Subscriber._meta.get_field(column_name).get_internal_type() == "DateField"
     return Property(
-        label,
-        DATE_OPS if is_day else DATETIME_OPS,
-        # Without a date it is before nothing and after nothing.
-        lambda condition: Q(condition.test(F(name))),
-        about={"type": "dates"},
+        verbose_name,
+        DATE_OPS if is_date else DATETIME_OPS,
+        lambda condition: Q(condition.test(F(column_name))),
+        options={"type": "dates"},
     )
 
 
 def to_status(value: Any) -> str:
-    """A status. Raises Wrong for a mistyped one: with not_in it would match everybody."""
-    found = to_line(value).lower()
-    if found not in Status.values:
+    """Convert to a known status, because with not_in an unknown one would match every contact."""
+    status = to_line(value).lower()
+    if status not in Status.values:
         raise InvalidValue("in", f"The {{field}} must be one of: {', '.join(Status.values)}.")
-    return found
+    return status
 
 
 def to_id_text(value: Any) -> str:
-    """An id in digits. Raises Wrong."""
+    """Convert to an id in digits."""
     return str(to_bigint(to_scalar(value)))
 
 
@@ -87,8 +88,8 @@ STATUS_OPS = (
 )
 STATUS_OPTIONS = {str(value): str(label) for value, label in Status.choices}
 TYPE_OPTIONS = {str(value): str(label) for value, label in ContactType.choices}
-STATUS_CHOICE = Choices("statuses", lambda: list(STATUS_OPTIONS.items()), closed=True)
-TYPE_CHOICE = Choices("contact_types", lambda: list(TYPE_OPTIONS.items()))
+STATUS_CHOICES = Choices("statuses", lambda: list(STATUS_OPTIONS.items()), closed=True)
+TYPE_CHOICES = Choices("contact_types", lambda: list(TYPE_OPTIONS.items()))
 
 
 USER_ID_TYPE = ValueType("id", to_id_text)
@@ -105,7 +106,7 @@ USER_OPS = (
 
 
 def has_user(condition: Condition) -> Q:
-    """Contacts of the users whose id it is true of; of equal e-mails the first user counts."""
+    """Match contacts whose user's id matches; of users with equal e-mails, the first counts."""
     users = (
         User.objects.exclude(email="")
         .values(address=Lower("email"))
@@ -119,42 +120,41 @@ IDS_TYPE = ValueType("ids", non_empty_list(lambda value: int(to_id_text(value)))
 
 
 def on_any(column: Column, _: list[int]) -> Expression:
-    """On one at least."""
+    """Match contacts that have at least one of the labels, by their number."""
     return GreaterThan(column, 0)
 
 
-def on_all(column: Column, wanted: list[int]) -> Expression:
-    """On as many as there are."""
-    return Exact(column, len(set(wanted)))
+def on_all(column: Column, label_ids: list[int]) -> Expression:
+    """Match contacts that have all of the labels, by their number."""
+    return Exact(column, len(set(label_ids)))
 
 
 LABEL_OPS = {
     "in": Operator("includes", IDS_TYPE, on_any),
     "not_in": Operator("does not include (in any)", IDS_TYPE, on_any, negated=True),
     "in_all": Operator("includes all of", IDS_TYPE, on_all),
-    # FluentCRM's own word for it is wrong: those who are on all of them are not found.
+    # In spite of FluentCRM's name, the contacts that have all of them are not found.
     "not_in_all": Operator("does not include all of", IDS_TYPE, on_all, negated=True),
 }
 
 
-def label_property(label: str, kind: LabelKind) -> Property:
-    """The tags or lists of the contact, by id."""
-    through = getattr(Subscriber, kind).through
-    reference = "tag_id" if kind == "tags" else "list_id"
+def label_property(verbose_name: str, kind: LabelKind) -> Property:
+    """Return the property of the contact's tags or lists, by id."""
 
     def titles() -> list[tuple[int, str]]:
         return list(LABEL_MODELS[kind].objects.values_list("id", "title")[:MAX_ITEMS])
 
     def matching(condition: Condition) -> ContactSet:
-        on = through.objects.filter(in_exact(F(reference), condition.value))
-        counted = on.values("subscriber_id").annotate(number=Count("id"))
+        rows, column = memberships(kind)
+        attached = rows.filter(in_exact(F(column), condition.value))
+        counted = attached.values("subscriber_id").annotate(number=Count("id"))
         return ContactSet(counted.filter(condition.test(F("number"))))
 
     return Property(
-        label,
+        verbose_name,
         LABEL_OPS,
         matching,
-        about={**SELECTOR, "option_key": kind, "is_multiple": True},
+        options={**SELECTOR, "option_key": kind, "is_multiple": True},
         choices={"value": Choices(kind, titles, f"crm.view_{kind[:-1]}", closed=True)},
     )
 
@@ -179,11 +179,11 @@ SUBSCRIBER = Provider(
             "Status",
             STATUS_OPS,
             lambda condition: Q(condition.test(F("status"))),
-            about={**SELECTOR, "option_key": "statuses", "options": STATUS_OPTIONS},
-            choices={"value": STATUS_CHOICE},
+            options={**SELECTOR, "option_key": "statuses", "options": STATUS_OPTIONS},
+            choices={"value": STATUS_CHOICES},
         ),
-        "contact_type": text_property("Type", "contact_type", TYPE_CHOICE, options=TYPE_OPTIONS),
-        "user_id": Property("User ID", USER_OPS, has_user, about={"type": "numeric"}),
+        "contact_type": text_property("Type", "contact_type", TYPE_CHOICES, options=TYPE_OPTIONS),
+        "user_id": Property("User ID", USER_OPS, has_user, options={"type": "numeric"}),
         "date_of_birth": date_property("Date of Birth", "date_of_birth"),
         "last_activity": date_property("Last Activity", "last_activity"),
         "created_at": date_property("Created At", "created_at"),
@@ -197,25 +197,25 @@ SEGMENT = Provider(
             "Status",
             in_ops(STATUSES_TYPE, in_casefolded),
             lambda condition: Q(condition.test(F("status"))),
-            about={
+            options={
                 **SELECTOR,
                 "option_key": "statuses",
                 "is_multiple": True,
                 "options": STATUS_OPTIONS,
             },
-            choices={"value": STATUS_CHOICE},
+            choices={"value": STATUS_CHOICES},
         ),
         "contact_type": Property(
             "Type",
             in_ops(LINES_TYPE, in_casefolded),
             lambda condition: Q(condition.test(F("contact_type"))),
-            about={
+            options={
                 **SELECTOR,
                 "option_key": "contact_types",
                 "is_multiple": False,
                 "options": TYPE_OPTIONS,
             },
-            choices={"value": TYPE_CHOICE},
+            choices={"value": TYPE_CHOICES},
         ),
         "tags": label_property("Tags", "tags"),
         "lists": label_property("Lists", "lists"),

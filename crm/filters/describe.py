@@ -1,4 +1,4 @@
-"""Filters, and what is wrong with them, in words that people read."""
+"""Describe filters, and their errors, in sentences for admin users."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -7,99 +7,121 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from config.api.errors import FieldErrors, InvalidFields
-from crm.filters import Choices, Property, providers, read_filters
+from crm.filters import providers, read_filters
+from crm.filters.types import Choices, Property
 
+# Values of a condition, and conditions or groups, that a sentence has at most.
 MAX_VALUES = 5
-MAX_SHOWN = 6
+MAX_PARTS = 6
+# Characters of a value.
 MAX_VALUE_LENGTH = 60
-NEEDS = {"extra_value": "of {}", "path": "at {}", "within_days": "in {} days"}
-FIELDS = {"extra_value": "event key", "within_days": "number of days"}
-# Isolated: a mark in a value that turns the direction of writing does not turn what follows.
+# Isolated, because a direction mark in a value would turn the rest of the sentence around.
 QUOTED = "“<bdi>{}</bdi>”"
 
 
 class FilterDescriber:
-    """Says what filters ask; titles of tags and lists are loaded once for all of them.
+    """Describe filters in sentences; titles of tags and lists are loaded once for all of them.
 
-    `may(permission)`: what somebody may not see is said by its id.
+    `has_perm(permission)` tells whether the admin user may see the titles. Without the permission
+    the sentence has ids.
     """
 
-    def __init__(self, may: Callable[[str], bool]) -> None:
-        self._may = may
-        self._labels: dict[str, dict[str, str]] = {}
+    def __init__(self, has_perm: Callable[[str], bool]) -> None:
+        self._has_perm = has_perm
+        self._titles: dict[str, dict[str, str]] = {}
 
     def describe(self, filters: Any) -> SafeString:
-        """A filter as a sentence in HTML; one that is not valid says what is wrong with it."""
+        """Return a filter as a sentence in HTML; an invalid filter returns its errors."""
         try:
-            groups = [[term.sent for term in group] for group in read_filters(filters, "filters")]
-        except InvalidFields as wrong:
-            return format_html(
-                "Not valid: {}", " ".join(error_sentences(humanize_errors(wrong.detail)))
-            )
+            groups = read_filters(filters, "filters")
+        except InvalidFields as error:
+            errors = " ".join(error_sentences(humanize_errors(error.detail)))
+            return format_html("Not valid: {}", errors)
         if not groups:
             return SafeString("All contacts")
-        said = [self._group(group) for group in groups[:MAX_SHOWN]]
-        if len(groups) > MAX_SHOWN:
-            said.append(format_html("{} groups more", len(groups) - MAX_SHOWN))
-        return format_html_join("; or ", "{}", ((one,) for one in said))
+        sentences = [
+            self._describe_group([condition.item for condition in group])
+            for group in groups[:MAX_PARTS]
+        ]
+        if len(groups) > MAX_PARTS:
+            sentences.append(format_html("{} groups more", len(groups) - MAX_PARTS))
+        return _join("; or ", sentences)
 
-    def _group(self, group: list[dict[str, Any]]) -> SafeString:
-        said = [self._condition(item) for item in group[:MAX_SHOWN]]
-        if len(group) > MAX_SHOWN:
-            said.append(format_html("{} conditions more", len(group) - MAX_SHOWN))
-        return format_html_join(", and ", "{}", ((one,) for one in said))
+    def _describe_group(self, items: list[dict[str, Any]]) -> SafeString:
+        sentences = [self._describe_condition(item) for item in items[:MAX_PARTS]]
+        if len(items) > MAX_PARTS:
+            sentences.append(format_html("{} conditions more", len(items) - MAX_PARTS))
+        return _join(", and ", sentences)
 
-    def _condition(self, item: dict[str, Any]) -> SafeString:
+    def _describe_condition(self, item: dict[str, Any]) -> SafeString:
         provider, name = item["source"]
-        found = providers()[provider].properties[name]
-        words = [format_html("{}", found.label)]
-        for field in found.needs:
-            shown = str(item[field]) if field == "within_days" else _quoted(item[field])
-            words.append(format_html(NEEDS[field], shown))
-        words.append(format_html("{}", found.operators[str(item["operator"])].label))
+        prop = providers()[provider].properties[name]
+        words = [format_html("{}", prop.verbose_name)]
+        for field, need in prop.needs.items():
+            value = _quote(item[field]) if need.is_quoted else str(item[field])
+            words.append(format_html(need.phrase, value))
+        words.append(format_html("{}", prop.operators[str(item["operator"])].verbose_name))
         if "value" in item:
-            words.append(self._value(item["value"], found))
-        return format_html_join(" ", "{}", ((word,) for word in words))
+            words.append(self._describe_values(item["value"], prop))
+        return _join(" ", words)
 
-    def _value(self, value: Any, found: Property) -> SafeString:
+    def _describe_values(self, value: Any, prop: Property) -> SafeString:
         values = value if isinstance(value, list) else [value]
-        said = [self._one(one, found.choices.get("value")) for one in values[:MAX_VALUES]]
+        choices = prop.choices.get("value")
+        words = [self._describe_value(value, choices) for value in values[:MAX_VALUES]]
         if len(values) > MAX_VALUES:
-            said.append(format_html("{} more", len(values) - MAX_VALUES))
-        return format_html_join(", ", "{}", ((one,) for one in said))
+            words.append(format_html("{} more", len(values) - MAX_VALUES))
+        return _join(", ", words)
 
-    def _may_see(self, choices: Choices) -> bool:
-        return not choices.permission or self._may(choices.permission)
-
-    def _one(self, value: Any, choices: Choices | None) -> SafeString:
+    def _describe_value(self, value: Any, choices: Choices | None) -> SafeString:
         if choices is None or not choices.closed or not self._may_see(choices):
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            return format_html("{}", str(value)) if is_number else _quoted(value)
-        if choices.name not in self._labels:
-            self._labels[choices.name] = {str(one): label for one, label in choices.load()}
-        label = self._labels[choices.name].get(str(value).lower())
-        return _quoted(label if label is not None else value)
+            return format_html("{}", str(value)) if is_number else _quote(value)
+        if choices.name not in self._titles:
+            self._titles[choices.name] = {str(key): title for key, title in choices.load()}
+        return _quote(self._titles[choices.name].get(str(value).lower(), value))
+
+    def _may_see(self, choices: Choices) -> bool:
+        return not choices.permission or self._has_perm(choices.permission)
 
 
-def _quoted(value: Any) -> SafeString:
+def _join(separator: str, parts: Iterable[SafeString]) -> SafeString:
+    return format_html_join(separator, "{}", ((part,) for part in parts))
+
+
+def _quote(value: Any) -> SafeString:
     text = str(value)
-    cut = f"{text[:MAX_VALUE_LENGTH]}…" if len(text) > MAX_VALUE_LENGTH else text
-    return format_html(QUOTED, cut)
+    is_long = len(text) > MAX_VALUE_LENGTH
+    return format_html(QUOTED, f"{text[:MAX_VALUE_LENGTH]}…" if is_long else text)
 
 
 def humanize_errors(errors: FieldErrors) -> dict[str, str]:
-    """What is wrong, by its place; the field has a word instead of its place."""
-    found = {}
-    for place, rules in errors.items():
-        field = place.rpartition(".")[2]
-        word = "condition" if field.isdigit() else FIELDS.get(field, field)
-        found[place] = next(iter(rules.values())).replace(place, word)
-    return found
+    """Return the messages of errors by path, with a noun instead of the path in the text.
+
+    `{"filters.0.1.value": {"required": "The filters.0.1.value field is required."}}` becomes
+    `{"filters.0.1.value": "The value field is required."}`.
+    """
+    messages = {}
+    for path, rules in errors.items():
+        field = path.rpartition(".")[2]
+        noun = "condition" if field.isdigit() else _nouns().get(field, field)
+        messages[path] = next(iter(rules.values())).replace(path, noun)
+    return messages
 
 
-def error_sentences(mistakes: Mapping[str, str]) -> Iterable[str]:
-    """Mistakes in words, each with the condition that has it."""
-    for place, text in mistakes.items():
-        numbers = [int(part) + 1 for part in place.split(".") if part.isdigit()]
-        where = f"Group {numbers[0]}, condition {numbers[1]}: " if numbers else ""
-        yield where + text
+def _nouns() -> dict[str, str]:
+    """Return what the needs of all properties are called, by field."""
+    return {
+        field: need.noun
+        for provider in providers().values()
+        for prop in provider.properties.values()
+        for field, need in prop.needs.items()
+    }
+
+
+def error_sentences(messages: Mapping[str, str]) -> Iterable[str]:
+    """Yield the messages of `humanize_errors`, each with the number of group and condition."""
+    for path, message in messages.items():
+        numbers = [int(part) + 1 for part in path.split(".") if part.isdigit()]
+        prefix = f"Group {numbers[0]}, condition {numbers[1]}: " if numbers else ""
+        yield prefix + message

@@ -1,7 +1,7 @@
-"""What filters compare with: kinds of values, and operators that several properties have.
+"""The operators that several properties have, and the types of their values.
 
-Texts compare without regard to case, and `%`, `_` and `\\` are themselves. Days are TIME_ZONE's:
-"within 7 days" begins where the day seven days ago began, as in FluentCRM.
+Texts compare without regard to case, and `%`, `_` and `\\` are themselves. Days are dates in
+TIME_ZONE: "within 7 days" begins where the date seven days ago began, as in FluentCRM.
 """
 
 import re
@@ -32,6 +32,7 @@ from django.db.models.lookups import (
 )
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
+from typing_extensions import override
 
 from config.api.validation import (
     MAX_ITEMS,
@@ -46,59 +47,65 @@ from config.api.validation import (
     to_strict_datetime,
     to_text,
 )
-from crm.filters import Column, Operator, Test, ValueType, all_of
+from crm.filters import all_of
+from crm.filters.types import Column, Operator, Test, ValueType
 
 MAX_TEXT_LENGTH = 65_535
 MAX_NUMBER_LENGTH = 100
-# What PostgreSQL's numeric reads; the exponent is short, because 1e99999 has 100,000 digits.
+# What PostgreSQL's numeric reads. The exponent is short, because 1e99999 has 100,000 digits.
 NUMBER_PATTERN = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"
 DATE_PATTERN = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+# A hundred years.
 MAX_DAYS = 36_500
 
 
 def to_scalar(value: Any) -> str:
-    """A text, or a number as text. Raises Wrong."""
+    """Convert a text or a number to text.
+
+    Raises:
+        InvalidValue: true, false, a list, an object, or a NUL.
+    """
     if isinstance(value, bool):
         raise InvalidValue("string")
     return to_text(value)
 
 
 def to_line(value: Any) -> str:
-    """As `scalar`, with white space folded as it is where it is stored. Raises Wrong."""
+    """Convert as `to_scalar` does, with whitespace folded as in stored lines."""
     return single_line(MAX_TEXT_LENGTH)(to_scalar(value))
 
 
-def non_empty_list(read: Validator) -> Validator:
-    """A reader of a list of 1 to 1,000 values. Raises Wrong."""
+def non_empty_list(validator: Validator) -> Validator:
+    """Return a validator of a list of up to 1,000 values, of which none is empty."""
 
-    def reader(value: Any) -> list[Any]:
+    def to_list(value: Any) -> list[Any]:
         if not isinstance(value, list):
             raise InvalidValue("array")
         if len(value) > MAX_ITEMS:
             raise InvalidValue("max", TOO_MANY_ITEMS)
-        found = [read(item) for item in value]
-        if "" in found:
+        items = [validator(item) for item in value]
+        if "" in items:
             raise InvalidValue("required", "The {field} may not have empty items.")
-        return found
+        return items
 
-    return reader
+    return to_list
 
 
-def one_or_list(read: Validator) -> Validator:
-    """As `list_of`, or one value alone, which FluentCRM takes for columns of contacts."""
-    several = non_empty_list(read)
-    return lambda value: several(value if isinstance(value, list | dict) else [value])
+def one_or_list(validator: Validator) -> Validator:
+    """Return a validator of a list, or of one value, which FluentCRM accepts for columns."""
+    to_list = non_empty_list(validator)
+    return lambda value: to_list(value if isinstance(value, list | dict) else [value])
 
 
 def to_whole_number(value: Any) -> int:
-    """A number from 0 of at most 63 bits, as a number or in digits. Raises Wrong."""
+    """Convert as `to_bigint` does, but neither true nor false."""
     if isinstance(value, bool):
         raise InvalidValue("numeric")
     return to_bigint(value)
 
 
 def to_number(value: Any) -> Decimal:
-    """A number, also as text. Raises Wrong."""
+    """Convert a number, also as text of up to 100 characters."""
     digits = "" if isinstance(value, list | dict | bool) else to_text(value)
     if len(digits) > MAX_NUMBER_LENGTH or not re.fullmatch(NUMBER_PATTERN, digits):
         raise InvalidValue("numeric")
@@ -106,39 +113,38 @@ def to_number(value: Any) -> Decimal:
 
 
 def to_days(value: Any) -> int:
-    """A number of days, up to a hundred years. Raises Wrong."""
-    found = to_whole_number(value)
-    if found > MAX_DAYS:
-        raise InvalidValue(
-            "numeric", f"The {{field}} must be a number of days from 0 to {MAX_DAYS}."
-        )
-    return found
+    """Convert a number of days, from 0 to 36,500."""
+    days = to_whole_number(value)
+    if days > MAX_DAYS:
+        message = f"The {{field}} must be a number of days from 0 to {MAX_DAYS}."
+        raise InvalidValue("numeric", message)
+    return days
 
 
 def to_plain_date(value: Any) -> date | None:
-    """A day, `YYYY-MM-DD`, and nothing behind it. Raises Wrong."""
+    """Convert a date `YYYY-MM-DD` of the years 2 to 9998, without a time after it."""
     if not isinstance(value, str) or not DATE_PATTERN.fullmatch(value.strip(WHITESPACE)):
         raise InvalidValue("date")
-    found = to_date(value)
-    if found is None or not 1 < found.year < 9999:
+    day = to_date(value)
+    if day is None or not 1 < day.year < 9999:
         raise InvalidValue("date")
-    return found
+    return day
 
 
 def to_date_or_datetime(value: Any) -> datetime | None:
-    """A day, which is its first moment, or a time with its minutes at least. Raises Wrong."""
+    """Convert a date to its start in TIME_ZONE, or a datetime with at least its minutes."""
     if isinstance(value, str) and DATE_PATTERN.fullmatch(value.strip(WHITESPACE)):
         return to_datetime(value)
     return to_strict_datetime(value)
 
 
 def start_of_day(day: date) -> datetime:
-    """When a day begins in TIME_ZONE."""
+    """Return the start of a date in TIME_ZONE."""
     return timezone.make_aware(datetime.combine(day, time()))
 
 
 def days_ago(number: int) -> date:
-    """The day so many days ago in TIME_ZONE."""
+    """Return today's date in TIME_ZONE minus a number of days."""
     return timezone.localdate() - timedelta(days=number)
 
 
@@ -153,34 +159,35 @@ DATETIME_TYPE = ValueType("date or time", to_date_or_datetime)
 
 
 class NumericCast(Func):
-    """The number that a text is, or null; CASE keeps the cast from texts that are none."""
+    """The number that a text is, or null. CASE keeps the cast from texts that are no number."""
 
+    @override
     def as_sql(
         self, compiler: SQLCompiler, *_: Any, **__: Any
     ) -> tuple[str, tuple[str | int, ...]]:
-        """The text three times, with its parameters; a long one is not even unpacked."""
+        # The length is tested first, so that a long text is not even decompressed.
         sql, params = compiler.compile(self.source_expressions[0])
         is_number = f"octet_length({sql}) <= {MAX_NUMBER_LENGTH} AND {sql} ~ '^({NUMBER_PATTERN})$'"
         return f"CASE WHEN {is_number} THEN ({sql})::numeric END", (*params, *params, *params)
 
 
 def equals_casefolded(column: Column, value: str) -> Expression:
-    """The same text."""
+    """Return `lower(column) = lower(value)`."""
     return Exact(Lower(column), Lower(Value(value)))
 
 
 def contains_casefolded(column: Column, value: str) -> Expression:
-    """A part of the text. strpos, because nothing in it is a wildcard."""
+    """Return `strpos(lower(column), lower(value)) > 0`, which knows no wildcards."""
     return GreaterThan(StrIndex(Lower(column), Lower(Value(value))), 0)
 
 
 def array_value(values: list[Any], kind: Any) -> Expression:
-    """A list as one parameter: a thousand of them would take Python longer than PostgreSQL."""
+    """Return a list as one parameter, because a thousand parameters take Python too long."""
     return Value(values, ArrayField(kind))
 
 
 def in_casefolded(column: Column, values: list[str]) -> Expression:
-    """One of the texts."""
+    """Return `lower(column) IN (the lower-cased values)`."""
     return Func(
         Lower(column),
         array_value(values, TextField()),
@@ -191,7 +198,7 @@ def in_casefolded(column: Column, values: list[str]) -> Expression:
 
 
 def in_exact(column: Column, values: list[Any]) -> Expression:
-    """One of the values, to the letter."""
+    """Return `column = ANY(values)`, for texts or whole numbers."""
     kind = BigIntegerField() if isinstance(values[0], int) else TextField()
     return Func(
         column,
@@ -203,12 +210,12 @@ def in_exact(column: Column, values: list[Any]) -> Expression:
 
 
 def is_not_null(column: Column, _: None) -> Expression:
-    """There, and not null."""
+    """Return `column IS NOT NULL`."""
     return IsNull(column, False)
 
 
 def is_empty_text(column: Column, _: None) -> Expression:
-    """The empty text."""
+    """Return `column = ''`."""
     return Exact(column, Value(""))
 
 
@@ -216,15 +223,15 @@ EMPTY_TEXT = Value("", TextField())
 
 
 def text_column(name: str, nullable: bool = True) -> Column:
-    """A column of contacts; null counts as empty, so that `!=` is true of it."""
+    """Return a column of contacts in which null is the empty text, so that `!=` matches it."""
     return Coalesce(F(name), EMPTY_TEXT, output_field=TextField()) if nullable else F(name)
 
 
-def equality_ops(kind: ValueType) -> dict[str, Operator]:
-    """`=` and `!=`, of texts."""
+def equality_ops(value_type: ValueType) -> dict[str, Operator]:
+    """Return `=` and `!=` of texts."""
     return {
-        "=": Operator("equal", kind, equals_casefolded),
-        "!=": Operator("does not equal", kind, equals_casefolded, negated=True),
+        "=": Operator("equal", value_type, equals_casefolded),
+        "!=": Operator("does not equal", value_type, equals_casefolded, negated=True),
     }
 
 
@@ -234,11 +241,11 @@ CONTAINS_OPS = {
 }
 
 
-def in_ops(values: ValueType, test: Callable[[Column, Any], Expression]) -> dict[str, Operator]:
-    """`in` and `not_in`."""
+def in_ops(value_type: ValueType, test: Callable[[Column, Any], Expression]) -> dict[str, Operator]:
+    """Return `in` and `not_in`."""
     return {
-        "in": Operator("includes in", values, test),
-        "not_in": Operator("not includes in", values, test, negated=True),
+        "in": Operator("includes in", value_type, test),
+        "not_in": Operator("not includes in", value_type, test, negated=True),
     }
 
 
@@ -250,8 +257,8 @@ TEXT_OPS = equality_ops(LINE_TYPE) | CONTAINS_OPS | in_ops(LINES_TYPE, in_casefo
 
 
 def bigint_test(lookup: type[Expression]) -> Test:
-    """The test of a comparison of whole numbers."""
-    # Said to be large: Django takes a number for 32 bits, and PostgreSQL would cut it.
+    """Return the test of a comparison of whole numbers."""
+    # Declared bigint, because Django takes a number for 32 bits and the driver would cut it.
     return lambda column, value: lookup(column, Value(value, BigIntegerField()))
 
 
@@ -265,41 +272,48 @@ COMPARISONS: Mapping[str, tuple[str, Test]] = {
 
 
 def comparison_ops(*names: str) -> dict[str, Operator]:
-    """Comparisons of whole numbers by their names; `!=` besides."""
-    equal = COMPARISONS["="][1]
+    """Return `=`, `!=` and the named comparisons of whole numbers."""
+    equals = COMPARISONS["="][1]
     return {
-        "=": Operator("equal", WHOLE_NUMBER_TYPE, equal),
-        "!=": Operator("not equal", WHOLE_NUMBER_TYPE, equal, negated=True),
+        "=": Operator("equal", WHOLE_NUMBER_TYPE, equals),
+        "!=": Operator("not equal", WHOLE_NUMBER_TYPE, equals, negated=True),
     } | {
         name: Operator(COMPARISONS[name][0], WHOLE_NUMBER_TYPE, COMPARISONS[name][1])
         for name in names
     }
 
 
-def date_ops(kind: ValueType, start: Callable[[date], date]) -> dict[str, Operator]:
-    """FluentCRM's comparisons of times, or of days; `start` is when a day begins."""
+def date_ops(value_type: ValueType, start: Callable[[date], date]) -> dict[str, Operator]:
+    """Return FluentCRM's comparisons of dates or datetimes.
 
-    def in_day(column: Column, day: date) -> Q:
-        return within(column, day, day)
+    See FluentCRM's app/Services/ContactsQuery.php.
 
-    def within(column: Column, first: date, last: date) -> Q:
+    Args:
+        value_type: the type of the values of `before` and `after`.
+        start: returns when a date begins, as the column's type.
+    """
+
+    def between(column: Column, first: date, last: date) -> Q:
         after = start(last + timedelta(days=1))
         return all_of((GreaterThanOrEqual(column, start(first)), LessThan(column, after)))
 
+    def on_date(column: Column, day: date) -> Q:
+        return between(column, day, day)
+
     def within_days(column: Column, number: int) -> Q:
-        return within(column, days_ago(number), days_ago(0))
+        return between(column, days_ago(number), days_ago(0))
 
     def before_days(column: Column, number: int) -> Expression:
         return LessThan(column, start(days_ago(number)))
 
     return {
-        "before": Operator("before", kind, LessThan),
-        "after": Operator("after", kind, GreaterThan),
-        "date_equal": Operator("in the date", DATE_TYPE, in_day),
+        "before": Operator("before", value_type, LessThan),
+        "after": Operator("after", value_type, GreaterThan),
+        "date_equal": Operator("in the date", DATE_TYPE, on_date),
         "days_before": Operator("before days", DAYS_TYPE, before_days),
         "days_within": Operator("within days", DAYS_TYPE, within_days),
     }
 
 
 DATETIME_OPS = date_ops(DATETIME_TYPE, start_of_day)
-DATE_OPS = date_ops(DATE_TYPE, lambda to_date: to_date)
+DATE_OPS = date_ops(DATE_TYPE, lambda day: day)

@@ -1,61 +1,71 @@
-"""What there is to choose from in filters, for user interfaces, made from the filter table."""
+"""List what there is to filter by, for user interfaces, from the table of filters."""
 
 from collections.abc import Callable
 from typing import Any
 
-from crm.filters import Choices, Property, providers
+from crm.filters import providers
+from crm.filters.types import Choices, Property
 
 
 def filter_options() -> list[dict[str, Any]]:
-    """The table as FluentCRM's option groups, for user interfaces."""
+    """Return the table of filters as FluentCRM's option groups.
+
+    See FluentCRM's app/Services/Helper.php, getAdvancedFilterOptions.
+    """
     return [
         {
-            "label": provider.label,
+            "label": provider.verbose_name,
             "value": name,
-            "children": [_options(value, found) for value, found in provider.properties.items()],
+            "children": [_property_options(*item) for item in provider.properties.items()],
         }
         for name, provider in providers().items()
     ]
 
 
-def _options(name: str, found: Property) -> dict[str, Any]:
-    """A property as FluentCRM describes it; `operators` and `needs` say which values it takes."""
+def _property_options(name: str, prop: Property) -> dict[str, Any]:
+    """Return a property as FluentCRM describes it, and `operators` and `needs` with their types."""
     return {
-        "label": found.label,
+        "label": prop.verbose_name,
         "value": name,
-        **found.about,
-        "custom_operators": {value: one.label for value, one in found.operators.items()},
+        **prop.options,
+        "custom_operators": {
+            value: operator.verbose_name for value, operator in prop.operators.items()
+        },
         "operators": [
             {
                 "value": value,
-                "label": one.label,
-                "value_type": one.value_type.name if one.value_type else None,
+                "label": operator.verbose_name,
+                "value_type": operator.value_type.name if operator.value_type else None,
             }
-            for value, one in found.operators.items()
+            for value, operator in prop.operators.items()
         ],
-        "needs": {field: kind.name for field, kind in found.needs.items()},
+        "needs": {field: need.value_type.name for field, need in prop.needs.items()},
     }
 
 
-def builder_table(may: Callable[[str], bool]) -> dict[str, Any]:
-    """The table for our own form: the options, and what it offers for values.
+def builder_table(has_perm: Callable[[str], bool]) -> dict[str, Any]:
+    """Return the table for the admin's builder: the options, and the choices for their values.
 
-    `may(permission)`: what somebody may not see is not offered to them.
+    Args:
+        has_perm: tells whether the admin user has a permission. Choices that need one they lack
+            are empty.
     """
-    options = filter_options()
-    offered: dict[str, Choices] = {}
-    for group in options:
+    groups = filter_options()
+    all_choices: dict[str, Choices] = {}
+    for group in groups:
         for child in group["children"]:
             choices = providers()[group["value"]].properties[child["value"]].choices
-            child["choices"] = {field: one.name for field, one in choices.items()}
-            offered |= {one.name: one for one in choices.values()}
+            child["choices"] = {field: choice.name for field, choice in choices.items()}
+            all_choices |= {choice.name: choice for choice in choices.values()}
     return {
-        "providers": options,
+        "providers": groups,
         "choices": {
             name: {
-                "closed": one.closed,
-                "items": one.load() if not one.permission or may(one.permission) else [],
+                "closed": choices.closed,
+                "items": choices.load()
+                if not choices.permission or has_perm(choices.permission)
+                else [],
             }
-            for name, one in offered.items()
+            for name, choices in all_choices.items()
         },
     }

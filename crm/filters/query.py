@@ -1,15 +1,16 @@
-"""Filters for people who type addresses: `?created_after=2026-01-01&event_key=checkout`.
+"""Filter by simple query parameters: `?created_after=2026-01-01&event_key=checkout`.
 
-They are ANDed, and apps declare theirs in a class of their own that they register.
+All of them have to match. Each app declares its parameters in a FilterSet that it registers.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import django_filters
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from typing_extensions import override
 
 from config.api.errors import FieldErrors, InvalidFields
 from config.api.validation import InvalidValue, Validator, is_empty
@@ -18,101 +19,118 @@ from crm.models import Subscriber
 
 
 class ValidatedField(forms.Field):
-    """A form field that reads as the API's other fields do."""
+    """A form field that validates as the API's other fields do."""
 
-    def __init__(self, *, read: Validator, **options: Any) -> None:
-        self.read = read
+    def __init__(self, *, validator: Validator, **options: Any) -> None:
+        self.validator = validator
         super().__init__(**options)
 
+    @override
     def clean(self, value: Any) -> Any:
-        """The value as read; None if it was not sent. Raises ValidationError."""
         if value is None:
             return None
         try:
             if is_empty(value):
-                # Sent empty by mistake, it must not match everybody.
+                # An empty parameter must not match every contact.
                 raise InvalidValue("required")
-            return self.read(value)
-        except InvalidValue as wrong:
-            raise ValidationError(wrong.message, code=wrong.rule) from None
+            return self.validator(value)
+        except InvalidValue as error:
+            raise ValidationError(error.message, code=error.rule) from None
 
 
-class QueryFilter(django_filters.Filter):  # type: ignore[misc]
-    """A query parameter: how it is read, what it says in the API's description, what it does."""
+class QueryFilter(django_filters.Filter):  # type: ignore[misc]  # it has no types
+    """A query parameter: its validator, and its description in OpenAPI."""
 
     field_class = ValidatedField
 
-    def __init__(self, read: Validator, says: str, **options: Any) -> None:
-        self.says = says
-        super().__init__(read=read, **options)
+    def __init__(self, validator: Validator, description: str, **options: Any) -> None:
+        self.description = description
+        super().__init__(validator=validator, **options)
 
 
-class QueryFilterSet(django_filters.FilterSet):  # type: ignore[misc]
-    """The query parameters of an app, applied together."""
+class QueryFilterSet(django_filters.FilterSet):  # type: ignore[misc]  # it has no types
+    """The query parameters of an app, which are applied together.
+
+    Unknown parameters that start with one of `prefixes` are rejected, because a mistyped filter
+    must not match every contact. Others are ignored, because clients send WordPress's own.
+    """
+
+    prefixes: ClassVar[tuple[str, ...]] = ()
 
     def contacts(self) -> QuerySet[Subscriber]:
-        """Those of the contacts that fit. Raises InvalidFields (422)."""
+        """Return the contacts that match.
+
+        Raises:
+            InvalidFields: 422.
+        """
         if not self.is_valid():
             errors: FieldErrors = {}
-            for name, wrong in self.errors.as_data().items():
-                [error] = wrong
+            for name, field_errors in self.errors.as_data().items():
+                [error] = field_errors
                 errors[name] = {str(error.code): str(error.message).format(field=name)}
             raise InvalidFields(errors)
-        found: QuerySet[Subscriber] = self.qs
-        return found
+        contacts: QuerySet[Subscriber] = self.qs
+        return contacts
 
 
 class ContactQueryFilterSet(QueryFilterSet):
-    """What can be asked of a contact itself."""
+    """Query parameters about the contact itself."""
 
+    prefixes = ("created",)
     created_after = QueryFilter(
-        to_date_or_datetime, "A date or a time.", field_name="created_at", lookup_expr="gt"
+        to_date_or_datetime,
+        "Contacts created after a date or a datetime.",
+        field_name="created_at",
+        lookup_expr="gt",
     )
 
 
-# The list's other parameters that say whom it finds, and how names begin that must be right.
+# Other filters of the list of contacts, whose names are protected in the same way.
 OTHER_PARAMETERS = ("advanced_filters", "segment")
-RESERVED_PREFIXES = ("event", "created", "advanced_filter", "segment")
+OTHER_PREFIXES = ("advanced_filter", "segment")
 _registered: list[type[QueryFilterSet]] = [ContactQueryFilterSet]
 
 
-def register_query_filter_set(filters: type[QueryFilterSet]) -> None:
-    """Make an app's query parameters known to the list of contacts."""
-    _registered.append(filters)
+def register_query_filter_set(filter_set: type[QueryFilterSet]) -> None:
+    """Add an app's query parameters to the list of contacts."""
+    _registered.append(filter_set)
 
 
 def query_filter_help() -> dict[str, str]:
-    """Every query parameter, and what it says in the API's description."""
+    """Return every query parameter with its description in OpenAPI."""
     return {
-        name: found.says for filters in _registered for name, found in filters.base_filters.items()
+        name: query_filter.description
+        for filter_set in _registered
+        for name, query_filter in filter_set.base_filters.items()
     }
 
 
 def apply_query_filters(
     contacts: QuerySet[Subscriber], params: Mapping[str, Any]
 ) -> QuerySet[Subscriber]:
-    """Those of the contacts that the query parameters ask for.
+    """Return those of the contacts that the query parameters match.
 
-    Raises InvalidFields (422), also for a parameter that begins as one of ours and is none: a
-    mistyped filter must not match everybody.
+    Raises:
+        InvalidFields: 422, a parameter is invalid, or starts with a protected prefix and is none.
     """
     known = query_filter_help()
+    prefixes = (*OTHER_PREFIXES, *(prefix for each in _registered for prefix in each.prefixes))
     unknown = {
         name: {
             "in": f"There is no {name}; there are {', '.join(known)}, {', '.join(OTHER_PARAMETERS)}."
         }
         for name in params
-        if name not in known and name not in OTHER_PARAMETERS and name.startswith(RESERVED_PREFIXES)
+        if name not in known and name not in OTHER_PARAMETERS and name.startswith(prefixes)
     }
     if unknown:
         raise InvalidFields(unknown)
-    for filters in _registered:
-        asked = {
-            # Of a JSON body's null a form would say that it was not sent.
+    for filter_set in _registered:
+        data = {
+            # Django forms treat None as absent, so "" has an explicit null rejected.
             name: "" if params[name] is None else params[name]
-            for name in filters.base_filters
+            for name in filter_set.base_filters
             if name in params
         }
-        if asked:
-            contacts = filters(asked, contacts).contacts()
+        if data:
+            contacts = filter_set(data, contacts).contacts()
     return contacts

@@ -1,6 +1,7 @@
-"""What filters can ask of a contact's events: FluentCRM's provider `event_tracking`, and more.
+"""Filter contacts by their events: FluentCRM's provider `event_tracking`, and Tallybook's more.
 
-Event keys and providers compare exactly, because an index depends on it.
+Event keys and providers compare exactly, because an index depends on it. See FluentCRM's
+app/Hooks/Handlers/EventTrackingHandler.php, applyEventTrackingFilter.
 """
 
 import operator
@@ -24,15 +25,10 @@ from django.db.models import (
     TextField,
     Value,
 )
-from django.db.models.lookups import (
-    Exact,
-    GreaterThan,
-    LessThan,
-)
+from django.db.models.lookups import Exact, GreaterThan, LessThan
 
 from config.api.json_fields import MAX_JSON_DEPTH
-from config.api.validation import WHITESPACE, InvalidValue, single_line
-from crm.filters import Column, Condition, ContactSet, Operator, Property, Provider, ValueType
+from config.api.validation import MAX_NAME_LENGTH, WHITESPACE, InvalidValue, single_line
 from crm.filters.operators import (
     COMPARISONS,
     CONTAINS_OPS,
@@ -52,28 +48,70 @@ from crm.filters.operators import (
     to_number,
     to_scalar,
 )
-from events.filters.options import KNOWN_KEYS, LATEST_PROVIDERS
+from crm.filters.types import (
+    Column,
+    Condition,
+    ContactSet,
+    Need,
+    Operator,
+    Property,
+    Provider,
+    ValueType,
+)
+from events.filters.options import EVENT_KEYS, EVENT_PROVIDERS
 from events.models import EventOccurrence, TrackedEvent
+from events.tracking.fields import MAX_PROVIDER_LENGTH
 
 
 def to_event_line(value: Any) -> str:
-    """A text, folded and cut as keys and titles are where they are stored. Raises Wrong."""
-    return single_line(192)(to_scalar(value))
+    """Convert to a line that is folded and cut as stored keys and titles are."""
+    return single_line(MAX_NAME_LENGTH)(to_scalar(value))
 
 
-def to_stored_text(value: Any) -> str:
-    """A text without the white space around it, as values are stored. Raises Wrong."""
+def to_provider(value: Any) -> str:
+    """Convert to a line that is folded and cut as stored providers are."""
+    return single_line(MAX_PROVIDER_LENGTH)(to_scalar(value))
+
+
+def to_stored_value(value: Any) -> str:
+    """Convert to text without the whitespace around it, as values are stored."""
     return to_scalar(value).strip(WHITESPACE)
 
 
-KEY = ValueType("event key", to_event_line)
-TITLE = ValueType("text", to_event_line)
-STORED_TEXT = ValueType("text", to_stored_text)
-KEYS = ValueType("event keys", non_empty_list(to_event_line))
-PROVIDERS = ValueType("providers", non_empty_list(lambda value: single_line(50)(to_scalar(value))))
-FOR_KEY = {"extra_value": KEY}
-# Each comparison in Python, for contacts who have no row to compare: their number is zero. `!=` is
-# "not =".
+def to_path(value: Any) -> list[str]:
+    """Split a path into its keys: `order.total` is `["order", "total"]`."""
+    keys = to_scalar(value).split(".")
+    if keys == [""]:
+        return []
+    if "" in keys or len(keys) > MAX_JSON_DEPTH:
+        message = "The {field} must be keys with dots between them, such as order.total."
+        raise InvalidValue("path", message)
+    return keys
+
+
+def to_number_or_text(value: Any) -> Any:
+    """Convert a JSON number to a number; other scalars to text, true to "true"."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return to_number(value) if isinstance(value, int | float) else to_scalar(value)
+
+
+KEY_TYPE = ValueType("event key", to_event_line)
+KEYS_TYPE = ValueType("event keys", non_empty_list(to_event_line))
+PROVIDERS_TYPE = ValueType("providers", non_empty_list(to_provider))
+LINE_TYPE = ValueType("text", to_event_line)
+VALUE_TYPE = ValueType("text", to_stored_value)
+NUMBER_OR_TEXT_TYPE = ValueType("text or number", to_number_or_text)
+PATH_TYPE = ValueType("path", to_path)
+
+OF_KEY = {"extra_value": Need(KEY_TYPE, "of {}", "event key")}
+WITHIN_DAYS = Need(
+    DAYS_TYPE, "in {} days", "number of days", is_quoted=False, is_rejected_elsewhere=True
+)
+AT_PATH = Need(PATH_TYPE, "at {}", "path", is_rejected_elsewhere=True)
+KEY_CHOICES = {"extra_value": EVENT_KEYS}
+
+# Each comparison in Python, for contacts without rows, whose number is zero. `!=` is negated `=`.
 PYTHON_OPERATORS: Mapping[str, Callable[[int, int], bool]] = {
     "=": operator.eq,
     "!=": operator.eq,
@@ -85,97 +123,76 @@ PYTHON_OPERATORS: Mapping[str, Callable[[int, int], bool]] = {
 
 
 def greater_number(column: Column, value: Any) -> Expression:
-    """A greater number; what is no number is not."""
+    """Match texts that are a greater number."""
     return GreaterThan(NumericCast(column), value)
 
 
 def less_number(column: Column, value: Any) -> Expression:
-    """A smaller number; what is no number is not."""
+    """Match texts that are a smaller number."""
     return LessThan(NumericCast(column), value)
 
 
+def equal_value(column: Column, value: Any) -> Expression:
+    """Match the same text, or the same number in any notation."""
+    if isinstance(value, str):
+        return equals_casefolded(column, value)
+    return Exact(NumericCast(column), value)
+
+
 def events_of_key(condition: Condition) -> QuerySet[TrackedEvent]:
-    """The events that the condition is about."""
+    """Return the events of the condition's key."""
     return TrackedEvent.objects.filter(event_key=condition.extra["extra_value"])
 
 
 def any_event(column: str) -> Callable[[Condition], ContactSet]:
-    """Contacts with an event of any key whose `column` fits."""
+    """Match contacts with an event of any key whose column matches."""
     return lambda condition: ContactSet(TrackedEvent.objects.filter(condition.test(F(column))))
 
 
 def any_event_of_key(column: str) -> Callable[[Condition], ContactSet]:
-    """Contacts with an event of the key whose `column` fits."""
+    """Match contacts with an event of the key whose column matches."""
     return lambda condition: ContactSet(events_of_key(condition).filter(condition.test(F(column))))
 
 
-def by_count(numbers: QuerySet[Any], condition: Condition) -> ContactSet:
-    """Contacts whose `number` fits; who has no row has zero."""
-    fits = Q(condition.test(F("number")))
-    if PYTHON_OPERATORS[condition.name](0, condition.value):
-        return ContactSet(numbers.filter(~fits), negated=True)
-    return ContactSet(numbers.filter(fits))
+def by_count(rows: QuerySet[Any], condition: Condition) -> ContactSet:
+    """Match contacts whose `number` matches, which is zero for contacts without rows."""
+    matches = Q(condition.test(F("number")))
+    if PYTHON_OPERATORS[condition.operator_name](0, condition.value):
+        return ContactSet(rows.filter(~matches), negated=True)
+    return ContactSet(rows.filter(matches))
 
 
 def total_count(condition: Condition) -> ContactSet:
-    """Contacts by the sum of a key's counters over all its titles."""
+    """Match contacts by the sum of a key's counters over all titles."""
     rows = events_of_key(condition).values("subscriber_id")
     return by_count(rows.annotate(number=Sum("counter")), condition)
 
 
 def count_within(condition: Condition) -> ContactSet:
-    """Contacts by how often a key occurred in the last days."""
+    """Match contacts by the number of a key's occurrences in the last days."""
     rows = EventOccurrence.objects.filter(
         event_key=condition.extra["extra_value"],
         occurred_at__gte=start_of_day(days_ago(condition.extra["within_days"])),
     ).values("subscriber_id")
-    return by_count(rows.annotate(number=Count("*", output_field=BigIntegerField())), condition)
+    number = Count("*", output_field=BigIntegerField())
+    return by_count(rows.annotate(number=number), condition)
 
 
-def first_or_last_seen(when: Max | Min) -> Callable[[Condition], ContactSet]:
-    """Contacts by a time of a key's events; who has none is not found."""
+def first_or_last_seen(aggregate: Max | Min) -> Callable[[Condition], ContactSet]:
+    """Match contacts by the first or last occurrence of a key; those without events never."""
 
     def matching(condition: Condition) -> ContactSet:
-        times = events_of_key(condition).values("subscriber_id").annotate(time=when)
-        return ContactSet(times.filter(condition.test(F("time"))))
+        rows = events_of_key(condition).values("subscriber_id").annotate(time=aggregate)
+        return ContactSet(rows.filter(condition.test(F("time"))))
 
     return matching
 
 
-def to_path(value: Any) -> list[str]:
-    """`a.b` as the keys it is made of. Raises Wrong."""
-    parts = to_scalar(value).split(".")
-    if parts == [""]:
-        return []
-    if "" in parts or len(parts) > MAX_JSON_DEPTH:
-        raise InvalidValue(
-            "path", "The {field} must be keys with dots between them, such as order.total."
-        )
-    return parts
-
-
-def to_number_or_text(value: Any) -> Any:
-    """A JSON number as a number; a text, true and false as they are written. Raises Wrong."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return to_number(value) if isinstance(value, int | float) else to_scalar(value)
-
-
-def equal_value(column: Column, value: Any) -> Expression:
-    """The same text, or the same number however it is written."""
-    return (
-        equals_casefolded(column, value)
-        if isinstance(value, str)
-        else Exact(NumericCast(column), value)
-    )
-
-
 def latest_property(condition: Condition) -> ContactSet:
-    """Contacts by a property of the latest occurrence of a key."""
-    keys = Value(condition.extra["path"], ArrayField(TextField()))
-    found = Func(
+    """Match contacts by a property of the latest occurrence of a key."""
+    value = Func(
         F("properties"),
-        keys,
+        Value(condition.extra["path"], ArrayField(TextField())),
         template="(%(expressions)s)",
         arg_joiner=" #>> ",
         output_field=TextField(),
@@ -184,15 +201,13 @@ def latest_property(condition: Condition) -> ContactSet:
         EventOccurrence.objects.filter(event_key=condition.extra["extra_value"])
         .order_by("subscriber_id", "-occurred_at", "-id")
         .distinct("subscriber_id")
-        .annotate(fits=ExpressionWrapper(Q(condition.test(found)), BooleanField()))
+        .annotate(fits=ExpressionWrapper(Q(condition.test(value)), BooleanField()))
     )
     return ContactSet(latest, "fits")
 
 
-VALUE = ValueType("text or number", to_number_or_text)
-PATH = ValueType("path", to_path)
-AJAX = {"component": "ajax_selector", "is_multiple": True}
-COMPOSITE = {
+AJAX_SELECTOR = {"component": "ajax_selector", "is_multiple": True}
+WITH_KEY_SELECTOR = {
     "type": "composite_optioned_compare",
     "ajax_selector": {
         "label": "For Event Key",
@@ -202,19 +217,18 @@ COMPOSITE = {
     },
 }
 NUMBER_INPUT = {"type": "input_text", "data_type": "number"}
-OF_KEY = {"extra_value": KNOWN_KEYS}
 
 EVENT_TRACKING = Provider(
     "Event Tracking",
     {
         "event_tracking_key": Property(
             "Event Key",
-            in_ops(KEYS, in_exact),
+            in_ops(KEYS_TYPE, in_exact),
             any_event("event_key"),
-            choices={"value": KNOWN_KEYS},
-            about={
+            choices={"value": EVENT_KEYS},
+            options={
                 "type": "selections",
-                **AJAX,
+                **AJAX_SELECTOR,
                 "option_key": "event_tracking_keys",
                 "help": "Contacts with any of these events.",
             },
@@ -223,45 +237,45 @@ EVENT_TRACKING = Provider(
             "Event Occurrence Count",
             comparison_ops(">", "<"),
             any_event_of_key("counter"),
-            needs=FOR_KEY,
-            choices=OF_KEY,
-            about={
-                **COMPOSITE,
+            needs=OF_KEY,
+            choices=KEY_CHOICES,
+            options={
+                **WITH_KEY_SELECTOR,
                 "value_config": {"label": "Event Count", **NUMBER_INPUT},
                 "help": "The count of one event of the key: each title counts by itself.",
             },
         ),
         "event_tracking_value": Property(
             "Event Value",
-            equality_ops(STORED_TEXT)
+            equality_ops(VALUE_TYPE)
             | CONTAINS_OPS
             | {
                 ">": Operator("greater than", NUMBER_TYPE, greater_number),
                 "<": Operator("less than", NUMBER_TYPE, less_number),
             },
             any_event_of_key("value"),
-            needs=FOR_KEY,
-            choices=OF_KEY,
-            about={
-                **COMPOSITE,
+            needs=OF_KEY,
+            choices=KEY_CHOICES,
+            options={
+                **WITH_KEY_SELECTOR,
                 "value_config": {"label": "Compare Value", "type": "input_text"},
                 "help": "The last value of an event of the key.",
             },
         ),
         "event_tracking_title": Property(
             "Event Title",
-            equality_ops(TITLE) | CONTAINS_OPS,
+            equality_ops(LINE_TYPE) | CONTAINS_OPS,
             any_event("title"),
-            about={"type": "text", "help": "The title of any event."},
+            options={"type": "text", "help": "The title of any event."},
         ),
         "event_tracking_total": Property(
             "Event Total",
             comparison_ops(*COMPARISONS),
             total_count,
-            needs=FOR_KEY,
-            choices=OF_KEY,
-            about={
-                **COMPOSITE,
+            needs=OF_KEY,
+            choices=KEY_CHOICES,
+            options={
+                **WITH_KEY_SELECTOR,
                 "value_config": {"label": "Event Total", **NUMBER_INPUT},
                 "help": "How often in all, over all titles of the key; 0 is never.",
             },
@@ -270,10 +284,10 @@ EVENT_TRACKING = Provider(
             "Event Count Within Days",
             comparison_ops(*COMPARISONS),
             count_within,
-            needs={**FOR_KEY, "within_days": DAYS_TYPE},
-            choices=OF_KEY,
-            about={
-                **COMPOSITE,
+            needs={**OF_KEY, "within_days": WITHIN_DAYS},
+            choices=KEY_CHOICES,
+            options={
+                **WITH_KEY_SELECTOR,
                 "value_config": {"label": "Event Count", **NUMBER_INPUT},
                 "help": "How often in the last days, by the log of occurrences; 0 is not once.",
             },
@@ -282,26 +296,26 @@ EVENT_TRACKING = Provider(
             "Event First Seen",
             DATETIME_OPS,
             first_or_last_seen(Min("created_at")),
-            needs=FOR_KEY,
-            choices=OF_KEY,
-            about={**COMPOSITE, "value_config": {"label": "First Seen", "type": "dates"}},
+            needs=OF_KEY,
+            choices=KEY_CHOICES,
+            options={**WITH_KEY_SELECTOR, "value_config": {"label": "First Seen", "type": "dates"}},
         ),
         "event_tracking_last_seen": Property(
             "Event Last Seen",
             DATETIME_OPS,
             first_or_last_seen(Max("updated_at")),
-            needs=FOR_KEY,
-            choices=OF_KEY,
-            about={**COMPOSITE, "value_config": {"label": "Last Seen", "type": "dates"}},
+            needs=OF_KEY,
+            choices=KEY_CHOICES,
+            options={**WITH_KEY_SELECTOR, "value_config": {"label": "Last Seen", "type": "dates"}},
         ),
         "event_tracking_provider": Property(
             "Event Provider",
-            in_ops(PROVIDERS, in_exact),
+            in_ops(PROVIDERS_TYPE, in_exact),
             any_event("provider"),
-            choices={"value": LATEST_PROVIDERS},
-            about={
+            choices={"value": EVENT_PROVIDERS},
+            options={
                 "type": "selections",
-                **AJAX,
+                **AJAX_SELECTOR,
                 "option_key": "event_tracking_providers",
                 "help": "Contacts with an event that one of these programs sent first.",
             },
@@ -309,18 +323,18 @@ EVENT_TRACKING = Provider(
         "event_tracking_property": Property(
             "Event Property",
             {
-                "=": Operator("equal", VALUE, equal_value),
-                "!=": Operator("does not equal", VALUE, equal_value, negated=True),
+                "=": Operator("equal", NUMBER_OR_TEXT_TYPE, equal_value),
+                "!=": Operator("does not equal", NUMBER_OR_TEXT_TYPE, equal_value, negated=True),
                 ">": Operator("greater than", NUMBER_TYPE, greater_number),
                 "<": Operator("less than", NUMBER_TYPE, less_number),
                 "contains": CONTAINS_OPS["contains"],
                 "exists": Operator("exists", None, is_not_null),
             },
             latest_property,
-            needs={**FOR_KEY, "path": PATH},
-            choices=OF_KEY,
-            about={
-                **COMPOSITE,
+            needs={**OF_KEY, "path": AT_PATH},
+            choices=KEY_CHOICES,
+            options={
+                **WITH_KEY_SELECTOR,
                 "value_config": {"label": "Compare Value", "type": "input_text"},
                 "help": "A property of the latest occurrence of the key, by its path: order.total.",
             },

@@ -1,22 +1,22 @@
-"""What forms offer where a filter asks for events; any other key or provider can be typed."""
+"""Suggest event keys and providers for filters. Forms accept any others, too."""
 
 from config.api.validation import MAX_ITEMS
-from crm.filters import Choices
+from crm.filters.types import Choices
 from events.models import EventName, TrackedEvent
 
-VIEW_EVENTS = "events.view_trackedevent"
+VIEW_PERMISSION = "events.view_trackedevent"
 
 
 def known_keys() -> list[tuple[str, str]]:
-    """Keys of the catalogue."""
+    """Return the event keys of the catalogue, at most 1,000."""
     return [(name, name) for name in EventName.objects.values_list("name", flat=True)[:MAX_ITEMS]]
 
 
 def latest_providers() -> list[tuple[str, str]]:
-    """Who sent the newest events first: there is no list of all providers."""
+    """Return the providers of the newest 1,000 events, because there is no table of providers."""
     newest = TrackedEvent.objects.order_by("-id").values_list("provider", flat=True)[:MAX_ITEMS]
     return [(name, name) for name in sorted(set(newest))]
 
 
-KNOWN_KEYS = Choices("event_keys", known_keys, VIEW_EVENTS)
-LATEST_PROVIDERS = Choices("event_providers", latest_providers, VIEW_EVENTS)
+EVENT_KEYS = Choices("event_keys", known_keys, VIEW_PERMISSION)
+EVENT_PROVIDERS = Choices("event_providers", latest_providers, VIEW_PERMISSION)

@@ -1,0 +1,176 @@
+"""What filters are made of: the table of providers, properties and operators, and conditions."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import BooleanField, Expression, F, Func, Q, QuerySet, Subquery
+
+from config.api.validation import Validator
+
+Column = F | Expression
+# The SQL of an operator: test(column, value).
+Test = Callable[[Column, Any], Expression | Q]
+
+
+@dataclass(frozen=True)
+class ValueType:
+    """A type of values: its name for user interfaces, and its validator."""
+
+    name: str
+    validator: Validator
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A comparison with a value.
+
+    Attributes:
+        verbose_name: the name for user interfaces.
+        value_type: None if the operator takes no value.
+        test: the SQL of the comparison.
+        negated: whether the operator matches exactly the contacts that `test` does not match, also
+            those that have nothing to compare.
+    """
+
+    verbose_name: str
+    value_type: ValueType | None
+    test: Test
+    negated: bool = False
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A validated condition: operator, value, and the further fields that its property needs."""
+
+    operator_name: str
+    operator: Operator
+    value: Any
+    extra: Mapping[str, Any]
+
+    def test(self, column: Column) -> Expression | Q:
+        """Return the SQL of the operator on a column."""
+        return self.operator.test(column, self.value)
+
+
+@dataclass(frozen=True)
+class ContactSet:
+    """The contacts referenced by `rows.subscriber_id`.
+
+    Attributes:
+        rows: any rows with a column subscriber_id.
+        flag: the name of a boolean column that must be true.
+        negated: whether the set is the complement.
+    """
+
+    rows: QuerySet[Any]
+    flag: str = ""
+    negated: bool = False
+
+    def q(self, contact_id: int | None = None) -> Q:
+        """Return the condition on contacts: `EXISTS (SELECT FROM (SELECT …) found WHERE …)`.
+
+        PostgreSQL joins on EXISTS over a subquery in FROM, and on its negation, but not on NOT IN.
+        OFFSET 0 makes it read the subquery once as a whole, in a time that does not depend on
+        estimates. Otherwise the planner may look contacts up one by one.
+
+        Args:
+            contact_id: if given, only the rows of this contact are read.
+        """
+        rows = self.rows if contact_id is None else self.rows.filter(subscriber_id=contact_id)
+        columns = ("subscriber_id", self.flag) if self.flag else ("subscriber_id",)
+        flag_is_true = f"found.{self.flag} AND " if self.flag else ""
+        exists = Func(
+            Subquery(rows.values(*columns)),
+            F("id"),
+            template="EXISTS (SELECT FROM (SELECT * FROM %(expressions)s)",
+            arg_joiner=f" each OFFSET 0) found WHERE {flag_is_true}found.subscriber_id = ",
+            output_field=BooleanField(),
+        )
+        return ~Q(exists) if self.negated else Q(exists)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The values that a form offers for a field.
+
+    Attributes:
+        name: equal names are equal choices, and are loaded once.
+        load: returns (value, label) pairs, at most MAX_ITEMS.
+        permission: Django's permission that an admin user needs to see them.
+        closed: whether no other value is possible.
+    """
+
+    name: str
+    load: Callable[[], list[tuple[Any, str]]]
+    permission: str = ""
+    closed: bool = False
+
+
+@dataclass(frozen=True)
+class Need:
+    """A further field that a condition on a property needs, such as the event key.
+
+    Attributes:
+        value_type: the type of its values.
+        phrase: how a sentence about the filter mentions the value, such as "of {}".
+        noun: what an error calls the field, such as "event key".
+        is_quoted: whether the sentence quotes the value.
+        is_rejected_elsewhere: whether the field is an error where a property does not need it.
+            FluentCRM's interface leaves its own fields where they had a meaning once.
+    """
+
+    value_type: ValueType
+    phrase: str
+    noun: str
+    is_quoted: bool = True
+    is_rejected_elsewhere: bool = False
+
+
+@dataclass(frozen=True)
+class Property:
+    """What a condition can be about.
+
+    Attributes:
+        verbose_name: the name for user interfaces.
+        operators: the operators by their names on the wire.
+        matching: returns the contacts that the condition's test matches.
+        needs: further fields of the condition, by name.
+        options: what FluentCRM's option groups say besides name and operators.
+        choices: what our own form offers, by field.
+    """
+
+    verbose_name: str
+    operators: Mapping[str, Operator]
+    matching: Callable[[Condition], Q | ContactSet]
+    needs: Mapping[str, Need] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, Choices] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A group of properties."""
+
+    verbose_name: str
+    properties: Mapping[str, Property]
+
+
+@dataclass(frozen=True)
+class CompiledCondition:
+    """The contacts that a condition's test matches, or with `negated` the others.
+
+    `item` is the condition as it was sent, without the fields that it ignores.
+    """
+
+    contacts: Q | ContactSet
+    negated: bool
+    item: dict[str, Any]
+
+    def q(self, contact_id: int | None = None) -> Q:
+        """Return the condition on contacts; `contact_id` as for ContactSet.q."""
+        matches = self.contacts if isinstance(self.contacts, Q) else self.contacts.q(contact_id)
+        return ~matches if self.negated else matches
+
+
+ConditionGroup = list[CompiledCondition]
