@@ -34,6 +34,7 @@ EVERY_LINK = {
     for path in (
         *("auth/group/", "auth/group/add/", "auth/user/", "auth/user/add/"),
         *("crm/applicationpassword/", "crm/applicationpassword/add/"),
+        "crm/erasure/",
         *("crm/list/", "crm/list/add/", "crm/segment/", "crm/segment/add/"),
         *("crm/subscriber/", "crm/subscriber/add/", "crm/tag/", "crm/tag/add/"),
         *("events/eventname/", "events/eventoccurrence/", "events/trackedevent/"),
@@ -148,10 +149,10 @@ def test_a_selected_contact_is_deleted_with_its_events(
 ) -> None:
     form = chosen("delete_selected", contact_ids[1]) | {"post": "yes"}
     page = admin_client.post(CONTACTS, form).content.decode()
-    which = re.search('name="which" value="(.*?)"', page)
-    assert which
+    digest = re.search('name="digest" value="(.*?)"', page)
+    assert digest
     assert_events_are_of(contact_ids)
-    admin_client.post(CONTACTS, form | {"which": which[1]})
+    admin_client.post(CONTACTS, form | {"digest": digest[1]})
     assert_events_are_of([contact_ids[0], contact_ids[2]])
 
 

@@ -105,7 +105,7 @@ def test_labels_are_added(admin_client: Client, ids: list[int], kind: Kind, mess
     first, second, _ = create_labels(kind, "One", "Two", "Three")
     attach(kind, ids[:1], [first])
     page = act(admin_client, f"add_{kind}", ids[:2])
-    assert message in confirm(admin_client, page, segments=[first, second])
+    assert message in confirm(admin_client, page, labels=[first, second])
     assert labelled(kind) == [(contact, one) for contact in ids[:2] for one in (first, second)]
 
 
@@ -114,7 +114,7 @@ def test_labels_are_removed(admin_client: Client, ids: list[int], kind: Kind) ->
     first, second, third = create_labels(kind, "One", "Two", "Three")
     attach(kind, ids[:2], [first, second])
     page = act(admin_client, f"remove_{kind}", ids)
-    message = confirm(admin_client, page, segments=[first, third])
+    message = confirm(admin_client, page, labels=[first, third])
     assert "2 removed, 4 not there." in message
     assert labelled(kind) == [(contact, second) for contact in ids[:2]]
 
@@ -125,7 +125,7 @@ def test_without_a_valid_label_the_page_asks_again(
 ) -> None:
     create_labels("tags", "One")
     page = act(admin_client, "add_tags", ids)
-    again = confirm(admin_client, page, segments=chosen)
+    again = confirm(admin_client, page, labels=chosen)
     assert "errorlist" in again
     assert hidden_fields_of(again)["_selected_action"] == [str(one) for one in ids]
 
@@ -142,7 +142,7 @@ def test_an_action_on_all_pages_keeps_to_the_filters_and_works_in_batches(
     assert "2 contacts" in page
     assert hidden_fields_of(page)["_selected_action"] == [str(ids[0])]
     # The filter finds fewer with each batch, and all that were meant lose the tag.
-    assert "2 removed, 0 not there." in confirm(admin_client, page, query, segments=[tag])
+    assert "2 removed, 0 not there." in confirm(admin_client, page, query, labels=[tag])
     assert labelled("tags") == [(ids[2], tag)]
 
 
@@ -156,7 +156,7 @@ def test_users_who_may_only_see_contacts_change_none(ids: list[int], action: str
     attach("lists", ids[:1], [other_list])
     kind = action.partition("_")[2]
     chosen = {"tags": tag, "lists": other_list}.get(kind, "")
-    form = {"action": action, "_selected_action": ids, "chosen": "yes", "segments": [chosen]}
+    form = {"action": action, "_selected_action": ids, "chosen": "yes", "labels": [chosen]}
     browser_of(staff_user("view_subscriber")).post(CONTACTS, {**form, "post": "yes"})
     assert Subscriber.objects.count() == 3
     assert labelled("tags") == [(ids[0], tag)]
@@ -284,7 +284,7 @@ def test_contacts_that_changed_places_are_not_deleted_unasked(
     Subscriber.objects.filter(email="m1@example.com").update(status="pending")
     create({"email": "new@example.com", "status": "spammed"})
     again = confirm(admin_client, page, query)
-    assert "Contacts came or went" in again
+    assert "The selection has changed" in again
     assert Subscriber.objects.count() == 3
     assert "Deleted: 2 contacts." in confirm(admin_client, again, query)
     assert Subscriber.objects.get().email == "m1@example.com"
@@ -296,7 +296,7 @@ def test_contacts_that_came_meanwhile_are_not_deleted_unasked(
     page = act(admin_client, "delete_selected", [1], select_across="1")
     create({"email": "new@example.com"})
     again = confirm(admin_client, page)
-    assert "Contacts came or went" in again
+    assert "The selection has changed" in again
     assert "Contacts: 3" in again
     assert Subscriber.objects.count() == 3
     assert "Deleted: 3 contacts." in confirm(admin_client, again)

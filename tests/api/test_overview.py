@@ -19,9 +19,9 @@ OVERVIEW = "/admin/overview/"
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the counts that another test left in the process."""
-    monkeypatch.setattr(overview, "_kept", None)
+def empty_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drop the counts that another test left in the process."""
+    monkeypatch.setattr(overview, "_cached", None)
 
 
 @pytest.fixture
@@ -65,10 +65,10 @@ class TestCounts:
         assert counts.chart.total == 3
 
     @pytest.mark.parametrize(("factor", "total"), [(0, 7), (1_000_000, 6)])
-    def test_costly_counts_are_kept_and_cheap_ones_are_not(
+    def test_slow_counts_are_cached_and_fast_ones_are_not(
         self, admin_client: Client, monkeypatch: pytest.MonkeyPatch, factor: int, total: int
     ) -> None:
-        monkeypatch.setattr(overview, "KEPT_FACTOR", factor)
+        monkeypatch.setattr(overview, "CACHE_FACTOR", factor)
         assert counts_of(admin_client).chart.total == 6
         track({"event_key": "later", "title": "t", "email": "ada@example.com"})
         assert counts_of(admin_client).chart.total == total
