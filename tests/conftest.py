@@ -10,7 +10,9 @@ from hypothesis import settings as profiles
 
 from config.server.postgres import EmbeddedPostgres
 
-pytest.register_assert_rewrite("tests.browser.chromium", "tests.system.tools")
+# tests/system and tests/browser share one server.
+pytest_plugins = ["tests.system.fixtures"]
+pytest.register_assert_rewrite("tests.browser.chromium", "tests.system.database")
 
 # `make test` plays the same examples at each run, `make test-long` more, and others each time.
 profiles.register_profile(

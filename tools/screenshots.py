@@ -51,7 +51,7 @@ def main() -> None:
             segment = client("POST", "/segments", SEGMENT).json()["segment"]["id"]
             with chromium() as browser, context_of(browser, server, viewport=WINDOW) as context:
                 page = context.new_page()
-                log_in(page, "admin", server.password())
+                log_in(page, "admin", server.admin_password())
                 page.wait_for_url("**/admin/")
                 take(page, "overview", "/admin/")
                 take(page, "contacts", "/admin/crm/subscriber/?segment=came-back")

@@ -28,14 +28,14 @@ def logged_in(browser: Browser, server: Server) -> dict[str, Any]:
     """The cookies of the first user, who logs in once."""
     with context_of(browser, server) as context:
         page = context.new_page()
-        log_in(page, "admin", server.password())
+        log_in(page, "admin", server.admin_password())
         page.wait_for_url("**/admin/")
         return dict(context.storage_state())
 
 
 @pytest.fixture
 def page(
-    browser: Browser, server: Server, logged_in: dict[str, Any], api: Client
+    browser: Browser, server: Server, logged_in: dict[str, Any], http: Client
 ) -> Iterator[Page]:
     """A page of the first user, over an empty store."""
     with context_of(browser, server, storage_state=logged_in) as context:
@@ -43,9 +43,9 @@ def page(
 
 
 @pytest.fixture
-def ada(api: Client) -> int:
+def ada(http: Client) -> int:
     """A contact who did 60 things, on three days."""
-    contact = api.contact("ada@example.com", first_name="Ada", last_name="Lovelace", tags=["VIP"])
+    contact = http.contact("ada@example.com", first_name="Ada", last_name="Lovelace", tags=["VIP"])
     now = datetime.now(UTC).replace(microsecond=0)
     events = [
         {
@@ -58,7 +58,7 @@ def ada(api: Client) -> int:
         }
         for number in range(60)
     ]
-    answer = api("POST", "/subscribers/track-events", {"events": events})
+    answer = http("POST", "/subscribers/track-events", {"events": events})
     assert answer.json()["tracked"] == 60
     return contact
 
@@ -149,14 +149,14 @@ def test_an_application_password_made_here_tracks_an_event(
 
 
 def test_the_overview_refreshes_itself_without_a_page_load(
-    page: Page, api: Client, ada: int
+    page: Page, http: Client, ada: int
 ) -> None:
     page.clock.install()
     page.goto("/admin/")
     page.evaluate("window.sameDocument = true")
     expect(page.locator("#overview")).to_contain_text("Order placed")
     event = {"event_key": "refund", "title": "Money back", "subscriber_id": ada}
-    assert api("POST", "/subscribers/track-event", event).status == 200
+    assert http("POST", "/subscribers/track-event", event).status == 200
     page.clock.run_for(31_000)
     expect(page.locator("#overview")).to_contain_text("Money back")
     assert page.evaluate("window.sameDocument")
@@ -193,15 +193,15 @@ def test_pages_can_be_read_by_everybody_in_both_themes(
 
 
 def test_pages_fit_a_phone(
-    browser: Browser, server: Server, logged_in: dict[str, Any], api: Client, ada: int
+    browser: Browser, server: Server, logged_in: dict[str, Any], http: Client, ada: int
 ) -> None:
     marked = "e" + "\u0336" * 150
     for key in ("k" * 192, marked):
-        api.track(event_key=key, title="W" * 192, value="v" * 5000, subscriber_id=ada)
+        http.track(event_key=key, title="W" * 192, value="v" * 5000, subscriber_id=ada)
     name = f"{'x' * 60}@{'y' * 60}.{'z' * 60}.example.com"
-    long = api.contact(name, first_name="N" * 190, last_name=marked, tags=["T" * 190])
+    long = http.contact(name, first_name="N" * 190, last_name=marked, tags=["T" * 190])
     segment = {"title": "S" * 190, "slug": "s", "filters": []}
-    segment_id = api("POST", "/segments", segment).json()["segment"]["id"]
+    segment_id = http("POST", "/segments", segment).json()["segment"]["id"]
     addresses = [
         *(address.format(ada) for address in PAGES),
         *(f"/admin/crm/subscriber/{long}/{page}" for page in CONTACT_PAGES),
@@ -218,9 +218,9 @@ def test_pages_fit_a_phone(
 
 
 def test_what_callers_send_shows_as_text(
-    page: Page, api: Client, store: psycopg.Connection
+    page: Page, http: Client, store: psycopg.Connection
 ) -> None:
-    contact = api.contact(
+    contact = http.contact(
         "mallory@example.com",
         first_name=HOSTILE,
         last_name=HOSTILE,
@@ -236,7 +236,7 @@ def test_what_callers_send_shows_as_text(
         "context": {"url": "javascript:alert(3)"},
         "subscriber_id": contact,
     }
-    assert api("POST", "/subscribers/track-event", event).status == 200
+    assert http("POST", "/subscribers/track-event", event).status == 200
     page.on("dialog", lambda dialog: pytest.fail(f"a dialog: {dialog.message}"))
     for address in PAGES:
         page.goto(address.format(contact))
@@ -250,10 +250,10 @@ def test_what_callers_send_shows_as_text(
 
 
 def test_a_segment_is_built_and_its_contacts_counted_meanwhile(
-    page: Page, api: Client, ada: int
+    page: Page, http: Client, ada: int
 ) -> None:
     for name in ("bob", "cyd"):
-        api.contact(f"{name}@example.com")
+        http.contact(f"{name}@example.com")
     page.goto("/admin/crm/segment/add/")
     page.get_by_label("Title").fill("Often at the till")
     count = page.locator("#segment-count")

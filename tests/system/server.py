@@ -1,4 +1,4 @@
-"""A real Tallybook for tests: `manage.py serve` as a child process, spoken to over its socket."""
+"""A real Tallybook for tests: `manage.py serve` as a child process, and an HTTP client for it."""
 
 import base64
 import http.client
@@ -33,10 +33,10 @@ def basic(username: str, secret: str) -> str:
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 10) -> None:
-    """Look until a condition holds; fail when it does not in time."""
+    """Wait until the condition holds, and fail when `seconds` have passed."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
+        assert time.monotonic() < deadline, f"The condition did not hold within {seconds} s."
         time.sleep(0.02)
 
 
@@ -51,7 +51,7 @@ class Answer:
 
 
 class Client:
-    """One keep-alive connection; opens it again when the server dropped it."""
+    """A client with one keep-alive connection, which is opened again after an error."""
 
     def __init__(self, port: int, auth: str | None, timeout: float = 30) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
@@ -101,7 +101,7 @@ class Client:
 
 
 class Server:
-    """`manage.py serve` with an environment of its own."""
+    """`manage.py serve` with a port, a data folder and an environment of its own."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.port = free_port()
@@ -121,7 +121,7 @@ class Server:
         self.auth: str | None = None
 
     def spawn(self) -> subprocess.Popen[bytes]:
-        """Begin to start; `start` waits until it answers."""
+        """Start the process without waiting for it."""
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "serve"],
@@ -134,30 +134,33 @@ class Server:
         return self.process
 
     def start(self) -> Self:
+        """Start the process and wait until the server answers."""
         self.spawn()
         try:
-            wait_until(lambda: "curl " in self.said() or self.ended(), START_SECONDS)
-            assert not self.ended(), self.said()
+            wait_until(lambda: "curl " in self.output() or self.has_ended(), START_SECONDS)
+            assert not self.has_ended(), self.output()
         except AssertionError:
             self.stop()
             raise
-        if told := re.search(r"application password of admin: (.+)\n", self.said()):
-            self.auth = basic("admin", told[1])
+        if printed := re.search(r"application password of admin: (.+)\n", self.output()):
+            self.auth = basic("admin", printed[1])
         return self
 
-    def password(self) -> str:
-        """The first user's, as it was printed at the first start."""
-        told = re.search(r"login: +admin, password (\S+)", self.said())
-        assert told, self.said()
-        return told[1]
+    def admin_password(self) -> str:
+        """Return the password of the superuser "admin", which the first start prints."""
+        printed = re.search(r"login: +admin, password (\S+)", self.output())
+        assert printed, self.output()
+        return printed[1]
 
-    def said(self) -> str:
+    def output(self) -> str:
+        """Return everything that the process has printed."""
         return self.log.read_text()
 
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         return self.process is None or self.process.poll() is not None
 
     def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send the signal and return the exit code."""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -167,19 +170,20 @@ class Server:
         return Client(self.port, self.auth if auth == "" else auth, timeout)
 
     def manage(self, *arguments: str) -> str:
-        """What a command prints; it has to succeed."""
-        done = self.command(*arguments)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        """Run a management command that has to succeed and return its standard output."""
+        process = self.command(*arguments)
+        assert process.returncode == 0, process.stderr
+        return process.stdout
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a management command on this server's database."""
         return manage(arguments, self.environment)
 
 
 def manage(
     arguments: Sequence[str], environment: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    """Run a management command."""
+    """Run a management command as a process."""
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,

@@ -12,7 +12,7 @@ CONNECTIONS = 8
 
 
 @pytest.fixture
-def secret(api: Client, password: Callable[..., str]) -> str:
+def secret(http: Client, password: Callable[..., str]) -> str:
     """A secret of the admin, scope read."""
     return password("read")
 
@@ -27,7 +27,7 @@ def readers(server: Server, secret: str) -> Iterator[list[Client]]:
 
 
 @pytest.fixture
-def trackers(server: Server, api: Client) -> Iterator[list[Client]]:
+def trackers(server: Server, http: Client) -> Iterator[list[Client]]:
     """As many as the server's own admin."""
     clients = [server.client() for _ in range(CONNECTIONS)]
     yield clients
@@ -61,11 +61,11 @@ def test_a_password_that_ends_is_401_in_every_worker_from_the_next_request_on(
 
 
 def test_the_switch_holds_in_every_worker_from_the_next_request_on(
-    api: Client, trackers: list[Client]
+    http: Client, trackers: list[Client]
 ) -> None:
-    api.contact("ada@example.com")
+    http.contact("ada@example.com")
     for word, status in (("no", 422), ("yes", 200), ("no", 422)):
-        api("POST", f"{API}/setting/experiments", {"settings": {"event_tracking": word}})
+        http("POST", f"{API}/setting/experiments", {"settings": {"event_tracking": word}})
         assert {client.track(**EVENT).status for client in trackers} == {status}
-        shown = api("GET", f"{API}/setting/experiments").json()
+        shown = http("GET", f"{API}/setting/experiments").json()
         assert shown == {"settings": {"event_tracking": word}}

@@ -18,6 +18,7 @@ EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}
 FORM = "application/x-www-form-urlencoded"
 FORM_BODY = b"event_key=k&title=t&email=ada@example.com"
 MIB = 1024 * 1024
+pytestmark = pytest.mark.usefixtures("ada_id")
 
 
 def stored(store: psycopg.Connection) -> tuple[int, int]:
@@ -28,12 +29,6 @@ def stored(store: psycopg.Connection) -> tuple[int, int]:
     ).fetchone()
     assert row
     return row[0], row[1]
-
-
-@pytest.fixture(autouse=True)
-def ada_id(api: Client) -> int:
-    """The id of ada@example.com, the only contact."""
-    return api.contact("ada@example.com")
 
 
 @pytest.fixture
@@ -53,8 +48,8 @@ def assert_rest_error(answer: Answer, status: int, code: str) -> None:
     assert (error["code"], error["data"]["status"]) == (code, status)
 
 
-def post(api: Client, body: bytes, content_type: str = "application/json") -> Answer:
-    return api("POST", TRACK, body=body, headers={"Content-Type": content_type})
+def post(http: Client, body: bytes, content_type: str = "application/json") -> Answer:
+    return http("POST", TRACK, body=body, headers={"Content-Type": content_type})
 
 
 def raw(server: Server, request: bytes) -> tuple[int, dict[str, Any]]:
@@ -96,8 +91,8 @@ def chunked(body: bytes, size: int = 4096) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
-def test_a_body_at_the_limit_is_accepted(api: Client, store: psycopg.Connection) -> None:
-    assert post(api, padded(MIB)).status == 200
+def test_a_body_at_the_limit_is_accepted(http: Client, store: psycopg.Connection) -> None:
+    assert post(http, padded(MIB)).status == 200
     assert stored(store) == (1, 1)
 
 
@@ -173,22 +168,22 @@ def test_a_form_that_breaks_off_is_not_stored(server: Server) -> None:
         "application/json; x*=bogus''y",
     ],
 )
-def test_another_content_type_or_charset_is_415(api: Client, content_type: str) -> None:
-    answer = post(api, json.dumps(EVENT).encode(), content_type)
+def test_another_content_type_or_charset_is_415(http: Client, content_type: str) -> None:
+    answer = post(http, json.dumps(EVENT).encode(), content_type)
     assert_rest_error(answer, 415, "rest_unsupported_media_type")
 
 
 @rejected
-def test_a_body_without_a_content_type_is_415(api: Client) -> None:
-    answer = api("POST", TRACK, body=json.dumps(EVENT).encode())
+def test_a_body_without_a_content_type_is_415(http: Client) -> None:
+    answer = http("POST", TRACK, body=json.dumps(EVENT).encode())
     assert_rest_error(answer, 415, "rest_unsupported_media_type")
 
 
 @rejected
-def test_a_gzip_body_of_a_single_event_is_415(api: Client) -> None:
+def test_a_gzip_body_of_a_single_event_is_415(http: Client) -> None:
     body = gzip.compress(json.dumps(EVENT).encode())
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-    answer = api("POST", TRACK, body=body, headers=headers)
+    answer = http("POST", TRACK, body=body, headers=headers)
     assert_rest_error(answer, 415, "rest_unsupported_media_type")
 
 
@@ -196,23 +191,23 @@ def test_a_gzip_body_of_a_single_event_is_415(api: Client) -> None:
 @pytest.mark.parametrize(
     "path", [f"{API}/subscribers/\u0661", "/..%2f..%2fetc/passwd", "/%00", "/%ff"]
 )
-def test_a_hostile_path_is_404_in_json(api: Client, path: str) -> None:
-    assert_rest_error(api("GET", quote(path, safe="/%.")), 404, "rest_no_route")
+def test_a_hostile_path_is_404_in_json(http: Client, path: str) -> None:
+    assert_rest_error(http("GET", quote(path, safe="/%.")), 404, "rest_no_route")
 
 
 @rejected
 @pytest.mark.parametrize("method", ["BREW", "TRACE"])
 def test_an_unusual_method_is_405_and_names_those_that_are_allowed(
-    api: Client, method: str
+    http: Client, method: str
 ) -> None:
-    answer = api(method, TRACK)
+    answer = http(method, TRACK)
     assert_rest_error(answer, 405, "rest_method_not_allowed")
     assert answer.headers["Allow"] == "POST, OPTIONS"
 
 
 @pytest.mark.parametrize(("method", "path"), [("HEAD", f"{API}/subscribers"), ("OPTIONS", TRACK)])
-def test_head_and_options_are_accepted(api: Client, method: str, path: str) -> None:
-    assert api(method, path).status == 200
+def test_head_and_options_are_accepted(http: Client, method: str, path: str) -> None:
+    assert http(method, path).status == 200
 
 
 @rejected

@@ -3,13 +3,13 @@
 import psycopg
 
 from tests.system.server import API, Client, Server
-from tests.system.tools import in_threads
+from tests.system.threads import in_threads
 
 SPELLINGS = ["ada@example.com", "ADA@example.com", "Ada@Example.com", "aDa@example.COM"] * 2
 
 
 def test_two_spellings_of_an_email_are_one_contact_although_eight_ask_at_once(
-    server: Server, api: Client, store: psycopg.Connection
+    server: Server, http: Client, store: psycopg.Connection
 ) -> None:
     def create(number: int) -> int:
         client = server.client()

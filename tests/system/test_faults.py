@@ -34,7 +34,7 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def own(mine: Server) -> Server:
     """It runs, with contacts in it, whatever the test before did to it."""
-    if mine.ended():
+    if mine.has_ended():
         first = mine.auth is None
         mine.start()
         if first:
@@ -270,7 +270,7 @@ def test_a_stop_under_load_answers_what_was_begun_and_ends_with_0(own: Server) -
     log = (data(own) / "postgres.log").read_text()
     assert log.rstrip().endswith("database system is shut down")
     assert load.statuses == {200}
-    assert "Traceback" not in own.said()
+    assert "Traceback" not in own.output()
 
 
 def test_a_database_that_is_away_is_503_and_not_ready_and_the_process_stays_healthy(
@@ -317,7 +317,7 @@ def test_clients_that_go_away_before_the_answer_leave_whole_events_and_no_traceb
         ).fetchone()
     assert row
     assert 1 <= row[0] == row[1] <= 21
-    assert "Traceback" not in own.said()
+    assert "Traceback" not in own.output()
 
 
 def test_two_that_start_at_once_on_one_database_migrate_it_once_and_make_one_user(
@@ -346,7 +346,7 @@ def test_two_that_start_at_once_on_one_database_migrate_it_once_and_make_one_use
 
 
 def test_a_stop_while_the_workers_start_is_heard(mine: Server) -> None:
-    if not mine.ended():
+    if not mine.has_ended():
         mine.stop()
     serving = mine.spawn().pid
 

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 
 from events.maintenance import PRUNE
+from tests.system.database import assert_nothing_is_orphaned_or_miscounted, count_deadlocks
 from tests.system.server import API, Answer, Client, Server
-from tests.system.tools import assert_nothing_is_orphaned_or_miscounted, deadlocks
 
 SECONDS = 1
 CONTACTS = f"{API}/subscribers"
@@ -38,10 +38,10 @@ def run(server: Server, *calls: Callable[[Client, int], Answer]) -> list[Counter
 
 
 def test_a_contact_that_is_changed_made_and_deleted_at_once(
-    server: Server, api: Client, store: psycopg.Connection
+    server: Server, http: Client, store: psycopg.Connection
 ) -> None:
     ada = {"email": "ada@example.com", "status": "subscribed"}
-    contact = [api.contact("ada@example.com")]
+    contact = [http.contact("ada@example.com")]
 
     def upsert(client: Client, number: int) -> Answer:
         fields = {"first_name": str(number), "tags": ["vip"], "__force_update": "yes"}
@@ -70,9 +70,9 @@ def test_a_contact_that_is_changed_made_and_deleted_at_once(
 
 
 def test_two_changes_of_custom_values_at_once_keep_both(
-    server: Server, api: Client, store: psycopg.Connection
+    server: Server, http: Client, store: psycopg.Connection
 ) -> None:
-    contact = api.contact("ada@example.com")
+    contact = http.contact("ada@example.com")
 
     def change(name: str) -> Callable[[Client, int], Answer]:
         def call(client: Client, number: int) -> Answer:
@@ -88,7 +88,7 @@ def test_two_changes_of_custom_values_at_once_keep_both(
 
 
 def test_events_of_every_kind_while_contacts_are_deleted_and_the_log_is_pruned(
-    server: Server, api: Client, store: psycopg.Connection
+    server: Server, http: Client, store: psycopg.Connection
 ) -> None:
     emails = [f"c{number}@example.com" for number in range(6)]
 
@@ -127,9 +127,9 @@ def test_events_of_every_kind_while_contacts_are_deleted_and_the_log_is_pruned(
         return client("GET", "/healthz")
 
     removed: list[int] = []
-    before = deadlocks(store)
+    before = count_deadlocks(store)
     for email in emails:
-        api.contact(email)
+        http.contact(email)
     singles, batches, reverse, deletions, _ = run(
         server, single, batch(1), batch(-1), delete, prune
     )
@@ -138,7 +138,7 @@ def test_events_of_every_kind_while_contacts_are_deleted_and_the_log_is_pruned(
     assert set(reverse) <= {200, 422}
     assert set(deletions) == {200}
     assert sum(removed) > 0
-    assert deadlocks(store) == before
+    assert count_deadlocks(store) == before
     assert_nothing_is_orphaned_or_miscounted(store)
 
 
@@ -156,7 +156,7 @@ def forget(store: psycopg.Connection) -> int:
     return 0
 
 
-def test_tags_that_are_listed_made_and_deleted_at_once(server: Server, api: Client) -> None:
+def test_tags_that_are_listed_made_and_deleted_at_once(server: Server, http: Client) -> None:
     def titles(reverse: bool) -> list[dict[str, Any]]:
         names = [f"Tag {number}" for number in range(10)]
         return [{"title": name} for name in (reversed(names) if reverse else names)]

@@ -35,7 +35,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def filled(server: Server, text: str) -> str:
     """With the password and the port of this server."""
-    secret = re.search(r"application password of admin: (.+)\n", server.said())
+    secret = re.search(r"application password of admin: (.+)\n", server.output())
     assert secret
     text = text.replace("APPLICATION_PASSWORD", secret[1].replace(" ", ""))
     return text.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")

@@ -29,7 +29,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("a-folder-whose-name-is-long-" + "x" * 60)
     server = Server(folder, TALLYBOOK_WORKERS="1").start()
     yield server
-    if not server.ended():
+    if not server.has_ended():
         server.stop()
 
 
@@ -38,7 +38,7 @@ def data(server: Server) -> Path:
 
 
 def test_the_printed_curl_line_works_when_pasted(started: Server) -> None:
-    line = re.search(r"^\s*(curl .*)$", started.said(), re.MULTILINE)
+    line = re.search(r"^\s*(curl .*)$", started.output(), re.MULTILINE)
     assert line
     done = subprocess.run(
         ["bash", "-c", f"{line[1]} --silent"], capture_output=True, text=True, check=True
@@ -49,14 +49,14 @@ def test_the_printed_curl_line_works_when_pasted(started: Server) -> None:
 def test_the_first_start_tells_the_address_the_login_and_the_application_password(
     started: Server,
 ) -> None:
-    said = started.said()
+    said = started.output()
     assert f"http://127.0.0.1:{started.port}" in said
     assert re.search(r"login: +admin, password \S{16}", said)
     assert re.search(r"application password of admin: (\w{4} ){5}\w{4}\n", said)
 
 
 def test_the_printed_login_opens_the_admin(started: Server) -> None:
-    password = re.search(r"password (\S{16})\n", started.said())
+    password = re.search(r"password (\S{16})\n", started.output())
     assert password
     client = started.client(None)
     page = client("GET", "/admin/login/")
@@ -151,7 +151,7 @@ def test_a_second_start_keeps_everything_and_tells_no_secret(started: Server) ->
     client.close()
     assert started.stop(signal.SIGINT) == 0
     started.start()
-    assert "application password of" not in started.said()
+    assert "application password of" not in started.output()
     client = started.client()
     shown = client("GET", f"{API}/subscribers/{contact}").json()["subscriber"]
     assert shown["email"] == "kept@example.com"
@@ -243,7 +243,7 @@ def test_a_dead_embedded_postgresql_does_not_stop_the_web_server(started: Server
     os.kill(pid, signal.SIGKILL)
     client = started.client()
     wait_until(lambda: client("GET", "/readyz").status == 200, 20)
-    assert "PostgreSQL died and is started again" in started.said()
+    assert "PostgreSQL died and is started again" in started.output()
     client.close()
 
 

@@ -8,9 +8,9 @@ from functools import partial
 import psycopg
 
 from config.server.postgres import USER, EmbeddedPostgres
-from tests.system.people import Person, first_user
+from tests.system.admin_session import AdminSession, log_in
+from tests.system.database import count_statements
 from tests.system.server import Server
-from tests.system.tools import statements
 from tools.bench.filters import BOUGHT
 
 MOST_SECONDS = 0.5
@@ -64,7 +64,7 @@ PAGES = (
 
 def measure(server: Server) -> list[str]:
     """Print a line for each page. Returns what took longer, or more statements, than it may."""
-    person = first_user(server)
+    session = log_in(server)
     database = EmbeddedPostgres(server.data_dir)
     missed = []
     with psycopg.connect(
@@ -74,8 +74,8 @@ def measure(server: Server) -> list[str]:
         print(f"{'page':45}{'statements':>11}{'seconds':>9}{'longest':>9}")
         for what, address in PAGES:
             path = address.format(**names)
-            seconds = [_seconds(person, path) for _ in range(TRIES)]
-            number = statements(store, partial(_seconds, person, path), told=False)
+            seconds = [_seconds(session, path) for _ in range(TRIES)]
+            number = count_statements(store, partial(_seconds, session, path), verbose=False)
             median = statistics.median(seconds)
             print(f"{what:45}{number:11}{median:9.3f}{max(seconds):9.3f}", flush=True)
             if median > MOST_SECONDS:
@@ -85,9 +85,9 @@ def measure(server: Server) -> list[str]:
     return missed
 
 
-def _seconds(person: Person, path: str) -> float:
+def _seconds(session: AdminSession, path: str) -> float:
     began = time.monotonic()
-    answer = person("GET", path)
+    answer = session("GET", path)
     assert answer.status == 200, (path, answer.status)
     return time.monotonic() - began
 

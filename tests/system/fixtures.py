@@ -1,4 +1,7 @@
-"""One server for the whole run; tests that kill things start their own."""
+"""Fixtures of tests/system and tests/browser: one served Tallybook for the whole run.
+
+tests/conftest.py loads them as a plugin, so that both folders share the server.
+"""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -8,10 +11,16 @@ import pytest
 
 from config.server.postgres import USER, EmbeddedPostgres
 from crm.passwords import PREFIX_LENGTH, SECRET_LENGTH, secret_hash
-from tests.system.people import Person, first_user
 from tests.system.server import Client, Server
 
 SERVED = "served"
+# Rows that the first start writes and every test of the server needs.
+KEPT = "'auth_%', 'django_%', 'crm_applicationpassword', 'events_trackingkey'"
+TABLES = f"""
+SELECT relname FROM pg_class
+WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+    AND NOT relname LIKE ANY (ARRAY[{KEPT}])
+"""
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +35,7 @@ def served_url(postgres: EmbeddedPostgres) -> str:
 
 @pytest.fixture(scope="session")
 def server(served_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A Tallybook over DATABASE_URL, as an operator runs it; its store is emptied between tests."""
+    """A Tallybook on DATABASE_URL, as an operator runs it. Tests that kill start their own."""
     folder = tmp_path_factory.mktemp("served")
     running = Server(folder, DATABASE_URL=served_url).start()
     yield running
@@ -35,48 +44,46 @@ def server(served_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="session")
 def sql(postgres: EmbeddedPostgres, server: Server) -> Iterator[psycopg.Connection]:
-    """The server's database, to look into."""
+    """A connection to the server's database, with the rows of earlier tests."""
     with psycopg.connect(
         host=str(postgres.socket_dir), user=USER, dbname=SERVED, autocommit=True
     ) as connection:
         yield connection
 
 
-# Rows that the first start makes, which every test of the server needs.
-KEPT = "'auth_%', 'django_%', 'crm_applicationpassword', 'events_trackingkey'"
-TABLES = f"""
-SELECT relname FROM pg_class
-WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-    AND NOT relname LIKE ANY (ARRAY[{KEPT}])
-"""
-
-
 @pytest.fixture(scope="session")
 def emptying(sql: psycopg.Connection) -> str:
-    """The statement that empties all tables but KEPT; contacts go after what refers to them."""
+    """The statement that empties all tables but KEPT."""
+    # The rows that refer to contacts go first: their tables have longer names.
     tables = sorted((row[0] for row in sql.execute(TABLES)), key=len, reverse=True)
-    # Not TRUNCATE: making new files costs more than these few rows.
+    # DELETE is faster than TRUNCATE here, because TRUNCATE makes new files.
     return ";".join(f'DELETE FROM "{table}"' for table in tables)
 
 
 @pytest.fixture
 def store(sql: psycopg.Connection, emptying: str) -> psycopg.Connection:
-    """The server's database, with nothing in it but the first user."""
+    """A connection to the server's database, emptied except for the superuser "admin"."""
     sql.execute(emptying)
     return sql
 
 
 @pytest.fixture
-def api(server: Server, store: psycopg.Connection) -> Iterator[Client]:
-    """A client of the server as its admin, over an empty store."""
+def http(server: Server, store: psycopg.Connection) -> Iterator[Client]:
+    """A client over the socket with a manage password of "admin", on an empty store."""
     client = server.client()
     yield client
     client.close()
 
 
 @pytest.fixture
+def ada_id(http: Client) -> int:
+    """The id of the contact ada@example.com, subscribed."""
+    return http.contact("ada@example.com")
+
+
+@pytest.fixture
 def password(sql: psycopg.Connection) -> Callable[..., str]:
-    """Makes an application password: `password(scope, user="admin")` gives its secret."""
+    """Create an application password: `password(scope, user="admin")` returns its secret."""
 
     def make(scope: str, user: str = "admin") -> str:
         secret = secrets.token_hex(SECRET_LENGTH // 2)
@@ -88,17 +95,3 @@ def password(sql: psycopg.Connection) -> Callable[..., str]:
         return secret
 
     return make
-
-
-@pytest.fixture(scope="module")
-def first(server: Server) -> Iterator[Person]:
-    """The first user at the admin, who logs in once."""
-    person = first_user(server)
-    yield person
-    person.close()
-
-
-@pytest.fixture
-def person(first: Person, api: Client) -> Person:
-    """The first user at the admin, over an empty store."""
-    return first
