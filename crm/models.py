@@ -188,7 +188,7 @@ class Segment(SluggedModel):
 
 
 class Erasure(models.Model):
-    """The receipt of an erased contact. It holds no e-mail, only the SHA-256 of the lower-cased one.
+    """The receipt of an erased contact. It holds the SHA-256 of the lower-cased e-mail only.
 
     Written by erase_contact (events/personal_data.py).
     """

@@ -1,4 +1,4 @@
-"""Serialize rows: read-only serializers that are the one place of a shape, at the speed of a dict."""
+"""Serialize rows by serializers that are the one place of a shape and as fast as a dict."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
