@@ -132,7 +132,7 @@ function start(textarea, table) {
     builder.replaceChildren(...groups.flatMap(groupOf), ...last);
   }
 
-  // The control that has the focus gets it back when everything is drawn anew.
+  // The focused control gets the focus back after redrawing.
   function changed(again, focus) {
     textarea.value = asJSON(groups);
     if (again) {
@@ -152,7 +152,7 @@ function start(textarea, table) {
     recount(mistake);
   }
 
-  // What came of counting, and each mistake at its condition.
+  // Shows the count, and each error at its condition.
   function tell(text, mistakes) {
     count.textContent = text;
     if (!mistakes) return;
