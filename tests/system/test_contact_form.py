@@ -6,16 +6,25 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from tests.system.people import Person, fields_of
-from tests.system.server import Answer, Client, wait_until
+from tests.api.pages import form_of
+from tests.system.admin_session import AdminSession, log_in
+from tests.system.server import Answer, Client, Server, wait_until
 
 ADD = "/admin/crm/subscriber/add/"
 
 
+@pytest.fixture(scope="module")
+def session(server: Server) -> Iterator[AdminSession]:
+    """The superuser "admin", logged in once for this file."""
+    session = log_in(server)
+    yield session
+    session.close()
+
+
 @pytest.fixture
-def ada_id(api: Client) -> int:
-    """The id of the contact ada@example.com, with two tags."""
-    return api.contact("ada@example.com", first_name="Ada", tags=["one", "two"])
+def tagged_id(http: Client) -> int:
+    """The id of a contact with two tags."""
+    return http.contact("ada@example.com", first_name="Ada", tags=["one", "two"])
 
 
 @pytest.fixture
@@ -34,6 +43,11 @@ def is_waiting(store: psycopg.Connection) -> bool:
     return bool(row and row[0])
 
 
+def submit(session: AdminSession, path: str, form: dict[str, list[str]]) -> Answer:
+    """Send the form of a page that was opened earlier, with its CSRF token."""
+    return session("POST", path, form=[(name, one) for name in form for one in form[name]])
+
+
 def while_waiting(
     store: psycopg.Connection, work: Callable[[], Answer], then: Callable[[], object]
 ) -> Answer:
@@ -48,29 +62,29 @@ def while_waiting(
 
 
 def test_a_contact_that_was_deleted_meanwhile_does_not_come_back(
-    person: Person, store: psycopg.Connection, meanwhile: psycopg.Connection, ada_id: int
+    session: AdminSession, store: psycopg.Connection, meanwhile: psycopg.Connection, tagged_id: int
 ) -> None:
-    path = f"/admin/crm/subscriber/{ada_id}/change/"
-    page = person("GET", path).body.decode()
-    form = fields_of(page, last_name="Lovelace")
+    path = f"/admin/crm/subscriber/{tagged_id}/change/"
+    page = session("GET", path).body.decode()
+    form = form_of(page, last_name="Lovelace")
     meanwhile.execute("DELETE FROM crm_subscriber_tags")
-    meanwhile.execute("DELETE FROM crm_subscriber WHERE id = %s", [ada_id])
-    answer = while_waiting(store, lambda: person.fill(path, page, form), meanwhile.commit)
+    meanwhile.execute("DELETE FROM crm_subscriber WHERE id = %s", [tagged_id])
+    answer = while_waiting(store, lambda: submit(session, path, form), meanwhile.commit)
     assert answer.status == 404
     assert store.execute("SELECT count(*) FROM crm_subscriber").fetchone() == (0,)
 
 
 def test_an_email_that_was_added_meanwhile_is_rejected_by_the_form(
-    person: Person, store: psycopg.Connection, meanwhile: psycopg.Connection
+    session: AdminSession, store: psycopg.Connection, meanwhile: psycopg.Connection
 ) -> None:
-    page = person("GET", ADD).body.decode()
-    form = fields_of(page, email="eve@example.com")
+    page = session("GET", ADD).body.decode()
+    form = form_of(page, email="eve@example.com")
     meanwhile.execute(
         "INSERT INTO crm_subscriber (email, status, contact_type, total_points, life_time_value, "
         "custom_values, created_at, updated_at) "
         "VALUES ('Eve@example.com', 'subscribed', 'lead', 0, 0, '{}', now(), now())"
     )
-    answer = while_waiting(store, lambda: person.fill(ADD, page, form), meanwhile.commit)
+    answer = while_waiting(store, lambda: submit(session, ADD, form), meanwhile.commit)
     assert answer.status == 200
     assert "Another contact has this e-mail." in answer.body.decode()
 
@@ -94,7 +108,7 @@ def test_an_email_that_was_added_meanwhile_is_rejected_by_the_form(
     ids=["tag", "segment"],
 )
 def test_a_slug_that_was_added_meanwhile_is_rejected_by_the_form(
-    person: Person,
+    session: AdminSession,
     store: psycopg.Connection,
     meanwhile: psycopg.Connection,
     insert: str,
@@ -103,6 +117,6 @@ def test_a_slug_that_was_added_meanwhile_is_rejected_by_the_form(
 ) -> None:
     meanwhile.execute(insert)
     form = {"title": "News", "slug": "news", "filters": "[]"}
-    answer = while_waiting(store, lambda: person.send(path, form), meanwhile.commit)
+    answer = while_waiting(store, lambda: session.submit(path, form), meanwhile.commit)
     assert answer.status == 200
     assert message in answer.body.decode()
