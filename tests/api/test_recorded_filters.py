@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import transaction
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
@@ -14,6 +13,7 @@ from rest_framework.test import APIClient
 from crm.models import List, Subscriber, Tag
 from events.models import TrackedEvent
 from tests.api.filters import ask
+from tests.api.savepoints import rolled_back
 
 FILE = Path(__file__).parents[1] / "conformance" / "filters.json"
 RECORDED = json.loads(FILE.read_text())
@@ -64,10 +64,9 @@ def recorded(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Itera
     It opens the transaction around the transactions of the tests, because loading takes longer
     than a test.
     """
-    with django_db_blocker.unblock(), transaction.atomic():
+    with django_db_blocker.unblock(), rolled_back():
         load()
         yield
-        transaction.set_rollback(True)
 
 
 @pytest.mark.usefixtures("recorded")
