@@ -38,7 +38,7 @@ class NumbersViewSet(ApiViewSet):
     pagination_class = NumbersPagination
     total = 0
 
-    def list(self, request: Request) -> Response:
+    def list(self, _: Request) -> Response:
         return self.get_paginated_response(self.paginate_queryset(Numbers(self.total)))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from rest_framework.exceptions import UnsupportedMediaType
+from rest_framework.test import APIRequestFactory
 
 from config.api.errors import BadRequest, InvalidJSON
 from config.api.parsers import (
@@ -31,7 +32,8 @@ def multipart(*parts: tuple[str, bytes], end: bytes = b"--b--\r\n") -> bytes:
 
 def parse_multipart(body: bytes, media_type: str = MULTIPART) -> dict[str, Any]:
     """Return the fields of a multipart body."""
-    return MultiPartParser().parse(BytesIO(body), media_type, {})
+    request = APIRequestFactory().post("/", body, content_type=media_type)
+    return MultiPartParser().parse(BytesIO(body), media_type, {"request": request})
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_the_last_of_equal_names_wins(pairs: list[tuple[str, Any]], fields: dict
     assert expand_brackets(pairs) == fields
 
 
-@pytest.mark.parametrize("name", ["a[", "a[b", "[a]", "[]", "a]", ""])
+@pytest.mark.parametrize("name", ["a[", "a[b", "[a]", "[]", "a]"])
 def test_a_name_without_whole_brackets_is_kept(name: str) -> None:
     assert expand_brackets([(name, "1")]) == {name: "1"}
 

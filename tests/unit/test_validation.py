@@ -307,7 +307,8 @@ def test_a_strict_datetime_has_at_least_hours_and_minutes(
 
 
 @pytest.mark.parametrize(
-    "value", ["2024-07-15", 1_700_000_000, True, False, [], {}, "20240715T120000", "2024-13-15 00:00"]
+    "value",
+    ["2024-07-15", 1_700_000_000, True, False, [], {}, "20240715T120000", "2024-13-15 00:00"],
 )
 def test_numbers_and_dates_without_a_time_are_no_strict_datetime(value: Any) -> None:
     assert rule(to_strict_datetime, value) == "date"
@@ -327,7 +328,9 @@ def test_an_age_is_a_number_of_hours_days_or_weeks(text: str, age: timedelta) ->
     assert parse_age(text) == age
 
 
-@pytest.mark.parametrize("text", ["", "d", "5", "5m", "5 d", "-5d", "1.5d", "100000d", "5d5h", "5D"])
+@pytest.mark.parametrize(
+    "text", ["", "d", "5", "5m", "5 d", "-5d", "1.5d", "100000d", "5d5h", "5D"]
+)
 def test_any_other_age_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=f"^{text}$"):
         parse_age(text)
@@ -335,7 +338,15 @@ def test_any_other_age_is_rejected(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "items"),
-    [(None, []), ("", []), ([], []), ("a", ["a"]), (0, [0]), (False, [False]), ([1, "b"], [1, "b"])],
+    [
+        (None, []),
+        ("", []),
+        ([], []),
+        ("a", ["a"]),
+        (0, [0]),
+        (False, [False]),
+        ([1, "b"], [1, "b"]),
+    ],
 )
 def test_one_value_alone_is_a_list_of_it(value: Any, items: list[Any]) -> None:
     assert to_list(value) == items
