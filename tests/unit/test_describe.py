@@ -74,9 +74,7 @@ def test_conditions_are_joined_by_and_groups_by_or() -> None:
 
 def test_a_sentence_mentions_the_event_key_and_a_plain_number() -> None:
     bought = condition(COUNT, ">", value=5, extra_value="purchase")
-    assert describe([bought]) == (
-        "Event Occurrence Count of “<bdi>purchase</bdi>” greater than 5"
-    )
+    assert describe([bought]) == ("Event Occurrence Count of “<bdi>purchase</bdi>” greater than 5")
 
 
 def test_html_in_a_value_is_escaped() -> None:
