@@ -227,6 +227,7 @@ def test_content_types_in_another_charset_are_rejected(
     assert read_body(b"{}", content_type=f"{content_type}; {parameter}") == 415
 
 
+@pytest.mark.usefixtures("quiet_responses")
 def test_the_application_gets_the_body_with_its_length(wsgi: ModuleType) -> None:
     seen: dict[str, Any] = {}
 
@@ -283,6 +284,7 @@ def test_each_rejection_has_its_status_line_and_code(
     assert json.loads(body)["code"] == code
 
 
+@pytest.mark.usefixtures("quiet_responses")
 def test_a_response_is_sent_in_one_piece_and_closed(wsgi: ModuleType) -> None:
     response = HttpResponse([b"a", b"b"])
     assert wsgi.buffered(response) == [b"ab"]
