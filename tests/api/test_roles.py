@@ -198,7 +198,7 @@ def forms(allowed: bool) -> list[Any]:
     return [
         pytest.param(role, path, form, is_done, id=f"{role}-{path}{form.get('action', '')}")
         for path, form, least, is_done in FORMS
-        for role in ROLES
+        for role in ROLES[1:]
         if may(role, least) is allowed
     ]
 
@@ -296,11 +296,14 @@ def test_a_form_does_nothing_for_other_roles(
     assert not is_done()
 
 
-@pytest.mark.parametrize("path", sorted({path for path, *_ in FORMS}))
-def test_a_form_redirects_anonymous_users_to_the_login(rows: RoleStore, path: str) -> None:
-    response = rows.browser("anonymous").post(rows.url(path))
+@pytest.mark.parametrize(("path", "form", "_", "is_done"), FORMS)
+def test_a_form_redirects_anonymous_users_to_the_login_and_does_nothing(
+    rows: RoleStore, path: str, form: dict[str, str], _: str, is_done: Callable[[], bool]
+) -> None:
+    response = submit(rows, "anonymous", path, form)
     assert response.status_code == 302
     assert response.headers["Location"].startswith(LOGIN)
+    assert not is_done()
 
 
 @pytest.mark.parametrize("path", [path for path, least, _ in PAGES if may("viewer", least)])
