@@ -1,20 +1,24 @@
-"""What browsers are told with every page of people's, and errors as pages and not as JSON."""
+"""The headers of the pages for people, their errors as pages, and the API's without either."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError, connection
+from django.http.response import HttpResponseBase
 from django.test import Client
+from pytest_django import DjangoDbBlocker
+from rest_framework.test import APIClient
 
-from tests.system.server import API
-from tests.system.server import Client as Program
-from tests.test_roles import PAGES, Things, filled, people, things
+from tests.api.pages import browser_of
+from tests.api.roles import PAGES, RoleStore, role_store
+from tests.api.snapshots import without_snapshots
 
-__all__ = ["people", "things"]  # fixtures
-
+pytestmark = pytest.mark.django_db
+PREFIX = "/wp-json/fluent-crm/v2"
 STRICT = {
     "default-src": {"'self'"},
     "img-src": {"'self'", "data:"},
@@ -23,97 +27,138 @@ STRICT = {
     "form-action": {"'self'"},
     "frame-ancestors": {"'none'"},
 }
-# A script with code in it, a handler, a style: what the policy would not run.
+# What the policy would not run: a script with code in it, a handler, a style.
 INLINE = re.compile(
     r"<script(?![^>]*(?:\ssrc=|type=\"application/json\"))[^>]*>|<[^>]*\son[a-z]+=|<style|"
     r"<[^>]*\sstyle=|javascript:",
     re.IGNORECASE,
 )
+OTHER_HOST = re.compile(r'(?:src|href|action)="(?:https?:)?//')
 
 
-def policy(header: str | None) -> dict[str, set[str]]:
-    directives = [part.split() for part in (header or "").split(";")]
+def policy_of(response: HttpResponseBase) -> dict[str, set[str]]:
+    """Return the directives of the Content-Security-Policy header."""
+    header = response.headers["Content-Security-Policy"]
+    directives = [part.split() for part in header.split(";")]
     return {name: set(values) for name, *values in directives}
 
 
-def test_every_page_of_the_admin_has_the_policy_and_nothing_that_it_forbids(
-    people: dict[str, Client], things: Things
+@pytest.fixture(scope="module")
+def rows(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[RoleStore]:
+    """One row of each model, and a user of each role."""
+    with django_db_blocker.unblock(), role_store() as store:
+        yield store
+
+
+VISITED = pytest.mark.parametrize(
+    ("role", "path"),
+    [
+        *(("anonymous", path) for path in ("", "login/", "logout/")),
+        *(("staff", path) for path in ("", "crm/", "auth/user/")),
+        *(("superuser", path) for path in ("login/", "logout/", *(path for path, *_ in PAGES))),
+    ],
+)
+
+
+@VISITED
+def test_a_page_of_the_admin_has_the_headers_of_security(
+    rows: RoleStore, role: str, path: str
 ) -> None:
-    doors = ["login/", "logout/"]
-    visited = {
-        "anybody": ["", *doors],
-        "staff": ["", "crm/", "auth/user/"],
-        "superuser": [*doors, *(path for path, *_ in PAGES)],
-    }
-    opened = set()
-    for role, paths in visited.items():
-        for path in paths:
-            answer = people[role].get(filled(f"/admin/{path}", things))
-            opened.add(answer.status_code)
-            assert policy(answer.headers["Content-Security-Policy"]) == STRICT, path
-            assert answer.headers["Referrer-Policy"] == "same-origin"
-            assert answer.headers["X-Content-Type-Options"] == "nosniff"
-            assert answer.headers["X-Frame-Options"] == "DENY"
-            if answer.headers["Content-Type"].startswith("text/html"):
-                page = answer.content.decode()
-                assert not INLINE.findall(page), path
-                assert not re.findall(r'(?:src|href|action)="(?:https?:)?//', page), path
-    assert opened == {200, 302, 403, 404, 405}
+    with without_snapshots():
+        response = rows.browser(role).get(rows.url(path))
+    response.getvalue()  # closes the file of an export
+    assert policy_of(response) == STRICT
+    assert response.headers["Referrer-Policy"] == "same-origin"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["X-Frame-Options"] == "DENY"
 
 
-def test_the_description_of_the_api_runs_no_inline_script(api: Program) -> None:
-    page = api("GET", "/api/docs/", auth=None)
-    told = policy(page.headers["Content-Security-Policy"])
-    assert told == STRICT | {"style-src": {"'self'", "'unsafe-inline'"}}
-    scripts = re.findall(r"<script([^>]*)>(.*?)</script>", page.body.decode(), re.DOTALL)
-    assert len(scripts) == 3
-    for attributes, code in scripts:
-        source = re.search(r'src="(/[^"/][^"]*)"', attributes)
-        assert source
-        assert not code.strip()
-        script = api("GET", source[1], auth=None)
-        assert "javascript" in script.headers["Content-Type"]
-    schema = api("GET", "/api/schema/", auth=None)
-    assert policy(schema.headers["Content-Security-Policy"]) == STRICT
+@VISITED
+def test_a_page_of_the_admin_has_nothing_that_its_policy_forbids(
+    rows: RoleStore, role: str, path: str
+) -> None:
+    with without_snapshots():
+        page = rows.browser(role).get(rows.url(path)).getvalue().decode()
+    assert not INLINE.findall(page)
+    assert not OTHER_HOST.findall(page)
 
 
-def test_programs_are_told_no_policy(api: Program) -> None:
-    for path in (f"{API}/subscribers", "/nothing", "/healthz"):
-        assert "Content-Security-Policy" not in api("GET", path).headers
+DOCS = "/api/docs/"
 
 
-def assert_is_a_page(text: str, sentence: str) -> None:
+def scripts_of(page: str) -> list[tuple[str, str]]:
+    """Return the attributes and the code of each script of a page."""
+    return re.findall(r"<script([^>]*)>(.*?)</script>", page, re.DOTALL)
+
+
+def test_the_description_of_the_api_may_have_styles_inside(anonymous: APIClient) -> None:
+    response = anonymous.get(DOCS)
+    assert policy_of(response) == STRICT | {"style-src": {"'self'", "'unsafe-inline'"}}
+
+
+def test_the_description_of_the_api_has_three_scripts_and_no_code_inside(
+    anonymous: APIClient,
+) -> None:
+    scripts = scripts_of(anonymous.get(DOCS).content.decode())
+    assert [code.strip() for _, code in scripts] == ["", "", ""]
+
+
+@pytest.mark.parametrize("position", range(3))
+def test_a_script_of_the_description_comes_from_this_host(
+    anonymous: APIClient, position: int
+) -> None:
+    attributes, _ = scripts_of(anonymous.get(DOCS).content.decode())[position]
+    source = re.search(r'src="(/[^"/][^"]*)"', attributes)
+    assert source
+    script = anonymous.get(source[1])
+    script.getvalue()  # closes the file
+    assert "javascript" in script.headers["Content-Type"]
+
+
+def test_the_schema_of_the_api_has_the_policy(anonymous: APIClient) -> None:
+    assert policy_of(anonymous.get("/api/schema/")) == STRICT
+
+
+@pytest.mark.parametrize("path", [f"{PREFIX}/subscribers", "/nothing", "/healthz"])
+def test_api_clients_get_no_policy(api: APIClient, path: str) -> None:
+    assert "Content-Security-Policy" not in api.get(path).headers
+
+
+def assert_is_a_page(response: Any, sentence: str) -> None:
+    text = response.content.decode()
     assert sentence in text
     assert '<a href="/admin/">' in text
     assert not INLINE.findall(text)
 
 
-def test_an_address_of_the_admin_that_is_none_is_a_page_and_json_elsewhere(
-    people: dict[str, Client],
-) -> None:
-    answer = people["staff"].get("/admin/nothing/")
-    assert answer.status_code == 404
-    assert_is_a_page(answer.content.decode(), "There is no such page.")
-    assert people["staff"].get("/nothing/").json()["code"] == "rest_no_route"
+def test_a_url_that_the_admin_does_not_have_is_a_page(rows: RoleStore) -> None:
+    response = rows.browser("staff").get("/admin/nothing/")
+    assert response.status_code == 404
+    assert_is_a_page(response, "There is no such page.")
 
 
-def test_the_way_in_is_found_without_a_slash_and_leads_nowhere_else(
-    people: dict[str, Client],
-) -> None:
-    assert people["anybody"].get("/admin").headers["Location"] == "/admin/"
-    answer = people["viewer"].get("/admin/login/?next=//example.com/")
-    assert answer.headers["Location"] == "/admin/"
+def test_a_url_outside_the_admin_that_does_not_exist_is_json(rows: RoleStore) -> None:
+    assert rows.browser("staff").get("/nothing/").json()["code"] == "rest_no_route"
 
 
-def test_what_somebody_may_not_see_is_a_page(people: dict[str, Client]) -> None:
-    answer = people["viewer"].get("/admin/auth/user/")
-    assert answer.status_code == 403
-    assert_is_a_page(answer.content.decode(), "You are not allowed to do that.")
+def test_the_admin_is_found_without_its_slash(anonymous: APIClient) -> None:
+    assert anonymous.get("/admin").headers["Location"] == "/admin/"
+
+
+def test_the_login_redirects_to_no_other_host(rows: RoleStore) -> None:
+    response = rows.browser("viewer").get("/admin/login/?next=//example.com/")
+    assert response.headers["Location"] == "/admin/"
+
+
+def test_a_missing_permission_is_a_page(rows: RoleStore) -> None:
+    response = rows.browser("viewer").get("/admin/auth/user/")
+    assert response.status_code == 403
+    assert_is_a_page(response, "You are not allowed to do that.")
 
 
 @contextmanager
 def failing(error: Exception) -> Iterator[None]:
-    """Every statement fails."""
+    """Let every statement fail."""
 
     def fail(*_: object) -> None:
         raise error
@@ -123,7 +168,7 @@ def failing(error: Exception) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "retry", "sentence"),
+    ("error", "status", "retry_after", "sentence"),
     [
         (OperationalError("away"), 503, "1", "The database cannot answer right now."),
         (ValueError("a mistake"), 500, None, "Something went wrong here."),
@@ -131,19 +176,19 @@ def failing(error: Exception) -> Iterator[None]:
     ids=["database", "mistake"],
 )
 def test_an_error_is_a_page_that_asks_the_database_nothing(
-    db: None, error: Exception, status: int, retry: str | None, sentence: str
+    admin: User, error: Exception, status: int, retry_after: str | None, sentence: str
 ) -> None:
-    browser = Client(raise_request_exception=False)
-    browser.force_login(User.objects.create_superuser("admin"))
+    browser = browser_of(admin)
+    browser.raise_request_exception = False
     with failing(error):
-        answer = browser.get("/admin/crm/subscriber/")
-    assert (answer.status_code, answer.headers.get("Retry-After")) == (status, retry)
-    assert_is_a_page(answer.content.decode(), sentence)
-    assert policy(answer.headers["Content-Security-Policy"]) == STRICT
+        response = browser.get("/admin/crm/subscriber/")
+    assert (response.status_code, response.headers.get("Retry-After")) == (status, retry_after)
+    assert_is_a_page(response, sentence)
+    assert policy_of(response) == STRICT
 
 
-def test_a_host_that_is_not_ours_gets_a_page_without_its_name() -> None:
-    answer = Client().get("/admin/", headers={"Host": "evil.example"})
-    assert answer.status_code == 400
-    assert_is_a_page(answer.content.decode(), "The request could not be understood.")
-    assert "evil.example" not in answer.content.decode()
+def test_an_unknown_host_gets_a_page_that_does_not_name_it() -> None:
+    response = Client().get("/admin/", headers={"Host": "evil.example"})
+    assert response.status_code == 400
+    assert_is_a_page(response, "The request could not be understood.")
+    assert "evil.example" not in response.content.decode()
