@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from events.templatetags.events import bars, moment, time_since
+from events.templatetags.events import bars, time_since
 
 NOW = datetime(2024, 7, 15, 12, tzinfo=UTC)
 
@@ -43,14 +43,14 @@ def test_a_time_is_shown_in_its_largest_unit(age: timedelta, text: str) -> None:
 
 
 def test_a_moment_has_its_datetime_in_time_zone_on_hover(berlin: None) -> None:
-    assert moment(NOW - timedelta(days=3, hours=2)) == (
+    assert time_ago(NOW - timedelta(days=3, hours=2)) == (
         '<time datetime="2024-07-12T12:00:00+02:00" title="2024-07-12 12:00:00 CEST">'
         "3 days ago</time>"
     )
 
 
 def test_no_moment_is_the_empty_text() -> None:
-    assert moment(None) == ""
+    assert time_ago(None) == ""
 
 
 def widths(*numbers: int) -> list[str]:
