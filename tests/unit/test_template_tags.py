@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from events.templatetags.events import bars, time_since
+from events.templatetags.events import bars, time_ago, time_since
 
 NOW = datetime(2024, 7, 15, 12, tzinfo=UTC)
 
