@@ -6,16 +6,25 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from tests.system.people import Person, fields_of
-from tests.system.server import Answer, Client, wait_until
+from tests.api.pages import form_of
+from tests.system.admin_session import AdminSession, log_in
+from tests.system.server import Answer, Client, Server, wait_until
 
 ADD = "/admin/crm/subscriber/add/"
 
 
 @pytest.fixture
-def ada_id(api: Client) -> int:
+def session(server: Server, store: psycopg.Connection) -> Iterator[AdminSession]:
+    """The browser session of the superuser "admin", on an empty store."""
+    session = log_in(server)
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def contact_id(http: Client) -> int:
     """The id of the contact ada@example.com, with two tags."""
-    return api.contact("ada@example.com", first_name="Ada", tags=["one", "two"])
+    return http.contact("ada@example.com", first_name="Ada", tags=["one", "two"])
 
 
 @pytest.fixture
@@ -47,30 +56,36 @@ def while_waiting(
     return answers[0]
 
 
+def fields_of(page: str, **changed: str) -> list[tuple[str, str]]:
+    """Return what a browser would send with a page's form after these fields were changed."""
+    form = form_of(page, **changed)
+    return [(name, value) for name, values in form.items() for value in values]
+
+
 def test_a_contact_that_was_deleted_meanwhile_does_not_come_back(
-    person: Person, store: psycopg.Connection, meanwhile: psycopg.Connection, ada_id: int
+    session: AdminSession, store: psycopg.Connection, meanwhile: psycopg.Connection, contact_id: int
 ) -> None:
-    path = f"/admin/crm/subscriber/{ada_id}/change/"
-    page = person("GET", path).body.decode()
+    path = f"/admin/crm/subscriber/{contact_id}/change/"
+    page = session("GET", path).body.decode()
     form = fields_of(page, last_name="Lovelace")
     meanwhile.execute("DELETE FROM crm_subscriber_tags")
-    meanwhile.execute("DELETE FROM crm_subscriber WHERE id = %s", [ada_id])
-    answer = while_waiting(store, lambda: person.fill(path, page, form), meanwhile.commit)
+    meanwhile.execute("DELETE FROM crm_subscriber WHERE id = %s", [contact_id])
+    answer = while_waiting(store, lambda: session("POST", path, form=form), meanwhile.commit)
     assert answer.status == 404
     assert store.execute("SELECT count(*) FROM crm_subscriber").fetchone() == (0,)
 
 
 def test_an_email_that_was_added_meanwhile_is_rejected_by_the_form(
-    person: Person, store: psycopg.Connection, meanwhile: psycopg.Connection
+    session: AdminSession, store: psycopg.Connection, meanwhile: psycopg.Connection
 ) -> None:
-    page = person("GET", ADD).body.decode()
+    page = session("GET", ADD).body.decode()
     form = fields_of(page, email="eve@example.com")
     meanwhile.execute(
         "INSERT INTO crm_subscriber (email, status, contact_type, total_points, life_time_value, "
         "custom_values, created_at, updated_at) "
         "VALUES ('Eve@example.com', 'subscribed', 'lead', 0, 0, '{}', now(), now())"
     )
-    answer = while_waiting(store, lambda: person.fill(ADD, page, form), meanwhile.commit)
+    answer = while_waiting(store, lambda: session("POST", ADD, form=form), meanwhile.commit)
     assert answer.status == 200
     assert "Another contact has this e-mail." in answer.body.decode()
 
@@ -94,7 +109,7 @@ def test_an_email_that_was_added_meanwhile_is_rejected_by_the_form(
     ids=["tag", "segment"],
 )
 def test_a_slug_that_was_added_meanwhile_is_rejected_by_the_form(
-    person: Person,
+    session: AdminSession,
     store: psycopg.Connection,
     meanwhile: psycopg.Connection,
     insert: str,
@@ -103,6 +118,6 @@ def test_a_slug_that_was_added_meanwhile_is_rejected_by_the_form(
 ) -> None:
     meanwhile.execute(insert)
     form = {"title": "News", "slug": "news", "filters": "[]"}
-    answer = while_waiting(store, lambda: person.send(path, form), meanwhile.commit)
+    answer = while_waiting(store, lambda: session.submit(path, form), meanwhile.commit)
     assert answer.status == 200
     assert message in answer.body.decode()
