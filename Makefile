@@ -1,6 +1,7 @@
 # Two stamps tell which packages are in .venv: what runs it, and what tests it as well.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := --numprocesses 2 --dist loadfile
 CLIENTS := tests/clients/node_modules/.package-lock.json
 
 .PHONY: run install test test-long check bench screenshots clean
@@ -11,23 +12,26 @@ run: .venv/runs  ## start Tallybook: http://127.0.0.1:8000
 install: .venv/tests $(CLIENTS)  ## make .venv, with everything that make test and make check need
 
 test: .venv/tests $(CLIENTS)  ## the whole test suite, on a PostgreSQL of its own
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest $(PYTEST) --cov --cov-report=term tests/unit tests/api
+	$(BIN)/pytest $(PYTEST) tests/system tests/browser
 
 test-long: .venv/tests $(CLIENTS)  ## the same with many more random examples, others at each run
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --hypothesis-profile long
+	$(BIN)/pytest $(PYTEST) --hypothesis-profile long tests
 
-check: .venv/tests  ## style, types, migrations, API description, production settings
+check: .venv/tests  ## style, spelling, layers, types, migrations, API description, settings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/lint-imports
 	$(BIN)/mypy .
 	$(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
 	TALLYBOOK_HTTPS=true DEBUG=false $(BIN)/python manage.py check --deploy --fail-level WARNING
 
-bench: .venv/tests  ## how much of PostgreSQL's own speed is left over HTTP; needs wrk
+bench: .venv/tests  ## speed over HTTP relative to PostgreSQL alone; needs wrk
 	$(BIN)/python -m tools.bench.run
 
-screenshots: .venv/tests  ## take the pictures of docs/screenshots anew; needs chromium
+screenshots: .venv/tests  ## take the pictures of docs/screenshots; needs chromium
 	$(BIN)/python -m tools.screenshots
 
 clean:  ## remove .venv; the data in var/ stays

@@ -1,4 +1,4 @@
-"""Limit the guessing of admin users' passwords; django-axes counts in the database, for all workers.
+"""Limit the guessing of admin users' passwords, which django-axes counts for all workers.
 
 API clients never come here. Their application passwords are looked up without Django's backends.
 """

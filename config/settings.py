@@ -1,4 +1,4 @@
-"""Settings, all from the environment; .env.example lists every name with its default."""
+"""Settings. Those that operators choose come from the environment; .env.example lists them."""
 
 import os
 import secrets
@@ -30,11 +30,12 @@ WORKERS = env.int("TALLYBOOK_WORKERS", default=0) or len(os.sched_getaffinity(0)
 HTTPS = env.bool("TALLYBOOK_HTTPS", default=False)
 
 
-def _kept_secret_key() -> str:
-    """The secret key of this data folder, made at the first start and readable by its owner alone.
+def _stored_secret_key() -> str:
+    """Return the secret key of this data folder, which is created by the first process.
 
-    It is written beside its place and linked in whole, so that two processes that start at once
-    agree on one key and a crash leaves no empty file.
+    It is created here and not by `serve`, because every management command needs it. It is written
+    to a draft and linked, so that concurrent processes agree on one key and a crash leaves no empty
+    file.
     """
     path = DATA_DIR / "secret_key"
     if not path.exists():
@@ -46,16 +47,16 @@ def _kept_secret_key() -> str:
         try:
             os.link(draft, path)
         except FileExistsError:
-            pass  # another process was first: its key counts
+            pass  # another process was first, and its key is used
         finally:
             draft.unlink()
     return path.read_text()
 
 
-SECRET_KEY = env.str("SECRET_KEY", default="") or _kept_secret_key()
+SECRET_KEY = env.str("SECRET_KEY", default="") or _stored_secret_key()
 
 INSTALLED_APPS = [
-    # Before the admin, whose templates they extend by templates of the same names.
+    # Before the admin, because they extend its templates by templates of the same names.
     "config",
     "crm",
     "events",
@@ -95,7 +96,7 @@ BOOTSTRAP_STEPS = [
 HOURLY_COMMANDS = ["prune_idempotency_keys"]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.server.wsgi.application"
-# The API answers with and without a trailing slash; a redirect would lose a POST's body.
+# The API's URLs work with and without a trailing slash. A redirect would lose a POST's body.
 APPEND_SLASH = False
 
 TEMPLATES = [
@@ -112,19 +113,19 @@ TEMPLATES = [
     }
 ]
 
-# Unset or empty: `manage.py serve` runs a PostgreSQL of its own in DATA_DIR.
+# Without DATABASE_URL, `manage.py serve` runs an embedded PostgreSQL in DATA_DIR.
 EMBEDDED_POSTGRES = not env.str("DATABASE_URL", default="")
 _database: dict[str, Any] = (
     django_database(DATA_DIR) if EMBEDDED_POSTGRES else env.db("DATABASE_URL")
 )
 _database["CONN_MAX_AGE"] = None
-# One statement for the choices of a form, not three.
+# One statement instead of three for the choices of a form.
 _database["DISABLE_SERVER_SIDE_CURSORS"] = True
 _database.setdefault("OPTIONS", {})
 _database["OPTIONS"] |= {
     "connect_timeout": 2,
-    # Parameters bound and hot statements prepared on the server: 999 tracked events a second
-    # against 758.
+    # Parameters bound and frequent statements prepared on the server, because it tracks 999 events
+    # a second instead of 758.
     "server_side_binding": True,
     "prepare_threshold": 5,
 }
@@ -141,8 +142,8 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
-# Who guesses a name's password from one address five times is locked out for ten minutes, and told
-# so by config/login.py: axes' middleware is not needed, and programs would pass through it.
+# Five wrong passwords for a name from one address lock it there for ten minutes. The login reports
+# it (events/site.py), so axes' middleware, which API clients would pass, is not used.
 AUTHENTICATION_BACKENDS = [
     "config.login.SerializedLoginBackend",
     "django.contrib.auth.backends.ModelBackend",
@@ -152,14 +153,14 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=10)
 AXES_RESET_ON_SUCCESS = True
-# Ten minutes are ten minutes: what is refused in them is not looked at, and does not prolong them.
+# Attempts during the lock are not checked and do not prolong it.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_USERNAME_CALLABLE = "config.login.attempted_username"
 AXES_CLIENT_IP_CALLABLE = "config.login.client_address"
-# Only attempts are kept, until the first login or failure ten minutes later.
+# Only failed attempts are stored, until the first login or failure ten minutes later.
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
-# Its log lines name the address, and no name: people type passwords there.
+# Its log lines have the address without the name, because some type their password there.
 AXES_VERBOSE = False
 AXES_SENSITIVE_PARAMETERS = ["username"]
 
@@ -169,7 +170,7 @@ USE_TZ = True
 USE_I18N = False
 LANGUAGE_CODE = "en-us"
 STATIC_URL = "/static/"
-# Static files are served from the packages they come in: nothing to collect, nothing to forget.
+# Static files are served from the packages that hold them, so collectstatic is not needed.
 WHITENOISE_USE_FINDERS = True
 
 CSRF_FAILURE_VIEW = "config.error_pages.csrf_failure"
@@ -186,7 +187,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
-# Probes come from inside, over plain http.
+# Health checks come over plain HTTP.
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 X_FRAME_OPTIONS = "DENY"
 
@@ -209,7 +210,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Tallybook",
-    "DESCRIPTION": "What contacts do, counted and kept: FluentCRM's REST API on PostgreSQL.",
+    "DESCRIPTION": "Counts and stores what contacts do: FluentCRM's REST API on PostgreSQL.",
     "VERSION": __version__,
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
@@ -230,9 +231,9 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
-        # Its ERROR lines tell of failures; its WARNING lines repeat every 4xx answer.
+        # Its WARNING lines repeat every 4xx response.
         "django.request": {"level": "ERROR"},
-        # Hostile Hosts and too many fields: answered 400, and nothing to do about.
+        # Hostile Host headers and too many fields, which are answered with 400.
         "django.security": {"level": "CRITICAL"},
     },
 }

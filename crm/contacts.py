@@ -1,4 +1,4 @@
-"""Every write to contacts: the rules stand here, not in views or save()."""
+"""Write contacts. The rules of writing stand here, not in views or save()."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -12,11 +12,13 @@ from django.utils import timezone
 from config.database import fetch_one, in_transaction
 from crm.models import Status, Subscriber
 
+# The columns that are set for several contacts at once.
 BulkColumn = Literal["status", "contact_type", "avatar"]
 
-# Numbers of rows by what they are called: contacts, events.
+# Numbers of rows by what they are called, such as {"contacts": 1, "events": 3}.
 Counts = dict[str, int]
 Counting = Callable[[Sequence[int]], Counts]
+# Functions that delete what belongs to contacts, each with one that counts it.
 _related_counters: list[tuple[Counting, Counting]] = []
 
 
@@ -25,7 +27,11 @@ class EmailTaken(Exception):
 
 
 def create(fields: Mapping[str, Any]) -> Subscriber:
-    """Make a contact; empty fields keep the column's default. Raises EmailTaken."""
+    """Create a contact; empty fields keep the column's default.
+
+    Raises:
+        EmailTaken: another contact has the e-mail.
+    """
     try:
         with transaction.atomic():
             return Subscriber.objects.create(**non_empty(fields))
@@ -36,84 +42,91 @@ def create(fields: Mapping[str, Any]) -> Subscriber:
 def create_or_update(
     fields: Mapping[str, Any], force_status: bool = False
 ) -> tuple[Subscriber, bool]:
-    """Make the contact of `fields["email"]`, or update the one that is there.
+    """Create the contact of `fields["email"]`, or update the one that exists.
 
-    As in FluentCRM, empty fields change nothing, and a subscribed contact stays subscribed unless
-    it is said to be unsubscribed, or by `force_status`. Returns the contact and whether it is new.
-    Runs in a transaction of the caller's, and keeps the contact locked until its end. However
-    many ask at once, they make one contact.
+    Concurrent calls create one contact. The caller has a transaction open, and the contact stays
+    locked until its end. See FluentCRM's app/Api/Classes/Contacts.php, createOrUpdate.
+
+    Args:
+        fields: the columns. Empty fields change nothing, as in FluentCRM.
+        force_status: whether any status is written. Otherwise a subscribed contact stays
+            subscribed, unless the status is "unsubscribed".
+
+    Returns:
+        The contact, and whether it is new.
     """
-    while (found := get_for_update(email=fields["email"])) is None:
-        # Somebody else may be faster; then it is there, or gone again already.
+    while (contact := get_for_update(email=fields["email"])) is None:
+        # A concurrent call may create it first. Then it is found, or already deleted again.
         with suppress(EmailTaken):
             return create(fields), True
-    given = non_empty(fields)
-    status = given.pop("status", None)
-    stays = found.status == Status.SUBSCRIBED and status != Status.UNSUBSCRIBED
+    changes = non_empty(fields)
+    status = changes.pop("status", None)
+    stays = contact.status == Status.SUBSCRIBED and status != Status.UNSUBSCRIBED
     if status and (force_status or not stays):
-        given["status"] = status
-    custom = given.pop("custom_values", {})
-    update(found, given)
-    set_custom_values(found, custom)
-    return found, False
+        changes["status"] = status
+    custom_values = changes.pop("custom_values", {})
+    update(contact, changes)
+    set_custom_values(contact, custom_values)
+    return contact, False
 
 
 def non_empty(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that are not empty."""
+    """Return the fields that are not null, empty or 0."""
     return {name: value for name, value in fields.items() if value not in (None, "", 0, {})}
 
 
 def update(contact: Subscriber, fields: Mapping[str, Any]) -> bool:
-    """Set fields of a contact from `locked`. Returns whether any column changed.
+    """Update columns of a contact from `get_for_update`. Returns whether any column changed.
 
-    Raises EmailTaken.
+    Raises:
+        EmailTaken: another contact has the e-mail.
     """
-    changed = {name: value for name, value in fields.items() if getattr(contact, name) != value}
-    if not changed:
+    changes = {name: value for name, value in fields.items() if getattr(contact, name) != value}
+    if not changes:
         return False
     try:
         with transaction.atomic():
             rows = Subscriber.objects.filter(pk=contact.pk)
-            rows.update(**changed, updated_at=timezone.now())
+            rows.update(**changes, updated_at=timezone.now())
     except IntegrityError as error:
         raise EmailTaken from error
-    for name, value in changed.items():
+    for name, value in changes.items():
         setattr(contact, name, value)
     return True
 
 
 def set_custom_values(contact: Subscriber, values: Mapping[str, Any]) -> None:
-    """Lay values over a contact's custom values; an empty string removes one, as in FluentCRM."""
-    laid = {
+    """Merge values into a contact's custom values; "" removes one, as in FluentCRM."""
+    merged = {
         name: value for name, value in {**contact.custom_values, **values}.items() if value != ""
     }
-    update(contact, {"custom_values": laid})
+    update(contact, {"custom_values": merged})
 
 
 def find_by_email(email: str) -> Subscriber | None:
-    """The contact with this e-mail, however it is spelled in capitals and small letters."""
+    """Return the contact with this e-mail without regard to case, with its `user_id`."""
     return _with_email(email).first()
 
 
 def get_for_update(*, contact_id: int | None = None, email: str = "") -> Subscriber | None:
-    """The contact with this id or e-mail, kept from other writers until the transaction ends.
+    """Return the contact with this id or e-mail, locked until the transaction ends.
 
-    Tracking goes on meanwhile.
+    The lock is FOR NO KEY UPDATE, so tracking goes on meanwhile.
     """
     rows = _with_email(email) if contact_id is None else Subscriber.objects.filter(id=contact_id)
     return rows.select_for_update(of=("self",), no_key=True).first()
 
 
 def _with_email(email: str) -> QuerySet[Subscriber]:
-    # Not iexact: Django would compare UPPER(), which no index knows.
+    # Not iexact, because Django would compare UPPER(), which has no index.
     contacts = Subscriber.objects.with_user().annotate(address=Lower("email"))
     return contacts.filter(address=Lower(Value(email)))
 
 
 @in_transaction
 def set_column(contact_ids: Iterable[int], column: BulkColumn, value: str) -> None:
-    """Set one column of several contacts, in id order; those that have it stay as they are."""
-    changing = (
+    """Set one column of several contacts, which are locked in id order. Equal values stay."""
+    changing_ids = (
         Subscriber.objects.filter(id__in=list(contact_ids))
         .exclude(**{column: value})
         .order_by("id")
@@ -121,14 +134,16 @@ def set_column(contact_ids: Iterable[int], column: BulkColumn, value: str) -> No
         .values_list("id", flat=True)
     )
     changes = {column: value, "updated_at": timezone.now()}
-    Subscriber.objects.filter(id__in=list(changing)).update(**changes)
+    Subscriber.objects.filter(id__in=list(changing_ids)).update(**changes)
 
 
 def register_deleter(delete: Counting, count: Counting) -> None:
-    """Have `delete(contact_ids)` called inside delete_contacts, before the contacts go.
+    """Register what deletes the rows of another app with their contacts.
 
-    It returns how many rows it deleted, by what they are called; `count(contact_ids)`, how many it
-    would delete.
+    Args:
+        delete: is called by delete_contacts with the ids of the locked contacts, before they are
+            deleted. It returns the numbers of deleted rows.
+        count: returns the numbers of rows that `delete` would delete.
     """
     _related_counters.append((delete, count))
 
@@ -143,7 +158,7 @@ SELECT (SELECT count(*) FROM crm_subscriber WHERE id = ANY(%(contacts)s::bigint[
 
 
 def count_contacts(contact_ids: Sequence[int]) -> Counts:
-    """What delete_contacts would delete now, and return."""
+    """Return the numbers that delete_contacts would return now."""
     row = fetch_one(COUNT_CONTACTS, {"contacts": list(contact_ids)})
     counts: Counts = dict(zip(("contacts", "tags", "lists"), row, strict=True))
     for _, count in _related_counters:
@@ -153,28 +168,31 @@ def count_contacts(contact_ids: Sequence[int]) -> Counts:
 
 @in_transaction
 def delete_contacts(contact_ids: Iterable[int]) -> Counts:
-    """Delete contacts and all that belongs to them, in one transaction.
+    """Delete contacts and all their rows, in one transaction.
 
-    Returns how many rows went: contacts, tags and lists that contacts were on, and what deleters
-    say. The contacts are locked first, in id order: tracking, which takes a key share lock on its
-    contact, waits and then finds nobody, so nothing is orphaned.
+    The contacts are locked first, in id order. Tracking takes a key share lock on its contact, so
+    it waits and then finds no contact. Nothing is orphaned.
+
+    Returns:
+        The numbers of deleted rows: "contacts", "tags" and "lists" (attachments), and those of the
+        registered deleters.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT id FROM crm_subscriber WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE",
             [list(contact_ids)],
         )
-        found = [row[0] for row in cursor.fetchall()]
+        ids = [row[0] for row in cursor.fetchall()]
         counts: Counts = {"contacts": 0, "tags": 0, "lists": 0}
         for delete, _ in _related_counters:
-            counts |= delete(found)
+            counts |= delete(ids)
         for name in ("tags", "lists"):
             cursor.execute(
                 f"DELETE FROM crm_subscriber_{name} "  # noqa: S608
                 "WHERE subscriber_id = ANY(%s::bigint[])",
-                [found],
+                [ids],
             )
             counts[name] = cursor.rowcount
-        cursor.execute("DELETE FROM crm_subscriber WHERE id = ANY(%s::bigint[])", [found])
+        cursor.execute("DELETE FROM crm_subscriber WHERE id = ANY(%s::bigint[])", [ids])
         counts["contacts"] = cursor.rowcount
     return counts

@@ -1,4 +1,4 @@
-"""Contacts, their tags and lists, and the application passwords that programs call with."""
+"""Contacts, tags and lists, segments, receipts of erasures, and application passwords."""
 
 import hashlib
 from typing import Any
@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import OuterRef, Subquery
 from django.db.models.functions import Lower
 from django.utils.timezone import now
+from typing_extensions import override
 
 
 class Status(models.TextChoices):
@@ -32,7 +33,7 @@ class ContactType(models.TextChoices):
 
 
 class SluggedModel(models.Model):
-    """A title, and a slug that no other of its kind has, however it is spelled."""
+    """A title, and a slug that is unique without regard to case."""
 
     title = models.CharField(max_length=192)
     slug = models.CharField(max_length=192)
@@ -55,7 +56,7 @@ class SluggedModel(models.Model):
 
 
 class Label(SluggedModel):
-    """What tags and lists have in common."""
+    """What tags and lists have in common. Written by crm/labels.py."""
 
     description = models.TextField(null=True, blank=True)
 
@@ -64,7 +65,7 @@ class Label(SluggedModel):
 
 
 class Tag(Label):
-    """A label on contacts."""
+    """A tag that contacts have."""
 
 
 class List(Label):
@@ -74,10 +75,10 @@ class List(Label):
 
 
 class SubscriberQuerySet(models.QuerySet["Subscriber"]):
-    """Contacts."""
+    """A queryset of contacts."""
 
     def with_user(self) -> "SubscriberQuerySet":
-        """Each contact with `user_id`: the user who has its e-mail, or None."""
+        """Add `user_id`, the id of the first user with the contact's e-mail, or None."""
         users = (
             User.objects.annotate(address=Lower("email"))
             .filter(address=Lower(OuterRef("email")))
@@ -89,7 +90,7 @@ class SubscriberQuerySet(models.QuerySet["Subscriber"]):
 class Subscriber(models.Model):
     """A contact, with FluentCRM's columns.
 
-    `hash`, `full_name`, `photo` and `user_id` follow from the rest and are not stored.
+    `hash`, `full_name`, `photo` and `user_id` are computed. Written by crm/contacts.py.
     """
 
     prefix = models.CharField(max_length=192, null=True, blank=True)
@@ -127,7 +128,7 @@ class Subscriber(models.Model):
 
     class Meta:
         constraints = (
-            # E-mail is kept as sent; two spellings of one address are one contact.
+            # The e-mail is kept as sent, and is unique without regard to case.
             models.UniqueConstraint(
                 Lower("email"),
                 name="crm_subscriber_email",
@@ -141,17 +142,17 @@ class Subscriber(models.Model):
 
     @property
     def hash(self) -> str:
-        """FluentCRM's md5 of the e-mail as sent; a name for a picture, no secret."""
+        """The md5 of the e-mail as sent, as in FluentCRM. It is no secret."""
         return hashlib.md5(self.email.encode(), usedforsecurity=False).hexdigest()
 
     @property
     def full_name(self) -> str:
-        """First and last name, or the empty string."""
+        """First and last name, or the empty text."""
         return f"{self.first_name or ''} {self.last_name or ''}".strip()
 
     @property
     def photo(self) -> str:
-        """The avatar, or Gravatar's address for the e-mail."""
+        """The URL of the avatar, or of Gravatar's picture for the e-mail."""
         if self.avatar:
             return self.avatar
         digest = hashlib.md5(self.email.strip().lower().encode(), usedforsecurity=False)
@@ -161,30 +162,33 @@ class Subscriber(models.Model):
 
 
 class JSONTextField(models.TextField):  # type: ignore[type-arg]  # takes none at run time
-    """JSON kept as text: jsonb writes numbers anew, and some so that they cannot be read back."""
+    """JSON in a text column, because jsonb writes 1e20 as a whole number that cannot be read back.
+
+    Forms give it the parsed value.
+    """
 
     def from_db_value(self, value: str, *_: object) -> Any:
-        """What the text says."""
+        """Parse the stored text."""
         return orjson.loads(value)
 
+    @override
     def to_python(self, value: Any) -> Any:
-        """The value as it is: a form has read its text."""
         return value
 
+    @override
     def get_prep_value(self, value: Any) -> str:
-        """The text."""
         return orjson.dumps(value).decode()
 
 
 class Segment(SluggedModel):
-    """A filter with a name; written by crm/segments.py. FluentCRM's dynamic segment."""
+    """A saved filter: FluentCRM's dynamic segment. Written by crm/segments.py."""
 
-    # As sent; crm/filters/__init__.py reads it.
+    # As read_filters (crm/filters) accepts it.
     filters = JSONTextField(default=list)
 
 
 class Erasure(models.Model):
-    """The receipt of an erased contact. It holds no e-mail, only the SHA-256 of the lower-cased one.
+    """The receipt of an erased contact. It holds the SHA-256 of the lower-cased e-mail only.
 
     Written by erase_contact (events/personal_data.py).
     """
@@ -222,7 +226,7 @@ class Erasure(models.Model):
 
 
 class Scope(models.TextChoices):
-    """What a program may do with an application password, at the most."""
+    """What an application password permits at most."""
 
     TRACK = "track", "post events"
     READ = "read", "read everything"
@@ -230,7 +234,7 @@ class Scope(models.TextChoices):
 
 
 class ApplicationPassword(models.Model):
-    """A secret that a program calls with, as WordPress has them; made in crm/passwords.py."""
+    """A secret of an API client, as WordPress has them. Written by crm/passwords.py."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="application_passwords")
     name = models.CharField(max_length=192)

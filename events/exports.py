@@ -1,7 +1,7 @@
-"""Contacts and their events in files for programs (NDJSON) and for spreadsheets (CSV).
+"""Export contacts and their events: NDJSON for programs, CSV for spreadsheets.
 
-PostgreSQL writes the JSON of each row: whole numbers of 300 digits and times stay as they are, and
-a column that is added is in the files by itself. What is read lies in one snapshot.
+PostgreSQL writes the JSON of each row, so that numbers of 300 digits and datetimes stay exact, and
+a new column is exported by itself. All is read in one snapshot.
 """
 
 import csv
@@ -23,11 +23,12 @@ from config.database import chunked, fetch_rows
 from crm.models import Subscriber
 from events.models import TrackedEvent
 
+# Writes a piece of text to the file.
 Write = Callable[[str], object]
 
-CONTACTS_AT_ONCE = 500
-EVENTS_AT_ONCE = 1000
-# Ends of lines for some readers of text, and plain characters in JSON.
+CONTACTS_PER_STATEMENT = 500
+EVENTS_PER_STATEMENT = 1000
+# Plain characters in JSON that some programs read as line ends.
 LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 CONTACTS = """
@@ -52,7 +53,7 @@ ORDER BY e.subscriber_id, e.id
 
 
 class Contact(NamedTuple):
-    """A contact with its tags and lists: JSON texts."""
+    """A contact, its custom values, tags and lists as JSON text."""
 
     id: int
     fields: str
@@ -63,7 +64,7 @@ class Contact(NamedTuple):
 
 @contextmanager
 def snapshot() -> Iterator[None]:
-    """All that is read inside is of one moment. Not for inside a transaction."""
+    """Read everything inside in one snapshot, in a transaction of its own."""
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -71,12 +72,12 @@ def snapshot() -> Iterator[None]:
 
 
 def contacts_of(contact_ids: Sequence[int]) -> list[Contact]:
-    """Those of the contacts that are there, by id."""
+    """Return the contacts that exist, by id."""
     return [Contact(*row) for row in fetch_rows(CONTACTS, {"contacts": list(contact_ids)})]
 
 
 def events_of(contact_ids: Sequence[int]) -> Iterator[tuple[int, str]]:
-    """The events of contacts, by contact and id: whose, and its JSON."""
+    """Yield the events of contacts by contact and id: the contact's id, and the event's JSON."""
     after = (0, 0)
     while True:
         rows = fetch_rows(
@@ -85,23 +86,23 @@ def events_of(contact_ids: Sequence[int]) -> Iterator[tuple[int, str]]:
                 "contacts": list(contact_ids),
                 "after_contact": after[0],
                 "after_event": after[1],
-                "limit": EVENTS_AT_ONCE,
+                "limit": EVENTS_PER_STATEMENT,
             },
         )
         for contact_id, _, event in rows:
             yield contact_id, event
-        if len(rows) < EVENTS_AT_ONCE:
+        if len(rows) < EVENTS_PER_STATEMENT:
             return
         after = rows[-1][:2]
 
 
 def write_ndjson(contact_ids: Sequence[int], write: Write) -> None:
-    """A line for each contact: its columns, `tags`, `lists` and `events`."""
+    """Write a line of JSON for each contact: its columns, `tags`, `lists` and `events`."""
     with snapshot():
         for contact, events in _with_events(contact_ids):
             write(contact.fields[:-1].translate(LINE_ENDS))
-            lists = {"tags": contact.tags, "lists": contact.lists, "events": events}
-            for name, items in lists.items():
+            arrays = {"tags": contact.tags, "lists": contact.lists, "events": events}
+            for name, items in arrays.items():
                 write(f',"{name}":[')
                 for number, item in enumerate(items):
                     write(f"{',' if number else ''}{item.translate(LINE_ENDS)}")
@@ -110,54 +111,55 @@ def write_ndjson(contact_ids: Sequence[int], write: Write) -> None:
 
 
 def write_csv(contact_ids: Sequence[int], write: Write) -> None:
-    """A row for each contact and event; a contact without events has one.
+    """Write a row for each contact and event; a contact without events has one row.
 
-    Nothing in it is a formula to a spreadsheet, times are TIME_ZONE's as spreadsheets read them,
-    and the byte order mark tells Excel that it is UTF-8.
+    No cell is a formula to a spreadsheet. Datetimes are in TIME_ZONE as spreadsheets read them. The
+    byte order mark tells Excel that the file is UTF-8.
     """
     zone = timezone.get_current_timezone()
-    row = StringIO()
-    rows = csv.writer(row)
+    buffer = StringIO()
+    writer = csv.writer(buffer)
 
-    def written(cells: list[str]) -> str:
-        rows.writerow(cells)
-        text = row.getvalue().removesuffix("\r\n")
-        row.seek(0)
-        row.truncate()
+    def format_row(cells: list[str]) -> str:
+        writer.writerow(cells)
+        text = buffer.getvalue().removesuffix("\r\n")
+        buffer.seek(0)
+        buffer.truncate()
         return text
 
     names = [name if name.startswith("event_") else f"event_{name}" for name in EVENT_COLUMNS]
-    write(f"\ufeff{written([*CONTACT_COLUMNS, 'tags', 'lists', *names])}\r\n")
-    no_event = written([""] * len(EVENT_COLUMNS))
+    write(f"\ufeff{format_row([*CONTACT_COLUMNS, 'tags', 'lists', *names])}\r\n")
+    no_event = format_row([""] * len(EVENT_COLUMNS))
     with snapshot():
         for contact, events in _with_events(contact_ids):
-            own = {"custom_values": contact.custom_values}
-            fields = _cells(contact.fields, CONTACT_COLUMNS, zone, **own)
-            for segments in (contact.tags, contact.lists):
-                titles = ", ".join(json.loads(segment)["title"] for segment in segments)
-                fields.append(escape_formula(titles))
-            contact_cells, event = written(fields), None
+            cells = _cells(
+                contact.fields, CONTACT_COLUMNS, zone, custom_values=contact.custom_values
+            )
+            for labels in (contact.tags, contact.lists):
+                titles = ", ".join(json.loads(label)["title"] for label in labels)
+                cells.append(escape_formula(titles))
+            contact_row, event = format_row(cells), None
             for event in events:
-                write(f"{contact_cells},{written(_cells(event, EVENT_COLUMNS, zone))}\r\n")
+                write(f"{contact_row},{format_row(_cells(event, EVENT_COLUMNS, zone))}\r\n")
             if event is None:
-                write(f"{contact_cells},{no_event}\r\n")
+                write(f"{contact_row},{no_event}\r\n")
 
 
 def _with_events(contact_ids: Sequence[int]) -> Iterator[tuple[Contact, Iterator[str]]]:
-    """Each contact with its events, which are to be read before the next contact."""
-    for some in chunked(contact_ids, CONTACTS_AT_ONCE):
-        groups = groupby(events_of(some), key=lambda event: event[0])
-        owner, events = next(groups, (0, iter(())))
-        for contact in contacts_of(some):
-            if contact.id == owner:
+    """Yield each contact with its events, which have to be read before the next contact."""
+    for ids in chunked(contact_ids, CONTACTS_PER_STATEMENT):
+        groups = groupby(events_of(ids), key=lambda event: event[0])
+        owner_id, events = next(groups, (0, iter(())))
+        for contact in contacts_of(ids):
+            if contact.id == owner_id:
                 yield contact, (event for _, event in events)
-                owner, events = next(groups, (0, iter(())))
+                owner_id, events = next(groups, (0, iter(())))
             else:
                 yield contact, iter(())
 
 
 def _columns(model: type[Model], without: str = "") -> dict[str, bool]:
-    """A table's columns, and which are times."""
+    """Return a table's columns, and whether each is a datetime."""
     return {
         str(field.column): isinstance(field, DateTimeField)
         for field in model._meta.concrete_fields
@@ -170,47 +172,50 @@ EVENT_COLUMNS = _columns(TrackedEvent, without="subscriber_id")
 
 
 def _cells(row: str, columns: dict[str, bool], zone: tzinfo, **texts: str) -> list[str]:
-    # Numbers as PostgreSQL writes them.
+    # Numbers stay as PostgreSQL writes them.
     values = json.loads(row, parse_int=str, parse_float=str) | texts
-    return [escape_formula(_cell(values[name], is_time, zone)) for name, is_time in columns.items()]
+    return [
+        escape_formula(_cell(values[name], is_datetime, zone))
+        for name, is_datetime in columns.items()
+    ]
 
 
-def _cell(value: Any, is_time: bool, zone: tzinfo) -> str:
+def _cell(value: Any, is_datetime: bool, zone: tzinfo) -> str:
     if value is None:
         return ""
-    if is_time:
-        # moment_text would ask for the zone each time, a third of the time that an export takes.
+    if is_datetime:
+        # Not format_datetime, because looking up the zone each time takes a third of an export.
         return datetime.fromisoformat(value).astimezone(zone).isoformat(" ")[:19]
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-# Full-width forms are made plain by NFKC.
+# Full-width forms of them are normalized by NFKC.
 FORMULA_PREFIXES = ("=", "+", "-", "@")
 CELL_PREFIXES = ("\t", "\r", "\n")
-# White space, control characters and what is not seen, such as a mark of direction.
+# Unicode categories of whitespace, control characters, and invisible ones such as direction marks.
 INVISIBLE_CATEGORIES = ("Z", "C")
-# Where another program, or the same one in another country, begins a new cell inside of one.
+# Where another program, or the same one in another country, begins a new cell.
 CELL_SEPARATORS = re.compile(r"([;\t\r\n])")
 
 
 def escape_formula(text: str) -> str:
-    """A cell that a spreadsheet takes for text: where a formula could begin stands a '.
+    """Return a cell that a spreadsheet reads as text, with a ' wherever a formula could begin.
 
-    Also behind a semicolon or the end of a line, where it begins a cell with semicolons as
-    separators.
+    "=1+1" becomes "'=1+1". A formula can also begin after a semicolon or a line end, because
+    spreadsheets of some countries separate cells by semicolons. Plain numbers stay.
     """
     if PLAIN_NUMBER.fullmatch(text):
         return text
     parts = CELL_SEPARATORS.split(text)
-    guarded = "".join(f"'{part}" if _is_formula(part) else part for part in parts)
-    return f"'{guarded}" if guarded.startswith(CELL_PREFIXES) else guarded
+    escaped = "".join(f"'{part}" if _is_formula(part) else part for part in parts)
+    return f"'{escaped}" if escaped.startswith(CELL_PREFIXES) else escaped
 
 
 def _is_formula(text: str) -> bool:
     if not text or text[0].isalnum():
         return False
-    seen = (
+    visible = (
         char for char in text if not unicodedata.category(char).startswith(INVISIBLE_CATEGORIES)
     )
-    return unicodedata.normalize("NFKC", next(seen, "")).startswith(FORMULA_PREFIXES)
+    return unicodedata.normalize("NFKC", next(visible, "")).startswith(FORMULA_PREFIXES)

@@ -1,4 +1,4 @@
-"""Looking after the store: proving the counters, and removing what is no longer needed."""
+"""Maintain the store: verify the counters, prune occurrences and idempotency keys."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -8,8 +8,9 @@ from django.utils import timezone
 
 from config.database import fetch_one, fetch_row, fetch_rows, in_transaction
 
-# Retries are recognised for as long at least.
+# Retries are recognized for at least this time.
 IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=24)
+# Ids that one transaction looks at, or keys that it deletes.
 BATCH_SIZE = 10_000
 
 
@@ -25,7 +26,7 @@ class Difference(NamedTuple):
     occurrences: int
 
 
-# One statement sees one moment: a count and its occurrence are committed together.
+# One statement reads one snapshot, and a count is committed together with its occurrence.
 DIFFERENCES = """
 SELECT e.id, e.subscriber_id, e.event_key, e.title, e.counter, e.unlogged,
        COALESCE(o.occurrences, 0)
@@ -35,7 +36,7 @@ FROM events_trackedevent e
 WHERE e.counter <> e.unlogged + COALESCE(o.occurrences, 0)
 ORDER BY e.id
 """
-HOLD = "SELECT id FROM events_trackedevent WHERE id = %(event)s FOR NO KEY UPDATE"
+LOCK_EVENT = "SELECT id FROM events_trackedevent WHERE id = %(event)s FOR NO KEY UPDATE"
 RECOUNT = """
 UPDATE events_trackedevent e SET counter = unlogged + (
     SELECT count(*) FROM events_eventoccurrence o
@@ -44,13 +45,14 @@ WHERE id = %(event)s
 RETURNING counter
 """
 
-# The locks in the order of events/tracking/statements.py; `gone` is what this call removed and no other.
+# Locks in the order of events/tracking/statements.py. `gone` is what this statement deleted, and
+# no concurrent one.
 PRUNE = """
 WITH old AS MATERIALIZED (
     SELECT id, event_id, subscriber_id FROM events_eventoccurrence o
     WHERE id >= %(first)s AND id < %(end)s AND occurred_at < %(before)s
         AND (%(event_key)s::text IS NULL OR event_key = %(event_key)s)
-        -- A retry with its key still asks for it.
+        -- A retry with its key still needs it.
         AND NOT EXISTS (SELECT FROM events_idempotencykey k WHERE k.occurrence_id = o.id)
 ), contact AS MATERIALIZED (
     SELECT id FROM crm_subscriber
@@ -80,7 +82,7 @@ PRUNE_KEYS = """
 WITH expired AS (
     SELECT occurrence_id FROM events_idempotencykey
     WHERE created_at < %(before)s
-    ORDER BY occurrence_id LIMIT %(batch)s
+    ORDER BY occurrence_id LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM events_idempotencykey WHERE occurrence_id IN (SELECT occurrence_id FROM expired)
@@ -91,15 +93,15 @@ SELECT count(*) FROM gone
 
 
 def find_differences() -> list[Difference]:
-    """Every event whose counter does not add up; none, unless somebody wrote past tracking."""
+    """Return every event whose counter is wrong. There is none unless other programs write."""
     return [Difference(*row) for row in fetch_rows(DIFFERENCES, {})]
 
 
 @in_transaction
 def repair_counter(event_id: int) -> int | None:
-    """Set an event's counter to what its log says; the new counter, or None if it is gone."""
-    # First the row, so that nobody counts between the count and the write.
-    fetch_row(HOLD, {"event": event_id})
+    """Set an event's counter to unlogged + occurrences. Returns it, or None without the event."""
+    # Locked first, so that no event is counted between the count and the update.
+    fetch_row(LOCK_EVENT, {"event": event_id})
     row = fetch_row(RECOUNT, {"event": event_id})
     return row[0] if row else None
 
@@ -107,11 +109,18 @@ def repair_counter(event_id: int) -> int | None:
 def prune_occurrences(
     before: datetime, event_key: str | None, progress: Callable[[int, int], None]
 ) -> int:
-    """Remove occurrences that happened before a moment, of one key or of all.
+    """Delete occurrences that happened before a datetime; counters stay.
 
-    Their number moves into `unlogged` in the same transaction, so that counters stay. Each
-    transaction looks at 10,000 ids and `progress(done, total)` is called after it. Occurrences with
-    an idempotency key that is still kept stay. Returns how many were removed.
+    Their number moves into `unlogged` in the same transaction. Occurrences whose idempotency key
+    is still kept stay.
+
+    Args:
+        before: an aware datetime.
+        event_key: the key whose occurrences are deleted, None for all keys.
+        progress: is called after each transaction with the numbers of ids done and in total.
+
+    Returns:
+        The number of deleted occurrences.
     """
     first, last = fetch_one(RANGE, {})
     removed = 0
@@ -130,17 +139,17 @@ def _prune(first: int, end: int, before: datetime, event_key: str | None) -> int
 
 
 def prune_idempotency_keys() -> int:
-    """Forget the keys that are older than 24 hours. Returns how many there were."""
+    """Delete the keys that are older than 24 hours. Returns their number."""
     before = timezone.now() - IDEMPOTENCY_KEY_LIFETIME
     removed = 0
-    batch = BATCH_SIZE
-    while batch == BATCH_SIZE:
-        batch = _prune_keys(before)
-        removed += batch
+    in_batch = BATCH_SIZE
+    while in_batch == BATCH_SIZE:
+        in_batch = _prune_keys(before)
+        removed += in_batch
     return removed
 
 
 @in_transaction
 def _prune_keys(before: datetime) -> int:
-    removed: int = fetch_one(PRUNE_KEYS, {"before": before, "batch": BATCH_SIZE})[0]
+    removed: int = fetch_one(PRUNE_KEYS, {"before": before, "limit": BATCH_SIZE})[0]
     return removed

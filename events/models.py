@@ -1,4 +1,4 @@
-"""Tracked events, each occurrence of them, and the switch."""
+"""Tracked events, their occurrences, idempotency keys, names, the tracking key and the switch."""
 
 from django.contrib.auth.models import User
 from django.contrib.postgres.indexes import BrinIndex
@@ -7,26 +7,24 @@ from django.db.models import Q
 
 from crm.models import Subscriber
 
-# What people need to see what contacts did; a page or a file that has one of them has both.
+# What an admin user needs to see events, because every page and file of them shows both.
 VIEW_EVENTS = ("events.view_trackedevent", "events.view_eventoccurrence")
 
 
 class TrackedEvent(models.Model):
     """What a contact did, counted: one row per contact, key and title.
 
-    Written by the statements of events/tracking/statements.py.
-
-    Always: counter = unlogged + number of occurrences.
+    Written by events/tracking/statements.py. Always: counter = unlogged + number of occurrences.
     """
 
     subscriber = models.ForeignKey(
         Subscriber,
-        # Contacts go through crm.contacts.delete_contacts, which takes their events along.
+        # crm.contacts.delete_contacts deletes events before their contact.
         on_delete=models.DO_NOTHING,
         related_name="tracked_events",
         db_index=False,
-        # There is one, made in the migration: Django's are checked at commit, and the server counts
-        # that as a statement of its own.
+        # The migration makes one that is not deferrable, because Django's are checked at the
+        # commit, which is one statement more.
         db_constraint=False,
     )
     event_key = models.CharField(max_length=192)
@@ -34,10 +32,11 @@ class TrackedEvent(models.Model):
     value = models.TextField()
     provider = models.CharField(max_length=50)
     counter = models.BigIntegerField()
-    # Counts that have no occurrence: imported, or pruned.
+    # The part of the counter that has no occurrences, because they were imported or pruned.
     unlogged = models.BigIntegerField(default=0, db_default=0)
     repeatable = models.BooleanField()
-    # No constraint: it would check the user's row at every new event. Deleting a user nulls it.
+    # Without a constraint, because it would check the user's row at every new event. Deleting a
+    # user sets it to null.
     created_by = models.ForeignKey(
         User,
         on_delete=models.SET_NULL,
@@ -52,21 +51,20 @@ class TrackedEvent(models.Model):
 
     class Meta:
         constraints = (
-            # What ON CONFLICT of the tracking statement counts up; rows that do not repeat are
-            # outside it.
+            # For ON CONFLICT of the tracking statement. Rows that do not repeat are outside it.
             models.UniqueConstraint(
                 fields=("subscriber", "event_key", "title"),
                 condition=Q(repeatable=True),
                 name="events_trackedevent_repeatable",
             ),
         )
-        # None on a column that a repeat changes: it would switch HOT updates off.
+        # None on a column that counting changes, because it would prevent HOT updates.
         indexes = (
             models.Index(fields=("event_key", "subscriber"), name="events_trackedevent_by_key"),
             models.Index(fields=("subscriber", "-id"), name="events_trackedevent_page"),
         )
 
-    # Whether track() gave it back for a retry: the answer of the first call, not a new count.
+    # Whether track() returned it for a retry, with the counter of the first call.
     replayed = False
 
     def __str__(self) -> str:
@@ -74,9 +72,12 @@ class TrackedEvent(models.Model):
 
 
 class EventOccurrence(models.Model):
-    """One time that an event happened; append-only. The title stands on the event."""
+    """An occurrence of an event. The table is append-only, and the title is the event's.
 
-    # No database constraints: a check on the hot event row deadlocks with deletion.
+    Its columns that hold what was sent are STORED_COLUMNS of events/tracking/fields.py.
+    """
+
+    # Without database constraints, because a check of the event's row deadlocks with deletion.
     event = models.ForeignKey(
         TrackedEvent,
         on_delete=models.DO_NOTHING,
@@ -92,10 +93,10 @@ class EventOccurrence(models.Model):
         db_index=False,
     )
     event_key = models.CharField(max_length=192)
-    # As sent with this occurrence; the event keeps the first one's.
+    # As sent with this occurrence. The event keeps that of the first one.
     provider = models.CharField(max_length=50)
     value = models.TextField()
-    # The count it made.
+    # The event's counter after this occurrence.
     counter = models.BigIntegerField()
     properties = models.JSONField(default=dict)
     context = models.JSONField(default=dict)
@@ -119,12 +120,12 @@ class EventOccurrence(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """The claim of an event that was sent with a key: a retry finds it and does not count again."""
+    """The claim on a key that an event was sent with. A retry finds it and counts nothing."""
 
-    # Drawn before the occurrence was written, by the statement that wrote both. No foreign key: it
-    # may be gone with its contact, and then a retry is told so.
+    # Drawn by the statement that writes both. Without a foreign key, so that after the deletion of
+    # the contact a retry is still recognized.
     occurrence_id = models.BigIntegerField(primary_key=True)
-    # Whose key it is: two callers may choose the same.
+    # The owner of the key, because two API clients may choose the same.
     credential = models.CharField(max_length=40)
     key = models.CharField(max_length=255)
     # SHA-256 of the fields sent.
@@ -141,7 +142,7 @@ class IdempotencyKey(models.Model):
 
 
 class EventName(models.Model):
-    """The catalogue of event keys, by any protocol; written by the tracking statement."""
+    """The catalogue of event keys of all protocols, written by the tracking statement."""
 
     name = models.CharField(max_length=192)
     first_seen_at = models.DateTimeField()
@@ -155,7 +156,7 @@ class EventName(models.Model):
 
 
 class TrackingKey(models.Model):
-    """The credential of ActiveCampaign's event call: one pair, shown to people, can be rotated."""
+    """The credentials of ActiveCampaign's event call: a single row, stored readable."""
 
     actid = models.CharField("account id (actid)", max_length=20)
     key = models.CharField("event key (key)", max_length=64)
@@ -170,7 +171,7 @@ class TrackingKey(models.Model):
 
 
 class TrackingSwitch(models.Model):
-    """Whether events are taken at all; one row, or none until somebody touches it: on."""
+    """The global tracking switch: a single row. No row means enabled."""
 
     enabled = models.BooleanField(default=True)
 
@@ -183,10 +184,10 @@ class TrackingSwitch(models.Model):
 
     @classmethod
     def is_enabled(cls) -> bool:
-        """Whether events are taken."""
+        """Return whether events are recorded."""
         return not cls.objects.filter(enabled=False).exists()
 
     @classmethod
-    def set_enabled(cls, on: bool) -> None:
-        """Switch tracking on or off, in every worker from the next request on."""
-        cls.objects.update_or_create(id=1, defaults={"enabled": on})
+    def set_enabled(cls, enabled: bool) -> None:
+        """Enable or disable tracking, in every worker from the next request on."""
+        cls.objects.update_or_create(id=1, defaults={"enabled": enabled})

@@ -33,7 +33,10 @@ ACTID, KEY = "123456789", "a-key"
 # What lets a call through: what is in the store, and what the description calls a text only. Drawn
 # in these places instead of most of what is made up.
 KNOWN: dict[str, tuple[list[Any], list[str]]] = {
-    "path id": (["1", "2", "3"], ["path.contact_id", "path.segment_id", "path.label_id", "path.event_id"]),
+    "path id": (
+        ["1", "2", "3"],
+        ["path.contact_id", "path.segment_id", "path.label_id", "path.event_id"],
+    ),
     "id": (
         [1, 2, 3],
         ["body.subscribers[*]", "body.subscriber_ids[*]", "body.action_options[*]"],

@@ -1,7 +1,4 @@
-"""Request bodies and query strings as PHP programs send them, read into plain dicts.
-
-`params(request)` is what views read: the query string's fields, and the body's over them.
-"""
+"""Parse request bodies and query strings, as PHP programs send them, into plain dicts."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -16,7 +13,7 @@ from django.core.exceptions import TooManyFieldsSent
 from django.http import QueryDict
 from rest_framework import parsers
 from rest_framework.exceptions import ParseError, UnsupportedMediaType
-from rest_framework.request import Request
+from typing_extensions import override
 
 from config.api.errors import BadRequest, InvalidJSON
 from config.api.validation import MAX_ITEMS
@@ -26,25 +23,21 @@ MAX_BRACKETS = 10
 BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 
 
-def request_params(request: Request) -> Params:
-    """The fields of a request: query string and body in one dict; the body wins.
-
-    Raises BadRequest for a body or query string that cannot be read, and
-    UnsupportedMediaType (415).
-    """
-    body = request.data
-    fields = dict(body) if isinstance(body, dict) else {}
-    query = request.META.get("QUERY_STRING")
-    return {**parse_query(query), **fields} if query else fields
-
-
 def parse_query(query: str) -> Params:
-    """The fields of a query string, `tags[]=1&tags[]=2` as a list. Raises BadRequest."""
+    """Parse a query string: `tags[]=1&tags[]=2` is `{"tags": ["1", "2"]}`.
+
+    Raises:
+        BadRequest: not UTF-8, too many parameters, or too many brackets.
+    """
     return expand_brackets(parse_urlencoded(query))
 
 
 def parse_urlencoded(text: str) -> list[tuple[str, str]]:
-    """The pairs of an urlencoded text. Raises BadRequest: not UTF-8, or too many."""
+    """Return the pairs of an urlencoded text.
+
+    Raises:
+        BadRequest: not UTF-8, or more than 1,000 pairs.
+    """
     try:
         return parse_qsl(
             text,
@@ -57,9 +50,12 @@ def parse_urlencoded(text: str) -> list[tuple[str, str]]:
 
 
 def expand_brackets(pairs: Iterable[tuple[str, Any]]) -> Params:
-    """Form fields as PHP nests them: `a[]=1` and `a[0]=1` are lists, `a[b]=1` is a dict.
+    """Nest form fields as PHP does: `a[]=1` and `a[0]=1` are lists, `a[b]=1` is a dict.
 
-    The last of equal names wins. Raises BadRequest beyond ten brackets deep.
+    The last of equal names wins.
+
+    Raises:
+        BadRequest: more than ten brackets deep.
     """
     fields: Params = {}
     for name, value in pairs:
@@ -68,19 +64,19 @@ def expand_brackets(pairs: Iterable[tuple[str, Any]]) -> Params:
         if len(parts) > MAX_BRACKETS:
             raise BadRequest
         *outer, last = [head, *parts] if parts else [name]
-        place = fields
+        level = fields
         for key in outer:
-            key = key or str(len(place))
-            inner = place.get(key)
+            key = key or str(len(level))
+            inner = level.get(key)
             if not isinstance(inner, dict):
-                inner = place[key] = {}
-            place = inner
-        place[last or str(len(place))] = value
+                inner = level[key] = {}
+            level = inner
+        level[last or str(len(level))] = value
     return {name: _lists(value) for name, value in fields.items()}
 
 
 def _lists(value: Any) -> Any:
-    """Dicts whose keys count 0, 1, 2 … are PHP's lists."""
+    """Convert dicts whose keys are 0, 1, 2 … to lists, which they are in PHP."""
     if not isinstance(value, dict):
         return value
     items = {key: _lists(inner) for key, inner in value.items()}
@@ -90,30 +86,30 @@ def _lists(value: Any) -> Any:
 
 
 class BodyParser(parsers.BaseParser):
-    """A whole body in UTF-8, which `read` makes fields of."""
+    """A body in UTF-8, which is parsed as a whole."""
 
+    @override
     def parse(
         self,
         stream: IO[bytes],
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Params:
-        """The fields. Raises UnsupportedMediaType, and what `read` raises."""
         require_utf8(media_type)
-        return self.read(stream.read())
+        return self.parse_body(stream.read())
 
-    def read(self, body: bytes) -> Params:
-        """The fields of a body."""
+    def parse_body(self, body: bytes) -> Params:
+        """Return the fields of a body."""
         raise NotImplementedError
 
 
 class JSONParser(BodyParser):
-    """`application/json`, in UTF-8. What is JSON but no object has no fields, as in FluentCRM."""
+    """`application/json`. JSON that is not an object has no fields, as in FluentCRM."""
 
     media_type = "application/json"
 
-    def read(self, body: bytes) -> Params:
-        """The fields of a JSON object. Raises InvalidJSON."""
+    @override
+    def parse_body(self, body: bytes) -> Params:
         if not body.strip():
             return {}
         try:
@@ -124,14 +120,15 @@ class JSONParser(BodyParser):
 
 
 class NDJSONParser(BodyParser):
-    """`application/x-ndjson`, in UTF-8: a JSON value on each line that is not blank."""
+    """`application/x-ndjson`: a JSON value on each line that is not blank."""
 
     media_type = "application/x-ndjson"
 
-    def read(self, body: bytes) -> Params:
-        """The lines as `events`; a broken one as the InvalidJSON it is answered with.
+    @override
+    def parse_body(self, body: bytes) -> Params:
+        """Return the lines as `events`, an invalid one as the InvalidJSON of its outcome.
 
-        No more are read than one too many.
+        At most one line too many is parsed.
         """
         lines = (line for line in BytesIO(body) if line.strip())
         return {"events": [_line(line) for line in islice(lines, MAX_ITEMS + 1)]}
@@ -145,12 +142,12 @@ def _line(line: bytes) -> Any:
 
 
 class FormParser(BodyParser):
-    """`application/x-www-form-urlencoded`, in UTF-8, with PHP's brackets."""
+    """`application/x-www-form-urlencoded` with PHP's brackets."""
 
     media_type = "application/x-www-form-urlencoded"
 
-    def read(self, body: bytes) -> Params:
-        """The fields of a form. Raises BadRequest."""
+    @override
+    def parse_body(self, body: bytes) -> Params:
         try:
             text = body.decode()
         except UnicodeDecodeError as error:
@@ -159,15 +156,15 @@ class FormParser(BodyParser):
 
 
 class MultiPartParser(parsers.MultiPartParser):
-    """`multipart/form-data`; files are passed over."""
+    """`multipart/form-data`. Files are ignored."""
 
+    @override
     def parse(  # type: ignore[override]  # one dict, as the other parsers give
         self,
         stream: IO[bytes],
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Params:
-        """Read a form. Raises BadRequest and UnsupportedMediaType."""
         require_utf8(media_type)
         body = stream.read()
         try:
@@ -176,13 +173,17 @@ class MultiPartParser(parsers.MultiPartParser):
         except (UnicodeDecodeError, ParseError, TooManyFieldsSent) as error:
             raise BadRequest from error
         if not body.rstrip().endswith(b"--"):
-            raise BadRequest  # without its last boundary it is not whole
+            raise BadRequest  # without its last boundary it is not complete
         assert isinstance(data, QueryDict)
         return expand_brackets((name, value) for name, values in data.lists() for value in values)
 
 
 def require_utf8(media_type: str | None) -> None:
-    """Raises UnsupportedMediaType if a content type names another charset than UTF-8."""
+    """Check the charset of a content type.
+
+    Raises:
+        UnsupportedMediaType: 415, another charset than UTF-8.
+    """
     charset = re.search(r';\s*charset="?([^";\s]*)', media_type or "", re.IGNORECASE)
     if charset and charset[1].lower() not in ("utf-8", "utf8"):
         raise UnsupportedMediaType(media_type or "")

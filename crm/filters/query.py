@@ -115,10 +115,9 @@ def apply_query_filters(
     """
     known = query_filter_help()
     prefixes = (*OTHER_PREFIXES, *(prefix for each in _registered for prefix in each.prefixes))
+    names = ", ".join((*known, *OTHER_PARAMETERS))
     unknown = {
-        name: {
-            "in": f"There is no {name}; there are {', '.join(known)}, {', '.join(OTHER_PARAMETERS)}."
-        }
+        name: {"in": f"There is no {name}; there are {names}."}
         for name in params
         if name not in known and name not in OTHER_PARAMETERS and name.startswith(prefixes)
     }

@@ -1,4 +1,4 @@
-"""actid and key, ActiveCampaign's credential for the event call: made, shown, rotated, compared."""
+"""Create, rotate and check actid and key, the credentials of ActiveCampaign's event call."""
 
 import hmac
 import secrets
@@ -8,22 +8,22 @@ from django.utils.timezone import now
 from config.database import fetch_row_reconnecting
 from events.models import TrackingKey
 
-ONLY = 1
+ROW_ID = 1
 ACTID_DIGITS = 9
 KEY_BYTES = 20
-PAIR = "SELECT actid, key FROM events_trackingkey"
+SELECT = "SELECT actid, key FROM events_trackingkey"
 
 
 def tracking_key() -> TrackingKey:
-    """The pair; made now if there is none."""
+    """Return the pair, which is created if there is none."""
     pair, _ = TrackingKey.objects.get_or_create(
-        id=ONLY, defaults={"actid": _new_actid(), "key": _new_key(), "created_at": now()}
+        id=ROW_ID, defaults={"actid": _new_actid(), "key": _new_key(), "created_at": now()}
     )
     return pair
 
 
 def rotate_tracking_key() -> TrackingKey:
-    """The pair with a new key; the old one is refused from the next request on."""
+    """Return the pair with a new key; the old one is rejected from the next request on."""
     pair = tracking_key()
     pair.key, pair.created_at = _new_key(), now()
     pair.save(update_fields=["key", "created_at"])
@@ -31,12 +31,12 @@ def rotate_tracking_key() -> TrackingKey:
 
 
 def credentials_match(actid: str, key: str) -> bool:
-    """Whether these are the account id and the event key; takes as long whichever is wrong."""
-    row = fetch_row_reconnecting(PAIR, {})
+    """Return whether both are right, in a time that does not tell which is wrong."""
+    row = fetch_row_reconnecting(SELECT, {})
     stored_actid, stored_key = row or ("", "")
-    right_actid = hmac.compare_digest(actid.encode(), stored_actid.encode())
-    right_key = hmac.compare_digest(key.encode(), stored_key.encode())
-    return row is not None and right_actid and right_key
+    actid_matches = hmac.compare_digest(actid.encode(), stored_actid.encode())
+    key_matches = hmac.compare_digest(key.encode(), stored_key.encode())
+    return row is not None and actid_matches and key_matches
 
 
 def _new_actid() -> str:

@@ -26,7 +26,7 @@ class ExportActionsMixin(admin.ModelAdmin):
     )
     def export_ndjson(
         self,
-        request: HttpRequest,  # noqa: ARG002
+        request: HttpRequest,
         queryset: QuerySet[Subscriber],
     ) -> Download:
         """Return a line of JSON for each contact."""
@@ -38,7 +38,7 @@ class ExportActionsMixin(admin.ModelAdmin):
     )
     def export_csv(
         self,
-        request: HttpRequest,  # noqa: ARG002
+        request: HttpRequest,
         queryset: QuerySet[Subscriber],
     ) -> Download:
         """Return a row for each contact and event."""

@@ -37,7 +37,7 @@ class TrackingKeyAdmin(ReadOnlyAdmin):
     def rotate_key(
         self,
         request: HttpRequest,
-        queryset: QuerySet[TrackingKey],  # noqa: ARG002
+        queryset: QuerySet[TrackingKey],
     ) -> None:
         """Replace the key."""
         pair = rotate_tracking_key()

@@ -10,7 +10,10 @@ from events.models import TrackedEvent
 
 
 class TrackedEventSerializer(RowSerializer):
-    """An event. See tests/conformance/track-event.json: "tracks an event by e-mail and lists it"."""
+    """An event.
+
+    See tests/conformance/track-event.json: "tracks an event by e-mail and lists it".
+    """
 
     id = serializers.IntegerField()
     subscriber_id = serializers.CharField()

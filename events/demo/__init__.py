@@ -1,7 +1,7 @@
-"""A store to try things out on: contacts, and what they did in the last 400 days.
+"""Demo data: contacts, and what they did in the last 400 days.
 
-Written by COPY, past track(), which would take half an hour for two million occurrences. What it
-leaves is what track() would have left, called once for each of them in the order of their times.
+Written by COPY instead of track(), which would take half an hour for two million occurrences. The
+rows are those that track() would leave, called for each occurrence in the order of time.
 """
 
 import random
@@ -9,26 +9,23 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, islice
-from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone
 
-from config.database import fetch_row, fetch_rows
+from config.database import Row, fetch_row, fetch_rows
 from crm.labels import attach, resolve_label_ids
-from events.demo.words import DETAILS, SEGMENTS, Kind, kinds, person
-
-Row = tuple[Any, ...]
+from events.demo.words import DETAILS, LABELS, Kind, contact_columns, kinds
+from events.history import MICROSECOND
 
 CONTACTS_SINCE, EVENTS_SINCE = timedelta(days=730), timedelta(days=400)
-MICROSECOND = timedelta(microseconds=1)
-# How often an event happened: mean 2, and three in a hundred more than 8 times.
+# The number of occurrences of an event: 2 on average, more than 8 for three in a hundred.
 COUNTS = [1] * 136 + [2] * 30 + [3] * 13 + [4] * 11 + [5, 5, 7, 8, 9, 10, 12, 15, 20, 30]
-ROWS_AT_ONCE = 10_000
-SLICE = 100_000
-# They are held in memory while they are counted up, 500 MB for a million.
+ROWS_PER_COPY = 10_000
+EVENTS_PER_SLICE = 100_000
+# The events of a run are counted up in memory, 500 MB for a million.
 MAX_EVENTS = 10_000_000
-# Any number, the same in every process: two runs at once would give out the same addresses.
+# Any number that is the same in every process. Concurrent runs would create the same e-mails.
 DEMO_LOCK = 0x7A11_DE30
 
 LAST_NUMBER = r"""
@@ -49,7 +46,7 @@ EVENTS = """
 events_trackedevent (id, subscriber_id, event_key, title, provider, value, counter, repeatable,
                      created_at, updated_at)
 """
-NAME = """
+INSERT_NAME = """
 INSERT INTO events_eventname (name, first_seen_at) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING
 """
 VACUUM = """
@@ -60,7 +57,7 @@ VACUUM (ANALYZE) crm_subscriber, crm_subscriber_tags, crm_subscriber_lists, even
 
 @dataclass(slots=True)
 class Contact:
-    """Somebody who does things."""
+    """A contact, when it joined, and its last occurrence."""
 
     id: int
     joined: datetime
@@ -69,7 +66,7 @@ class Contact:
 
 @dataclass(slots=True)
 class Event:
-    """A row of events_trackedevent, counted up from occurrence to occurrence."""
+    """A row of events_trackedevent, which is counted up occurrence by occurrence."""
 
     contact: Contact
     kind: Kind
@@ -81,53 +78,59 @@ class Event:
 
 
 def seed(contacts: int, events_per_contact: int, progress: Callable[[int, int], None]) -> int:
-    """Add so many contacts with so many events each, up to KINDS: all of them, or none.
+    """Add contacts with events, all of them or none.
 
-    Only the tags and lists are made before, and stay. `progress(done, total)` is told of the rows
-    written. Returns how many occurrences there are.
+    Args:
+        contacts: the number of contacts.
+        events_per_contact: from 1 to KINDS.
+        progress: is called with the numbers of rows written and in total.
+
+    Returns:
+        The number of occurrences.
     """
-    # Committed at once: made inside, they would keep others from making any until the end.
-    segments = [
-        (resolve_label_ids(segment_type, [title], create=True)[0], segment_type, share)
-        for segment_type, shares in SEGMENTS.items()
+    # Committed before, because new labels lock out others that create some until the commit. They
+    # stay if the rest is rolled back.
+    labels = [
+        (resolve_label_ids(kind, [title], create=True)[0], kind, share)
+        for kind, shares in LABELS.items()
         for title, share in shares.items()
     ]
     with transaction.atomic():
         fetch_row("SELECT pg_advisory_xact_lock(%(lock)s)", {"lock": DEMO_LOCK})
         [[last_number]] = fetch_rows(LAST_NUMBER, {})
-        # Every empty store gets the same contacts, who do the same.
+        # Every empty store gets the same demo data.
         chance = random.Random(last_number)  # noqa: S311
         now = timezone.now()
         joined = sorted(now - CONTACTS_SINCE * chance.random() for _ in range(contacts))
-        people = list(map(Contact, _new_ids("crm_subscriber", contacts), joined))
+        new_contacts = list(map(Contact, _new_ids("crm_subscriber", contacts), joined))
         all_kinds = kinds(chance)
         events = [
             Event(contact, kind)
-            for contact in people
+            for contact in new_contacts
             for kind in chance.sample(all_kinds, events_per_contact)
         ]
-        moments = _moments(chance, now, events)
-        # All at once: while COPY runs, the connection takes no other statement.
+        ages = _ages(chance, now, events)
+        # Drawn before, because the connection accepts no other statement during COPY.
         event_ids = _new_ids("events_trackedevent", len(events))
-        total = len(people) + len(events) + len(moments)
+        total = len(new_contacts) + len(events) + len(ages)
         done = 0
         for number in chain(
-            _copy(OCCURRENCES, _occurrences(chance, now, events, moments, event_ids)),
-            _copy(CONTACTS, _contacts(chance, last_number + 1, people)),
+            _copy(OCCURRENCES, _occurrences(chance, now, events, ages, event_ids)),
+            _copy(CONTACTS, _contacts(chance, last_number + 1, new_contacts)),
             _copy(EVENTS, _events(events)),
         ):
             done += number
             progress(done, total)
-        ids = [contact.id for contact in people]
-        # By id, as whoever deletes several takes them.
-        for segment_id, segment_type, share in sorted(segments):
-            attach(segment_type, chance.sample(ids, round(contacts * share)), [segment_id])
-        _name(events)
-    return len(moments)
+        ids = [contact.id for contact in new_contacts]
+        # By id, the order in which deletion locks them.
+        for label_id, kind, share in sorted(labels):
+            attach(kind, chance.sample(ids, round(contacts * share)), [label_id])
+        _insert_names(events)
+    return len(ages)
 
 
 def vacuum() -> None:
-    """Have PostgreSQL know the new rows when it plans; no transaction may be open."""
+    """Update PostgreSQL's statistics for the planner. No transaction may be open."""
     with connection.cursor() as cursor:
         cursor.execute(VACUUM)
 
@@ -137,34 +140,35 @@ def _new_ids(table: str, number: int) -> list[int]:
     return [row[0] for row in rows]
 
 
-def _moments(chance: random.Random, now: datetime, events: list[Event]) -> list[int]:
-    """When which event happens, oldest first: its age in microseconds, and its place in `events`.
+def _ages(chance: random.Random, now: datetime, events: list[Event]) -> list[int]:
+    """Return the occurrences, the oldest first, as age in microseconds * len(events) + index.
 
-    Both in one number: millions of pairs would take several times the memory.
+    One number for the age and the index of the event, because pairs would take several times the
+    memory.
     """
-    moments = []
+    ages = []
     counts = chance.choices(COUNTS, k=len(events))
-    for place, (event, count) in enumerate(zip(events, counts, strict=True)):
+    for index, (event, count) in enumerate(zip(events, counts, strict=True)):
         longest = min(EVENTS_SINCE, now - event.contact.joined) // MICROSECOND
         for _ in range(count):
-            # Squared: more of them lately.
-            moments.append(int(longest * chance.random() ** 2) * len(events) + place)
-    moments.sort(reverse=True)
-    return moments
+            # Squared, so that recent occurrences are more frequent.
+            ages.append(int(longest * chance.random() ** 2) * len(events) + index)
+    ages.sort(reverse=True)
+    return ages
 
 
 def _occurrences(
     chance: random.Random,
     now: datetime,
     events: list[Event],
-    moments: list[int],
+    ages: list[int],
     event_ids: list[int],
 ) -> Iterator[Row]:
-    """Each occurrence, in the order of time; counts up the events and gives them ids on the way."""
+    """Yield the occurrences in the order of time, and give events their ids and counters."""
     new_ids = iter(event_ids)
-    for moment in moments:
-        age, place = divmod(moment, len(events))
-        event = events[place]
+    for age_and_index in ages:
+        age, index = divmod(age_and_index, len(events))
+        event = events[index]
         kind, contact = event.kind, event.contact
         when = str(now - age * MICROSECOND)
         if not event.counter:
@@ -177,8 +181,8 @@ def _occurrences(
 
 
 def _events(events: list[Event]) -> Iterator[Row]:
-    """In slices of time, and in each by contact: its indexes take it in half the time."""
-    for event in sorted(events, key=lambda event: event.id // SLICE):
+    """Yield the events in slices of time, in each by contact, which halves the time of indexing."""
+    for event in sorted(events, key=lambda event: event.id // EVENTS_PER_SLICE):
         kind = event.kind
         yield (
             *(event.id, event.contact.id, kind.key, kind.title, kind.provider),
@@ -186,34 +190,36 @@ def _events(events: list[Event]) -> Iterator[Row]:
         )
 
 
-def _contacts(chance: random.Random, first_number: int, people: Iterable[Contact]) -> Iterator[Row]:
-    for number, contact in enumerate(people, first_number):
+def _contacts(
+    chance: random.Random, first_number: int, contacts: Iterable[Contact]
+) -> Iterator[Row]:
+    for number, contact in enumerate(contacts, first_number):
         times = (contact.joined, contact.last_seen, contact.last_seen)
-        yield (contact.id, *person(chance, number), 0, 0, "{}", *times)
+        yield (contact.id, *contact_columns(chance, number), 0, 0, "{}", *times)
 
 
 def _copy(table: str, rows: Iterator[Row]) -> Iterator[int]:
-    """Write the rows, some at a time; gives back how many each time."""
-    number = ROWS_AT_ONCE
-    while number == ROWS_AT_ONCE:
+    """Write rows in batches, and yield the number of each batch."""
+    number = ROWS_PER_COPY
+    while number == ROWS_PER_COPY:
         number = 0
         with (
             connection.wrap_database_errors,
             connection.cursor() as cursor,
             cursor.copy(f"COPY {table} FROM STDIN") as copy,
         ):
-            for row in islice(rows, ROWS_AT_ONCE):
+            for row in islice(rows, ROWS_PER_COPY):
                 copy.write_row(row)
                 number += 1
         yield number
 
 
-def _name(events: list[Event]) -> None:
-    """Put the keys into the catalogue: last, as whoever uses a new one waits for our commit."""
+def _insert_names(events: list[Event]) -> None:
+    """Add the keys to the catalogue. Last, because tracking of a new key waits for the commit."""
     first: dict[str, str] = {}
     for event in events:
         first[event.kind.key] = min(event.first, first.get(event.kind.key, event.first))
     with connection.cursor() as cursor:
-        # The foreign keys of tags and lists: they would be checked at commit, for seconds.
+        # The foreign keys of labels, whose check at the commit would take seconds.
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.executemany(NAME, sorted(first.items()))
+        cursor.executemany(INSERT_NAME, sorted(first.items()))

@@ -1,4 +1,4 @@
-"""What demo data tells of: kinds of events, people, tags and lists."""
+"""The words of demo data: kinds of events, contacts, tags and lists."""
 
 import json
 import random
@@ -9,8 +9,8 @@ from typing import Any
 
 from crm.labels import TRANSLITERATIONS, LabelKind
 
-# Of each area its provider, its host, what its titles end with, and its keys, each with the
-# beginning of its titles and its values; without any the values are numbers from 0 to 1000.
+# Each area has a provider, a host, the subjects that its titles end with, and its keys with the
+# start of their titles and their values. Without values they are numbers from 0 to 1000.
 AREAS: list[tuple[str, str, list[str], dict[str, tuple[str, str]]]] = [
     (
         "woocommerce",
@@ -82,7 +82,7 @@ AREAS: list[tuple[str, str, list[str], dict[str, tuple[str, str]]]] = [
     ),
 ]
 
-# So many keys with a title there are, and so many different things are said with each.
+# The number of keys with a title, and the number of different details of each.
 KINDS = sum(len(subjects) * len(keys) for _, _, subjects, keys in AREAS)
 DETAILS = 100
 
@@ -109,8 +109,8 @@ PLACES = [
 STATUSES = ["subscribed"] * 16 + ["pending", "unsubscribed", "unsubscribed", "bounced"]
 CONTACT_TYPES = ["lead", "lead", "customer"]
 SOURCES = ["web", "web", "web", "woocommerce", "woocommerce", "import", "api", "fluentform"]
-# The share of contacts that is on each tag and list.
-SEGMENTS: dict[LabelKind, dict[str, float]] = {
+# The share of contacts that have each tag and list.
+LABELS: dict[LabelKind, dict[str, float]] = {
     "tags": {
         **{"VIP customer": 0.05, "Early bird": 0.05, "Student": 0.15, "Tea lover": 0.15},
         **{"Gardener": 0.1, "Beta tester": 0.02, "Webinar guest": 0.05, "Wholesale": 0.02},
@@ -121,7 +121,7 @@ SEGMENTS: dict[LabelKind, dict[str, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A key with a title, and what is said with it: value, properties, context."""
+    """A key with a title, and its details: tuples of value, properties and context."""
 
     key: str
     title: str
@@ -130,7 +130,7 @@ class Kind:
 
 
 def kinds(chance: random.Random) -> list[Kind]:
-    """All of them, KINDS."""
+    """Return all KINDS kinds."""
     return [
         Kind(key, f"{title}: {subject}", provider, _details(chance, key, host, subject, words))
         for provider, host, subjects, keys in AREAS
@@ -144,7 +144,7 @@ def _details(
 ) -> list[tuple[str, str, str]]:
     details = []
     for step in range(DETAILS):
-        # One from each part of 0 to 1000: all numbers are equally frequent.
+        # One from each hundredth of 0 to 1000, so that all numbers are equally frequent.
         numbers = [f"{(step + chance.random()) * 1000 / DETAILS:.2f}"]
         value = chance.choice(words.split() or numbers)
         properties: dict[str, Any] = {}
@@ -159,13 +159,13 @@ def _details(
             }
         source = chance.choice(("newsletter", "search"))
         context = {"url": f"https://{host}/{key}", "utm_source": source}
-        told = dict(islice(context.items(), chance.randint(0, 2)))
-        details.append((value, json.dumps(properties), json.dumps(told)))
+        partial = dict(islice(context.items(), chance.randint(0, 2)))
+        details.append((value, json.dumps(properties), json.dumps(partial)))
     return details
 
 
-def person(chance: random.Random, number: int) -> tuple[str, ...]:
-    """First and last name, e-mail, country, city, phone, status, type and source of a contact."""
+def contact_columns(chance: random.Random, number: int) -> tuple[str, ...]:
+    """Return first and last name, e-mail, country, city, phone, status, type and source."""
     [country], [code], cities, first_names, last_names = chance.choice(PLACES)
     first, last = chance.choice(first_names), chance.choice(last_names)
     name = ".".join(filter(None, (_ascii(first), _ascii(last), f"demo{number}")))
@@ -177,6 +177,6 @@ def person(chance: random.Random, number: int) -> tuple[str, ...]:
 
 
 def _ascii(name: str) -> str:
-    """A name as it stands in an e-mail; nothing of one in another script."""
+    """Return the ASCII letters of a name for an e-mail, none of a name in another script."""
     letters = unicodedata.normalize("NFKD", name.lower().translate(TRANSLITERATIONS))
     return "".join(letter for letter in letters if letter.isascii() and letter.isalpha())

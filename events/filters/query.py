@@ -1,4 +1,4 @@
-"""Filter contacts by simple query parameters about events: `?event_key=checkout&event_since=30d`."""
+"""Filter contacts by query parameters about events: `?event_key=checkout&event_since=30d`."""
 
 from datetime import datetime
 from typing import Any

@@ -242,7 +242,7 @@ def test_an_export_that_fails_midway_is_an_error_and_no_file(
             raise OperationalError("gone")
         return fetch_rows(statement, *arguments)
 
-    monkeypatch.setattr("events.exports.CONTACTS_AT_ONCE", 1)
+    monkeypatch.setattr("events.exports.CONTACTS_PER_STATEMENT", 1)
     monkeypatch.setattr("events.exports.fetch_rows", failing)
     admin_client.raise_request_exception = False
     response = admin_client.post(CONTACTS, selected(form, ada_and_bob))

@@ -57,7 +57,7 @@ VACUUM ANALYZE;
 """
 # The parameters of the statement, as pgbench makes them.
 PARAMETERS = {
-    "who": "'contact' || :contact || '@example.com'",
+    "contact": "'contact' || :contact || '@example.com'",
     "event_key": "'key_' || :key",
     "title": "'Order placed'",
     "value": "'42'",

@@ -3,6 +3,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError
+from typing_extensions import override
 
 from config.commands import DatabaseCommand
 from crm.models import Scope
@@ -10,18 +11,18 @@ from crm.passwords import create_application_password
 
 
 class Command(DatabaseCommand):
-    """Makes an application password and prints its secret, alone on the last line."""
+    """Create an application password and print its secret as the last line."""
 
-    help = "Make an application password for a user; the secret is the last line."
+    help = "Create an application password for a user. The last line of the output is its secret."
 
+    @override
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """USER --name N --scope S."""
         parser.add_argument("user", metavar="USER")
-        parser.add_argument("--name", required=True, help="what will call with it")
+        parser.add_argument("--name", required=True, help="the program that will use it")
         parser.add_argument("--scope", required=True, choices=Scope.values)
 
-    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
-        """Make it. Raises CommandError if there is no such user."""
+    @override
+    def handle(self, *args: Any, **options: Any) -> None:
         user = User.objects.filter(username=options["user"]).first()
         if user is None:
             raise CommandError(f"There is no user {options['user']}.")

@@ -1,8 +1,8 @@
-// How many contacts a filter finds, asked of the server when nothing was changed for a moment.
+// Requests the number of contacts that a filter matches, after a pause in the changes.
 
 const WAIT = 300; // milliseconds
 
-// `show(text, mistakes)` says what came of it; `mistakes` are words by their places.
+// `show(text, mistakes)` gets the result; `mistakes` are error messages by path.
 export function counter(address, textarea, show) {
   let turn = 0;
   let timer;
@@ -27,7 +27,7 @@ export function counter(address, textarea, show) {
     } catch {
       answer = undefined;
     }
-    // An answer to an earlier question, which came late.
+    // The late response to an earlier request.
     if (mine !== turn) return;
     if (body.errors) show("", body.errors);
     else if (body.message) show(body.message, {});

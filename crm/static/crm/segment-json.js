@@ -1,6 +1,6 @@
-// A filter as JSON, read and written so that what nobody changed stays as it was.
+// Parses and writes a filter as JSON, so that unchanged parts stay as they were.
 
-// Numbers that JavaScript would round are kept as they are written, where it can.
+// Keeps numbers that JavaScript would round as text, where the browser supports it.
 const exact = (_, value, context) =>
   Number.isInteger(value) && !Number.isSafeInteger(value) && context?.source && JSON.rawJSON
     ? JSON.rawJSON(context.source)
@@ -19,7 +19,7 @@ export function readJSON(text) {
   return { groups: found };
 }
 
-// A line for each condition.
+// Writes one line for each condition.
 export function asJSON(groups) {
   if (!groups.length || !groups.every((group) => group.length)) return JSON.stringify(groups);
   const lines = (group) => group.map((item) => `    ${JSON.stringify(item)}`).join(",\n");
@@ -32,11 +32,11 @@ export function asText(value) {
   return value.rawJSON ?? JSON.stringify(value);
 }
 
-// A number that is written as JavaScript writes it, else the text: it may have many digits.
+// Returns a number if JavaScript writes it the same way, else the text with all its digits.
 export const asNumber = (text) =>
   text !== "" && String(Number(text)) === text ? Number(text) : text;
 
-// What an item is about: its property and operator in the filter table, where they are there.
+// Returns the property and the operator of an item in the filter table, if they exist.
 export function known(table, item) {
   const [provider, name] = Array.isArray(item?.source) ? item.source : [];
   const group = table.providers.find((one) => one.value === provider);
@@ -57,7 +57,7 @@ export const NUMBERS = ["number", "whole number", "days"];
 const FAMILIES = [["id", "ids"], NUMBERS, ["date", "date or time"]];
 const family = (type) => FAMILIES.find((types) => types.includes(type));
 
-// A value for another kind of value: kept where it can mean the same.
+// Converts a value to another type, and keeps it where it can mean the same.
 export function fitted(value, was, becomes) {
   const values = Array.isArray(value) ? value : asText(value) === "" ? [] : [value];
   const kept = family(was) === family(becomes) ? values : [];

@@ -1,15 +1,15 @@
-// The inputs of a condition, each as its kind of value needs it, and each with its label.
+// Creates the inputs of a condition by the types of its values, each with a label.
 
 import { NUMBERS, SEVERAL, asNumber, asText } from "./segment-json.js";
 
-const MANY = 15; // choices from which on there is a box to find one
+const MANY = 15; // more choices have a search box
 const TYPED = /^(insertText|insertComposition|insertFromPaste|insertFromDrop|delete|history)/;
 const MOMENT = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?))?$/;
 
 let serial = 0;
 export const newId = (name) => `segment-${name}-${++serial}`;
 
-// Texts are set as text, never as markup.
+// Sets texts as text, never as markup.
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -29,7 +29,7 @@ function labelled(name, control, ...more) {
   return make("div", { className: "segment-field" }, label, control, ...more);
 }
 
-// Enter in a box would save the form.
+// Enter in a box would submit the form.
 const onEnter = (box, act) =>
   box.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.isComposing) return;
@@ -57,7 +57,7 @@ function input(type, value, set, more = {}) {
   return element;
 }
 
-// Several texts: those that were added stand above the box, and what is in the box counts as well.
+// A list of texts: those that were added are above the box, and the text in the box counts too.
 function listOf(label, values, set, list) {
   const added = [...values];
   const chips = make("ul", { className: "segment-chips" });
@@ -97,7 +97,7 @@ function listOf(label, values, set, list) {
   return field;
 }
 
-// Some of a closed list, those that are chosen first.
+// Choices of a closed list, the chosen ones first.
 function boxesOf(name, choices, values, set) {
   const chosen = new Map(values.map((value) => [asText(value).toLowerCase(), value]));
   const all = new Map(choices.items.map(([value, title]) => [asText(value), [value, title]]));
@@ -133,18 +133,18 @@ function boxesOf(name, choices, values, set) {
   return field;
 }
 
-// A day, and if somebody wants a time of it; a time in another writing is a text.
+// A date with an optional time. A time in another notation is edited as text.
 function momentOf(label, value, set) {
   const parts = MOMENT.exec(asText(value));
   if (asText(value) && !parts) return labelled(label, input("text", value, set));
   const join = () => set(day.value && time.value ? `${day.value} ${time.value}` : day.value);
   const day = input("date", parts?.[1], join);
-  const step = parts?.[2]?.length > 5 ? 1 : 60; // with seconds only where there are some
+  const step = parts?.[2]?.length > 5 ? 1 : 60; // seconds only if the value has some
   const time = input("time", parts?.[2], join, { step, "aria-label": "Time" });
   return labelled(label, day, time);
 }
 
-// `choices` are the table's for this field, if it has any; `list` is where they are suggested.
+// `choices` are those of the table for this field, if any; `list` is their datalist.
 export function valueOf(label, type, choices, list, value, set) {
   const suggested = choices && !choices.closed ? { list } : undefined;
   if (SEVERAL.includes(type)) {

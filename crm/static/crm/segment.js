@@ -1,5 +1,5 @@
-// The builder of a segment's filter, made from the filter table. The JSON in the textarea is the
-// form's field: the builder is drawn from it and writes it anew; without script it works alone.
+// Builds a segment's filter from the filter table. The JSON in the textarea is the form's field. The
+// builder is drawn from it and writes it. Without scripts the textarea works alone.
 
 import { counter } from "./segment-count.js";
 import { asJSON, fitted, itemFor, known, readJSON } from "./segment-json.js";
@@ -14,7 +14,7 @@ function start(textarea, table) {
   const builder = make("div", { id: "segment-builder" });
   const count = make("p", { id: "segment-count", role: "status" });
   const recount = counter(table.count, textarea, tell);
-  const fresh = new WeakSet(); // conditions that nobody has filled in yet: no mistake of theirs
+  const fresh = new WeakSet(); // new conditions, whose errors are not shown yet
   let groups = [];
 
   function suggestions(name) {
@@ -132,7 +132,7 @@ function start(textarea, table) {
     builder.replaceChildren(...groups.flatMap(groupOf), ...last);
   }
 
-  // The control that has the focus gets it back when everything is drawn anew.
+  // The focused control gets the focus back after redrawing.
   function changed(again, focus) {
     textarea.value = asJSON(groups);
     if (again) {
@@ -152,7 +152,7 @@ function start(textarea, table) {
     recount(mistake);
   }
 
-  // What came of counting, and each mistake at its condition.
+  // Shows the count, and each error at its condition.
   function tell(text, mistakes) {
     count.textContent = text;
     if (!mistakes) return;

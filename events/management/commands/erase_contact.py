@@ -5,6 +5,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
+from typing_extensions import override
 
 from config.api.errors import ObjectNotFound
 from config.commands import DatabaseCommand
@@ -14,17 +15,17 @@ from events.personal_data import erase_contact, find_contact
 
 
 class Command(DatabaseCommand):
-    """Erases one contact with all that is kept about it; prints the receipt, alone, on stdout."""
+    """Erase a contact with all its data, and print only the receipt on stdout."""
 
-    help = "Erase a contact and all that is kept about it, and print a receipt as JSON."
+    help = "Erase a contact with all its data, and print the receipt as JSON."
 
+    @override
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """EMAIL_OR_ID [--yes]."""
         parser.add_argument("contact", metavar="EMAIL_OR_ID")
         parser.add_argument("--yes", action="store_true", help="do not ask")
 
-    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
-        """Ask, and erase. Raises CommandError."""
+    @override
+    def handle(self, *args: Any, **options: Any) -> None:
         contact = find_contact(options["contact"])
         try:
             if contact is None:
@@ -39,14 +40,20 @@ class Command(DatabaseCommand):
         self.stdout.write(json.dumps(erasure.receipt(), indent=2))
 
     def _ask(self, contact: Subscriber) -> None:
-        """Raises CommandError unless somebody at a terminal says yes."""
+        """Ask at the terminal.
+
+        Raises:
+            CommandError: there is no terminal, or the answer is not yes.
+        """
         if not sys.stdin.isatty():
-            raise CommandError("Nobody is there to ask: say --yes to erase without a question.")
+            raise CommandError(
+                "There is no terminal to ask at. Use --yes to erase without a question."
+            )
         counts = count_contacts([contact.pk])
         del counts["contacts"]
         numbers = ", ".join(f"{number:,} {name}" for name, number in counts.items())
         self.stderr.write(f"Contact {contact.pk}, {contact.email}, with {numbers}.")
-        self.stderr.write("Erase all of it for good? Type yes: ", ending="")
+        self.stderr.write("Erase all of it permanently? Type yes: ", ending="")
         self.stderr.flush()
         if sys.stdin.readline().strip().lower() != "yes":
             raise CommandError("Nothing was erased.")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
+from typing_extensions import override
 
 from config.api.errors import ObjectNotFound
 from config.commands import DatabaseCommand
@@ -12,19 +13,21 @@ from events.personal_data import export_contact, find_contact
 
 
 class Command(DatabaseCommand):
-    """Gives out all that is kept about one contact."""
+    """Export all data of one contact."""
 
-    help = "Write all that is kept about a contact, with its events, as one JSON object."
+    help = "Write all data of a contact, with its events, as one JSON object."
 
+    @override
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """EMAIL_OR_ID [--output FILE]."""
         parser.add_argument("contact", metavar="EMAIL_OR_ID")
         parser.add_argument(
-            "--output", metavar="FILE", help="instead of stdout; its owner alone may read it"
+            "--output",
+            metavar="FILE",
+            help="a file instead of stdout, which only its owner may read",
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
-        """Write it. Raises CommandError."""
+    @override
+    def handle(self, *args: Any, **options: Any) -> None:
         contact = find_contact(options["contact"])
         try:
             if contact is None:
@@ -37,7 +40,11 @@ class Command(DatabaseCommand):
             raise CommandError(f"No contact has the e-mail or id {options['contact']!r}.") from None
 
     def _write_file(self, contact_id: int, path: Path) -> None:
-        """Whole under its name, or not at all. Raises CommandError."""
+        """Write the file whole or not at all.
+
+        Raises:
+            CommandError: the file cannot be written.
+        """
         draft = None
         try:
             # Its mode is 0600.

@@ -1,14 +1,16 @@
 from typing import Any
 
+from typing_extensions import override
+
 from config.commands import DatabaseCommand
 from events.maintenance import prune_idempotency_keys
 
 
 class Command(DatabaseCommand):
-    """Forgets old idempotency keys; `serve` runs it every hour."""
+    """Delete old idempotency keys. `serve` runs it every hour."""
 
-    help = "Forget the idempotency keys that are older than 24 hours."
+    help = "Delete the idempotency keys that are older than 24 hours."
 
-    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
-        """Forget them."""
-        self.stdout.write(f"{prune_idempotency_keys()} idempotency keys forgotten.")
+    @override
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.stdout.write(f"{prune_idempotency_keys()} idempotency keys deleted.")

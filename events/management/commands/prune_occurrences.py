@@ -4,6 +4,7 @@ from typing import Any
 
 from django.utils import timezone
 from tqdm import tqdm
+from typing_extensions import override
 
 from config.api.validation import parse_age
 from config.commands import DatabaseCommand
@@ -11,23 +12,23 @@ from events.maintenance import prune_occurrences
 
 
 class Command(DatabaseCommand):
-    """Removes old occurrences; counters stay as they are."""
+    """Delete old occurrences; counters stay."""
 
-    help = "Remove occurrences that are older than an age; their number stays in the counters."
+    help = "Delete occurrences that are older than an age. The counters stay as they are."
 
+    @override
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """--older-than 400d [--event-key K]."""
         parser.add_argument(
             "--older-than",
             type=parse_age,
             required=True,
             metavar="AGE",
-            help="such as 400d, 12h or 3w, from when they happened",
+            help="time since they happened: 400d, 12h or 3w",
         )
-        parser.add_argument("--event-key", metavar="K", help="of this key only")
+        parser.add_argument("--event-key", metavar="K", help="only occurrences of this event key")
 
-    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
-        """Remove them, batch by batch; stopping in between loses nothing."""
+    @override
+    def handle(self, *args: Any, **options: Any) -> None:
         before = timezone.now() - options["older_than"]
         with tqdm(unit=" ids", unit_scale=True, file=sys.stderr) as bar:
 
@@ -36,4 +37,4 @@ class Command(DatabaseCommand):
                 bar.update(done - bar.n)
 
             removed = prune_occurrences(before, options["event_key"], progress)
-        self.stdout.write(f"{removed} occurrences removed; every counter stays as it was.")
+        self.stdout.write(f"{removed} occurrences deleted; every counter stays as it was.")

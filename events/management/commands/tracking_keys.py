@@ -1,22 +1,24 @@
 from argparse import ArgumentParser
 from typing import Any
 
+from typing_extensions import override
+
 from config.commands import DatabaseCommand
 from events.activecampaign.credentials import rotate_tracking_key, tracking_key
 
 
 class Command(DatabaseCommand):
-    """Prints the pair that ActiveCampaign's event call needs, alone on the last line."""
+    """Print the credentials of ActiveCampaign's event call as the last line."""
 
-    help = "Show actid and key of ActiveCampaign's event call; they are the last line."
+    help = "Show actid and key of ActiveCampaign's event call. They are the last line."
 
+    @override
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Only --rotate."""
         parser.add_argument(
-            "--rotate", action="store_true", help="make a new key; the old one is refused at once"
+            "--rotate", action="store_true", help="replace the key; the old one is rejected at once"
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
-        """Print it."""
+    @override
+    def handle(self, *args: Any, **options: Any) -> None:
         pair = rotate_tracking_key() if options["rotate"] else tracking_key()
         self.stdout.write(f"actid={pair.actid} key={pair.key}")

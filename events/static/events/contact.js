@@ -1,4 +1,4 @@
-// "Load older" puts the next piece of the timeline below the last one.
+// "Load older" appends the next page of the timeline.
 "use strict";
 {
   const timeline = document.getElementById("timeline");
@@ -14,7 +14,7 @@
       sameDay.remove();
     }
     timeline.append(...piece.childNodes);
-    // Who uses the keyboard goes on where the new ones begin.
+    // Keyboard users continue at the first new entry.
     if (first) first.focus();
   }
 
@@ -22,7 +22,7 @@
     const link = event.target.closest("#load-older");
     if (!link) return;
     event.preventDefault();
-    // A second click before the first one's answer.
+    // A second click before the response to the first.
     if (link.ariaBusy) return;
     link.ariaBusy = "true";
     status.textContent = "Loading …";
@@ -35,7 +35,7 @@
       status.textContent = "";
     } catch {
       link.ariaBusy = null;
-      status.textContent = "That did not work. Try again, or load this page anew.";
+      status.textContent = "Loading failed. Try again, or reload the page.";
     }
   });
 }

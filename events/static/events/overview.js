@@ -1,4 +1,4 @@
-// The overview of the admin's first page, fetched anew every 30 seconds.
+// Refreshes the overview on the admin's first page every 30 seconds.
 "use strict";
 {
   const SECONDS = 30;
@@ -6,7 +6,7 @@
   const status = document.getElementById("overview-status");
 
   async function refresh() {
-    // Nobody looks, or somebody is in the middle of it.
+    // The page is hidden, or the admin user is working in it.
     if (document.hidden || place.contains(document.activeElement)) return;
     try {
       const answer = await fetch(place.dataset.url, { headers: { Accept: "text/html" } });

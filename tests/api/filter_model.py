@@ -1,4 +1,4 @@
-"""Random contacts, random filters, and whom they mean: evaluated in plain Python."""
+"""Random contacts and filters, and which contacts match: evaluated in plain Python."""
 
 import json
 import re
@@ -46,7 +46,7 @@ PROPERTIES: tuple[dict[str, Any], ...] = (
 
 @dataclass
 class Event:
-    """An event of a contact, with its occurrences as (time, properties)."""
+    """An event of a contact, with its occurrences as pairs of time and properties."""
 
     key: str
     title: str
@@ -61,8 +61,8 @@ class Event:
 
 
 @dataclass
-class Person:
-    """A contact as the evaluation knows it."""
+class Contact:
+    """A contact with what filters ask for."""
 
     columns: dict[str, Any]
     tags: frozenset[int] = frozenset()
@@ -95,8 +95,8 @@ EVENTS = st.builds(
     unlogged=st.integers(0, 2),
     log=st.lists(st.tuples(MOMENTS, st.sampled_from(PROPERTIES)), min_size=1, max_size=4),
 )
-PEOPLE = st.builds(
-    Person,
+CONTACTS = st.builds(
+    Contact,
     columns=st.fixed_dictionaries(
         {
             "first_name": OPTIONAL_TEXT,
@@ -114,7 +114,7 @@ PEOPLE = st.builds(
     events=st.lists(EVENTS, max_size=4, unique_by=lambda event: (event.key, event.title)),
 )
 
-# The evaluation: each comparison in plain Python, case folded, wildcards unknown.
+# The evaluation: each comparison in plain Python, without regard to case, without wildcards.
 
 
 def number(text: str) -> Decimal | None:
@@ -135,7 +135,7 @@ def compared(operator: str, found: Any, value: Any) -> bool:
 
 
 def text_fits(operator: str, found: str, value: Any) -> bool:
-    """The operators that are true of a text; the negated ones are turned round by who asks."""
+    """Return whether an operator that is not negated is true of a text."""
     low = found.lower()
     if operator == "=":
         return bool(low == value.lower())
@@ -150,7 +150,7 @@ def text_fits(operator: str, found: str, value: Any) -> bool:
 
 
 def date_fits(operator: str, found: Any, value: Any, start: Callable[[int], Any]) -> bool:
-    """`found` and what `start(days_ago)` gives are both days, or both times."""
+    """Return whether an operator is true of a day or a time; `start(days_ago)` returns the same."""
     if operator == "before":
         return bool(found < value)
     if operator == "after":
@@ -173,23 +173,25 @@ def property_text(value: Any, path: list[str]) -> str | None:
 
 @dataclass(frozen=True)
 class Item:
-    """A condition as it is sent, and whether it is true of a person."""
+    """A condition as it is sent, and whether a contact matches it."""
 
     sent: dict[str, Any]
-    fits: Callable[[Person], bool]
+    fits: Callable[[Contact], bool]
 
 
-def item(name: str, operator: str, value: Any, fits: Callable[[Person], bool], **more: Any) -> Item:
+def item(
+    name: str, operator: str, value: Any, fits: Callable[[Contact], bool], **more: Any
+) -> Item:
     provider = (name.partition("_")[0] == "event" and "event_tracking") or more.pop("provider")
     sent = {"source": [provider, name], "operator": operator, "value": value, **more}
     return Item(sent, fits)
 
 
-def negatable(operator: str, fits: Callable[[Person, str], bool]) -> Callable[[Person], bool]:
-    """A negated operator is true of exactly those that the other is not true of."""
+def negatable(operator: str, fits: Callable[[Contact, str], bool]) -> Callable[[Contact], bool]:
+    """Return a test of a contact: a negated operator matches where the other does not."""
     if operator in POSITIVE:
-        return lambda person: not fits(person, POSITIVE[operator])
-    return lambda person: fits(person, operator)
+        return lambda contact: not fits(contact, POSITIVE[operator])
+    return lambda contact: fits(contact, operator)
 
 
 @st.composite
@@ -197,11 +199,11 @@ def text_values(draw: st.DrawFn, operator: str, texts: tuple[str, ...]) -> Any:
     if operator in ("in", "not_in"):
         return draw(st.lists(st.sampled_from(texts), min_size=1, max_size=3))
     if operator in ("is_null", "not_null"):
-        return draw(st.sampled_from((None, "", "passed over")))
+        return draw(st.sampled_from((None, "", "ignored")))
     return draw(st.sampled_from(texts))
 
 
-# Beyond 32 bits as well: cut to them, some would be the small ones.
+# Beyond 32 bits too: cut to them, some would be the small ones.
 COUNTS = st.integers(0, 5) | st.sampled_from((2**31, 2**32 + 1, 2**32 + 2, 2**63 - 1))
 TEXT_OPERATORS = ("=", "!=", "contains", "not_contains", "in", "not_in", "is_null", "not_null")
 COMPARISONS = ("=", "!=", ">", ">=", "<", "<=")
@@ -214,7 +216,7 @@ def column_items(draw: st.DrawFn) -> Item:
     operator = draw(st.sampled_from(TEXT_OPERATORS))
     value = draw(text_values(operator, (*TEXTS, "LEAD", "cust")))
     fits = negatable(
-        operator, lambda person, positive: text_fits(positive, person.columns[name] or "", value)
+        operator, lambda contact, positive: text_fits(positive, contact.columns[name] or "", value)
     )
     return item(name, operator, value, fits, provider="subscriber")
 
@@ -224,7 +226,7 @@ def status_items(draw: st.DrawFn) -> Item:
     operator = draw(st.sampled_from(("=", "!=", "in", "not_in")))
     value = draw(text_values(operator, (*STATUSES, "PENDING", "bounced")))
     fits = negatable(
-        operator, lambda person, positive: text_fits(positive, person.columns["status"], value)
+        operator, lambda contact, positive: text_fits(positive, contact.columns["status"], value)
     )
     return item("status", operator, value, fits, provider="subscriber")
 
@@ -232,13 +234,13 @@ def status_items(draw: st.DrawFn) -> Item:
 @st.composite
 def user_items(draw: st.DrawFn) -> Item:
     operator = draw(st.sampled_from(("is_null", "not_null")))
-    fits = negatable(operator, lambda person, _: not person.user)
+    fits = negatable(operator, lambda contact, _: not contact.user)
     return item("user_id", operator, "", fits, provider="subscriber")
 
 
 @st.composite
 def date_values(draw: st.DrawFn, operator: str, days_only: bool) -> tuple[Any, Any]:
-    """What is sent, and what it means to the evaluation."""
+    """Draw a value as it is sent, and what it means to the evaluation."""
     days = draw(st.integers(0, 5))
     if operator.startswith("days"):
         return draw(st.sampled_from((days, str(days)))), days
@@ -263,8 +265,8 @@ def date_items(draw: st.DrawFn) -> Item:
     def start(days: int) -> date:
         return midnight(days).date() if days_only else midnight(days)
 
-    def fits(person: Person) -> bool:
-        found = person.columns[name]
+    def fits(contact: Contact) -> bool:
+        found = contact.columns[name]
         return found is not None and date_fits(operator, found, value, start)
 
     return item(name, operator, sent, fits, provider="subscriber")
@@ -276,8 +278,8 @@ def segment_items(draw: st.DrawFn) -> Item:
     operator = draw(st.sampled_from(("in", "not_in", "in_all", "not_in_all")))
     places = draw(st.lists(st.integers(0, 3), min_size=1, max_size=3))
 
-    def fits(person: Person) -> bool:
-        on = set(places) & getattr(person, name)
+    def fits(contact: Contact) -> bool:
+        on = set(places) & getattr(contact, name)
         found = bool(on) if operator in ("in", "not_in") else on == set(places)
         return found != operator.startswith("not")
 
@@ -298,8 +300,8 @@ def any_event_items(draw: st.DrawFn) -> Item:
     operator = draw(st.sampled_from(operators))
     value = draw(text_values(operator, texts))
 
-    def has(person: Person, positive: str) -> bool:
-        found = [getattr(event, column) for event in person.events]
+    def has(contact: Contact, positive: str) -> bool:
+        found = [getattr(event, column) for event in contact.events]
         if positive == "in":
             return bool(set(found) & set(value))
         return any(text_fits(positive, text, value) for text in found)
@@ -315,8 +317,8 @@ def keyed_items(draw: st.DrawFn) -> Item:
         count = draw(COUNTS)
         fits = negatable(
             operator,
-            lambda person, positive: any(
-                compared(positive, event.counter, count) for event in person.of_key(key)
+            lambda contact, positive: any(
+                compared(positive, event.counter, count) for event in contact.of_key(key)
             ),
         )
         sent = draw(st.sampled_from((count, str(count))))
@@ -327,8 +329,8 @@ def keyed_items(draw: st.DrawFn) -> Item:
     value = value or "0"
     fits = negatable(
         operator,
-        lambda person, positive: any(
-            text_fits(positive, event.value, value) for event in person.of_key(key)
+        lambda contact, positive: any(
+            text_fits(positive, event.value, value) for event in contact.of_key(key)
         ),
     )
     return item("event_tracking_value", operator, value, fits, extra_value=key)
@@ -341,15 +343,15 @@ def number_items(draw: st.DrawFn) -> Item:
     value = draw(COUNTS)
     if draw(st.booleans()):
 
-        def total(person: Person) -> bool:
-            number = sum(event.counter for event in person.of_key(key))
+        def total(contact: Contact) -> bool:
+            number = sum(event.counter for event in contact.of_key(key))
             return compared(operator, number, value)
 
         return item("event_tracking_total", operator, value, total, extra_value=key)
     days = draw(st.integers(0, 4))
 
-    def within(person: Person) -> bool:
-        times = [at for event in person.of_key(key) for at, _ in event.log]
+    def within(contact: Contact) -> bool:
+        times = [at for event in contact.of_key(key) for at, _ in event.log]
         return compared(operator, sum(at >= midnight(days) for at in times), value)
 
     return item(
@@ -366,8 +368,8 @@ def seen_items(draw: st.DrawFn) -> Item:
     operator = draw(st.sampled_from(DATE_OPERATORS))
     sent, value = draw(date_values(operator, days_only=False))
 
-    def fits(person: Person) -> bool:
-        times = [at for event in person.of_key(key) for at, _ in event.log]
+    def fits(contact: Contact) -> bool:
+        times = [at for event in contact.of_key(key) for at, _ in event.log]
         return bool(times) and date_fits(operator, pick(times), value, midnight)
 
     return item(name, operator, sent, fits, extra_value=key)
@@ -388,9 +390,9 @@ def property_items(draw: st.DrawFn) -> Item:
     }
     value = draw(st.sampled_from(choices[operator]))
 
-    def has(person: Person, positive: str) -> bool:
+    def has(contact: Contact, positive: str) -> bool:
         # The later of equal times is the one that was written later.
-        log = [entry for event in person.of_key(key) for entry in event.log]
+        log = [entry for event in contact.of_key(key) for entry in event.log]
         if not log:
             return False
         latest = max(enumerate(log), key=lambda entry: (entry[1][0], entry[0]))[1]
