@@ -1,7 +1,7 @@
 """The fields of an event, all in one table: how each is validated, described and stored.
 
-One more field is a line in EVENT_FIELDS, EventFields, parse_event and STORED_COLUMNS here, a column of
-EventOccurrence (events/models.py, with a migration and a db_default, because demo copies rows
+One more field is a line in EVENT_FIELDS, EventFields, parse_event and STORED_COLUMNS here, a column
+of EventOccurrence (events/models.py, with a migration and a db_default, because demo copies rows
 without it), a field of Occurrence (events/history.py) and one of OccurrenceSerializer
 (events/api/serializers.py). The SQL is made from these lists.
 """

@@ -22,8 +22,8 @@ def session(server: Server, store: psycopg.Connection) -> Iterator[AdminSession]
 
 
 @pytest.fixture
-def contact_id(http: Client) -> int:
-    """The id of the contact ada@example.com, with two tags."""
+def tagged_id(http: Client) -> int:
+    """The id of a contact with two tags."""
     return http.contact("ada@example.com", first_name="Ada", tags=["one", "two"])
 
 
@@ -43,6 +43,11 @@ def is_waiting(store: psycopg.Connection) -> bool:
     return bool(row and row[0])
 
 
+def submit(session: AdminSession, path: str, form: dict[str, list[str]]) -> Answer:
+    """Send the form of a page that was opened earlier, with its CSRF token."""
+    return session("POST", path, form=[(name, one) for name in form for one in form[name]])
+
+
 def while_waiting(
     store: psycopg.Connection, work: Callable[[], Answer], then: Callable[[], object]
 ) -> Answer:
@@ -56,21 +61,15 @@ def while_waiting(
     return answers[0]
 
 
-def fields_of(page: str, **changed: str) -> list[tuple[str, str]]:
-    """Return what a browser would send with a page's form after these fields were changed."""
-    form = form_of(page, **changed)
-    return [(name, value) for name, values in form.items() for value in values]
-
-
 def test_a_contact_that_was_deleted_meanwhile_does_not_come_back(
-    session: AdminSession, store: psycopg.Connection, meanwhile: psycopg.Connection, contact_id: int
+    session: AdminSession, store: psycopg.Connection, meanwhile: psycopg.Connection, tagged_id: int
 ) -> None:
-    path = f"/admin/crm/subscriber/{contact_id}/change/"
+    path = f"/admin/crm/subscriber/{tagged_id}/change/"
     page = session("GET", path).body.decode()
-    form = fields_of(page, last_name="Lovelace")
+    form = form_of(page, last_name="Lovelace")
     meanwhile.execute("DELETE FROM crm_subscriber_tags")
-    meanwhile.execute("DELETE FROM crm_subscriber WHERE id = %s", [contact_id])
-    answer = while_waiting(store, lambda: session("POST", path, form=form), meanwhile.commit)
+    meanwhile.execute("DELETE FROM crm_subscriber WHERE id = %s", [tagged_id])
+    answer = while_waiting(store, lambda: submit(session, path, form), meanwhile.commit)
     assert answer.status == 404
     assert store.execute("SELECT count(*) FROM crm_subscriber").fetchone() == (0,)
 
@@ -79,13 +78,13 @@ def test_an_email_that_was_added_meanwhile_is_rejected_by_the_form(
     session: AdminSession, store: psycopg.Connection, meanwhile: psycopg.Connection
 ) -> None:
     page = session("GET", ADD).body.decode()
-    form = fields_of(page, email="eve@example.com")
+    form = form_of(page, email="eve@example.com")
     meanwhile.execute(
         "INSERT INTO crm_subscriber (email, status, contact_type, total_points, life_time_value, "
         "custom_values, created_at, updated_at) "
         "VALUES ('Eve@example.com', 'subscribed', 'lead', 0, 0, '{}', now(), now())"
     )
-    answer = while_waiting(store, lambda: session("POST", ADD, form=form), meanwhile.commit)
+    answer = while_waiting(store, lambda: submit(session, ADD, form), meanwhile.commit)
     assert answer.status == 200
     assert "Another contact has this e-mail." in answer.body.decode()
 
