@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 import orjson
-from django.utils import timezone
+from django.utils.timezone import get_default_timezone
 from rest_framework import serializers
 from typing_extensions import override
 
@@ -14,7 +14,8 @@ Convert = Callable[[Any], Any]
 
 def format_datetime(value: datetime) -> str:
     """Return a datetime as FluentCRM shows it: `YYYY-MM-DD HH:MM:SS` in TIME_ZONE."""
-    return timezone.localtime(value).isoformat(" ")[:19]
+    # Not localtime(), which looks the current time zone up in every call.
+    return value.astimezone(get_default_timezone()).isoformat(" ")[:19]
 
 
 class FluentDateTimeField(serializers.CharField):

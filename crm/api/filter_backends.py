@@ -4,7 +4,7 @@ Each backend reads the view's `list_params`, which LIST_FIELDS or LABEL_LIST_FIE
 filters have to match. An invalid one is 422, so that it never matches every contact.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db.models import Q, QuerySet
 from rest_framework.filters import BaseFilterBackend
@@ -33,6 +33,10 @@ from crm.segments import find_segment
 from crm.selectors import order_rows, search_q
 
 TEXT: Schema = {"type": "string"}
+TEXTS: Schema = {"type": "array", "items": TEXT}
+STATUSES: Schema = {"type": "array", "items": {"enum": Status.values}}
+Contacts = QuerySet[Subscriber]
+Labels = QuerySet[Any]
 SORTABLE = {"id", "created_at", "updated_at", *CONTACT_FIELDS} - {"custom_values"}
 SORTABLE_LABEL_COLUMNS = {"id", "title", "slug", "created_at", "updated_at"}
 ADVANCED: dict[str, Validator] = {"advanced_filters": json_text_or(lambda value: value)}
@@ -80,13 +84,21 @@ LABEL_LIST_FIELDS: dict[str, Validator] = {
 }
 
 
+class DescribedFilterBackend(BaseFilterBackend):
+    """A filter backend that declares its parameters in OpenAPI."""
+
+    parameters: ClassVar[tuple[Schema, ...]]
+
+    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
+        """Return the descriptions of the parameters."""
+        return [*self.parameters]
+
+
 class QueryFilterBackend(BaseFilterBackend):
     """Filter by the simple parameters that apps register, such as `event_key` (django-filter)."""
 
     @override
-    def filter_queryset(
-        self, request: Request, queryset: QuerySet[Subscriber], view: ApiViewSet
-    ) -> QuerySet[Subscriber]:
+    def filter_queryset(self, request: Request, queryset: Contacts, view: ApiViewSet) -> Contacts:
         return apply_query_filters(queryset, view.params)
 
     def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
@@ -94,13 +106,27 @@ class QueryFilterBackend(BaseFilterBackend):
         return [query_parameter(name, text, TEXT) for name, text in query_filter_help().items()]
 
 
-class AdvancedFilterBackend(BaseFilterBackend):
+class AdvancedFilterBackend(DescribedFilterBackend):
     """Filter by FluentCRM's advanced filters: groups of conditions (crm/filters)."""
 
+    parameters = (
+        query_parameter(
+            "filter_type",
+            "advanced together with advanced_filters, otherwise simple.",
+            {"enum": ["simple", "advanced"]},
+        ),
+        query_parameter(
+            "advanced_filters",
+            "JSON: a list of groups, of which one has to match. A group is a list of conditions, "
+            "which all have to match: "
+            '{"source":[provider,property],"operator":…,"value":…,"extra_value":…}. '
+            "/subscribers/filter-options lists providers, properties and operators.",
+            TEXT,
+        ),
+    )
+
     @override
-    def filter_queryset(
-        self, request: Request, queryset: QuerySet[Subscriber], view: ApiViewSet
-    ) -> QuerySet[Subscriber]:
+    def filter_queryset(self, request: Request, queryset: Contacts, view: ApiViewSet) -> Contacts:
         if view.list_params.get("filter_type") != "advanced":
             if "advanced_filters" in view.params:
                 message = "The filter_type must be advanced."
@@ -111,38 +137,16 @@ class AdvancedFilterBackend(BaseFilterBackend):
         filters = validate(ADVANCED, view.params, required)["advanced_filters"]
         return apply_filter(queryset, read_filters(filters, "advanced_filters"))
 
-    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
-        """Describe the parameters in OpenAPI."""
-        return [
-            query_parameter(
-                "filter_type",
-                "advanced together with advanced_filters, otherwise simple.",
-                {"enum": ["simple", "advanced"]},
-            ),
-            query_parameter(
-                "advanced_filters",
-                "JSON: a list of groups, of which one has to match. A group is a list of "
-                "conditions, which all have to match: "
-                '{"source":[provider,property],"operator":…,"value":…,"extra_value":…}. '
-                "/subscribers/filter-options lists providers, properties and operators.",
-                TEXT,
-            ),
-        ]
 
-
-class SegmentFilterBackend(BaseFilterBackend):
+class SegmentFilterBackend(DescribedFilterBackend):
     """Filter by a saved segment."""
 
+    parameters = (query_parameter("segment", "Slug of a segment that contacts are in.", TEXT),)
+
     @override
-    def filter_queryset(
-        self, request: Request, queryset: QuerySet[Subscriber], view: ApiViewSet
-    ) -> QuerySet[Subscriber]:
+    def filter_queryset(self, request: Request, queryset: Contacts, view: ApiViewSet) -> Contacts:
         filters = view.list_params.get("segment")
         return queryset if filters is None else apply_segment(queryset, filters)
-
-    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
-        """Describe the parameters in OpenAPI."""
-        return [query_parameter("segment", "Slug of a segment that contacts are in.", TEXT)]
 
 
 def apply_segment(contacts: QuerySet[Subscriber], filters: Any) -> QuerySet[Subscriber]:
@@ -150,28 +154,27 @@ def apply_segment(contacts: QuerySet[Subscriber], filters: Any) -> QuerySet[Subs
     return apply_filter(contacts, read_filters(filters, "segment"))
 
 
-class SearchBackend(BaseFilterBackend):
+class SearchBackend(DescribedFilterBackend):
     """Search in the texts of contacts."""
 
+    parameters = (query_parameter("search", "Part of any text of the object.", TEXT),)
+
     @override
-    def filter_queryset(
-        self, request: Request, queryset: QuerySet[Subscriber], view: ApiViewSet
-    ) -> QuerySet[Subscriber]:
+    def filter_queryset(self, request: Request, queryset: Contacts, view: ApiViewSet) -> Contacts:
         search = view.list_params.get("search")
         return queryset.filter(search_q(search)) if search else queryset
 
-    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
-        """Describe the parameters in OpenAPI."""
-        return [query_parameter("search", "Part of any text of the object.", TEXT)]
 
-
-class LabelFilterBackend(BaseFilterBackend):
+class LabelFilterBackend(DescribedFilterBackend):
     """Filter by tags and by lists: contacts with one of the tags and on one of the lists."""
 
+    parameters = (
+        query_parameter("tags[]", "Contacts with any of these tags: id, title or slug.", TEXTS),
+        query_parameter("lists[]", "Contacts on any of these lists: id, title or slug.", TEXTS),
+    )
+
     @override
-    def filter_queryset(
-        self, request: Request, queryset: QuerySet[Subscriber], view: ApiViewSet
-    ) -> QuerySet[Subscriber]:
+    def filter_queryset(self, request: Request, queryset: Contacts, view: ApiViewSet) -> Contacts:
         kinds: tuple[LabelKind, LabelKind] = ("tags", "lists")
         for kind in kinds:
             if names := view.list_params.get(kind):
@@ -181,57 +184,38 @@ class LabelFilterBackend(BaseFilterBackend):
                 queryset = queryset.filter(id__in=attached.values("subscriber_id"))
         return queryset
 
-    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
-        """Describe the parameters in OpenAPI."""
-        texts: Schema = {"type": "array", "items": TEXT}
-        return [
-            query_parameter("tags[]", "Contacts with any of these tags: id, title or slug.", texts),
-            query_parameter("lists[]", "Contacts on any of these lists: id, title or slug.", texts),
-        ]
 
-
-class StatusFilterBackend(BaseFilterBackend):
+class StatusFilterBackend(DescribedFilterBackend):
     """Filter by statuses, of which one has to match."""
 
+    parameters = (query_parameter("statuses[]", "Contacts with any of these statuses.", STATUSES),)
+
     @override
-    def filter_queryset(
-        self, request: Request, queryset: QuerySet[Subscriber], view: ApiViewSet
-    ) -> QuerySet[Subscriber]:
+    def filter_queryset(self, request: Request, queryset: Contacts, view: ApiViewSet) -> Contacts:
         statuses = view.list_params.get("statuses")
         return queryset.filter(status__in=statuses) if statuses else queryset
 
-    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
-        """Describe the parameters in OpenAPI."""
-        statuses: Schema = {"type": "array", "items": {"enum": Status.values}}
-        return [query_parameter("statuses[]", "Contacts with any of these statuses.", statuses)]
 
-
-class OrderingBackend(BaseFilterBackend):
+class OrderingBackend(DescribedFilterBackend):
     """Order contacts by a column, by default by id, the newest first."""
 
+    parameters = (
+        query_parameter("sort_by", "Column to sort by, id by default.", TEXT),
+        query_parameter("sort_type", "ASC, or DESC by default.", TEXT),
+    )
+
     @override
-    def filter_queryset(
-        self, request: Request, queryset: QuerySet[Subscriber], view: ApiViewSet
-    ) -> QuerySet[Subscriber]:
+    def filter_queryset(self, request: Request, queryset: Contacts, view: ApiViewSet) -> Contacts:
         column = view.list_params.get("sort_by")
         column = column if column in SORTABLE else "id"
         return order_rows(queryset, column, view.list_params.get("sort_type"))
-
-    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
-        """Describe the parameters in OpenAPI."""
-        return [
-            query_parameter("sort_by", "Column to sort by, id by default.", TEXT),
-            query_parameter("sort_type", "ASC, or DESC by default.", TEXT),
-        ]
 
 
 class LabelSearchBackend(SearchBackend):
     """Search tags, lists and segments by a part of the title, or the start of another text."""
 
     @override
-    def filter_queryset(
-        self, request: Request, queryset: QuerySet[Any], view: ApiViewSet
-    ) -> QuerySet[Any]:
+    def filter_queryset(self, request: Request, queryset: Labels, view: ApiViewSet) -> Labels:
         search = view.list_params.get("search")
         if not search:
             return queryset
@@ -241,23 +225,19 @@ class LabelSearchBackend(SearchBackend):
         return queryset.filter(matches)
 
 
-class LabelOrderingBackend(BaseFilterBackend):
+class LabelOrderingBackend(DescribedFilterBackend):
     """Order tags, lists and segments by a column, by default by id, the newest first."""
 
+    parameters = (
+        query_parameter("sort_by", "Column to sort by, id by default.", TEXT),
+        query_parameter("sort_order", "ASC, or DESC by default.", TEXT),
+    )
+
     @override
-    def filter_queryset(
-        self, request: Request, queryset: QuerySet[Any], view: ApiViewSet
-    ) -> QuerySet[Any]:
+    def filter_queryset(self, request: Request, queryset: Labels, view: ApiViewSet) -> Labels:
         column = view.list_params.get("sort_by")
         column = column if column in SORTABLE_LABEL_COLUMNS else "id"
         return order_rows(queryset, column, view.list_params.get("sort_order"))
-
-    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
-        """Describe the parameters in OpenAPI."""
-        return [
-            query_parameter("sort_by", "Column to sort by, id by default.", TEXT),
-            query_parameter("sort_order", "ASC, or DESC by default.", TEXT),
-        ]
 
 
 # In the order of the SQL they make: a filter's set of contacts first, the order last.

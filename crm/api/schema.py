@@ -23,7 +23,7 @@ from crm.models import Status
 Fields = dict[str, Any]
 
 
-def text() -> serializers.CharField:
+def optional_text() -> serializers.CharField:
     """Return the description of an optional text."""
     return serializers.CharField(required=False)
 
@@ -44,7 +44,7 @@ def choice(*choices: str, required: bool = True) -> serializers.ChoiceField:
 
 
 CONTACT: Fields = {
-    **{name: text() for name in (*TEXT_COLUMNS, "full_name", "contact_type")},
+    **{name: optional_text() for name in (*TEXT_COLUMNS, "full_name", "contact_type")},
     "status": serializers.ChoiceField(choices=Status.choices, required=False),
     "avatar": serializers.RegexField("^(https?://|/)", required=False),
     "date_of_birth": serializers.DateField(required=False, allow_null=True),
@@ -179,12 +179,15 @@ DO_BULK_ACTION = describe(
         ),
         subscriber_ids=ids(),
         action_options=serializers.ListField(child=serializers.IntegerField(), required=False),
-        new_status=text(),
+        new_status=optional_text(),
     ),
 )
 
 LABEL = envelope(
-    "Label", title=serializers.CharField(min_length=1), slug=text(), description=text()
+    "Label",
+    title=serializers.CharField(min_length=1),
+    slug=optional_text(),
+    description=optional_text(),
 )
 CREATE_LABEL = describe(
     envelope(
@@ -208,7 +211,7 @@ BULK_CREATE_LABELS = describe(
     request=envelope(
         "LabelBatch",
         items=serializers.ListSerializer(
-            child=envelope("BatchLabel", title=serializers.CharField(), slug=text())
+            child=envelope("BatchLabel", title=serializers.CharField(), slug=optional_text())
         ),
     ),
 )
@@ -247,11 +250,18 @@ STORED_SEGMENT = envelope(
 )
 CREATE_SEGMENT = describe(
     STORED_SEGMENT,
-    request=envelope("NewSegment", title=serializers.CharField(), slug=text(), filters=filters()),
+    request=envelope(
+        "NewSegment", title=serializers.CharField(), slug=optional_text(), filters=filters()
+    ),
 )
 RETRIEVE_SEGMENT = describe(envelope("RetrievedSegment", segment=SegmentSerializer()))
 UPDATE_SEGMENT = describe(
     STORED_SEGMENT,
-    request=envelope("SegmentChange", title=text(), slug=text(), filters=filters(required=False)),
+    request=envelope(
+        "SegmentChange",
+        title=optional_text(),
+        slug=optional_text(),
+        filters=filters(required=False),
+    ),
 )
 SEGMENT_CONTACTS = describe(SubscriberSerializer(many=True))

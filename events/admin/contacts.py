@@ -27,7 +27,7 @@ from events.admin.timeline import group_by_day
 from events.history import Cursor, Timeline
 from events.models import VIEW_EVENTS, TrackedEvent
 from events.stats.contact import contact_stats
-from events.templatetags.events import moment
+from events.templatetags.events import time_ago
 
 ENTRIES_PER_PAGE = 50
 
@@ -106,7 +106,7 @@ class ContactAdmin(
     def last_seen(self, contact: Any) -> str:
         """Return the time since the contact's last event."""
         last: datetime | None = contact.last_seen
-        return moment(last) or "-"
+        return time_ago(last) or "-"
 
     @override
     def get_urls(self) -> list[URLPattern]:

@@ -16,7 +16,7 @@ from crm.admin.base import PagedModelAdmin, ValueFilter
 from events.filters.options import known_keys, latest_providers
 from events.models import VIEW_EVENTS, EventName, EventOccurrence, TrackedEvent
 from events.personal_data import find_contact
-from events.templatetags.events import moment
+from events.templatetags.events import time_ago
 
 # A list of events shows this number of rows at most, because counting millions takes longer than
 # reading a page.
@@ -156,12 +156,12 @@ class TrackedEventAdmin(EventLogAdmin):
     @admin.display(description="first seen")
     def first_seen(self, event: TrackedEvent) -> str:
         """Return the time since the first occurrence."""
-        return moment(event.created_at)
+        return time_ago(event.created_at)
 
     @admin.display(description="last seen")
     def last_seen(self, event: TrackedEvent) -> str:
         """Return the time since the last occurrence."""
-        return moment(event.updated_at)
+        return time_ago(event.updated_at)
 
 
 @admin.register(EventOccurrence)
@@ -197,7 +197,7 @@ class EventOccurrenceAdmin(EventLogAdmin):
     @admin.display(description="happened")
     def happened(self, occurrence: EventOccurrence) -> str:
         """Return the time since it happened."""
-        return moment(occurrence.occurred_at)
+        return time_ago(occurrence.occurred_at)
 
     @admin.display(description="title")
     def event_title(self, occurrence: EventOccurrence) -> str:

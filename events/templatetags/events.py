@@ -14,7 +14,7 @@ register = template.Library()
 
 
 @register.simple_tag
-def moment(value: datetime | None) -> SafeString | str:
+def time_ago(value: datetime | None) -> SafeString | str:
     """Return the time since a datetime, with the datetime on hover; None is empty."""
     if value is None:
         return ""

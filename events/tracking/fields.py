@@ -1,8 +1,9 @@
 """The fields of an event, all in one table: how each is validated, described and stored.
 
-One more field is a line in EVENT_FIELDS, in EventFields and in STORED_COLUMNS here, a column of
-EventOccurrence (events/models.py, with a migration), a field of Occurrence (events/history.py) and
-one of OccurrenceSerializer (events/api/serializers.py). The SQL is made from these lists.
+One more field is a line in EVENT_FIELDS, EventFields, parse_event and STORED_COLUMNS here, a column
+of EventOccurrence (events/models.py, with a migration and a db_default, because demo copies rows
+without it), a field of Occurrence (events/history.py) and one of OccurrenceSerializer
+(events/api/serializers.py). The SQL is made from these lists.
 """
 
 from collections import ChainMap

@@ -13,9 +13,9 @@ from tests.system.server import Answer, Client, Server, wait_until
 ADD = "/admin/crm/subscriber/add/"
 
 
-@pytest.fixture(scope="module")
-def session(server: Server) -> Iterator[AdminSession]:
-    """The superuser "admin", logged in once for this file."""
+@pytest.fixture
+def session(server: Server, store: psycopg.Connection) -> Iterator[AdminSession]:
+    """The browser session of the superuser "admin", on an empty store."""
     session = log_in(server)
     yield session
     session.close()

@@ -1,0 +1,173 @@
+"""The roles of the admin, all of its pages, and a store in which each role can open them.
+
+A page that is added to the admin needs a row in PAGES.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.contrib.auth.models import Group, User
+from django.db import transaction
+from django.test import Client
+
+from crm.contacts import create
+from crm.models import List, Segment, Tag
+from crm.passwords import create_application_password
+from events.activecampaign.credentials import tracking_key
+from events.models import EventName, EventOccurrence, TrackingSwitch
+from events.personal_data import erase_contact
+from events.tracking import track
+from tests.api.pages import CONTACTS, browser_of, hidden_fields_of
+
+# Each role may do what those before it may.
+ROLES = ("anonymous", "staff", "viewer", "manager", "superuser")
+NO_ROLE = "no role"
+PASSWORDS = "crm/applicationpassword"
+
+# model: the least role that sees it, that opens the page to add one, and that opens the page to
+# delete one
+MODELS = {
+    "crm/subscriber": ("viewer", "manager", "manager"),
+    "crm/tag": ("viewer", "manager", "manager"),
+    "crm/list": ("viewer", "manager", "manager"),
+    "crm/segment": ("viewer", "manager", "manager"),
+    "crm/erasure": ("manager", NO_ROLE, NO_ROLE),
+    PASSWORDS: ("manager", "manager", "manager"),
+    "events/trackedevent": ("viewer", NO_ROLE, NO_ROLE),
+    "events/eventoccurrence": ("viewer", NO_ROLE, NO_ROLE),
+    "events/eventname": ("viewer", NO_ROLE, "manager"),
+    "events/trackingkey": ("manager", NO_ROLE, NO_ROLE),
+    "events/trackingswitch": ("viewer", NO_ROLE, NO_ROLE),
+    "auth/user": ("superuser", "superuser", "superuser"),
+    "auth/group": ("superuser", "superuser", "superuser"),
+}
+# path, the least role that opens it, and the status
+PAGES = [
+    ("", "staff", 200),
+    ("password_change/", "staff", 200),
+    ("password_change/done/", "staff", 200),
+    ("jsi18n/", "staff", 200),
+    ("autocomplete/?app_label=crm&model_name=subscriber&field_name=tags", "viewer", 200),
+    ("r/1/1/", "staff", 404),
+    ("nothing/", "staff", 404),
+    ("overview/", "staff", 200),
+    ("crm/", "viewer", 200),
+    ("crm/subscriber/{crm/subscriber}/", "viewer", 200),
+    ("crm/subscriber/{crm/subscriber}/?piece=1", "viewer", 200),
+    ("crm/subscriber/no-number/", "staff", 302),
+    ("crm/subscriber/{crm/subscriber}/export/", "viewer", 200),
+    ("crm/subscriber/{crm/subscriber}/erase/", "manager", 200),
+    # This contact was not erased, which is said on the first page.
+    ("crm/subscriber/{crm/subscriber}/erased/", "manager", 302),
+    ("crm/subscriber/{crm/subscriber}/erased/receipt.json", "manager", 302),
+    ("crm/subscriber/{erased contact}/erased/", "manager", 200),
+    ("crm/subscriber/{erased contact}/erased/receipt.json", "manager", 200),
+    ("crm/segment/count/", "staff", 405),
+    ("events/", "viewer", 200),
+    ("auth/", "superuser", 200),
+    ("auth/user/{auth/user}/password/", "superuser", 200),
+    *(
+        row
+        for model, (seen_by, added_by, deleted_by) in MODELS.items()
+        for row in (
+            # The switch is one row, and has no list.
+            (f"{model}/", seen_by, 302 if model == "events/trackingswitch" else 200),
+            (f"{model}/add/", added_by, 200),
+            *([] if model == "crm/subscriber" else [(f"{model}/{{{model}}}/", "staff", 302)]),
+            (f"{model}/{{{model}}}/change/", seen_by, 200),
+            (f"{model}/{{{model}}}/history/", seen_by, 200),
+            (f"{model}/{{{model}}}/delete/", deleted_by, 200),
+        )
+    ),
+]
+
+
+def may(role: str, least: str) -> bool:
+    """Return whether a role may do what this role may at the least."""
+    return least != NO_ROLE and ROLES.index(role) >= ROLES.index(least)
+
+
+@dataclass(frozen=True)
+class RoleStore:
+    """One row of each model, and a user of each role, whose name is the role's."""
+
+    # What stands in braces in a path or a form, and what a browser sends in its place.
+    values: dict[str, str]
+    # The key of each role's session.
+    sessions: dict[str, str]
+
+    def fill(self, text: str) -> str:
+        """Replace what stands in braces."""
+        for name, value in self.values.items():
+            text = text.replace(f"{{{name}}}", value)
+        return text
+
+    def url(self, path: str) -> str:
+        """Return the URL of a page of the admin."""
+        return f"/admin/{self.fill(path)}"
+
+    def browser(self, role: str) -> Client:
+        """Return a new browser in which the role's user is logged in."""
+        browser = Client()
+        if role in self.sessions:
+            browser.cookies[settings.SESSION_COOKIE_NAME] = self.sessions[role]
+        return browser
+
+
+@contextmanager
+def role_store() -> Iterator[RoleStore]:
+    """Create the rows in a transaction around several tests, because it takes longer than one."""
+    with transaction.atomic():
+        browsers = {role: browser_of(_create_user(role)) for role in ROLES if role != "anonymous"}
+        keys = {
+            role: browser.cookies[settings.SESSION_COOKIE_NAME].value
+            for role, browser in browsers.items()
+        }
+        yield RoleStore(_create_rows(browsers["superuser"]), keys)
+        transaction.set_rollback(True)
+
+
+def _create_user(role: str) -> User:
+    user = User.objects.create_user(role, is_staff=True, is_superuser=role == "superuser")
+    if role in ("viewer", "manager"):
+        user.groups.add(Group.objects.get(name=role))
+    return user
+
+
+def _create_rows(superuser: Client) -> dict[str, str]:
+    key = tracking_key()
+    erased = create({"email": "erased@example.com"}).pk
+    erasure = erase_contact(erased, by="admin")
+    contact = create({"email": "ada@example.com"}).pk
+    event = track({"event_key": "k", "title": "t", "subscriber_id": contact})
+    TrackingSwitch.set_enabled(True)
+    users = {user.username: user for user in User.objects.all()}
+    own, _ = create_application_password(users["manager"], "own", "manage")
+    others, _ = create_application_password(users["superuser"], "other's", "manage")
+    selected = {"action": "delete_selected", "_selected_action": contact}
+    page = superuser.post(CONTACTS, selected).content.decode()
+    values = {
+        "crm/subscriber": contact,
+        "crm/tag": Tag.objects.create(title="tag", slug="tag").pk,
+        "crm/list": List.objects.create(title="list", slug="list").pk,
+        "crm/segment": Segment.objects.create(title="all", slug="all").pk,
+        "crm/erasure": erasure.pk,
+        "erased contact": erased,
+        PASSWORDS: own.pk,
+        "own": own.pk,
+        "other's": others.pk,
+        "events/trackedevent": event.pk,
+        "events/eventoccurrence": EventOccurrence.objects.get().pk,
+        "events/eventname": EventName.objects.get().pk,
+        "events/trackingkey": key.pk,
+        "events/trackingswitch": 1,
+        "auth/user": users["manager"].pk,
+        "auth/group": Group.objects.get(name="viewer").pk,
+        "manager": users["manager"].pk,
+        "superuser": users["superuser"].pk,
+        # By which the page that asks recognizes the selection.
+        "digest": hidden_fields_of(page)["digest"][0],
+    }
+    return {name: str(value) for name, value in values.items()}

@@ -1,0 +1,220 @@
+"""Advanced filters with mistakes: each is 422 at its place."""
+
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from tests.api.filters import (
+    COUNT,
+    CREATED,
+    FIRST_NAME,
+    KEY,
+    LAST_SEEN,
+    PROPERTY,
+    TAGS,
+    TOTAL,
+    USER_ID,
+    VALUE,
+    WITHIN,
+    ask,
+    condition,
+)
+
+# A condition, where its mistake is, and what the message says.
+REJECTED: list[tuple[str, Any, str, str]] = [
+    ("a string for an object", "x", "", "must be an object"),
+    ("a list for an object", [], "", "must be an object"),
+    ("no source", {"operator": "=", "value": "x"}, ".source", "provider and property"),
+    ("a source of one", condition(["subscriber"], "=", "x"), ".source", "provider and property"),
+    (
+        "a source of three",
+        condition([*FIRST_NAME, "x"], "=", "x"),
+        ".source",
+        "provider and property",
+    ),
+    ("a source as text", condition("subscriber", "=", "x"), ".source", "provider and property"),
+    ("numbers in the source", condition([1, 2], "=", "x"), ".source", "provider and property"),
+    (
+        "an unknown provider",
+        condition(["woo", "x"], "=", "x"),
+        ".source",
+        "must be one of: subscriber, segment, event_tracking.",
+    ),
+    (
+        "an unknown property",
+        condition(["segment", "tag"], "in", [1]),
+        ".source",
+        "must be one of: status, contact_type, tags, lists.",
+    ),
+    (
+        "an unknown operator",
+        condition(COUNT, ">=", 3, extra_value="buy"),
+        ".operator",
+        "must be one of: =, !=, >, <.",
+    ),
+    ("an operator of another property", condition(KEY, "=", "buy"), ".operator", "in, not_in"),
+    (
+        "no operator",
+        {"source": FIRST_NAME, "value": "x"},
+        ".operator",
+        "must be one of: =, !=, contains",
+    ),
+    ("a list for an operator", condition(FIRST_NAME, ["="], "x"), ".operator", "must be one of"),
+    ("an operator in capitals", condition(KEY, "IN", ["x"]), ".operator", "must be one of"),
+    ("no value", {"source": FIRST_NAME, "operator": "="}, ".value", "is required"),
+    ("null", condition(FIRST_NAME, "=", None), ".value", "is required"),
+    ("the empty string", condition(FIRST_NAME, "!=", ""), ".value", "is required"),
+    ("blanks", condition(FIRST_NAME, "=", " \n"), ".value", "is required"),
+    (
+        "the empty string to contain",
+        condition(FIRST_NAME, "not_contains", ""),
+        ".value",
+        "is required",
+    ),
+    ("the empty list", condition(FIRST_NAME, "not_in", []), ".value", "is required"),
+    (
+        "a list with the empty string",
+        condition(FIRST_NAME, "not_in", ["x", ""]),
+        ".value",
+        "empty items",
+    ),
+    ("an object as text", condition(FIRST_NAME, "=", {}), ".value", "must be a string"),
+    ("a list as text", condition(FIRST_NAME, "=", ["x"]), ".value", "must be a string"),
+    ("true as text", condition(FIRST_NAME, "=", True), ".value", "must be a string"),
+    ("NUL", condition(FIRST_NAME, "=", "a\0"), ".value", "NUL"),
+    ("an object in a list", condition(FIRST_NAME, "in", [{}]), ".value", "must be a string"),
+    ("a text for keys", condition(KEY, "in", "buy"), ".value", "must be an array"),
+    ("an object for keys", condition(KEY, "in", {"0": "buy"}), ".value", "must be an array"),
+    ("a key of blanks", condition(KEY, "not_in", [" "]), ".value", "empty items"),
+    ("1,001 keys", condition(KEY, "in", ["x"] * 1001), ".value", "more than 1000 items"),
+    ("a mistyped status", condition(["subscriber", "status"], "!=", "subscribd"), ".value", "one"),
+    (
+        "a mistyped status in a list",
+        condition(["segment", "status"], "not_in", ["x"]),
+        ".value",
+        "one of",
+    ),
+    ("a tag's name", condition(TAGS, "not_in", ["vip"]), ".value", "must be a number"),
+    ("a tag alone", condition(TAGS, "in", 1), ".value", "must be an array"),
+    ("half a tag", condition(TAGS, "in", [1.5]), ".value", "must be a number"),
+    ("a user by name", condition(USER_ID, "!=", "x"), ".value", "a number"),
+    ("no date", condition(CREATED, "before", "soon"), ".value", "valid date"),
+    *(
+        (f"{value} as a time", condition(CREATED, "after", value), ".value", "valid date")
+        for value in (20261122, "20261122", "2026-W47-7", "2026-11-22 soon", "2026-11-22 25:99")
+    ),
+    *(
+        (f"{value} as a day", condition(CREATED, "date_equal", value), ".value", "valid date")
+        for value in ("9999-12-31", "2026-11-22 nonsense", "2026-1-2", "2026-02-30")
+    ),
+    ("a time", condition(CREATED, "date_equal", "2026-01-01 10:00:00"), ".value", "valid date"),
+    ("no day", condition(["subscriber", "date_of_birth"], "after", "x"), ".value", "valid date"),
+    (
+        "a number of days as text",
+        condition(LAST_SEEN, "days_within", "x", extra_value="buy"),
+        ".value",
+        "a number",
+    ),
+    (
+        "negative days",
+        condition(LAST_SEEN, "days_before", -1, extra_value="buy"),
+        ".value",
+        "a number",
+    ),
+    (
+        "more than 36500 days",
+        condition(LAST_SEEN, "days_before", 36501, extra_value="b"),
+        ".value",
+        "0 to 36500",
+    ),
+    ("a count as text", condition(COUNT, ">", "many", extra_value="buy"), ".value", "a number"),
+    ("half a count", condition(COUNT, "=", 1.5, extra_value="buy"), ".value", "a number"),
+    ("a count of 2^63", condition(COUNT, "<", 2**63, extra_value="buy"), ".value", "a number"),
+    ("a count in a list", condition(COUNT, ">", [1], extra_value="buy"), ".value", "a number"),
+    ("a negative count", condition(TOTAL, ">", -1, extra_value="buy"), ".value", "a number"),
+    ("true for a count", condition(TOTAL, "=", True, extra_value="buy"), ".value", "a number"),
+    ("a number in a list", condition(VALUE, ">", [1], extra_value="buy"), ".value", "a number"),
+    ("no number", condition(VALUE, ">", "12abc", extra_value="buy"), ".value", "a number"),
+    ("not a number", condition(VALUE, "<", "NaN", extra_value="buy"), ".value", "a number"),
+    ("infinity", condition(VALUE, "<", "Infinity", extra_value="buy"), ".value", "a number"),
+    ("a huge number", condition(VALUE, "<", "1e9999", extra_value="buy"), ".value", "a number"),
+    ("a long number", condition(VALUE, "<", "1" * 101, extra_value="buy"), ".value", "a number"),
+    ("no key", condition(COUNT, ">", 3), ".extra_value", "is required"),
+    ("an empty key", condition(VALUE, "=", "x", extra_value=" "), ".extra_value", "is required"),
+    (
+        "a list of keys",
+        condition(LAST_SEEN, "after", "2026-01-01", extra_value=["b"]),
+        ".extra_value",
+        "",
+    ),
+    (
+        "days without a meaning",
+        condition(TOTAL, ">", 1, extra_value="buy", within_days=1),
+        ".within_days",
+        "has no meaning for event_tracking_total",
+    ),
+    ("a path without a meaning", condition(KEY, "in", ["b"], path="a"), ".path", "no meaning"),
+    ("no days", condition(WITHIN, ">", 3, extra_value="buy"), ".within_days", "is required"),
+    ("no path", condition(PROPERTY, "exists", extra_value="buy"), ".path", "is required"),
+    ("half a path", condition(PROPERTY, "exists", extra_value="b", path="a."), ".path", "dots"),
+    (
+        "a path of 11",
+        condition(PROPERTY, "exists", extra_value="b", path="a" + ".a" * 10),
+        ".path",
+        "",
+    ),
+    ("a property as object", condition(PROPERTY, "=", {}, extra_value="b", path="a"), ".value", ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("sent", "place", "says"), [pytest.param(*row, id=name) for name, *row in REJECTED]
+)
+def test_a_condition_with_a_mistake_is_rejected_at_its_place(
+    api: APIClient, sent: Any, place: str, says: str
+) -> None:
+    response = ask(api, [[sent]])
+    assert response.status_code == 422, response.content
+    [(where, rules)] = response.json().items()
+    assert where == f"advanced_filters.0.0{place}"
+    [text] = rules.values()
+    assert text.startswith("The ")
+    assert says in text
+
+
+@pytest.mark.parametrize(
+    "filters",
+    ["", " ", "x", "[[", "null", "1", "{}", '"x"', "[1]", "[null]", "[[],{}]", '{"0":[]}', "[[]]]"],
+)
+def test_a_filter_that_is_no_list_of_lists_is_rejected(api: APIClient, filters: str) -> None:
+    response = ask(api, filters)
+    assert (response.status_code, list(response.json())) == (422, ["advanced_filters"])
+
+
+def test_a_response_names_every_mistake_of_a_filter(api: APIClient) -> None:
+    right = condition(FIRST_NAME, "=", "Ada")
+    wrong = condition(FIRST_NAME, "~", "x")
+    response = ask(api, [[right, wrong], [], [wrong, condition(COUNT, ">", "x")]])
+    assert response.status_code == 422
+    assert list(response.json()) == [
+        "advanced_filters.0.1.operator",
+        "advanced_filters.2.0.operator",
+        "advanced_filters.2.1.extra_value",
+        "advanced_filters.2.1.value",
+    ]
+
+
+BOUGHT = condition(KEY, "in", ["buy"])
+
+
+def test_fifty_conditions_are_accepted(api: APIClient) -> None:
+    assert ask(api, [[BOUGHT] * 25, [BOUGHT] * 25]).status_code == 200
+
+
+def test_more_than_fifty_conditions_are_rejected(api: APIClient) -> None:
+    response = ask(api, [[BOUGHT] * 25, [BOUGHT] * 26])
+    assert response.status_code == 422
+    assert response.json() == {
+        "advanced_filters": {"max": "The advanced_filters may not have more than 50 conditions."}
+    }

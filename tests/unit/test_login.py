@@ -1,0 +1,64 @@
+"""config.login: the address and the name that a wrong password is counted for."""
+
+import pytest
+from django.test import RequestFactory
+from pytest_django import Settings
+
+from config.login import attempted_username, client_address
+
+
+@pytest.mark.parametrize(
+    ("sent_from", "address"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("::1", "::"),
+        ("", None),
+        ("unix:", None),
+    ],
+)
+def test_an_ipv6_address_stands_for_its_64_bit_network(sent_from: str, address: str | None) -> None:
+    request = RequestFactory().get("/", REMOTE_ADDR=sent_from)
+    assert client_address(request) == address
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address"),
+    [
+        ("198.51.100.1", "198.51.100.1"),
+        ("203.0.113.9, 198.51.100.1", "198.51.100.1"),
+        ("203.0.113.9,2001:db8::1", "2001:db8::"),
+        ("", "192.0.2.7"),
+        ("unknown", "192.0.2.7"),
+        ("198.51.100.1, ", "192.0.2.7"),
+    ],
+)
+def test_behind_a_proxy_the_last_forwarded_address_counts(
+    settings: Settings, forwarded: str, address: str
+) -> None:
+    settings.HTTPS = True
+    request = RequestFactory().get("/", REMOTE_ADDR="192.0.2.7", HTTP_X_FORWARDED_FOR=forwarded)
+    assert client_address(request) == address
+
+
+def test_without_a_proxy_a_forwarded_address_is_ignored(settings: Settings) -> None:
+    settings.HTTPS = False
+    request = RequestFactory().get(
+        "/", REMOTE_ADDR="192.0.2.7", HTTP_X_FORWARDED_FOR="198.51.100.1"
+    )
+    assert client_address(request) == "192.0.2.7"
+
+
+def test_the_name_of_the_form_is_cut_at_150_characters() -> None:
+    request = RequestFactory().post("/", {"username": "a" * 200})
+    assert attempted_username(request, None) == "a" * 150
+
+
+def test_the_name_of_the_credentials_comes_first() -> None:
+    request = RequestFactory().post("/", {"username": "form"})
+    assert attempted_username(request, {"username": "admin"}) == "admin"
+
+
+def test_a_login_without_a_name_is_counted_for_the_empty_name() -> None:
+    assert attempted_username(RequestFactory().post("/"), None) == ""
