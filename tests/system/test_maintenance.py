@@ -1,0 +1,69 @@
+"""Maintenance by processes: exit codes, a missing database, and the hourly commands of serve."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+
+from tests.system.database import fetch_value
+from tests.system.server import ROOT, Client, Server, manage, wait_until
+
+EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}
+# A server that does not wait a minute before it runs its hourly commands.
+SERVE_AT_ONCE = """
+from config.management.commands import serve
+from django.core.management import call_command
+serve.SETTLED_SECONDS = 0
+call_command("serve")
+"""
+
+
+def test_verify_counters_exits_with_1_while_an_event_differs(
+    server: Server, http: Client, store: psycopg.Connection, ada_id: int
+) -> None:
+    http.track(**EVENT)
+    store.execute("UPDATE events_trackedevent SET counter = 5")
+    process = server.command("verify_counters")
+    assert process.returncode == 1
+    assert "1 events differ" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert server.command("verify_counters", "--repair").returncode == 0
+    assert server.command("verify_counters").returncode == 0
+
+
+def test_an_invalid_age_exits_with_2(server: Server) -> None:
+    process = server.command("prune_occurrences", "--older-than=1y")
+    assert process.returncode == 2
+    assert "--older-than" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_serve_prunes_old_keys(
+    server: Server, http: Client, store: psycopg.Connection, tmp_path: Path, ada_id: int
+) -> None:
+    http.track(**EVENT, idempotency_key="a")
+    store.execute("UPDATE events_idempotencykey SET created_at = now() - interval '25 hours'")
+    # A second server on the same database.
+    second = Server(tmp_path, DATABASE_URL=server.environment["DATABASE_URL"])
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "shell", "-v", "0", "-c", SERVE_AT_ONCE],
+        cwd=ROOT,
+        env=second.environment,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        count = "SELECT count(*) FROM events_idempotencykey"
+        wait_until(lambda: fetch_value(store, count) == 0, 30)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_a_command_without_a_database_reports_it_in_one_line(server: Server) -> None:
+    environment = server.environment | {"DATABASE_URL": "postgres://nobody@/:1/nothing"}
+    process = manage(["verify_counters"], environment)
+    assert process.returncode == 1
+    assert "The database does not answer; is it running?" in process.stderr
+    assert "Traceback" not in process.stderr
