@@ -1,6 +1,6 @@
-"""The commands of the README, docs/retries.md and docs/filters.md, run as they stand.
+"""The commands of README.md and docs, run as they stand.
 
-make run is serve, make test is CI's.
+A line such as `<!-- test: track -->` above a code block gives the block its name.
 """
 
 import json
@@ -14,138 +14,124 @@ import pytest
 
 from tests.system.server import ROOT, Server
 
-
-def blocks(text: str) -> list[tuple[str, str]]:
-    """Kind and text of the code blocks."""
-    return re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
-
-
-README = (ROOT / "README.md").read_text()
-BLOCKS = blocks(README)
-RETRIES = blocks((ROOT / "docs" / "retries.md").read_text())
-FILTERS = blocks((ROOT / "docs" / "filters.md").read_text())
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NAMED = re.compile(r"<!-- test: ([\w-]+) -->\n```\w+\n(.*?)```", re.DOTALL)
+BLOCKS = [block for page in PAGES for block in NAMED.findall(page.read_text())]
+TEXTS = dict(BLOCKS)
+# make run is manage.py serve, which test_serve.py runs. make test runs this test.
+RUN_ELSEWHERE = {"make-run", "make-test"}
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("readme"), TALLYBOOK_WORKERS="1").start()
-    yield server
+def used() -> Iterator[set[str]]:
+    """The names of the blocks that the tests of this file have used."""
+    names: set[str] = set(RUN_ELSEWHERE)
+    yield names
+    assert names == set(TEXTS)
+
+
+@pytest.fixture
+def started(tmp_path: Path, used: set[str]) -> Iterator["Reader"]:
+    """A person who reads the documentation with a new store."""
+    server = Server(tmp_path, TALLYBOOK_WORKERS="1").start()
+    yield Reader(server, used)
     server.stop()
 
 
-def filled(server: Server, text: str) -> str:
-    """With the password and the port of this server."""
-    secret = re.search(r"application password of admin: (.+)\n", server.output())
-    assert secret
-    text = text.replace("APPLICATION_PASSWORD", secret[1].replace(" ", ""))
-    return text.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
+class Reader:
+    """Runs the named blocks against a server."""
+
+    def __init__(self, server: Server, used: set[str]) -> None:
+        self.server = server
+        self.used = used
+
+    def text(self, name: str) -> str:
+        """Return a block with the password and the port of the server."""
+        self.used.add(name)
+        secret = re.search(r"application password of admin: (.+)\n", self.server.output())
+        assert secret
+        text = TEXTS[name].strip().replace("APPLICATION_PASSWORD", secret[1].replace(" ", ""))
+        return text.replace("127.0.0.1:8000", f"127.0.0.1:{self.server.port}")
+
+    def run(self, name: str) -> str:
+        """Run the commands of a block. Return what they print."""
+        return self.shell(self.text(name))
+
+    def shell(self, command: str) -> str:
+        """Run a command in the checkout. Return what it prints."""
+        command = command.replace(".venv/bin/python", sys.executable)
+        done = subprocess.run(
+            ["bash", "-c", command.replace("curl ", "curl --silent ")],
+            cwd=ROOT,
+            env=self.server.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def python(self, name: str) -> str:
+        """Run a block in the server's Django shell. Return what it prints."""
+        return self.shell(f".venv/bin/python manage.py shell -v 0 -c '{self.text(name)}'")
 
 
-def run(server: Server, command: str) -> str:
-    command = filled(server, command).replace(".venv/bin/python", sys.executable)
-    done = subprocess.run(
-        ["bash", "-c", command.replace("curl ", "curl --silent ")],
-        cwd=ROOT,
-        env=server.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+def test_each_name_of_a_block_is_given_once() -> None:
+    assert sorted(TEXTS) == sorted(name for name, _ in BLOCKS)
 
 
-def test_its_curl_lines_get_the_answers_it_shows(started: Server) -> None:
-    track, answer = BLOCKS[1][1], BLOCKS[2][1].strip()
-    assert run(started, track) == answer
-    timeline = run(started, BLOCKS[3][1])
-    assert '"event_key":"checkout","title":"Order placed"' in timeline
-    assert '"total":1' in timeline
-    everything = json.loads(run(started, BLOCKS[4][1]))["timeline"]
-    assert [row["event_key"] for row in everything["data"]] == ["checkout"]
+def test_the_readme_says_how_to_start_before_anything_else() -> None:
+    assert PAGES[0].read_text().index("make run") < 1200
 
 
-def test_its_commands_and_its_python_work(started: Server) -> None:
-    password = next(text for _, text in BLOCKS if "create_application_password" in text)
-    assert re.search(r"\n(\w{4} ){5}\w{4}$", run(started, password))
-    keys = next(text for _, text in BLOCKS if "tracking_keys" in text)
-    assert re.search(r"^actid=\d+ key=[0-9a-f]{40}$", run(started, keys))
-    found = next(text for _, text in BLOCKS if "event_since" in text)
-    assert json.loads(run(started, found))["subscribers"]["total"] == 1
-    export = next(text for _, text in BLOCKS if "export_contact" in text)
-    assert json.loads(run(started, export))["contact"]["email"] == "ada@example.com"
-    demo = next(text for _, text in BLOCKS if "seed_demo" in text)
-    assert run(started, demo).startswith("200 contacts added, with 2000 events that happened ")
-    python = next(text for kind, text in BLOCKS if kind == "python")
-    assert run(started, f".venv/bin/python manage.py shell -v 0 -c '{python}'") == "1"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_lead_to_files(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / link).exists(), link
 
 
-def test_every_command_block_is_run_somewhere() -> None:
-    commands = [text.split()[0:2] for kind, text in BLOCKS if kind == "sh"]
-    assert commands == [
-        ["make", "run"],  # as manage.py serve: test_serve.py
-        ["curl", "-u"],
-        ["curl", "-u"],
-        ["curl", "-u"],
-        [".venv/bin/python", "manage.py"],
-        [".venv/bin/python", "manage.py"],
-        ["make", "test"],  # .ci/run
-        [".venv/bin/python", "manage.py"],
-        [".venv/bin/python", "manage.py"],
-        ["curl", "-u"],
-    ]
+def test_the_first_steps_show_what_happens(started: Reader) -> None:
+    assert started.run("track") == TEXTS["track-response"].strip()
+    events = json.loads(started.run("tracking-events"))["events"]["data"]
+    assert [(row["event_key"], row["counter"]) for row in events] == [("checkout", "1")]
+    [occurrence] = json.loads(started.run("timeline"))["timeline"]["data"]
+    assert (occurrence["event_key"], occurrence["title"]) == ("checkout", "Order placed")
+    assert started.run("seed-demo").startswith("200 contacts added, with 2000 events and ")
+    assert json.loads(started.run("find-contacts"))["subscribers"]["total"] == 1
+    assert json.loads(started.run("tutorial-segment"))["segment"]["slug"] == "buyers"
+    buyers = json.loads(started.run("tutorial-segment-contacts"))["subscribers"]["total"]
+    assert 1 < buyers <= 200 + 3
 
 
-def test_it_says_how_to_start_before_anything_else_and_its_links_lead_somewhere() -> None:
-    assert README.index("make run") < 1200
-    for link in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / link).exists(), link
+def test_the_commands_of_the_guides_print_what_a_program_needs(started: Reader) -> None:
+    assert re.search(r"\n(\w{4} ){5}\w{4}$", started.run("create-password"))
+    assert re.search(r"^actid=\d+ key=[0-9a-f]{40}$", started.run("tracking-keys"))
+    assert json.loads(started.run("export-contact"))["contact"]["email"] == "ada@example.com"
+    assert started.python("python-track") == "1"
 
 
-def test_the_page_on_retries_shows_what_happens(tmp_path: Path) -> None:
-    kinds = [kind for kind, _ in RETRIES]
-    assert kinds == ["sh", "json", "sh", "json", "python", "text"]
-    (_, once), (_, answer), (_, batch), (_, outcome), (_, python), (_, printed) = RETRIES
-    server = Server(tmp_path, TALLYBOOK_WORKERS="1").start()
-    try:
-        for _ in range(2):
-            assert run(server, once) == answer.strip()
-            assert run(server, batch) == outcome.strip()
-        script = tmp_path / "retry.py"
-        script.write_text(filled(server, python))
-        assert run(server, f".venv/bin/python {script}") == printed.strip()
-        timeline = json.loads(
-            run(
-                server,
-                RETRIES[0][1].split("-H")[0] + "http://127.0.0.1:8000/subscribers/1/timeline",
-            )
-        )["timeline"]["data"]
-        assert [row["title"] for row in timeline] == [
-            "Logged in",
-            *("Lesson 2", "Lesson 1"),
-            "Order placed",
-        ]
-    finally:
-        server.stop()
+def test_the_page_on_retries_shows_what_happens(started: Reader, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert started.run("retry-header") == started.text("retry-header-response")
+        assert started.run("retry-batch") == started.text("retry-batch-response")
+    script = tmp_path / "retry.py"
+    script.write_text(started.text("retry-python"))
+    printed = started.shell(f".venv/bin/python {script}")
+    assert printed == started.text("retry-python-output")
+    timeline = json.loads(started.run("timeline"))["timeline"]["data"]
+    titles = [row["title"] for row in timeline]
+    assert titles == ["Logged in", "Lesson 2", "Lesson 1", "Order placed"]
 
 
-def test_the_page_on_filters_shows_what_happens(tmp_path: Path) -> None:
-    kinds = [kind for kind, _ in FILTERS]
-    assert kinds == ["sh", "json", "sh", "sh", "python"]
-    (_, advanced), (_, refusal), (_, simple), (_, segment), (_, python) = FILTERS
-    server = Server(tmp_path, TALLYBOOK_WORKERS="1").start()
-    try:
-        assert json.loads(run(server, simple))["subscribers"]["total"] == 0
-        for _ in range(3):
-            run(server, BLOCKS[1][1])
-        assert json.loads(run(server, simple))["subscribers"]["total"] == 1
-        found = json.loads(run(server, advanced))["subscribers"]
-        assert [row["email"] for row in found["data"]] == ["ada@example.com"]
-        [place] = json.loads(refusal)
-        wrong = advanced.replace('"operator":"in"', '"operator":"is"')
-        assert place in json.loads(run(server, wrong))
-        assert json.loads(run(server, segment))["segment"]["slug"] == "bought-once"
-        printed = run(server, f".venv/bin/python manage.py shell -v 0 -c '{python}'")
-        assert printed.split() == ["1", "True"]
-    finally:
-        server.stop()
+def test_the_page_on_filters_shows_what_happens(started: Reader) -> None:
+    assert json.loads(started.run("simple-parameters"))["subscribers"]["total"] == 0
+    for _ in range(3):
+        assert started.run("track") == started.text("track-response")
+    assert json.loads(started.run("simple-parameters"))["subscribers"]["total"] == 1
+    found = json.loads(started.run("advanced-filter"))["subscribers"]
+    assert [row["email"] for row in found["data"]] == ["ada@example.com"]
+    invalid = started.text("advanced-filter").replace('"operator":"in"', '"operator":"is"')
+    [error] = json.loads(started.text("filter-error"))
+    assert error in json.loads(started.shell(invalid))
+    assert json.loads(started.run("save-segment"))["segment"]["slug"] == "bought-once"
+    assert started.python("filter-python").split() == ["1", "True"]
