@@ -11,7 +11,7 @@ from config.login import attempted_username, client_address
     ("sent_from", "address"),
     [
         ("192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2:aaaa:4:5:6", "2001:db8:1:2::"),
         ("::ffff:192.0.2.7", "192.0.2.7"),
         ("::1", "::"),
         ("", None),

@@ -1,0 +1,116 @@
+"""/healthz, /readyz and the way to the admin; and what a lost or read-only database changes."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.db import OperationalError, connection
+from django.db.migrations.recorder import MigrationRecorder
+from django.test import Client
+from pytest_django import DjangoDbBlocker
+from rest_framework.test import APIClient
+
+from crm.contacts import create
+from crm.models import Subscriber
+from crm.passwords import create_application_password
+from events.models import TrackedEvent
+from tests.api.conftest import basic
+
+EVENT = {"event_key": "checkout", "title": "Order placed", "email": "ada@example.com"}
+
+
+@pytest.fixture
+def committed_api(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[APIClient]:
+    """A client as `api`, outside a transaction. Its rows are deleted, and the roles stay."""
+    with django_db_blocker.unblock():
+        user = User.objects.create(username="admin", is_superuser=True, is_staff=True)
+        _, secret = create_application_password(user, "test", "manage")
+        create({"email": "ada@example.com"})
+        yield APIClient(HTTP_AUTHORIZATION=basic("admin", secret))
+        for model in (Subscriber, Session, User):
+            model._default_manager.all().delete()
+
+
+def lose_connection() -> None:
+    """Let PostgreSQL end this process's connection, as a restart does."""
+    with connection.cursor() as cursor, pytest.raises(OperationalError):
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+@pytest.fixture
+def lost_connection(committed_api: APIClient) -> None:
+    """Begin without a connection that works."""
+    lose_connection()
+
+
+@pytest.fixture
+def read_only(committed_api: APIClient) -> Iterator[None]:
+    """Let the database reject writes, as a standby does."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = off")
+
+
+@pytest.mark.parametrize("path", ["/", "/admin"])
+def test_the_root_leads_to_the_admin(client: Client, path: str) -> None:
+    response = client.get(path)
+    assert (response.status_code, response.headers["Location"]) == (302, "/admin/")
+
+
+@pytest.mark.django_db
+def test_a_missing_migration_is_not_ready(client: Client) -> None:
+    last = MigrationRecorder.Migration.objects.filter(app="events").latest("id")
+    last.delete()
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json() == {"status": "unavailable", "waiting_for": "migrations"}
+    assert response.headers["Retry-After"] == "1"
+
+
+@pytest.mark.django_db
+def test_a_missing_migration_leaves_the_process_healthy(client: Client) -> None:
+    MigrationRecorder.Migration.objects.all().delete()
+    response = client.get("/healthz")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+def test_the_api_reconnects_after_a_lost_connection(
+    committed_api: APIClient, lost_connection: None
+) -> None:
+    assert committed_api.get("/tags").status_code == 200
+
+
+def test_readyz_reconnects_after_a_lost_connection(client: Client, lost_connection: None) -> None:
+    assert client.get("/readyz").status_code == 200
+
+
+def test_the_admin_reconnects_after_a_lost_connection(
+    client: Client, committed_api: APIClient
+) -> None:
+    client.force_login(User.objects.get())
+    lose_connection()
+    assert client.get("/admin/").status_code == 200
+
+
+def test_a_read_only_database_still_answers_reads(
+    committed_api: APIClient, read_only: None
+) -> None:
+    assert committed_api.get("/tags").status_code == 200
+
+
+def test_a_read_only_database_rejects_an_unknown_password(read_only: None) -> None:
+    client = APIClient(HTTP_AUTHORIZATION="Bearer unknown")
+    assert client.get("/tags").status_code == 401
+
+
+def test_a_read_only_database_answers_writes_with_503(
+    committed_api: APIClient, read_only: None
+) -> None:
+    response = committed_api.post("/subscribers/track-event", EVENT)
+    assert response.status_code == 503
+    assert response.json()["code"] == "service_unavailable"
+    assert response.headers["Retry-After"] == "1"
+    assert not TrackedEvent.objects.exists()

@@ -1,0 +1,41 @@
+"""PUT and bulk POST of tags and lists: the slug that a label keeps, and items that are ignored."""
+
+import pytest
+from rest_framework.test import APIClient
+
+from crm.models import List, Tag
+
+MODELS: dict[str, type[Tag] | type[List]] = {"tags": Tag, "lists": List}
+
+
+def test_a_tag_that_is_renamed_without_a_slug_gets_one_from_its_title(api: APIClient) -> None:
+    tag = Tag.objects.create(title="Gold", slug="gold")
+    assert api.put(f"/tags/{tag.id}", {"title": "Gold Member"}).status_code == 200
+    tag.refresh_from_db()
+    assert (tag.title, tag.slug) == ("Gold Member", "gold-member")
+
+
+def test_a_list_that_is_renamed_without_a_slug_keeps_its_own(api: APIClient) -> None:
+    news = List.objects.create(title="News", slug="news")
+    assert api.put(f"/lists/{news.id}", {"title": "Daily News"}).status_code == 200
+    news.refresh_from_db()
+    assert (news.title, news.slug) == ("Daily News", "news")
+
+
+@pytest.mark.parametrize(("kind", "noun"), [("tags", "Tag"), ("lists", "List")])
+def test_a_change_by_an_unknown_slug_is_rejected(api: APIClient, kind: str, noun: str) -> None:
+    change = {"title": "x", "slug": "unknown", "update_by": "slug"}
+    response = api.put(f"/{kind}/0", change)
+    assert response.status_code == 422
+    assert response.json() == {"message": f"{noun} could not be found"}
+
+
+@pytest.mark.parametrize("kind", ["tags", "lists"])
+@pytest.mark.parametrize(
+    "item", [{}, {"title": " "}, {"title": None, "slug": "x"}, "Gold", 5, None]
+)
+def test_an_item_without_a_title_is_ignored(api: APIClient, kind: str, item: object) -> None:
+    response = api.post(f"/{kind}/bulk", {"items": [item, {"title": "Silver"}]})
+    assert response.status_code == 200
+    silver = MODELS[kind].objects.get()
+    assert (silver.title, response.json()["ids"]) == ("Silver", [silver.id])

@@ -1,0 +1,99 @@
+"""The application passwords that commands create, and the first login of an empty store."""
+
+from io import StringIO
+
+import pytest
+from django.contrib.auth import authenticate
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.test import RequestFactory
+from rest_framework.test import APIClient
+
+from crm.bootstrap import create_first_login
+from crm.models import ApplicationPassword, Subscriber
+from tests.api.conftest import basic
+
+
+def create(username: str, name: str = "shop", scope: str = "read") -> list[str]:
+    """Run the command and return the lines of its output."""
+    output = StringIO()
+    call_command(
+        "create_application_password", username, "--name", name, "--scope", scope, stdout=output
+    )
+    return output.getvalue().splitlines()
+
+
+def status_of(authorization: str, method: str = "GET") -> int:
+    """Return the status of a request for tags with these credentials."""
+    client = APIClient(HTTP_AUTHORIZATION=authorization)
+    return client.generic(method, "/tags", "{}", content_type="application/json").status_code
+
+
+def test_the_last_line_of_the_command_is_the_secret(admin: User) -> None:
+    *_, secret = create("admin")
+    assert status_of(basic("admin", secret)) == 200
+
+
+def test_the_secret_is_also_accepted_as_a_bearer_token(admin: User) -> None:
+    *_, secret = create("admin")
+    assert status_of(f"Bearer {secret.replace(' ', '')}") == 200
+
+
+def test_the_password_has_the_name_and_scope_of_the_command(admin: User) -> None:
+    create("admin", name="newsletter", scope="track")
+    password = ApplicationPassword.objects.get()
+    assert (password.user, password.name, password.scope) == (admin, "newsletter", "track")
+
+
+def test_the_scope_limits_the_password(admin: User) -> None:
+    *_, secret = create("admin", scope="read")
+    assert status_of(basic("admin", secret), "POST") == 403
+
+
+def test_a_password_for_an_unknown_user_is_rejected(db: None) -> None:
+    with pytest.raises(CommandError, match=r"^There is no user bob\.$"):
+        create("bob")
+    assert not ApplicationPassword.objects.exists()
+
+
+def test_an_unknown_scope_is_rejected(admin: User) -> None:
+    with pytest.raises(CommandError, match="invalid choice: 'all'"):
+        create("admin", scope="all")
+
+
+def test_the_first_login_is_a_superuser(db: None) -> None:
+    login = create_first_login()
+    assert login is not None
+    request = RequestFactory().post("/admin/login/", {"username": login.username})
+    user = authenticate(request, username=login.username, password=login.password)
+    assert user == User.objects.get(username="admin", is_superuser=True, is_staff=True)
+
+
+def test_the_application_password_of_the_first_login_may_manage(db: None) -> None:
+    login = create_first_login()
+    assert login is not None
+    authorization = basic(login.username, login.application_password)
+    client = APIClient(HTTP_AUTHORIZATION=authorization)
+    assert client.post("/tags", {"title": "VIP"}).status_code == 200
+
+
+def test_the_first_login_comes_with_a_contact_to_track(db: None) -> None:
+    create_first_login()
+    contact = Subscriber.objects.get()
+    assert (contact.email, contact.full_name) == ("ada@example.com", "Ada Lovelace")
+
+
+def test_two_first_logins_have_different_secrets(db: None) -> None:
+    first = create_first_login()
+    User.objects.all().delete()
+    second = create_first_login()
+    assert first is not None
+    assert second is not None
+    assert first.password != second.password
+    assert first.application_password != second.application_password
+
+
+def test_a_store_with_a_user_gets_no_first_login(admin: User) -> None:
+    assert create_first_login() is None
+    assert not Subscriber.objects.exists()
+    assert not ApplicationPassword.objects.exists()
