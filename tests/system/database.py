@@ -49,6 +49,14 @@ def count_statements(
     return sum(calls for _, calls in rows)
 
 
+def end_connections(store: psycopg.Connection) -> None:
+    """End all other connections to the server's database."""
+    store.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+
 def count_deadlocks(store: psycopg.Connection) -> int:
     """Return how many deadlocks PostgreSQL has ended in this database until now."""
     store.execute("SELECT pg_stat_clear_snapshot()")

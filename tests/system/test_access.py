@@ -1,4 +1,4 @@
-"""A revoked password and the switch: every worker obeys from the next request on."""
+"""A password that ends and the tracking switch take effect in every worker at once."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,7 +13,7 @@ CONNECTIONS = 8
 
 @pytest.fixture
 def secret(http: Client, password: Callable[..., str]) -> str:
-    """A secret of the admin, scope read."""
+    """The secret of a password of "admin" with the scope read."""
     return password("read")
 
 
@@ -28,7 +28,7 @@ def readers(server: Server, secret: str) -> Iterator[list[Client]]:
 
 @pytest.fixture
 def trackers(server: Server, http: Client) -> Iterator[list[Client]]:
-    """As many as the server's own admin."""
+    """As many connections with a manage password."""
     clients = [server.client() for _ in range(CONNECTIONS)]
     yield clients
     for client in clients:
@@ -36,8 +36,8 @@ def trackers(server: Server, http: Client) -> Iterator[list[Client]]:
 
 
 @pytest.fixture
-def users(sql: psycopg.Connection) -> Iterator[None]:
-    """Make users active again afterwards."""
+def active_users(sql: psycopg.Connection) -> Iterator[None]:
+    """Make all users active again after the test."""
     yield
     sql.execute("UPDATE auth_user SET is_active = true")
 
@@ -53,19 +53,37 @@ def users(sql: psycopg.Connection) -> Iterator[None]:
     ids=["revoked", "expired", "inactive user"],
 )
 def test_a_password_that_ends_is_401_in_every_worker_from_the_next_request_on(
-    users: None, store: psycopg.Connection, secret: str, readers: list[Client], change: str
+    active_users: None,
+    store: psycopg.Connection,
+    secret: str,
+    readers: list[Client],
+    change: str,
 ) -> None:
     assert {client("GET", f"{API}/subscribers").status for client in readers} == {200}
     store.execute(change, [secret[:8]])
     assert {client("GET", f"{API}/subscribers").status for client in readers} == {401}
 
 
-def test_the_switch_holds_in_every_worker_from_the_next_request_on(
-    http: Client, trackers: list[Client]
+@pytest.fixture
+def switch(http: Client, ada_id: int) -> Callable[[str], None]:
+    """`switch("no")` switches tracking off, and checks that the setting is shown."""
+
+    def set_to(word: str) -> None:
+        settings = {"settings": {"event_tracking": word}}
+        http("POST", f"{API}/setting/experiments", settings)
+        assert http("GET", f"{API}/setting/experiments").json() == settings
+
+    return set_to
+
+
+STATUSES = {"yes": 200, "no": 422}
+
+
+@pytest.mark.parametrize(("before", "after"), [("yes", "no"), ("no", "yes")])
+def test_the_switch_takes_effect_in_every_worker_from_the_next_request_on(
+    switch: Callable[[str], None], trackers: list[Client], before: str, after: str
 ) -> None:
-    http.contact("ada@example.com")
-    for word, status in (("no", 422), ("yes", 200), ("no", 422)):
-        http("POST", f"{API}/setting/experiments", {"settings": {"event_tracking": word}})
-        assert {client.track(**EVENT).status for client in trackers} == {status}
-        shown = http("GET", f"{API}/setting/experiments").json()
-        assert shown == {"settings": {"event_tracking": word}}
+    switch(before)
+    assert {client.track(**EVENT).status for client in trackers} == {STATUSES[before]}
+    switch(after)
+    assert {client.track(**EVENT).status for client in trackers} == {STATUSES[after]}

@@ -3,12 +3,8 @@
 import psycopg
 
 from tests.system.admin_session import log_in
+from tests.system.database import end_connections
 from tests.system.server import Server
-
-TERMINATE_OTHERS = (
-    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-)
 
 
 def test_admin_users_do_not_notice_a_restart_of_the_database(
@@ -17,7 +13,7 @@ def test_admin_users_do_not_notice_a_restart_of_the_database(
     session = log_in(server)
     # As many requests as the server has threads, so that each has a connection that is dead then.
     statuses = [session("GET", "/admin/").status for _ in range(16)]
-    store.execute(TERMINATE_OTHERS)
+    end_connections(store)
     statuses += [session("GET", "/admin/").status for _ in range(16)]
     session.close()
     assert set(statuses) == {200}

@@ -1,10 +1,10 @@
-"""The promises about statements, locks and connections."""
+"""The number of statements a request costs, and what locks and lost connections do to it."""
 
 import time
 
 import psycopg
 
-from tests.system.database import count_statements, fetch_value
+from tests.system.database import count_statements, end_connections, fetch_value
 from tests.system.server import API, Client
 
 EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}
@@ -78,14 +78,6 @@ def test_a_connection_that_postgresql_ends_is_replaced_without_an_error(
         end_connections(store)
         assert http.track(**EVENT).status == 200
     assert fetch_value(store, "SELECT counter FROM events_trackedevent") == 10
-
-
-def end_connections(store: psycopg.Connection) -> None:
-    """End all other connections to the server's database."""
-    store.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
 
 
 def test_a_clock_that_jumps_back_keeps_the_later_time_and_value(
