@@ -16,7 +16,9 @@ from tests.system.server import ROOT, Server
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NAMED = re.compile(r"<!-- test: ([\w-]+) -->\n```\w+\n(.*?)```", re.DOTALL)
-BLOCKS = [block for page in PAGES for block in NAMED.findall(page.read_text())]
+BLOCKS: list[tuple[str, str]] = [
+    block for page in PAGES for block in NAMED.findall(page.read_text())
+]
 TEXTS = dict(BLOCKS)
 # make run is manage.py serve, which test_serve.py runs. make test runs this test.
 RUN_ELSEWHERE = {"make-run", "make-test"}
