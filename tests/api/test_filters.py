@@ -1,6 +1,5 @@
 """Advanced filters over the API: which contacts they find, and what else a request may ask."""
 
-import time
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -11,6 +10,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from crm.contacts import create
+from crm.filters import contacts_matching
 from crm.models import Subscriber
 from events.models import TrackingSwitch
 from events.tracking import track
@@ -322,10 +322,9 @@ def test_filters_work_while_tracking_is_switched_off(api: APIClient) -> None:
     assert found(api, BOUGHT) == ["ada"]
 
 
-def test_a_filter_of_fifty_thousand_values_is_answered_fast(api: APIClient) -> None:
+def test_the_values_of_a_condition_are_one_parameter_of_the_statement(api: APIClient) -> None:
     statuses = condition(["subscriber", "status"], "not_in", ["pending"] * 1000)
-    sent = {"filter_type": "advanced", "advanced_filters": [[statuses]] * 50}
-    began = time.monotonic()
-    assert get_with_body(api, sent).json()["subscribers"]["total"] == 3
-    # Alone it takes a fifth of a second; as many parameters of their own took seven.
-    assert time.monotonic() - began < 3
+    filters = [[statuses]] * 50
+    # PostgreSQL needs seven seconds for as many parameters as values, and a fifth of one for this.
+    assert len(contacts_matching(filters).query.sql_with_params()[1]) <= 2 * len(filters)
+    assert ask(api, filters).json()["subscribers"]["total"] == 3
