@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import pytest
@@ -23,9 +23,9 @@ DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
 
-def needed(what: str, install: str) -> None:
-    """Skip the test, and tell how to install what it needs; where it is required, fail."""
-    reason = f"{what} is not installed: {install}"
+def skip_without(program: str, install: str) -> NoReturn:
+    """Skip the test because a program is missing, or fail it with TALLYBOOK_REQUIRE_BROWSER."""
+    reason = f"{program} is not installed: {install}"
     if os.environ.get("TALLYBOOK_REQUIRE_BROWSER"):
         pytest.fail(reason)
     pytest.skip(reason)
@@ -33,10 +33,10 @@ def needed(what: str, install: str) -> None:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser, as long as it is needed."""
+    """Run the browser."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
-        needed("chromium", "apt-get install chromium")
+        skip_without("chromium", "apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
@@ -44,71 +44,78 @@ def chromium() -> Iterator[Browser]:
 
 
 @dataclass
-class Watch:
-    """What a page did that no page may: complaints on its console, requests to other hosts."""
+class Violations:
+    """What no page may do: log errors to the console, and send requests to other hosts."""
 
     host: str
-    complaints: list[str] = field(default_factory=list)
-    strangers: list[str] = field(default_factory=list)
+    console: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
-    def look_at(self, context: BrowserContext) -> None:
-        context.on("console", lambda said: self._heard(said.type, said.text))
-        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
-        context.on("request", lambda request: self._asked(request.url))
+    def record(self, context: BrowserContext) -> None:
+        """Record the violations of all pages of a context."""
+        context.on("console", lambda message: self._on_console(message.type, message.text))
+        context.on("weberror", lambda error: self.console.append(str(error.error)))
+        context.on("request", lambda request: self._on_request(request.url))
 
-    def _heard(self, kind: str, text: str) -> None:
+    def _on_console(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):
-            self.complaints.append(text)
+            self.console.append(text)
 
-    def _asked(self, url: str) -> None:
-        address = urlsplit(url)
-        if address.scheme in ("http", "https", "ws", "wss") and address.netloc != self.host:
-            self.strangers.append(url)
+    def _on_request(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https", "ws", "wss") and parts.netloc != self.host:
+            self.requests.append(url)
 
 
 @contextmanager
 def context_of(browser: Browser, server: Server, **options: Any) -> Iterator[BrowserContext]:
-    """A context on the server that must stay quiet and at home."""
+    """Open a browser context on the server, and check at the end that no page violated anything."""
     options = {"viewport": DESKTOP, "base_url": f"http://127.0.0.1:{server.port}"} | options
     context = browser.new_context(**options)
     context.set_default_timeout(10_000)
-    watch = Watch(f"127.0.0.1:{server.port}")
-    watch.look_at(context)
+    violations = Violations(f"127.0.0.1:{server.port}")
+    violations.record(context)
     yield context
     context.close()
-    assert (watch.complaints, watch.strangers) == ([], [])
+    assert (violations.console, violations.requests) == ([], [])
 
 
 def log_in(page: Page, username: str, password: str) -> None:
+    """Submit the form of the login page."""
     page.goto("/admin/")
     page.get_by_label("Username").fill(username)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Log in").click()
 
 
-def violations(page: Page, *rules: str) -> list[str]:
-    """What axe-core, or some of its rules, finds serious or critical, each with where it is."""
+def accessibility_errors(page: Page, *rules: str) -> list[str]:
+    """Return the serious and critical errors that axe-core finds, each with its HTML.
+
+    Args:
+        page: an open page, in a context with bypass_csp.
+        rules: the names of axe-core's rules, all by default.
+    """
     if not AXE.exists():
-        needed("axe-core", "make install, with nodejs and npm")
-    # Colours that are on their way belong to neither theme.
-    page.evaluate("Promise.all(document.getAnimations().map(one => one.finished))")
-    # Not as a script of the page, which its content policy would refuse.
+        skip_without("axe-core", "make install, with nodejs and npm")
+    # Colours in the middle of an animation belong to neither theme.
+    page.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished))")
+    # The page's content security policy would reject a script element.
     page.evaluate(AXE.read_text())
     options: dict[str, Any] = {"resultTypes": ["violations"]}
     if rules:
         options["runOnly"] = rules
-    found = page.evaluate("options => axe.run(document, options)", options)
+    results = page.evaluate("options => axe.run(document, options)", options)
     return [
         f"{violation['id']}: {node['html'][:200]}"
-        for violation in found["violations"]
+        for violation in results["violations"]
         if violation["impact"] in ("serious", "critical")
         for node in violation["nodes"]
     ]
 
 
 def overflow(page: Page) -> int:
-    """How many pixels a page is wider than the window."""
-    wider: int = page.evaluate(
+    """Return by how many pixels a page is wider than the window."""
+    pixels: int = page.evaluate(
         "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     )
-    return wider
+    return pixels

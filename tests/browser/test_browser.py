@@ -1,4 +1,4 @@
-"""The admin in a real browser: found, read, filtered, changed, in both themes and on a phone."""
+"""The admin in a real browser: what its scripts do, both themes, a phone, hostile text."""
 
 import json
 import re
@@ -8,160 +8,23 @@ from typing import Any
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Dialog, Page, expect
 
-from tests.browser.chromium import PHONE, chromium, context_of, log_in, overflow, violations
+from tests.browser.chromium import (
+    PHONE,
+    accessibility_errors,
+    chromium,
+    context_of,
+    log_in,
+    overflow,
+)
 from tests.system.server import Client, Server, basic
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>‮\u200f😀 &amp; {{ 7*7 }}"
-
-
-# Not longer than this file: while Playwright runs, Django takes its thread for an asynchronous one.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def logged_in(browser: Browser, server: Server) -> dict[str, Any]:
-    """The cookies of the first user, who logs in once."""
-    with context_of(browser, server) as context:
-        page = context.new_page()
-        log_in(page, "admin", server.admin_password())
-        page.wait_for_url("**/admin/")
-        return dict(context.storage_state())
-
-
-@pytest.fixture
-def page(
-    browser: Browser, server: Server, logged_in: dict[str, Any], http: Client
-) -> Iterator[Page]:
-    """A page of the first user, over an empty store."""
-    with context_of(browser, server, storage_state=logged_in) as context:
-        yield context.new_page()
-
-
-@pytest.fixture
-def ada(http: Client) -> int:
-    """A contact who did 60 things, on three days."""
-    contact = http.contact("ada@example.com", first_name="Ada", last_name="Lovelace", tags=["VIP"])
-    now = datetime.now(UTC).replace(microsecond=0)
-    events = [
-        {
-            "event_key": "lesson" if number % 3 else "checkout",
-            "title": f"Lesson {number}" if number % 3 else "Order placed",
-            "value": str(number),
-            "properties": {"order": {"total": number}},
-            "subscriber_id": contact,
-            "occurred_at": (now - timedelta(hours=number)).isoformat(),
-        }
-        for number in range(60)
-    ]
-    answer = http("POST", "/subscribers/track-events", {"events": events})
-    assert answer.json()["tracked"] == 60
-    return contact
-
-
-def test_a_wrong_password_is_told_and_the_right_one_lets_in(
-    browser: Browser, server: Server, logged_in: dict[str, Any]
-) -> None:
-    with context_of(browser, server) as context:
-        page = context.new_page()
-        log_in(page, "admin", "wrong")
-        expect(page.get_by_text("Please enter the correct username and password")).to_be_visible()
-    with context_of(browser, server, storage_state=logged_in) as context:
-        page = context.new_page()
-        page.goto("/admin/")
-        expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-
-
-def test_a_contact_is_found_and_the_timeline_unfolded(page: Page, ada: int) -> None:
-    page.goto("/admin/crm/subscriber/")
-    page.get_by_label("E-mail or name").fill("lovelace")
-    page.get_by_role("button", name="Filter").click()
-    page.get_by_role("link", name="ada@example.com").click()
-    expect(page.get_by_role("heading", name="Ada Lovelace")).to_be_visible()
-    expect(page.locator(".profile")).to_contain_text("60")
-    newest = page.locator(".day li").first
-    expect(newest).to_contain_text("Order placed")
-    expect(newest.get_by_text("total")).to_be_hidden()
-    newest.locator("summary").click()
-    expect(newest.get_by_text('"total": 0')).to_be_visible()
-
-
-def test_older_occurrences_are_loaded_below_the_newer_ones(page: Page, ada: int) -> None:
-    page.goto(f"/admin/crm/subscriber/{ada}/")
-    expect(page.locator(".day li")).to_have_count(50)
-    page.get_by_role("link", name="Load older").dblclick()
-    expect(page.locator(".day li")).to_have_count(60)
-    expect(page.get_by_role("link", name="Load older")).to_have_count(0)
-    days = page.locator(".day h3").all_inner_texts()
-    assert len(days) == len(set(days))
-    assert page.url.endswith(f"/{ada}/")
-
-
-def test_the_timeline_is_filtered_by_key(page: Page, ada: int) -> None:
-    page.goto(f"/admin/crm/subscriber/{ada}/")
-    page.get_by_label("Event key").select_option("checkout")
-    page.get_by_role("button", name="Filter").click()
-    expect(page.locator(".day li")).to_have_count(20)
-    assert set(page.locator(".day .key").all_inner_texts()) == {"checkout"}
-    page.get_by_role("link", name="Show all").click()
-    expect(page.locator(".day li")).to_have_count(50)
-
-
-def test_the_chart_shows_each_day_and_follows_the_theme(page: Page, ada: int) -> None:
-    page.goto(f"/admin/crm/subscriber/{ada}/")
-    chart = page.get_by_role("img", name=re.compile("60 events from .* to today; most, "))
-    expect(chart.locator(".chart-day")).to_have_count(90)
-    bars = chart.locator(".chart-bar")
-    assert 3 <= bars.count() <= 4
-    line = chart.locator(".chart-lines")
-    colour = "line => getComputedStyle(line).stroke"
-    light = line.evaluate(colour)
-    toggle = page.get_by_role("button", name=re.compile("Toggle theme"))
-    # From the system's to light to dark.
-    while page.locator("html").get_attribute("data-theme") != "dark":
-        toggle.click()
-    assert line.evaluate(colour) != light
-    page.reload()
-    assert page.locator("html").get_attribute("data-theme") == "dark"
-
-
-def test_an_application_password_made_here_tracks_an_event(
-    page: Page, ada: int, server: Server
-) -> None:
-    page.goto("/admin/crm/applicationpassword/add/")
-    page.get_by_label("User").select_option(label="admin")
-    page.get_by_label("Name").fill("shop")
-    page.get_by_label("Scope").select_option("track")
-    page.get_by_role("button", name="Save", exact=True).click()
-    told = page.locator(".messagelist").inner_text()
-    secret = re.search(r"(\w{4} ){5}\w{4}", told)
-    assert secret
-    shop = server.client(basic("admin", secret[0]))
-    event = {"event_key": "purchase", "title": "Tea", "subscriber_id": ada}
-    assert shop("POST", "/subscribers/track-event", event).status == 200
-    shop.close()
-    page.goto(f"/admin/crm/subscriber/{ada}/")
-    expect(page.locator(".day li").first).to_contain_text("purchase")
-
-
-def test_the_overview_refreshes_itself_without_a_page_load(
-    page: Page, http: Client, ada: int
-) -> None:
-    page.clock.install()
-    page.goto("/admin/")
-    page.evaluate("window.sameDocument = true")
-    expect(page.locator("#overview")).to_contain_text("Order placed")
-    event = {"event_key": "refund", "title": "Money back", "subscriber_id": ada}
-    assert http("POST", "/subscribers/track-event", event).status == 200
-    page.clock.run_for(31_000)
-    expect(page.locator("#overview")).to_contain_text("Money back")
-    assert page.evaluate("window.sameDocument")
-
-
+# A letter with 150 combining characters.
+COMBINED = "e" + "\u0336" * 150
+LONG_EMAIL = f"{'x' * 60}@{'y' * 60}.{'z' * 60}.example.com"
+# {} is the id of a contact.
 PAGES = (
     *("/admin/", "/admin/crm/subscriber/", "/admin/crm/subscriber/{}/"),
     "/admin/crm/subscriber/{}/change/",
@@ -172,94 +35,191 @@ PAGES = (
 )
 CONTACT_PAGES = ("", "change/", "delete/", "history/", "erase/")
 
+NO_ERRORS: dict[str, list[str]] = {"light": [], "dark": []}
 
-def test_pages_can_be_read_by_everybody_in_both_themes(
-    browser: Browser, server: Server, logged_in: dict[str, Any], ada: int
-) -> None:
-    found = []
-    # axe-core tries styles of its own on the page.
-    with context_of(browser, server, storage_state=logged_in, bypass_csp=True) as context:
+
+# Not longer than this file: while Playwright runs, Django takes its thread for an asynchronous one.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's chromium."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def admin_cookies(browser: Browser, server: Server) -> dict[str, Any]:
+    """The cookies of the superuser "admin", who logs in once for this file."""
+    with context_of(browser, server) as context:
         page = context.new_page()
-        for address in (*PAGES, "/admin/logged-out/"):
-            if address == "/admin/logged-out/":
-                context.clear_cookies()
-            page.emulate_media(color_scheme="light")
-            page.goto(address.format(ada))
-            found += [f"{address} {mistake}" for mistake in violations(page)]
-            page.emulate_media(color_scheme="dark")
-            mistakes = violations(page, "color-contrast")
-            found += [f"{address} in dark: {mistake}" for mistake in mistakes]
-    assert not found, "\n".join(found)
+        log_in(page, "admin", server.admin_password())
+        page.wait_for_url("**/admin/")
+        return dict(context.storage_state())
 
 
-def test_pages_fit_a_phone(
-    browser: Browser, server: Server, logged_in: dict[str, Any], http: Client, ada: int
-) -> None:
-    marked = "e" + "\u0336" * 150
-    for key in ("k" * 192, marked):
-        http.track(event_key=key, title="W" * 192, value="v" * 5000, subscriber_id=ada)
-    name = f"{'x' * 60}@{'y' * 60}.{'z' * 60}.example.com"
-    long = http.contact(name, first_name="N" * 190, last_name=marked, tags=["T" * 190])
-    segment = {"title": "S" * 190, "slug": "s", "filters": []}
-    segment_id = http("POST", "/segments", segment).json()["segment"]["id"]
-    addresses = [
-        *(address.format(ada) for address in PAGES),
-        *(f"/admin/crm/subscriber/{long}/{page}" for page in CONTACT_PAGES),
-        *(f"/admin/crm/segment/{segment_id}/{page}/" for page in ("change", "delete")),
-    ]
-    wider = {}
-    with context_of(browser, server, storage_state=logged_in, viewport=PHONE) as context:
-        page = context.new_page()
-        for address in addresses:
-            page.goto(address)
-            if pixels := overflow(page):
-                wider[address] = pixels
-    assert wider == {}
+@pytest.fixture
+def page(
+    browser: Browser, server: Server, admin_cookies: dict[str, Any], http: Client
+) -> Iterator[Page]:
+    """A page of the superuser "admin", on an empty store."""
+    with context_of(browser, server, storage_state=admin_cookies) as context:
+        yield context.new_page()
 
 
-def test_what_callers_send_shows_as_text(
-    page: Page, http: Client, store: psycopg.Connection
-) -> None:
-    contact = http.contact(
-        "mallory@example.com",
-        first_name=HOSTILE,
-        last_name=HOSTILE,
-        tags=[HOSTILE],
-        lists=[HOSTILE],
+@pytest.fixture(scope="class")
+def class_client(server: Server, sql: psycopg.Connection, emptying: str) -> Iterator[Client]:
+    """An API client on a store that was emptied once for a class of tests, which only read."""
+    sql.execute(emptying)
+    client = server.client()
+    yield client
+    client.close()
+
+
+def create_learner(client: Client) -> int:
+    """Create Ada Lovelace with an event an hour in the last 60 hours, and return her id."""
+    contact_id = client.contact(
+        "ada@example.com", first_name="Ada", last_name="Lovelace", tags=["VIP"]
     )
-    event = {
-        "event_key": HOSTILE,
-        "title": HOSTILE,
-        "value": HOSTILE + "x" * 65_000,
-        "provider": HOSTILE[:50],
-        "properties": {HOSTILE: HOSTILE, "more": {HOSTILE: [HOSTILE]}},
-        "context": {"url": "javascript:alert(3)"},
-        "subscriber_id": contact,
-    }
-    assert http("POST", "/subscribers/track-event", event).status == 200
-    page.on("dialog", lambda dialog: pytest.fail(f"a dialog: {dialog.message}"))
-    for address in PAGES:
-        page.goto(address.format(contact))
-        assert page.locator("img[src=x]").count() == 0, address
-    page.goto(f"/admin/crm/subscriber/{contact}/")
-    entry = page.locator(".day li").first
-    entry.locator("summary").click()
-    for place in (".key", ".main", "dl"):
-        expect(entry.locator(place)).to_contain_text("<script>alert(2)</script>")
-    assert page.locator("a[href^=javascript]").count() == 0
+    now = datetime.now(UTC).replace(microsecond=0)
+    events = [
+        {
+            "event_key": "lesson" if number % 3 else "checkout",
+            "title": f"Lesson {number}" if number % 3 else "Order placed",
+            "value": str(number),
+            "properties": {"order": {"total": number}},
+            "subscriber_id": contact_id,
+            "occurred_at": (now - timedelta(hours=number)).isoformat(),
+        }
+        for number in range(60)
+    ]
+    answer = client("POST", "/subscribers/track-events", {"events": events})
+    assert answer.json()["tracked"] == 60
+    return contact_id
 
 
-def test_a_segment_is_built_and_its_contacts_counted_meanwhile(
-    page: Page, http: Client, ada: int
+@pytest.fixture
+def learner_id(http: Client) -> int:
+    """The id of Ada Lovelace, with 60 events on three or four days: 20 checkouts, 40 lessons."""
+    return create_learner(http)
+
+
+def contact_page(contact_id: int) -> str:
+    """Return the path of a contact's page."""
+    return f"/admin/crm/subscriber/{contact_id}/"
+
+
+def test_a_wrong_password_is_rejected_with_a_message(browser: Browser, server: Server) -> None:
+    with context_of(browser, server) as context:
+        page = context.new_page()
+        log_in(page, "admin", "wrong")
+        expect(page.get_by_text("Please enter the correct username and password")).to_be_visible()
+
+
+def test_the_right_password_opens_the_overview(page: Page) -> None:
+    page.goto("/admin/")
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+def test_a_contact_is_found_by_name(page: Page, learner_id: int) -> None:
+    page.goto("/admin/crm/subscriber/")
+    page.get_by_label("E-mail or name").fill("lovelace")
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_role("link", name="ada@example.com").click()
+    expect(page.get_by_role("heading", name="Ada Lovelace")).to_be_visible()
+    expect(page.locator(".profile")).to_contain_text("60")
+
+
+def test_an_occurrence_is_unfolded_with_its_properties(page: Page, learner_id: int) -> None:
+    page.goto(contact_page(learner_id))
+    newest = page.locator(".day li").first
+    expect(newest).to_contain_text("Order placed")
+    expect(newest.get_by_text("total")).to_be_hidden()
+    newest.locator("summary").click()
+    expect(newest.get_by_text('"total": 0')).to_be_visible()
+
+
+def test_older_occurrences_are_loaded_below_the_newer_ones(page: Page, learner_id: int) -> None:
+    page.goto(contact_page(learner_id))
+    expect(page.locator(".day li")).to_have_count(50)
+    page.get_by_role("link", name="Load older").dblclick()
+    expect(page.locator(".day li")).to_have_count(60)
+    expect(page.get_by_role("link", name="Load older")).to_have_count(0)
+    days = page.locator(".day h3").all_inner_texts()
+    assert len(days) == len(set(days))
+    assert page.url.endswith(f"/{learner_id}/")
+
+
+def test_the_timeline_is_filtered_by_key(page: Page, learner_id: int) -> None:
+    page.goto(contact_page(learner_id))
+    page.get_by_label("Event key").select_option("checkout")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.locator(".day li")).to_have_count(20)
+    assert set(page.locator(".day .key").all_inner_texts()) == {"checkout"}
+    page.get_by_role("link", name="Show all").click()
+    expect(page.locator(".day li")).to_have_count(50)
+
+
+def test_the_chart_has_90_days_and_a_bar_for_each_with_events(page: Page, learner_id: int) -> None:
+    page.goto(contact_page(learner_id))
+    chart = page.get_by_role("img", name=re.compile("60 events from .* to today; most, "))
+    expect(chart.locator(".chart-day")).to_have_count(90)
+    assert 3 <= chart.locator(".chart-bar").count() <= 4
+
+
+def test_the_chart_follows_the_theme_which_is_kept(page: Page, learner_id: int) -> None:
+    page.goto(contact_page(learner_id))
+    lines = page.locator(".chart-lines")
+    stroke = "lines => getComputedStyle(lines).stroke"
+    light = lines.evaluate(stroke)
+    # From the theme of the system, which is light, to the dark one.
+    page.get_by_role("button", name=re.compile("Toggle theme")).click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    assert lines.evaluate(stroke) != light
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_an_application_password_made_in_the_admin_tracks_an_event(
+    page: Page, learner_id: int, server: Server
 ) -> None:
-    for name in ("bob", "cyd"):
-        http.contact(f"{name}@example.com")
+    page.goto("/admin/crm/applicationpassword/add/")
+    page.get_by_label("User").select_option(label="admin")
+    page.get_by_label("Name").fill("shop")
+    page.get_by_label("Scope").select_option("track")
+    page.get_by_role("button", name="Save", exact=True).click()
+    secret = re.search(r"(\w{4} ){5}\w{4}", page.locator(".messagelist").inner_text())
+    assert secret
+    shop = server.client(basic("admin", secret[0]))
+    event = {"event_key": "purchase", "title": "Tea", "subscriber_id": learner_id}
+    assert shop("POST", "/subscribers/track-event", event).status == 200
+    shop.close()
+    page.goto(contact_page(learner_id))
+    expect(page.locator(".day li").first).to_contain_text("purchase")
+
+
+def test_the_overview_refreshes_itself_without_a_page_load(
+    page: Page, http: Client, learner_id: int
+) -> None:
+    page.clock.install()
+    page.goto("/admin/")
+    page.evaluate("window.sameDocument = true")
+    expect(page.locator("#overview")).to_contain_text("Order placed")
+    event = {"event_key": "refund", "title": "Money back", "subscriber_id": learner_id}
+    assert http("POST", "/subscribers/track-event", event).status == 200
+    page.clock.run_for(31_000)
+    expect(page.locator("#overview")).to_contain_text("Money back")
+    assert page.evaluate("window.sameDocument")
+
+
+def test_a_segment_is_built_while_its_contacts_are_counted(
+    page: Page, http: Client, learner_id: int
+) -> None:
+    http.contact("bob@example.com")
+    http.contact("cyd@example.com")
     page.goto("/admin/crm/segment/add/")
     page.get_by_label("Title").fill("Often at the till")
     count = page.locator("#segment-count")
     expect(count).to_have_text("3 contacts")
-    if not page.get_by_label("Provider", exact=True).count():
-        page.get_by_role("button", name="Add condition").click()
+    page.get_by_role("button", name="Add condition").click()
     page.get_by_label("Provider", exact=True).select_option(label="Event Tracking")
     page.get_by_label("Property", exact=True).select_option(label="Event Total")
     page.get_by_label("For event key", exact=True).fill("checkout")
@@ -276,9 +236,7 @@ def test_a_segment_is_built_and_its_contacts_counted_meanwhile(
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
 
 
-def test_a_builder_that_a_browser_goes_back_to_shows_what_its_json_says(
-    page: Page, ada: int
-) -> None:
+def test_a_segment_builder_after_going_back_shows_its_json(page: Page, learner_id: int) -> None:
     page.goto("/admin/crm/segment/add/")
     page.get_by_role("button", name="Add condition").click()
     page.get_by_label("Value", exact=True).fill("Ann")
@@ -290,15 +248,17 @@ def test_a_builder_that_a_browser_goes_back_to_shows_what_its_json_says(
     expect(page.get_by_label("Provider", exact=True)).to_have_count(0)
 
 
-def test_everything_about_a_contact_is_downloaded_and_then_erased_with_a_receipt(
-    page: Page, ada: int
-) -> None:
-    page.goto(f"/admin/crm/subscriber/{ada}/")
+def test_all_data_of_a_contact_are_downloaded(page: Page, learner_id: int) -> None:
+    page.goto(contact_page(learner_id))
     with page.expect_download() as download:
         page.get_by_role("link", name="Export everything").click()
-    exported = json.loads(download.value.path().read_text())
-    assert exported["contact"]["email"] == "ada@example.com"
-    assert len(exported["occurrences"]) == 60
+    content = json.loads(download.value.path().read_text())
+    assert content["contact"]["email"] == "ada@example.com"
+    assert len(content["occurrences"]) == 60
+
+
+def test_a_contact_is_erased_with_a_receipt(page: Page, learner_id: int) -> None:
+    page.goto(contact_page(learner_id))
     page.get_by_role("link", name="Erase").click()
     expect(page.locator("#content")).to_contain_text("60")
     page.get_by_role("button", name=re.compile("erase", re.IGNORECASE)).click()
@@ -306,3 +266,148 @@ def test_everything_about_a_contact_is_downloaded_and_then_erased_with_a_receipt
     expect(page.locator("#content")).not_to_contain_text("ada@example.com")
     page.goto("/admin/crm/subscriber/?q=ada")
     expect(page.get_by_text("0 contacts")).to_be_visible()
+
+
+def errors_in_both_themes(page: Page, path: str) -> dict[str, list[str]]:
+    """Return the accessibility errors of a page in light, and those of contrast in dark."""
+    page.emulate_media(color_scheme="light")
+    page.goto(path)
+    light = accessibility_errors(page)
+    page.emulate_media(color_scheme="dark")
+    return {"light": light, "dark": accessibility_errors(page, "color-contrast")}
+
+
+@pytest.fixture(scope="class")
+def shown_id(class_client: Client) -> int:
+    """The id of Ada Lovelace, as learner_id."""
+    return create_learner(class_client)
+
+
+class TestAccessibility:
+    """Every page in both themes: all of axe-core's rules in light, the contrast in dark."""
+
+    @pytest.fixture
+    def axe_page(
+        self, browser: Browser, server: Server, admin_cookies: dict[str, Any]
+    ) -> Iterator[Page]:
+        """A page on which axe-core may try styles of its own."""
+        options = {"storage_state": admin_cookies, "bypass_csp": True}
+        with context_of(browser, server, **options) as context:
+            yield context.new_page()
+
+    @pytest.mark.parametrize("path", PAGES)
+    def test_a_page_has_no_serious_error(self, axe_page: Page, shown_id: int, path: str) -> None:
+        assert errors_in_both_themes(axe_page, path.format(shown_id)) == NO_ERRORS
+
+    def test_the_logged_out_page_has_no_serious_error(self, axe_page: Page) -> None:
+        axe_page.context.clear_cookies()
+        assert errors_in_both_themes(axe_page, "/admin/logged-out/") == NO_ERRORS
+
+
+@pytest.fixture(scope="class")
+def long_ids(class_client: Client) -> dict[str, int]:
+    """The ids of a contact with long events, one with a long name, and a long segment."""
+    contact_id = create_learner(class_client)
+    for key in ("k" * 192, COMBINED):
+        answer = class_client.track(
+            event_key=key, title="W" * 192, value="v" * 5000, subscriber_id=contact_id
+        )
+        assert answer.status == 200
+    named_id = class_client.contact(
+        LONG_EMAIL, first_name="N" * 190, last_name=COMBINED, tags=["T" * 190]
+    )
+    fields = {"title": "S" * 190, "slug": "s", "filters": []}
+    segment = class_client("POST", "/segments", fields).json()["segment"]
+    return {"events": contact_id, "name": named_id, "segment": segment["id"]}
+
+
+class TestPhone:
+    """Every page on a phone, with texts as long as they may be."""
+
+    @pytest.fixture
+    def phone(
+        self, browser: Browser, server: Server, admin_cookies: dict[str, Any]
+    ) -> Iterator[Page]:
+        """A page in a narrow window."""
+        options = {"storage_state": admin_cookies, "viewport": PHONE}
+        with context_of(browser, server, **options) as context:
+            yield context.new_page()
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            *(path.replace("{}", "{events}") for path in PAGES),
+            *(f"/admin/crm/subscriber/{{name}}/{page}" for page in CONTACT_PAGES),
+            *(f"/admin/crm/segment/{{segment}}/{page}/" for page in ("change", "delete")),
+        ],
+    )
+    def test_a_page_is_as_wide_as_the_window(
+        self, phone: Page, long_ids: dict[str, int], path: str
+    ) -> None:
+        phone.goto(path.format(**long_ids))
+        assert overflow(phone) == 0
+
+
+@pytest.fixture(scope="class")
+def mallory_id(class_client: Client) -> int:
+    """The id of a contact with hostile names, labels and an event."""
+    contact_id = class_client.contact(
+        "mallory@example.com",
+        first_name=HOSTILE,
+        last_name=HOSTILE,
+        tags=[HOSTILE],
+        lists=[HOSTILE],
+    )
+    event = {
+        "event_key": HOSTILE,
+        "title": HOSTILE,
+        "value": HOSTILE + "x" * 65_000,
+        "provider": HOSTILE[:50],
+        "properties": {HOSTILE: HOSTILE, "more": {HOSTILE: [HOSTILE]}},
+        "context": {"url": "javascript:alert(3)"},
+        "subscriber_id": contact_id,
+    }
+    assert class_client("POST", "/subscribers/track-event", event).status == 200
+    return contact_id
+
+
+class TestHostileText:
+    """Every page with a contact and an event whose texts are HTML and scripts."""
+
+    @pytest.fixture
+    def quiet_page(
+        self, browser: Browser, server: Server, admin_cookies: dict[str, Any]
+    ) -> Iterator[Page]:
+        """A page that may open no dialog."""
+        dialogs: list[str] = []
+
+        def record(dialog: Dialog) -> None:
+            dialogs.append(dialog.message)
+            dialog.dismiss()
+
+        with context_of(browser, server, storage_state=admin_cookies) as context:
+            page = context.new_page()
+            page.on("dialog", record)
+            yield page
+        assert dialogs == []
+
+    @pytest.mark.parametrize("path", PAGES)
+    def test_a_page_shows_html_as_text(self, quiet_page: Page, mallory_id: int, path: str) -> None:
+        quiet_page.goto(path.format(mallory_id))
+        assert quiet_page.locator("img[src=x]").count() == 0
+
+    @pytest.mark.parametrize("place", [".key", ".main", "dl"])
+    def test_an_unfolded_occurrence_shows_html_as_text(
+        self, quiet_page: Page, mallory_id: int, place: str
+    ) -> None:
+        quiet_page.goto(contact_page(mallory_id))
+        entry = quiet_page.locator(".day li").first
+        entry.locator("summary").click()
+        expect(entry.locator(place)).to_contain_text("<script>alert(2)</script>")
+
+    def test_a_url_with_a_script_is_no_link(self, quiet_page: Page, mallory_id: int) -> None:
+        quiet_page.goto(contact_page(mallory_id))
+        entry = quiet_page.locator(".day li").first
+        entry.locator("summary").click()
+        expect(entry).to_contain_text("javascript:alert(3)")
+        assert quiet_page.locator("a[href^=javascript]").count() == 0
