@@ -67,7 +67,7 @@ def main() -> None:
 def busiest(page: Page) -> str:
     """The page of the contact with the most events of those that are listed."""
     rows = page.locator("#result_list tbody tr").all()
-    numbers = [int(row.locator(".field-times").inner_text()) for row in rows]
+    numbers = [int(row.locator(".field-event_count").inner_text()) for row in rows]
     link = rows[numbers.index(max(numbers))].locator("th a").get_attribute("href")
     assert link
     return link

@@ -49,8 +49,8 @@ def test_64_threads_posting_200_events_each_count_12800(
     ).fetchone() == (12_800, 12_800, 1, 12_800)
     assert count_deadlocks(store) == before
     # The updates are HOT: counting up writes no index.
-    hot, every = store.execute(updates).fetchone() or (0, 1)
-    assert hot - hot_before >= 0.8 * (every - all_before) > 0
+    hot_after, all_after = store.execute(updates).fetchone() or (0, 1)
+    assert hot_after - hot_before >= 0.8 * (all_after - all_before) > 0
 
 
 def test_8_clients_that_track_a_new_event_at_once_make_one_row(
