@@ -174,7 +174,11 @@ def test_the_content_encoding_identity_is_accepted(read_body: ReadBody) -> None:
 BROKEN_CHECKSUM = gzip.compress(b"{}")[:-8] + b"\0" * 8
 
 
-@pytest.mark.parametrize("body", [b"{}", gzip.compress(b"{}")[:-1], BROKEN_CHECKSUM])
+@pytest.mark.parametrize(
+    "body",
+    [b"{}", gzip.compress(b"{}")[:-1], BROKEN_CHECKSUM],
+    ids=["not gzip", "cut off", "checksum"],
+)
 def test_broken_gzip_is_rejected(read_body: ReadBody, body: bytes) -> None:
     assert read_body(body, path=BATCH, HTTP_CONTENT_ENCODING="gzip") == 400
 
