@@ -1,7 +1,7 @@
 """config.database: chunks of ids, and further tries after a deadlock."""
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connections
 from psycopg.errors import DeadlockDetected, LockNotAvailable, SerializationFailure
 
 from config.database import chunked, retry_on_deadlock
@@ -59,7 +59,7 @@ def test_work_is_not_tried_again_after_another_error() -> None:
 
 
 def test_inside_a_transaction_there_is_one_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "in_atomic_block", True)
+    monkeypatch.setattr(connections["default"], "in_atomic_block", True)
     work = Work(failures=1)
     with pytest.raises(OperationalError):
         retry_on_deadlock(work)
