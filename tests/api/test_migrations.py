@@ -13,17 +13,15 @@ from events.models import EventName, TrackedEvent
 from events.tracking import track
 
 ROLES = ("viewer", "manager")
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @contextmanager
 def migrated_back(app: str, migration: str) -> Iterator[None]:
     """Migrate an app back to a migration, and everything forward again at the end."""
-    try:
-        call_command("migrate", app, migration, verbosity=0)
-        yield
-    finally:
-        call_command("migrate", verbosity=0)
+    call_command("migrate", app, migration, verbosity=0)
+    yield
+    call_command("migrate", verbosity=0)
 
 
 def test_the_catalogue_gets_the_names_of_existing_events(ada: Subscriber) -> None:
