@@ -1,5 +1,5 @@
-"""Admin pages of tags, lists, segments and application passwords, and the base of contacts'."""
+"""Admin pages of labels, segments, application passwords and users; the base of contacts'."""
 
-from crm.admin import labels, passwords, segments
+from crm.admin import labels, passwords, segments, users
 
-__all__ = ["labels", "passwords", "segments"]
+__all__ = ["labels", "passwords", "segments", "users"]

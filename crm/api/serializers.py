@@ -12,22 +12,26 @@ from config.api.serializers import FluentBooleanField, FluentDateTimeField, RowS
 from crm.models import Status, Subscriber
 
 
-class TagSerializer(RowSerializer):
-    """A tag; with its number of subscribed contacts on request."""
+class LabelSerializer(RowSerializer):
+    """What tags and lists have in common."""
 
     id = serializers.IntegerField()
     title = serializers.CharField()
     slug = serializers.CharField()
     description = serializers.CharField(allow_null=True)
+
+
+class TagSerializer(LabelSerializer):
+    """A tag."""
+
     created_at = FluentDateTimeField()
     updated_at = FluentDateTimeField()
 
 
-class ContactListSerializer(TagSerializer):
+class ContactListSerializer(LabelSerializer):
     """A list of contacts."""
 
     is_public = FluentBooleanField()
-    # Declared again, because they come last.
     created_at = FluentDateTimeField()
     updated_at = FluentDateTimeField()
 

@@ -1,8 +1,10 @@
 """The lists of contacts and of events in the admin: filters, search, order, pages, statements."""
 
+import re
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from crm.contacts import create
@@ -108,7 +110,10 @@ def test_a_redirect_from_an_invalid_url_is_explained(admin_client: Client) -> No
     assert "The URL has an invalid filter, order or page." in page
 
 
-@pytest.mark.parametrize("path", [CONTACTS, EVENTS, OCCURRENCES, "/admin/crm/tag/"])
+@pytest.mark.parametrize(
+    "path",
+    [CONTACTS, EVENTS, OCCURRENCES, "/admin/crm/tag/", "/admin/auth/user/", "/admin/auth/group/"],
+)
 @pytest.mark.parametrize("query", ["nothing=1", "email__regex=(", "value__regex=[]", "id=%00"])
 def test_a_filter_that_the_list_does_not_have_is_rejected_by_a_page(
     admin_client: Client, path: str, query: str
@@ -140,6 +145,36 @@ def test_an_action_on_an_id_that_is_no_number_does_nothing(
     form = {"action": "delete_selected", "_selected_action": selected, "index": "0"}
     assert admin_client.post(CONTACTS, form).status_code == 302
     assert Subscriber.objects.get() == ada
+
+
+@pytest.mark.parametrize("path", ["/admin/auth/user/", "/admin/auth/group/"])
+def test_an_action_on_a_user_or_group_that_is_no_number_does_nothing(
+    admin_client: Client, path: str
+) -> None:
+    form = {"action": "delete_selected", "_selected_action": "\0", "index": "0"}
+    assert admin_client.post(path, form).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("is_staff__exact=0", ["vera"]),
+        ("is_superuser__exact=1", ["admin"]),
+        ("is_active__exact=1", ["admin", "vera"]),
+        ("groups__id__exact={viewer}", ["vera"]),
+    ],
+)
+def test_users_are_filtered(admin_client: Client, query: str, names: list[str]) -> None:
+    viewer = Group.objects.get(name="viewer")
+    viewer.user_set.add(User.objects.create_user("vera"))
+    page = admin_client.get(f"/admin/auth/user/?{query.format(viewer=viewer.pk)}").content.decode()
+    assert re.findall(r"/change/[^>]*>(\w+)</a></th>", page) == names
+
+
+@pytest.mark.parametrize("query", ["is_staff__exact=x", "groups__id__exact=%00"])
+def test_an_invalid_filter_of_users_redirects_to_the_list(admin_client: Client, query: str) -> None:
+    response = admin_client.get(f"/admin/auth/user/?{query}")
+    assert response.headers["Location"] == "/admin/auth/user/?e=1"
 
 
 @pytest.mark.parametrize("query", ["", "&status=subscribed"])
