@@ -56,7 +56,7 @@ class SluggedModel(models.Model):
 
 
 class Label(SluggedModel):
-    """What tags and lists have in common. Written by crm/labels.py."""
+    """The common columns of tags and lists. crm/labels.py writes them."""
 
     description = models.TextField(null=True, blank=True)
 
@@ -226,7 +226,7 @@ class Erasure(models.Model):
 
 
 class Scope(models.TextChoices):
-    """What an application password permits at most."""
+    """The most that an application password permits."""
 
     TRACK = "track", "post events"
     READ = "read", "read everything"

@@ -13,7 +13,7 @@ from crm.models import Status, Subscriber
 
 
 class LabelSerializer(RowSerializer):
-    """What tags and lists have in common."""
+    """The common fields of a tag and a list."""
 
     id = serializers.IntegerField()
     title = serializers.CharField()

@@ -1,4 +1,4 @@
-"""What filters are made of: the table of providers, properties and operators, and conditions."""
+"""The parts of a filter: providers, properties and operators, in a table, and conditions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -129,7 +129,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Property:
-    """What a condition can be about.
+    """A property that a condition compares.
 
     Attributes:
         verbose_name: the name for user interfaces.

@@ -55,7 +55,7 @@ def receipts_into_log(apps, schema_editor):
 
 
 def let_managers_see(apps, schema_editor):
-    """Who may delete contacts saw the receipts before."""
+    """Permit managers to see receipts, because they saw those of the log."""
     database = schema_editor.connection.alias
     # Django makes permissions after all migrations, and of apps with this mark alone.
     config = copy(apps.get_app_config("crm"))

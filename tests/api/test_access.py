@@ -1,4 +1,4 @@
-"""Who may call: application passwords, scopes, users' permissions, the switch."""
+"""Access to the API: application passwords, scopes, permissions of users, the switch."""
 
 import re
 from collections.abc import Callable

@@ -205,6 +205,7 @@ def stored(api: APIClient, tracking_key: None) -> None:
         assert response.status_code == 200, response.content
 
 
+@pytest.mark.no_cover
 @pytest.mark.usefixtures("stored")
 @each_operation
 def test_the_response_to_a_random_request_is_as_described(

@@ -235,6 +235,7 @@ class Store(RuleBasedStateMachine):
 
 # Inside one transaction the deleted rows of all sequences would stay, and slow the test down.
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.no_cover
 def test_sequences_of_20_steps_leave_the_store_that_the_model_expects() -> None:
     sequences = SEQUENCES[settings.get_current_profile_name()]
     Store.sequences = 0

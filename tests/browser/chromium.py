@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from tests.system.server import ROOT, Server
 
@@ -45,7 +45,7 @@ def chromium() -> Iterator[Browser]:
 
 @dataclass
 class Violations:
-    """What no page may do: log errors to the console, and send requests to other hosts."""
+    """Errors in the console, and requests to other hosts, which no page may cause."""
 
     host: str
     console: list[str] = field(default_factory=list)
@@ -53,13 +53,13 @@ class Violations:
 
     def record(self, context: BrowserContext) -> None:
         """Record the violations of all pages of a context."""
-        context.on("console", lambda message: self._on_console(message.type, message.text))
+        context.on("console", self._on_console)
         context.on("weberror", lambda error: self.console.append(str(error.error)))
         context.on("request", lambda request: self._on_request(request.url))
 
-    def _on_console(self, kind: str, text: str) -> None:
-        if kind in ("error", "warning"):
-            self.console.append(text)
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.console.append(f"{message.location['url']}: {message.text}")
 
     def _on_request(self, url: str) -> None:
         parts = urlsplit(url)

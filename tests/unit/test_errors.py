@@ -25,7 +25,7 @@ from config.api.errors import (
 
 
 class View:
-    """What the handler asks a view for."""
+    """The attributes that the handler reads of a view."""
 
     allowed_methods = ("GET", "POST")
 

@@ -38,7 +38,7 @@ PAGES = (
     ("contact with 10 events", f"{CONTACTS}{{quiet}}/"),
     ("contact with 100,000 occurrences", f"{CONTACTS}{{busy}}/"),
     ("the same, one key", f"{CONTACTS}{{busy}}/?event_key=key_1"),
-    ("the same, a provider of nobody", f"{CONTACTS}{{busy}}/?provider=nobody"),
+    ("the same, a provider without events", f"{CONTACTS}{{busy}}/?provider=nobody"),
     ("contact: the form", f"{CONTACTS}{{quiet}}/change/"),
     ("contact: history", f"{CONTACTS}{{quiet}}/history/"),
     ("contact: erase, the question", f"{CONTACTS}{{busy}}/erase/"),
@@ -46,11 +46,11 @@ PAGES = (
     ("tracked events, the last page", f"{EVENTS}?p=200"),
     ("tracked events: key", f"{EVENTS}?key=login"),
     ("tracked events: provider", f"{EVENTS}?provider=custom"),
-    ("tracked events: a provider of nobody", f"{EVENTS}?provider=nobody"),
+    ("tracked events: a provider without events", f"{EVENTS}?provider=nobody"),
     ("tracked events: contact", f"{EVENTS}?contact={BUSY}"),
     ("occurrences", OCCURRENCES),
     ("occurrences: key", f"{OCCURRENCES}?key=login"),
-    ("occurrences: a provider of nobody", f"{OCCURRENCES}?provider=nobody"),
+    ("occurrences: a provider without events", f"{OCCURRENCES}?provider=nobody"),
     ("occurrences: contact", f"{OCCURRENCES}?contact={BUSY}"),
     ("event names", "/admin/events/eventname/"),
     ("tags", "/admin/crm/tag/"),
@@ -93,7 +93,7 @@ def _seconds(session: AdminSession, path: str) -> float:
 
 
 def _prepare(server: Server, store: psycopg.Connection) -> dict[str, int]:
-    """Somebody with a long history, and a segment. Returns the ids that addresses name."""
+    """Create a contact with a long history and a segment. Return the ids for the URLs."""
     client = server.client()
     busy = client.contact(BUSY)
     now = datetime.now(UTC)

@@ -113,7 +113,7 @@ def figure(pattern: str, said: str) -> float:
 
 
 def run(command: list[str], **environment: str) -> str:
-    """What a command says. Ends the program if it fails."""
+    """Return what a command prints. End the program if the command fails."""
     done = subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )

@@ -45,7 +45,7 @@ SLUG_TAKEN = {"unique": "The slug attribute is already taken and must be unique.
 
 
 class LabelViewSet(ApiViewSet):
-    """What `/tags` and `/lists` have in common."""
+    """The common actions of `/tags` and `/lists`."""
 
     kind: ClassVar[labels.LabelKind]
     bulk_message: ClassVar[str]

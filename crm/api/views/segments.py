@@ -39,7 +39,7 @@ SLUG_TAKEN = {"unique": "Another segment has this slug."}
 
 
 class FilterOptionViewSet(ApiViewSet):
-    """What there is to filter by: `/subscribers/filter-options`."""
+    """List the properties to filter by: `/subscribers/filter-options`."""
 
     access: ClassVar[dict[str, Access]] = {"filter_options": READ}
 
