@@ -28,7 +28,7 @@ def readers(server: Server, secret: str) -> Iterator[list[Client]]:
 
 @pytest.fixture
 def trackers(server: Server, http: Client) -> Iterator[list[Client]]:
-    """Open this number of connections, each with a manage password."""
+    """CONNECTIONS connections, each with a manage password."""
     clients = [server.client() for _ in range(CONNECTIONS)]
     yield clients
     for client in clients:

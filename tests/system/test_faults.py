@@ -186,7 +186,7 @@ class Load:
 
 
 class Stored(NamedTuple):
-    """Return the counters and occurrences that a load left in the database."""
+    """The counters and occurrences that a load left in the database."""
 
     counters: int
     events: int
