@@ -1,7 +1,7 @@
 # Two stamps tell which packages are in .venv: what runs it, and what tests it as well.
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := --numprocesses 2 --dist loadfile
+PYTEST := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 CLIENTS := tests/clients/node_modules/.package-lock.json
 
 .PHONY: run install test test-long check bench screenshots clean
@@ -12,8 +12,7 @@ run: .venv/runs  ## start Tallybook: http://127.0.0.1:8000
 install: .venv/tests $(CLIENTS)  ## make .venv, with everything that make test and make check need
 
 test: .venv/tests $(CLIENTS)  ## the whole test suite, on a PostgreSQL of its own
-	$(BIN)/pytest $(PYTEST) --cov --cov-report=term tests/unit tests/api
-	$(BIN)/pytest $(PYTEST) tests/system tests/browser
+	$(BIN)/pytest $(PYTEST) --cov --cov-report=term tests
 
 test-long: .venv/tests $(CLIENTS)  ## the same with many more random examples, others at each run
 	$(BIN)/pytest $(PYTEST) --hypothesis-profile long tests

@@ -283,17 +283,16 @@ def shown_id(class_client: Client) -> int:
     return create_learner(class_client)
 
 
+@pytest.fixture(scope="class")
+def axe_page(browser: Browser, server: Server, admin_cookies: dict[str, Any]) -> Iterator[Page]:
+    """A page on which axe-core may try styles of its own."""
+    options = {"storage_state": admin_cookies, "bypass_csp": True}
+    with context_of(browser, server, **options) as context:
+        yield context.new_page()
+
+
 class TestAccessibility:
     """Every page in both themes: all of axe-core's rules in light, the contrast in dark."""
-
-    @pytest.fixture(scope="class")
-    def axe_page(
-        self, browser: Browser, server: Server, admin_cookies: dict[str, Any]
-    ) -> Iterator[Page]:
-        """A page on which axe-core may try styles of its own."""
-        options = {"storage_state": admin_cookies, "bypass_csp": True}
-        with context_of(browser, server, **options) as context:
-            yield context.new_page()
 
     @pytest.mark.parametrize("path", PAGES)
     def test_a_page_has_no_serious_error(self, axe_page: Page, shown_id: int, path: str) -> None:
@@ -323,17 +322,16 @@ def long_ids(class_client: Client) -> dict[str, int]:
     return {"events": contact_id, "name": named_id, "segment": segment["id"]}
 
 
+@pytest.fixture(scope="class")
+def phone(browser: Browser, server: Server, admin_cookies: dict[str, Any]) -> Iterator[Page]:
+    """A page in a narrow window."""
+    options = {"storage_state": admin_cookies, "viewport": PHONE}
+    with context_of(browser, server, **options) as context:
+        yield context.new_page()
+
+
 class TestPhone:
     """Every page on a phone, with texts as long as they may be."""
-
-    @pytest.fixture(scope="class")
-    def phone(
-        self, browser: Browser, server: Server, admin_cookies: dict[str, Any]
-    ) -> Iterator[Page]:
-        """A page in a narrow window."""
-        options = {"storage_state": admin_cookies, "viewport": PHONE}
-        with context_of(browser, server, **options) as context:
-            yield context.new_page()
 
     @pytest.mark.parametrize(
         "path",
@@ -373,25 +371,24 @@ def mallory_id(class_client: Client) -> int:
     return contact_id
 
 
+@pytest.fixture(scope="class")
+def quiet_page(browser: Browser, server: Server, admin_cookies: dict[str, Any]) -> Iterator[Page]:
+    """A page that may open no dialog."""
+    dialogs: list[str] = []
+
+    def record(dialog: Dialog) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    with context_of(browser, server, storage_state=admin_cookies) as context:
+        page = context.new_page()
+        page.on("dialog", record)
+        yield page
+    assert dialogs == []
+
+
 class TestHostileText:
     """Every page with a contact and an event whose texts are HTML and scripts."""
-
-    @pytest.fixture(scope="class")
-    def quiet_page(
-        self, browser: Browser, server: Server, admin_cookies: dict[str, Any]
-    ) -> Iterator[Page]:
-        """A page that may open no dialog."""
-        dialogs: list[str] = []
-
-        def record(dialog: Dialog) -> None:
-            dialogs.append(dialog.message)
-            dialog.dismiss()
-
-        with context_of(browser, server, storage_state=admin_cookies) as context:
-            page = context.new_page()
-            page.on("dialog", record)
-            yield page
-        assert dialogs == []
 
     @pytest.mark.parametrize("path", PAGES)
     def test_a_page_shows_html_as_text(self, quiet_page: Page, mallory_id: int, path: str) -> None:
