@@ -4,6 +4,7 @@ tests/conftest.py loads them as a plugin, so that both folders share the server.
 """
 
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -21,6 +22,11 @@ SELECT relname FROM pg_class
 WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
     AND NOT relname LIKE ANY (ARRAY[{KEPT}])
 """
+
+
+def pytest_configure() -> None:
+    """Restore SIGINT, because a shell lets its background jobs and their children ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
