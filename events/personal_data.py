@@ -1,6 +1,5 @@
 """Export all data of one contact as one JSON object, and erase it with a receipt."""
 
-import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +16,7 @@ from config.api.errors import ObjectNotFound
 from config.api.validation import is_valid_id
 from config.database import fetch_one, fetch_rows, in_transaction
 from crm.contacts import delete_contacts, find_by_email
+from crm.emails import email_sha256
 from crm.models import Erasure, Subscriber
 from crm.segments import segments_of
 from events.exports import Write, contacts_of, events_of, snapshot
@@ -123,11 +123,6 @@ def _occurrences(contact_id: int) -> Iterable[str]:
         if len(rows) < OCCURRENCES_PER_STATEMENT:
             return
         after = rows[-1][:2]
-
-
-def email_sha256(email: str) -> str:
-    """Return the SHA-256 of an e-mail in lower case, by which a receipt recognizes it."""
-    return hashlib.sha256(email.lower().encode()).hexdigest()
 
 
 @in_transaction

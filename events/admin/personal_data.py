@@ -20,11 +20,12 @@ from typing_extensions import override
 from config.api.errors import ObjectNotFound
 from config.database import in_transaction
 from crm.contacts import count_contacts
+from crm.emails import email_sha256
 from crm.models import Erasure, Subscriber
 from events.admin.downloads import download
 from events.admin.events import ReadOnlyAdmin
 from events.models import VIEW_EVENTS
-from events.personal_data import ERASED, email_sha256, erase_contact, export_contact
+from events.personal_data import ERASED, erase_contact, export_contact
 
 
 class PersonalDataMixin(admin.ModelAdmin):
