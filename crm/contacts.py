@@ -184,7 +184,8 @@ def get_for_update(*, contact_id: int | None = None, email: str = "") -> Subscri
 
     The lock is FOR NO KEY UPDATE, so tracking goes on meanwhile.
     """
-    rows = _with_email(email) if contact_id is None else Subscriber.objects.filter(id=contact_id)
+    contacts = Subscriber.objects.with_user()
+    rows = _with_email(email) if contact_id is None else contacts.filter(id=contact_id)
     return rows.select_for_update(of=("self",), no_key=True).first()
 
 
