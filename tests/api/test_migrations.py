@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unicodedata import normalize
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
@@ -63,8 +64,8 @@ def test_groups_named_like_roles_keep_their_permissions_and_get_those_of_the_rol
         (["jo\u0308rg@x.example", "JÖRG@x.example"], ["jo\u0308rg@x.example", "jörg@x.example"]),
         (["JÖRG@x.example", "jo\u0308rg@x.example"], ["jörg@x.example", "jo\u0308rg@x.example"]),
         (
-            ["a@bücher.example", "a@BU\u0308CHER.example"],
-            ["a@xn--bcher-kva.example", "a@bu\u0308cher.example"],
+            ["a@bücher.example", normalize("NFD", "a@BÜCHER.example")],
+            ["a@xn--bcher-kva.example", normalize("NFD", "a@bücher.example")],
         ),
         (
             ["a@bücher.example", "a@xn--bcher-kva.example"],
