@@ -27,6 +27,8 @@ if not DATA_DIR.is_absolute():
     DATA_DIR = BASE_DIR / DATA_DIR
 # 0 means one worker per core.
 WORKERS = env.int("TALLYBOOK_WORKERS", default=0) or len(os.sched_getaffinity(0))
+# What an event of an unknown e-mail does: crm.models.NewContacts.
+NEW_CONTACTS = env.str("TALLYBOOK_NEW_CONTACTS", default="none")
 HTTPS = env.bool("TALLYBOOK_HTTPS", default=False)
 
 

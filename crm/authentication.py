@@ -22,11 +22,11 @@ from crm.passwords import PREFIX_LENGTH, secret_hash
 LAST_USED_EVERY = timedelta(minutes=1)
 
 # The columns of the two models, in the order of their fields, as Model.from_db takes them.
-PASSWORD_COLUMNS = ("id", "user_id", "scope", "secret_hash")
+PASSWORD_COLUMNS = ("id", "user_id", "scope", "secret_hash", "new_contacts")
 USER_COLUMNS = ("id", "is_superuser", "username", "email", "is_active")
 # One row by its unique prefix, with its user. A superuser needs no permissions.
 LOOKUP = """
-SELECT p.id, p.user_id, p.scope, p.secret_hash,
+SELECT p.id, p.user_id, p.scope, p.secret_hash, p.new_contacts,
        u.id, u.is_superuser, u.username, u.email, u.is_active,
        p.revoked_at IS NOT NULL OR COALESCE(p.expires_at <= %(now)s, false) AS ended,
        CASE WHEN NOT u.is_superuser THEN ARRAY(
@@ -136,9 +136,9 @@ def authenticate(username: str | None, secret: str) -> Credentials:
     )
     if row is None:
         raise AuthenticationFailed
-    password = ApplicationPassword.from_db("default", PASSWORD_COLUMNS, row[:4])
-    user = User.from_db("default", USER_COLUMNS, row[4:9])
-    ended, permissions = row[9:]
+    password = ApplicationPassword.from_db("default", PASSWORD_COLUMNS, row[:5])
+    user = User.from_db("default", USER_COLUMNS, row[5:10])
+    ended, permissions = row[10:]
     names = {user.username.lower(), user.email.lower()} - {""}
     if (
         not hmac.compare_digest(password.secret_hash, sent_hash)

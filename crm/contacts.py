@@ -5,12 +5,13 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import QuerySet, Value
-from django.db.models.functions import Lower
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from config.api.errors import InvalidFields
 from config.database import fetch_one, in_transaction
-from crm.models import Status, Subscriber
+from crm.emails import email_key
+from crm.models import Erasure, Identity, Status, Subscriber
 
 # The columns that are set for several contacts at once.
 BulkColumn = Literal["status", "contact_type", "avatar"]
@@ -22,6 +23,9 @@ Counting = Callable[[Sequence[int]], Counts]
 _related_counters: list[tuple[Counting, Counting]] = []
 
 
+USER_ID_TAKEN = {"unique": "Provided user_id already assigned to another subscriber."}
+
+
 class EmailTaken(Exception):
     """Another contact has this e-mail."""
 
@@ -29,14 +33,52 @@ class EmailTaken(Exception):
 def create(fields: Mapping[str, Any]) -> Subscriber:
     """Create a contact; empty fields keep the column's default.
 
+    A contact that an event made, and that no program has written since, becomes this one. The
+    caller has a transaction open.
+
+    Args:
+        fields: the columns, and `user_id`, the id that the calling program gave the contact.
+
     Raises:
         EmailTaken: another contact has the e-mail.
+        InvalidFields: 422, another contact has the user_id.
     """
+    columns = non_empty(fields)
+    user_id = columns.pop("user_id", None)
     try:
         with transaction.atomic():
-            return Subscriber.objects.create(**non_empty(fields))
+            contact = Subscriber.objects.create(**columns)
     except IntegrityError as error:
-        raise EmailTaken from error
+        existing = get_for_update(email=columns["email"])
+        if existing is None or not existing.made_by_track:
+            raise EmailTaken from error
+        contact = existing
+        update(contact, {"status": Status.SUBSCRIBED, **columns})
+    if user_id:
+        set_user_id(contact, user_id)
+    return contact
+
+
+def create_for_events(emails: Iterable[str], status: str) -> bool:
+    """Create contacts for events of unknown e-mails, unless they were erased.
+
+    Args:
+        emails: the e-mails. A contact that exists stays as it is.
+        status: the status of the new contacts.
+
+    Returns:
+        Whether an event of one of the e-mails is worth another try.
+    """
+    by_key = {email_key(email): email for email in emails}
+    for key in Erasure.erased_keys(by_key.values()):
+        del by_key[key]
+    # In the order of their keys, because two requests in opposite orders would deadlock.
+    rows = [
+        Subscriber(email=email, status=status, made_by_track=True)
+        for _, email in sorted(by_key.items())
+    ]
+    Subscriber.objects.bulk_create(rows, ignore_conflicts=True)
+    return bool(rows)
 
 
 def create_or_update(
@@ -55,7 +97,7 @@ def create_or_update(
     Returns:
         The contact, and whether it is new.
     """
-    while (contact := get_for_update(email=fields["email"])) is None:
+    while (contact := get_for_update(email=fields["email"])) is None or contact.made_by_track:
         # A concurrent call may create it first. Then it is found, or already deleted again.
         with suppress(EmailTaken):
             return create(fields), True
@@ -76,14 +118,24 @@ def non_empty(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def update(contact: Subscriber, fields: Mapping[str, Any]) -> bool:
-    """Update columns of a contact from `get_for_update`. Returns whether any column changed.
+    """Update a contact from `get_for_update`. Returns whether anything changed.
+
+    Args:
+        contact: the contact.
+        fields: the columns, and `user_id`.
 
     Raises:
         EmailTaken: another contact has the e-mail.
+        InvalidFields: 422, another contact has the user_id.
     """
-    changes = {name: value for name, value in fields.items() if getattr(contact, name) != value}
+    columns = dict(fields)
+    changed = "user_id" in columns and set_user_id(contact, columns.pop("user_id"))
+    columns["made_by_track"] = False
+    changes = {name: value for name, value in columns.items() if getattr(contact, name) != value}
     if not changes:
-        return False
+        return changed
+    if "email" in changes:
+        changes["email_key"] = email_key(changes["email"])
     try:
         with transaction.atomic():
             rows = Subscriber.objects.filter(pk=contact.pk)
@@ -92,6 +144,25 @@ def update(contact: Subscriber, fields: Mapping[str, Any]) -> bool:
         raise EmailTaken from error
     for name, value in changes.items():
         setattr(contact, name, value)
+    return True
+
+
+def set_user_id(contact: Subscriber, user_id: str | None) -> bool:
+    """Set or remove the id that the calling program gave a contact. Returns whether it changed.
+
+    Raises:
+        InvalidFields: 422, another contact has it.
+    """
+    if getattr(contact, "user_id", None) == user_id:
+        return False
+    Identity.objects.filter(subscriber=contact, **Identity.USER).delete()
+    if user_id:
+        try:
+            with transaction.atomic():
+                Identity.objects.create(subscriber=contact, value=user_id, **Identity.USER)
+        except IntegrityError:
+            raise InvalidFields({"user_id": USER_ID_TAKEN}) from None
+    contact.user_id = user_id  # type: ignore[attr-defined]  # as with_user annotates it
     return True
 
 
@@ -104,7 +175,7 @@ def set_custom_values(contact: Subscriber, values: Mapping[str, Any]) -> None:
 
 
 def find_by_email(email: str) -> Subscriber | None:
-    """Return the contact with this e-mail without regard to case, with its `user_id`."""
+    """Return the contact with this e-mail by its key, with its `user_id`."""
     return _with_email(email).first()
 
 
@@ -113,14 +184,25 @@ def get_for_update(*, contact_id: int | None = None, email: str = "") -> Subscri
 
     The lock is FOR NO KEY UPDATE, so tracking goes on meanwhile.
     """
-    rows = _with_email(email) if contact_id is None else Subscriber.objects.filter(id=contact_id)
+    contacts = Subscriber.objects.with_user()
+    rows = _with_email(email) if contact_id is None else contacts.filter(id=contact_id)
     return rows.select_for_update(of=("self",), no_key=True).first()
 
 
 def _with_email(email: str) -> QuerySet[Subscriber]:
-    # Not iexact, because Django would compare UPPER(), which has no index.
-    contacts = Subscriber.objects.with_user().annotate(address=Lower("email"))
-    return contacts.filter(address=Lower(Value(email)))
+    return Subscriber.objects.with_user().filter(email_key=email_key(email))
+
+
+def find_key_collisions() -> list[tuple[Subscriber, Subscriber]]:
+    """Return the contacts whose e-mail has the key of another one, each with that one."""
+    # An e-mail in ASCII has itself in lower case as its key, which was unique before.
+    candidates = Subscriber.objects.filter(email__regex=r"[^\x01-\x7f]").order_by("id")
+    collisions = []
+    for contact in candidates.iterator():
+        key = email_key(contact.email)
+        if contact.email_key != key and (other := Subscriber.objects.filter(email_key=key).first()):
+            collisions.append((contact, other))
+    return collisions
 
 
 @in_transaction
@@ -133,7 +215,7 @@ def set_column(contact_ids: Iterable[int], column: BulkColumn, value: str) -> No
         .select_for_update(no_key=True)
         .values_list("id", flat=True)
     )
-    changes = {column: value, "updated_at": timezone.now()}
+    changes = {column: value, "made_by_track": False, "updated_at": timezone.now()}
     Subscriber.objects.filter(id__in=list(changing_ids)).update(**changes)
 
 
@@ -186,6 +268,10 @@ def delete_contacts(contact_ids: Iterable[int]) -> Counts:
         counts: Counts = {"contacts": 0, "tags": 0, "lists": 0}
         for delete, _ in _related_counters:
             counts |= delete(ids)
+        cursor.execute(
+            "DELETE FROM crm_identity WHERE subscriber_id = ANY(%s::bigint[])",
+            [ids],
+        )
         for name in ("tags", "lists"):
             cursor.execute(
                 f"DELETE FROM crm_subscriber_{name} "  # noqa: S608

@@ -1,21 +1,22 @@
-"""Compare e-mails: by the key that finds a contact, and by the hash that a receipt keeps."""
+"""Compare e-mails: by the key that finds a contact, and by the hashes that receipts keep."""
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable
 from contextlib import suppress
 
 import idna
 
-from crm.models import Erasure
+from config.api.validation import INVISIBLE
 
 
 def email_key(email: str) -> str:
     """Return the form of an e-mail by which a contact is found, and unique.
 
-    Two e-mails that reach one mailbox have one key: `JÖRG@Bücher.example` in any normal form of
-    Unicode and `jörg@xn--bcher-kva.example` are `jörg@xn--bcher-kva.example`.
+    Invisible characters around it do not count. Two e-mails that reach one mailbox have one key:
+    `JÖRG@Bücher.example` in any normal form of Unicode and `jörg@xn--bcher-kva.example` are
+    `jörg@xn--bcher-kva.example`.
     """
+    email = email.strip(INVISIBLE)
     if email.isascii():
         return email.lower()
     name, at, domain = unicodedata.normalize("NFC", email).rpartition("@")
@@ -31,17 +32,10 @@ def email_sha256(email: str) -> str:
     return _sha256(email_key(email))
 
 
-def erased_keys(emails: Iterable[str]) -> set[str]:
-    """Return the keys of those e-mails whose contact was erased, by the receipts' hashes."""
-    keys = {email_hash: email_key(email) for email in emails for email_hash in _hashes(email)}
-    receipts = Erasure.objects.filter(email_sha256__in=keys)
-    return {keys[email_hash] for email_hash in receipts.values_list("email_sha256", flat=True)}
-
-
-def _hashes(email: str) -> set[str]:
+def email_hashes(email: str) -> set[str]:
     """Return the hashes that a receipt of this e-mail may have.
 
-    Earlier versions hashed the e-mail as it was sent, in lower case.
+    Earlier versions hashed the e-mail as it was sent, in lower case, and not its key.
     """
     if email.isascii():
         return {email_sha256(email)}

@@ -1,6 +1,7 @@
 """Contacts, tags and lists, segments, receipts of erasures, and application passwords."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +12,8 @@ from django.db.models import OuterRef, Subquery
 from django.db.models.functions import Lower
 from django.utils.timezone import now
 from typing_extensions import override
+
+from crm.emails import email_hashes, email_key
 
 
 class Status(models.TextChoices):
@@ -78,13 +81,19 @@ class SubscriberQuerySet(models.QuerySet["Subscriber"]):
     """A queryset of contacts."""
 
     def with_user(self) -> "SubscriberQuerySet":
-        """Add `user_id`, the id of the first user with the contact's e-mail, or None."""
-        users = (
-            User.objects.annotate(address=Lower("email"))
-            .filter(address=Lower(OuterRef("email")))
-            .order_by("id")
-        )
-        return self.annotate(user_id=Subquery(users.values("id")[:1]))
+        """Add `user_id`, the id that the calling program gave the contact, or None."""
+        identities = Identity.objects.filter(subscriber=OuterRef("id"), **Identity.USER)
+        return self.annotate(user_id=Subquery(identities.values("value")[:1]))
+
+
+class EmailKeyField(models.TextField):  # type: ignore[type-arg]  # takes none at run time
+    """The key of the row's e-mail, which every save computes."""
+
+    @override
+    def pre_save(self, model_instance: models.Model, add: bool) -> str:
+        assert isinstance(model_instance, Subscriber)
+        key = model_instance.email_key = email_key(model_instance.email)
+        return key
 
 
 class Subscriber(models.Model):
@@ -97,6 +106,8 @@ class Subscriber(models.Model):
     first_name = models.CharField(max_length=192, null=True, blank=True)
     last_name = models.CharField(max_length=192, null=True, blank=True)
     email = models.CharField(max_length=254)
+    # By which the contact is found. The e-mail itself is kept as it was sent.
+    email_key = EmailKeyField(editable=False)
     timezone = models.CharField(max_length=192, null=True, blank=True)
     address_line_1 = models.CharField(max_length=192, null=True, blank=True)
     address_line_2 = models.CharField(max_length=192, null=True, blank=True)
@@ -118,6 +129,8 @@ class Subscriber(models.Model):
     contact_owner = models.BigIntegerField(null=True, blank=True, editable=False)
     company_id = models.BigIntegerField(null=True, blank=True, editable=False)
     custom_values = models.JSONField(default=dict, blank=True)
+    # Whether an event made the contact, and no program has written it since.
+    made_by_track = models.BooleanField(default=False, db_default=False, editable=False)
     created_at = models.DateTimeField(default=now, editable=False)
     last_activity = models.DateTimeField(null=True, blank=True)
     updated_at = models.DateTimeField(default=now, editable=False)
@@ -128,13 +141,14 @@ class Subscriber(models.Model):
 
     class Meta:
         constraints = (
-            # The e-mail is kept as sent, and is unique without regard to case.
             models.UniqueConstraint(
-                Lower("email"),
-                name="crm_subscriber_email",
+                fields=("email_key",),
+                name="crm_subscriber_email_key",
                 violation_error_message="Another contact has this e-mail.",
             ),
         )
+        # For lists in the order of the e-mail.
+        indexes = (models.Index(Lower("email"), name="crm_subscriber_by_email"),)
         verbose_name = "contact"
 
     def __str__(self) -> str:
@@ -159,6 +173,30 @@ class Subscriber(models.Model):
         name = quote(self.full_name)
         fallback = f"https%3A%2F%2Fui-avatars.com%2Fapi%2F{name}/128" if name else "mp"
         return f"https://www.gravatar.com/avatar/{digest.hexdigest()}?s=128&d={fallback}"
+
+
+class Identity(models.Model):
+    """What a program calls a contact, besides the e-mail. Written by crm/contacts.py.
+
+    The kind `user` with the source "" is `user_id` on the wire: the id that the calling program
+    gave the contact. It is never the id of a user of Tallybook.
+    """
+
+    USER = {"kind": "user", "source": ""}  # noqa: RUF012
+
+    subscriber = models.ForeignKey(Subscriber, on_delete=models.CASCADE, related_name="identities")
+    kind = models.CharField(max_length=20)
+    source = models.CharField(max_length=192, blank=True)
+    value = models.CharField(max_length=192)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("kind", "source", "value"), name="crm_identity_value"),
+        )
+        verbose_name_plural = "identities"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.value}"
 
 
 class JSONTextField(models.TextField):  # type: ignore[type-arg]  # takes none at run time
@@ -209,6 +247,13 @@ class Erasure(models.Model):
         return f"contact {self.contact_id}"
 
     @classmethod
+    def erased_keys(cls, emails: Iterable[str]) -> set[str]:
+        """Return the keys of those e-mails whose contact was erased."""
+        keys = {sha256: email_key(email) for email in emails for sha256 in email_hashes(email)}
+        receipts = cls.objects.filter(email_sha256__in=keys)
+        return {keys[sha256] for sha256 in receipts.values_list("email_sha256", flat=True)}
+
+    @classmethod
     def latest(cls, contact_id: int) -> "Erasure | None":
         """Return the receipt of a contact, or None."""
         return cls.objects.filter(contact_id=min(contact_id, 2**63 - 1)).first()
@@ -233,6 +278,14 @@ class Scope(models.TextChoices):
     MANAGE = "manage", "read and change everything"
 
 
+class NewContacts(models.TextChoices):
+    """What an event of an unknown e-mail does: refused, or the status of the contact it makes."""
+
+    NONE = "none", "none: the event is refused"
+    PENDING = "pending", "pending contacts"
+    TRANSACTIONAL = "transactional", "transactional contacts"
+
+
 class ApplicationPassword(models.Model):
     """A secret of an API client, as WordPress has them. Written by crm/passwords.py."""
 
@@ -243,6 +296,14 @@ class ApplicationPassword(models.Model):
     secret_hash = models.CharField(max_length=64, editable=False)
     created_at = models.DateTimeField(default=now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
+    new_contacts = models.CharField(
+        "contacts that events make",
+        max_length=20,
+        choices=NewContacts,
+        blank=True,
+        db_default="",
+        help_text="What an event of an unknown e-mail does. Empty: as the setting says.",
+    )
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
 

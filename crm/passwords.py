@@ -9,7 +9,7 @@ from datetime import datetime
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from crm.models import ApplicationPassword, Scope
+from crm.models import ApplicationPassword, NewContacts, Scope
 
 ALPHABET = string.ascii_letters + string.digits
 # 24 of 62 characters are 142 random bits, so a fast hash is enough: it cannot be guessed through.
@@ -18,7 +18,11 @@ PREFIX_LENGTH = 8
 
 
 def create_application_password(
-    user: User, name: str, scope: Scope | str, expires_at: datetime | None = None
+    user: User,
+    name: str,
+    scope: Scope | str,
+    expires_at: datetime | None = None,
+    new_contacts: NewContacts | str = "",
 ) -> tuple[ApplicationPassword, str]:
     """Create an application password.
 
@@ -27,6 +31,7 @@ def create_application_password(
         name: the program that will use it.
         scope: track, read or manage.
         expires_at: when it expires; None means never.
+        new_contacts: what its events of unknown e-mails do; "" means as the setting says.
 
     Returns:
         The password, and its secret in groups of four characters, which is not stored.
@@ -39,6 +44,7 @@ def create_application_password(
         prefix=secret[:PREFIX_LENGTH],
         secret_hash=secret_hash(secret),
         expires_at=expires_at,
+        new_contacts=new_contacts,
     )
     groups = [secret[start : start + 4] for start in range(0, SECRET_LENGTH, 4)]
     return password, " ".join(groups)

@@ -38,7 +38,10 @@ SELECT s.id, row_to_json(s)::text, s.custom_values::text,
              WHERE t.subscriber_id = s.id ORDER BY lower(g.title), g.id),
        ARRAY(SELECT row_to_json(g)::text
              FROM crm_list g JOIN crm_subscriber_lists l ON l.list_id = g.id
-             WHERE l.subscriber_id = s.id ORDER BY lower(g.title), g.id)
+             WHERE l.subscriber_id = s.id ORDER BY lower(g.title), g.id),
+       ARRAY(SELECT row_to_json(i)::text
+             FROM (SELECT kind, source, value FROM crm_identity WHERE subscriber_id = s.id
+                   ORDER BY kind, source, value) i)
 FROM crm_subscriber s WHERE s.id = ANY(%(contacts)s::bigint[]) ORDER BY s.id
 """
 EVENTS = """
@@ -53,13 +56,14 @@ ORDER BY e.subscriber_id, e.id
 
 
 class Contact(NamedTuple):
-    """A contact, its custom values, tags and lists as JSON text."""
+    """A contact, its custom values, tags, lists and identities as JSON text."""
 
     id: int
     fields: str
     custom_values: str
     tags: list[str]
     lists: list[str]
+    identities: list[str]
 
 
 @contextmanager
@@ -97,11 +101,16 @@ def events_of(contact_ids: Sequence[int]) -> Iterator[tuple[int, str]]:
 
 
 def write_ndjson(contact_ids: Sequence[int], write: Write) -> None:
-    """Write a line of JSON for each contact: its columns, `tags`, `lists` and `events`."""
+    """Write a line of JSON for each contact: its columns, labels, identities and events."""
     with snapshot():
         for contact, events in _with_events(contact_ids):
             write(contact.fields[:-1].translate(LINE_ENDS))
-            arrays = {"tags": contact.tags, "lists": contact.lists, "events": events}
+            arrays = {
+                "tags": contact.tags,
+                "lists": contact.lists,
+                "identities": contact.identities,
+                "events": events,
+            }
             for name, items in arrays.items():
                 write(f',"{name}":[')
                 for number, item in enumerate(items):

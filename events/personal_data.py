@@ -93,6 +93,7 @@ def export_contact(contact_id: int, write: Write) -> None:
         write(f'{{"export":{orjson.dumps(header).decode()},\n"contact":{contact.fields}')
         _write_list("tags", contact.tags, write)
         _write_list("lists", contact.lists, write)
+        _write_list("identities", contact.identities, write)
         _write_list("segments", (orjson.dumps(segment).decode() for segment in segments), write)
         _write_list("events", (event for _, event in events_of([contact_id])), write)
         _write_list("occurrences", _occurrences(contact_id), write)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from io import BytesIO
 from itertools import islice
 from typing import IO, Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import orjson
 from django.conf import settings
@@ -20,6 +20,11 @@ from config.api.validation import MAX_ITEMS
 
 Params = dict[str, Any]
 MAX_BRACKETS = 10
+# A parameter that holds an e-mail, and its value, in an urlencoded text.
+EMAIL_PARAMETER = re.compile(
+    r"(?<![^&])((?:[^=&]*(?:\[|%5B))?(?:email|get_by_email|search)(?:\]|%5D)?=)([^&]+)",
+    re.IGNORECASE,
+)
 BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 
 
@@ -35,18 +40,28 @@ def parse_query(query: str) -> Params:
 def parse_urlencoded(text: str) -> list[tuple[str, str]]:
     """Return the pairs of an urlencoded text.
 
+    A plus inside an e-mail is a plus, also where the program should have sent %2B, because an
+    e-mail has no blank.
+
     Raises:
         BadRequest: not UTF-8, or more than 1,000 pairs.
     """
     try:
         return parse_qsl(
-            text,
+            EMAIL_PARAMETER.sub(_encode_plus, text),
             keep_blank_values=True,
             errors="strict",
             max_num_fields=settings.DATA_UPLOAD_MAX_NUMBER_FIELDS,
         )
     except ValueError as error:  # UnicodeDecodeError is one
         raise BadRequest from error
+
+
+def _encode_plus(parameter: re.Match[str]) -> str:
+    name, value = parameter.groups()
+    email = value.strip("+")
+    is_email = unquote(email).count("@") == 1 and " " not in unquote(email)
+    return name + (email.replace("+", "%2B") if is_email else value)
 
 
 def expand_brackets(pairs: Iterable[tuple[str, Any]]) -> Params:

@@ -32,10 +32,25 @@ MAX_ITEMS = 1000
 MAX_EXACT_FLOAT = 2**53
 # The white space that PHP's trim() and WordPress's sanitize_text_field() know.
 WHITESPACE = " \t\n\r\v\f"
+# What programs that are not PHP leave around an e-mail: no-break spaces, byte order marks, marks of
+# direction and of no width. str.strip() knows the spaces among them.
+INVISIBLE = (
+    f"{WHITESPACE}\x1c\x1d\x1e\x1f\x85\xa0\xad\u061c\u1680\u180e\u2000\u2001\u2002\u2003\u2004"
+    "\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b"
+    "\u202c\u202d\u202e\u202f\u205f\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\u3000"
+    "\ufeff"
+)
+# What WordPress's is_email() accepts (wp-includes/formatting.php), also a..b@docomo.ne.jp.
+EMAIL = re.compile(
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@((?!-)[A-Za-z0-9-]+(?<!-)\.)+(?!-)[A-Za-z0-9-]+(?<!-)"
+)
+MIN_EMAIL_LENGTH, MAX_EMAIL_LENGTH = 6, 254
 WHITESPACE_RUN = re.compile(f"[{WHITESPACE}]+")
 DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", re.ASCII)
 AGE = re.compile(r"([0-9]{1,5})([hdw])")
 DAYS_PER_UNIT = {"h": 1 / 24, "d": 1, "w": 7}
+# What programs write in place of an id that they do not have.
+NO_IDS = ("null", "none", "nil", "nan", "undefined", "[object object]")
 # FluentCRM's rule -> message
 MESSAGES = {
     "required": "The {field} field is required.",
@@ -202,6 +217,23 @@ def optional_id(value: Any) -> int:
     return 0 if value is None or value is False or value == "" else to_bigint(value)
 
 
+def to_user_id(value: Any) -> str:
+    """Convert the id that a program gave a contact to text; PHP's empty values are "".
+
+    Raises:
+        InvalidValue: true, a list or an object, more than 192 characters, or the name of a missing
+            value, which programs send for many people.
+    """
+    if value is True:
+        raise InvalidValue("string")
+    user_id = to_text(value).strip(WHITESPACE)
+    if user_id.lower() in NO_IDS:
+        raise InvalidValue("string", "The {field} must be an id.")
+    if len(user_id) > MAX_NAME_LENGTH:
+        raise InvalidValue("max", MESSAGES["max"].replace("{limit}", str(MAX_NAME_LENGTH)))
+    return "" if user_id == "0" else user_id
+
+
 def to_coordinate(value: Any) -> Decimal | None:
     """Convert to degrees from -180 to 180 with eight decimals; null and "" are None.
 
@@ -220,14 +252,17 @@ def to_coordinate(value: Any) -> Decimal | None:
 
 
 def to_email(value: Any) -> str:
-    """Return an e-mail as sent, without the whitespace around it.
+    """Return an e-mail as sent, without the invisible characters around it.
 
     Raises:
-        InvalidValue: not an e-mail by RFC 5321 and 6531, as email-validator reads them.
+        InvalidValue: not an e-mail, neither as WordPress's is_email() reads them, nor by RFC 5321
+            and 6531, as email-validator reads them.
     """
     if isinstance(value, list | dict):
         raise InvalidValue("email")
-    email = to_text(value).strip(WHITESPACE)
+    email = to_text(value).strip(INVISIBLE)
+    if MIN_EMAIL_LENGTH <= len(email) <= MAX_EMAIL_LENGTH and EMAIL.fullmatch(email):
+        return email
     try:
         email_validator.validate_email(email, check_deliverability=False)
     except email_validator.EmailNotValidError:

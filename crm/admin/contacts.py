@@ -19,6 +19,7 @@ from config.api.errors import InvalidFields
 from config.api.validation import MAX_ITEMS, InvalidValue, is_valid_id, to_email
 from crm import contacts
 from crm.admin.base import PagedModelAdmin, ValueFilter
+from crm.emails import email_key
 from crm.filters import apply_filter, read_filters
 from crm.labels import LABEL_MODELS, LabelKind, attach, detach, memberships
 from crm.models import Segment, Status, Subscriber
@@ -101,9 +102,13 @@ class SubscriberForm(forms.ModelForm):
     def clean_email(self) -> str:
         """Validate the e-mail as the API does."""
         try:
-            return to_email(self.cleaned_data["email"])
+            email = to_email(self.cleaned_data["email"])
         except InvalidValue as error:
             raise ValidationError(error.message.format(field="email")) from None
+        others = Subscriber.objects.filter(email_key=email_key(email)).exclude(pk=self.instance.pk)
+        if others.exists():
+            raise ValidationError("Another contact has this e-mail.")
+        return email
 
     def changed_columns(self) -> dict[str, Any]:
         """Return the columns that were changed in the form, with their new values."""

@@ -40,7 +40,7 @@ class ApplicationPasswordAdmin(StrictModelAdmin):
     )
     list_select_related = ("user",)
     form = PasswordForm
-    fields = ("user", "name", "scope", "expires_at")
+    fields = ("user", "name", "scope", "new_contacts", "expires_at")
     actions = ("revoke_selected",)
 
     @override
@@ -75,7 +75,7 @@ class ApplicationPasswordAdmin(StrictModelAdmin):
         self, request: HttpRequest, obj: ApplicationPassword, form: ModelForm, change: bool
     ) -> None:
         password, secret = create_application_password(
-            obj.user, obj.name, obj.scope, obj.expires_at
+            obj.user, obj.name, obj.scope, obj.expires_at, obj.new_contacts
         )
         obj.__dict__.update(password.__dict__)
         messages.warning(request, f"The application password, shown only now: {secret}")

@@ -18,6 +18,7 @@ from config.api.validation import (
     to_rounded_bigint,
     to_strings,
     to_url,
+    to_user_id,
     validate,
 )
 from crm.models import Status, Subscriber
@@ -40,6 +41,7 @@ def max_length(column: str) -> int:
 CONTACT_FIELDS: dict[str, Validator] = {
     "email": to_email,
     "status": single_line(max_length("status")),
+    "user_id": lambda value: to_user_id(value) or None,
     "contact_type": single_line(max_length("contact_type")),
     "date_of_birth": to_date,
     "latitude": to_coordinate,

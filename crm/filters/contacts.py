@@ -2,16 +2,15 @@
 
 from typing import Any
 
-from django.contrib.auth.models import User
-from django.db.models import Count, Expression, F, Min, Q, TextField
-from django.db.models.functions import Cast, Lower
-from django.db.models.lookups import Exact, GreaterThan, In
+from django.db.models import Count, Expression, F, Q
+from django.db.models.lookups import Exact, GreaterThan
 
 from config.api.validation import MAX_ITEMS, InvalidValue, to_bigint
 from crm.filters.operators import (
     CONTAINS_OPS,
     DATE_OPS,
     DATETIME_OPS,
+    LINE_TYPE,
     LINES_TYPE,
     NULL_OPS,
     TEXT_OPS,
@@ -37,7 +36,7 @@ from crm.filters.types import (
     ValueType,
 )
 from crm.labels import LABEL_MODELS, LabelKind, memberships
-from crm.models import ContactType, Status, Subscriber
+from crm.models import ContactType, Identity, Status, Subscriber
 
 SELECTOR = {"type": "selections", "component": "options_selector"}
 
@@ -92,12 +91,14 @@ STATUS_CHOICES = Choices("statuses", lambda: list(STATUS_OPTIONS.items()), close
 TYPE_CHOICES = Choices("contact_types", lambda: list(TYPE_OPTIONS.items()))
 
 
-USER_ID_TYPE = ValueType("id", to_id_text)
-USER_IDS_TYPE = ValueType("ids", one_or_list(to_id_text))
+# Ids compare exactly, because two programs' ids may differ by case only.
 USER_OPS = (
-    equality_ops(USER_ID_TYPE)
+    {
+        "=": Operator("equal", LINE_TYPE, Exact),
+        "!=": Operator("does not equal", LINE_TYPE, Exact, negated=True),
+    }
     | CONTAINS_OPS
-    | in_ops(USER_IDS_TYPE, in_casefolded)
+    | in_ops(LINES_TYPE, in_exact)
     | {
         "is_null": Operator("empty", None, is_not_null, negated=True),
         "not_null": Operator("not empty", None, is_not_null),
@@ -105,15 +106,10 @@ USER_OPS = (
 )
 
 
-def has_user(condition: Condition) -> Q:
-    """Match contacts whose user's id matches; of users with equal e-mails, the first counts."""
-    users = (
-        User.objects.exclude(email="")
-        .values(address=Lower("email"))
-        .annotate(first=Cast(Min("id"), TextField()))
-        .filter(condition.test(F("first")))
-    )
-    return Q(In(Lower("email"), users.values("address")))
+def has_user_id(condition: Condition) -> ContactSet:
+    """Match contacts by the id that the calling program gave them."""
+    identities = Identity.objects.filter(**Identity.USER)
+    return ContactSet(identities.filter(condition.test(F("value"))))
 
 
 IDS_TYPE = ValueType("ids", non_empty_list(lambda value: int(to_id_text(value))))
@@ -183,7 +179,7 @@ SUBSCRIBER = Provider(
             choices={"value": STATUS_CHOICES},
         ),
         "contact_type": text_property("Type", "contact_type", TYPE_CHOICES, options=TYPE_OPTIONS),
-        "user_id": Property("User ID", USER_OPS, has_user, options={"type": "numeric"}),
+        "user_id": Property("User ID", USER_OPS, has_user_id, options={"type": "numeric"}),
         "date_of_birth": date_property("Date of Birth", "date_of_birth"),
         "last_activity": date_property("Last Activity", "last_activity"),
         "created_at": date_property("Created At", "created_at"),

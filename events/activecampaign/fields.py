@@ -17,6 +17,7 @@ from config.api.validation import (
     is_empty,
     single_line,
     to_bigint,
+    to_email,
     to_text,
 )
 from events.tracking.fields import VALIDATORS, to_object_text, to_value_text
@@ -25,8 +26,6 @@ CONTEXT_FIELDS = (
     *("url", "referrer", "ip4", "ip6", "ua", "browser", "platform", "device"),
     *("utm_source", "utm_campaign", "utm_medium", "utm_term", "utm_content"),
 )
-# What JavaScript programs send for an e-mail that they do not have.
-NO_EMAILS = ("undefined", "null", "nan", "[object object]")
 BOOLEAN_WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -52,8 +51,10 @@ def to_visit(value: Any) -> dict[str, str]:
         except InvalidValue:
             raise InvalidValue("string", f"The {field} in visit must be a text.") from None
     to_object_text(visit)
-    if visit["email"].lower() in NO_EMAILS:
-        raise InvalidValue("email", "A valid email address must be provided.")
+    try:
+        visit["email"] = visit["email"] and to_email(visit["email"])
+    except InvalidValue:
+        raise InvalidValue("email", "A valid email address must be provided.") from None
     return visit
 
 

@@ -1,7 +1,7 @@
 """FluentCRM's endpoints of events, and those of Tallybook: occurrences, timelines, batches."""
 
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -24,7 +24,7 @@ from config.api.validation import (
     validate,
 )
 from config.api.viewsets import ApiViewSet
-from crm.models import Scope, Subscriber
+from crm.models import ApplicationPassword, Scope, Subscriber
 from crm.permissions import Access
 from events import tracking
 from events.api import schema
@@ -114,9 +114,8 @@ class EventViewSet(ApiViewSet):
         """Count an event on its contact."""
         event = tracking.track(
             self.params,
-            created_by=request.user.pk,
             idempotency_key=request.META.get("HTTP_IDEMPOTENCY_KEY"),
-            credential=f"password:{request.auth.pk}",
+            **caller(request),
         )
         body = {"message": "Event has been tracked", "id": event.id}
         return Response(body, headers=REPLAYED if event.replayed else None)
@@ -137,9 +136,8 @@ class EventViewSet(ApiViewSet):
         batch = validate(BATCH_FIELDS, params, required=("events",))
         outcomes = track_many(
             [event if isinstance(event, ApiError | dict) else {} for event in batch["events"]],
-            created_by=request.user.pk,
-            credential=f"password:{request.auth.pk}",
             atomic=batch["atomic"],
+            **caller(request),
         )
         tracked = [outcome for outcome in outcomes if isinstance(outcome, Tracked)]
         rejected = [outcome for outcome in outcomes if isinstance(outcome, ApiError)]
@@ -196,6 +194,25 @@ class EventViewSet(ApiViewSet):
         if not page and not Subscriber.objects.filter(id=self.url_id).exists():
             raise ObjectNotFound("Subscriber")
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class Caller(TypedDict):
+    """What the tracking functions need to know of the caller."""
+
+    created_by: int
+    credential: str
+    new_contacts: str
+
+
+def caller(request: Request) -> Caller:
+    """Return the calling user, the owner of the idempotency keys, and the password's setting."""
+    password = request.auth
+    assert isinstance(password, ApplicationPassword)
+    return {
+        "created_by": password.user_id,
+        "credential": f"password:{password.pk}",
+        "new_contacts": password.new_contacts,
+    }
 
 
 def outcome_data(outcome: Outcome) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from config.database import Row, fetch_row, fetch_rows
+from crm.emails import email_key
 from crm.labels import attach, resolve_label_ids
 from events.demo.words import DETAILS, LABELS, Kind, contact_columns, kinds
 from events.history import MICROSECOND
@@ -40,7 +41,7 @@ events_eventoccurrence (event_id, subscriber_id, event_key, provider, value, pro
 CONTACTS = """
 crm_subscriber (id, first_name, last_name, email, country, city, phone, status, contact_type,
                 source, total_points, life_time_value, custom_values, created_at, last_activity,
-                updated_at)
+                updated_at, email_key)
 """
 EVENTS = """
 events_trackedevent (id, subscriber_id, event_key, title, provider, value, counter, repeatable,
@@ -195,7 +196,9 @@ def _contacts(
 ) -> Iterator[Row]:
     for number, contact in enumerate(contacts, first_number):
         times = (contact.joined, contact.last_seen, contact.last_seen)
-        yield (contact.id, *contact_columns(chance, number), 0, 0, "{}", *times)
+        columns = contact_columns(chance, number)
+        key = email_key(columns[2])
+        yield (contact.id, *columns, 0, 0, "{}", *times, key)
 
 
 def _copy(table: str, rows: Iterator[Row]) -> Iterator[int]:

@@ -4,16 +4,21 @@ Batches are in events/tracking/batches.py. events/maintenance.py prunes the log 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
+from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from psycopg.errors import ForeignKeyViolation
 
 from config.api.errors import ApiError
 from config.database import Row, fetch_one, fetch_rows, retry_on_deadlock
+from crm.contacts import create_for_events
+from crm.emails import email_key
+from crm.models import NewContacts
 from events.models import TrackedEvent
 from events.signals import event_tracked
 from events.tracking.fields import EventFields, parse_event
@@ -77,6 +82,7 @@ def track(
     created_by: int | None = None,
     idempotency_key: str | None = None,
     credential: str = PYTHON_CREDENTIAL,
+    new_contacts: str = "",
 ) -> TrackedEvent:
     """Count an event on its contact and keep the occurrence.
 
@@ -86,7 +92,8 @@ def track(
     Args:
         data: the fields of the event.
             event_key, title: required. Whitespace is folded, 192 characters are kept.
-            subscriber_id, email, user_id: the first that is not empty names the contact.
+            subscriber_id, email, user_id: the first that is not empty names the contact. user_id
+                is the id that the calling program gave it.
             value: text up to 65,535 characters, or JSON, which is kept as text.
             provider: the program that sends it, 50 characters, "custom" by default.
             properties, context: JSON objects up to 64 KB.
@@ -97,6 +104,8 @@ def track(
         idempotency_key: 1 to 255 characters. A second call with the same key and data counts
             nothing and returns the event with the counter of the first and `replayed` true.
         credential: the owner of the key, because two callers may choose the same.
+        new_contacts: a value of NewContacts: what happens if no contact has the e-mail. By default
+            the setting TALLYBOOK_NEW_CONTACTS.
 
     Returns:
         The event as it is after this call, or the replayed one.
@@ -109,7 +118,12 @@ def track(
         IdempotencyMismatch: the key was used with other data.
     """
     fields = parse_event(data, repeatable, idempotency_key)
-    event = _write(fields, created_by, credential)
+    try:
+        event = _write(fields, created_by, credential)
+    except SubscriberNotFound:
+        if not create_contacts([fields.email], new_contacts):
+            raise
+        event = _write(fields, created_by, credential)
     if event_tracked.receivers and not event.replayed:
         transaction.on_commit(
             lambda: event_tracked.send(TrackedEvent, event=event, subscriber=event.subscriber)
@@ -179,11 +193,14 @@ def fingerprint(fields: EventFields) -> bytes:
     return hashlib.sha256(orjson.dumps(fields._asdict())).digest()
 
 
+def is_unnamed(fields: EventFields) -> bool:
+    """Return whether an event names no contact, so that the calling user's own is meant."""
+    return not (fields.subscriber_id or fields.email or fields.user_id)
+
+
 def contact_error(fields: EventFields) -> SubscriberNotFound:
     """Return the error for an event whose contact does not exist."""
-    if fields.subscriber_id or fields.email or fields.user_id:
-        return SubscriberNotFound()
-    return CurrentSubscriberNotFound()
+    return CurrentSubscriberNotFound() if is_unnamed(fields) else SubscriberNotFound()
 
 
 def earlier_results(credential: str, keys: list[str]) -> dict[str, tuple[bytes, Row]]:
@@ -213,14 +230,37 @@ def replay(content: bytes, earlier: tuple[bytes, Row]) -> TrackedEvent:
     return event
 
 
+def create_contacts(emails: Iterable[str], new_contacts: str) -> bool:
+    """Create the contacts of events without one, where this is wanted.
+
+    Args:
+        emails: the e-mails of the events, "" where an event has none.
+        new_contacts: as for `track`.
+
+    Returns:
+        Whether the events are worth another try.
+    """
+    status = new_contacts or settings.NEW_CONTACTS
+    named = [email for email in emails if email]
+    return status != NewContacts.NONE and bool(named) and create_for_events(named, status)
+
+
+def own_email_key(created_by: int | None) -> str:
+    """Return the key of a user's e-mail, by which the calling user's own contact is found."""
+    user = User.objects.filter(id=created_by).only("email").first() if created_by else None
+    return email_key(user.email) if user else ""
+
+
 def _write(fields: EventFields, created_by: int | None, credential: str) -> TrackedEvent:
-    contact: int | str | None
+    contact: int | str
     if fields.subscriber_id:
         named_by, contact = "id", fields.subscriber_id
     elif fields.email:
-        named_by, contact = "email", fields.email
+        named_by, contact = "email", email_key(fields.email)
+    elif fields.user_id:
+        named_by, contact = "user", fields.user_id
     else:
-        named_by, contact = "user", fields.user_id or created_by
+        named_by, contact = "email", own_email_key(created_by)
     now = timezone.now()
     parameters = fields._asdict() | {
         "contact": contact,

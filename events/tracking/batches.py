@@ -10,14 +10,19 @@ from django.utils import timezone
 
 from config.api.errors import ApiError
 from config.database import fetch_rows, in_transaction, retry_on_deadlock
+from crm.emails import email_key
+from crm.models import NewContacts
 from events.models import TrackedEvent
 from events.signals import event_tracked
 from events.tracking import (
     PYTHON_CREDENTIAL,
     NotEnabled,
     contact_error,
+    create_contacts,
     earlier_results,
     fingerprint,
+    is_unnamed,
+    own_email_key,
     replay,
 )
 from events.tracking.fields import EventFields, parse_event
@@ -60,6 +65,7 @@ def track_many(
     *,
     created_by: int | None = None,
     credential: str = PYTHON_CREDENTIAL,
+    new_contacts: str = "",
     atomic: bool = False,
 ) -> list[Outcome]:
     """Count many events.
@@ -71,6 +77,7 @@ def track_many(
         items: the `data` of `track`, or errors that are outcomes already.
         created_by: id of the calling user, as for `track`.
         credential: the owner of the idempotency keys, as for `track`.
+        new_contacts: what happens to events of unknown e-mails, as for `track`.
         atomic: whether one rejected event rolls all others back. Otherwise valid events are
             committed although others are rejected.
 
@@ -86,7 +93,7 @@ def track_many(
     }
 
     def write(events: Events) -> Outcomes:
-        return _write(events, contents, created_by, credential)
+        return _write(events, contents, created_by, credential, new_contacts)
 
     if atomic:
         outcomes = _write_all_or_none(rejected, valid, write)
@@ -139,18 +146,24 @@ def _write_all_or_none(
 
 
 def _write(
-    events: Events, contents: Mapping[int, bytes], created_by: int | None, credential: str
+    events: Events,
+    contents: Mapping[int, bytes],
+    created_by: int | None,
+    credential: str,
+    new_contacts: str,
 ) -> Outcomes:
-    """Run one statement and return the outcome of each event.
+    """Run one statement and return the outcome of each event; a second if contacts are created.
 
     The outcome is missing of an event whose key was claimed, and pruned before it was read.
     """
     now = timezone.now()
+    unnamed = any(is_unnamed(fields) for fields in events.values())
+    own_key = own_email_key(created_by) if unnamed else ""
     rows = [
         fields._asdict()
         | {
             "n": number,
-            "user_id": 0 if fields.subscriber_id or fields.email else fields.user_id or created_by,
+            "email": own_key if is_unnamed(fields) else email_key(fields.email),
             "occurred_at": fields.occurred_at or now,
             "content": contents[number].hex() if fields.idempotency_key else "",
         }
@@ -186,9 +199,10 @@ def _write(
     outcomes |= _replay_all(
         keys, contents, credential, {events[number].idempotency_key: number for number in outcomes}
     )
-    for number in without_contact:
-        outcomes.setdefault(number, contact_error(events[number]))
-    return outcomes
+    missing = {number: events[number] for number in without_contact if number not in outcomes}
+    if create_contacts((fields.email for fields in missing.values()), new_contacts):
+        return outcomes | _write(missing, contents, created_by, credential, NewContacts.NONE)
+    return outcomes | {number: contact_error(fields) for number, fields in missing.items()}
 
 
 def _replay_all(

@@ -21,11 +21,13 @@ from config.api.validation import (
     WHITESPACE,
     InvalidValue,
     Validator,
-    optional_id,
     single_line,
+    to_bigint,
     to_bool,
+    to_email,
     to_strict_datetime,
     to_text,
+    to_user_id,
     validate,
 )
 
@@ -38,14 +40,16 @@ MAX_IDEMPOTENCY_KEY_LENGTH = 255
 MIN_OCCURRED_AT = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_AHEAD = timedelta(days=1)
 EMPTY_OBJECT = "{}"
+# What names no contact, because PHP's empty() is true of it.
+EMPTY_VALUES = (None, False, 0, "", "0")
 
 
 class EventFields(NamedTuple):
     """A validated event.
 
     At most one of the three names of its contact is set: `subscriber_id`, `email`, `user_id`. The
-    others are 0 or "". `properties` and `context` are JSON text. `occurred_at` None means now, an
-    `idempotency_key` "" that none was sent.
+    others are 0 or "". `email` is as sent. `properties` and `context` are JSON text. `occurred_at`
+    None means now, an `idempotency_key` "" that none was sent.
     """
 
     event_key: str
@@ -54,7 +58,7 @@ class EventFields(NamedTuple):
     provider: str
     subscriber_id: int
     email: str
-    user_id: int
+    user_id: str
     repeatable: bool
     properties: str
     context: str
@@ -82,16 +86,22 @@ def to_value_text(value: Any) -> str:
     return text
 
 
-def to_email_text(value: Any) -> str:
-    """Convert to an e-mail to look up, without checking that it is one; "0" is PHP's empty text.
+def contact_name(validator: Validator, missing: Any) -> Validator:
+    """Return a validator of what names a contact; PHP's empty values are `missing`.
 
     Raises:
-        InvalidValue: a list or an object, or a NUL.
+        InvalidValue: by the returned validator, another value that names nothing, such as "00".
     """
-    if isinstance(value, list | dict):
-        raise InvalidValue("email")
-    email = to_text(value)
-    return "" if email == "0" else email.strip(WHITESPACE) or email
+
+    def to_name(value: Any) -> Any:
+        if value in EMPTY_VALUES:
+            return missing
+        name = validator(value)
+        if not name:
+            raise InvalidValue("required")
+        return name
+
+    return to_name
 
 
 def to_repeatable(value: Any) -> bool:
@@ -181,9 +191,18 @@ EVENT_FIELDS: dict[str, EventField] = {
         single_line(MAX_PROVIDER_LENGTH),
         serializers.CharField(required=False, allow_blank=True, max_length=MAX_PROVIDER_LENGTH),
     ),
-    "subscriber_id": EventField(optional_id, serializers.IntegerField(required=False, min_value=0)),
-    "email": EventField(to_email_text, serializers.CharField(required=False)),
-    "user_id": EventField(optional_id, serializers.IntegerField(required=False, min_value=0)),
+    "subscriber_id": EventField(
+        contact_name(to_bigint, 0), serializers.IntegerField(required=False, min_value=0)
+    ),
+    "email": EventField(contact_name(to_email, ""), serializers.CharField(required=False)),
+    "user_id": EventField(
+        contact_name(to_user_id, ""),
+        serializers.CharField(
+            required=False,
+            max_length=MAX_NAME_LENGTH,
+            help_text="The id that your program gave the contact.",
+        ),
+    ),
     "repeatable": EventField(to_repeatable, serializers.BooleanField(required=False)),
     "properties": EventField(
         json_text_or(to_object_text),
@@ -214,6 +233,12 @@ EVENT_FIELDS: dict[str, EventField] = {
     ),
 }
 VALIDATORS = {name: field.validator for name, field in EVENT_FIELDS.items()}
+# The names of a contact, of which the first that is not empty decides, and no later one is read.
+CONTACT_NAMES = ("subscriber_id", "email", "user_id")
+VALIDATORS_BY_NAME = {
+    name: {field: VALIDATORS[field] for field in VALIDATORS if field not in CONTACT_NAMES[number:]}
+    for number, name in enumerate(CONTACT_NAMES, start=1)
+}
 
 
 def parse_event(
@@ -222,7 +247,8 @@ def parse_event(
     """Validate the fields of an event: their shape only, without the database.
 
     The first of subscriber_id, email and user_id that is not empty names the contact, in
-    FluentCRM's order. See tests/conformance/track-event.json: "subscriber_id wins over email".
+    FluentCRM's order, and a later one may be anything. See tests/conformance/track-event.json:
+    "subscriber_id wins over email".
 
     Args:
         data: the fields as sent; unknown ones are ignored.
@@ -234,17 +260,18 @@ def parse_event(
     """
     if idempotency_key is not None:
         data = ChainMap({"idempotency_key": idempotency_key}, data)  # type: ignore[arg-type]
-    values = validate(VALIDATORS, data, required=("event_key", "title"))
-    subscriber_id = values.get("subscriber_id", 0)
-    email = "" if subscriber_id else values.get("email", "")
+    named_by = next(
+        (name for name in CONTACT_NAMES if data.get(name) not in EMPTY_VALUES), "user_id"
+    )
+    values = validate(VALIDATORS_BY_NAME[named_by], data, required=("event_key", "title"))
     return EventFields(
         event_key=values["event_key"],
         title=values["title"],
         value=values.get("value", ""),
         provider=values.get("provider") or DEFAULT_PROVIDER,
-        subscriber_id=subscriber_id,
-        email=email,
-        user_id=0 if subscriber_id or email else values.get("user_id", 0),
+        subscriber_id=values.get("subscriber_id", 0),
+        email=values.get("email", ""),
+        user_id=values.get("user_id", ""),
         repeatable=repeatable and values.get("repeatable", True),
         properties=values.get("properties", EMPTY_OBJECT),
         context=values.get("context", EMPTY_OBJECT),

@@ -97,13 +97,12 @@ SELECT switch.enabled, contact.id, event.*
 FROM switch LEFT JOIN contact ON true LEFT JOIN event ON true
 """
 
+# The id that the calling program gave a contact: crm.models.Identity.USER.
+USER_ID = "i.kind = 'user' AND i.source = '' AND i.value"
 CONTACT_CONDITIONS = {
     "id": "id = %(contact)s",
-    # lower(), because it has an index; Django's iexact would compare UPPER().
-    "email": "lower(email) = lower(%(contact)s)",
-    "user": (
-        "lower(email) = (SELECT lower(email) FROM auth_user WHERE id = %(contact)s AND email > '')"
-    ),
+    "email": "email_key = %(contact)s",
+    "user": f"id = (SELECT subscriber_id FROM crm_identity i WHERE {USER_ID} = %(contact)s)",
 }
 
 
@@ -126,11 +125,11 @@ def _track(contact: str, with_key: bool) -> str:
 TRACK_BY = {name: _track(contact, False) for name, contact in CONTACT_CONDITIONS.items()}
 TRACK_ONCE_BY = {name: _track(contact, True) for name, contact in CONTACT_CONDITIONS.items()}
 
-# The attributes of EventFields in the JSON of a batch, and what a batch adds: the number of the
-# item, the user who is meant where no contact is named, and the fingerprint of an item with a key.
+# The attributes of EventFields in the JSON of a batch, with the key of the e-mail in its place, and
+# what a batch adds: the number of the item, and the fingerprint of an item with a key.
 ITEM_COLUMNS = ", ".join(
     (
-        *("n int", "subscriber_id bigint", "email text", "user_id bigint", "event_key text"),
+        *("n int", "subscriber_id bigint", "email text", "user_id text", "event_key text"),
         *("title text", "repeatable bool", "occurred_at timestamptz", "idempotency_key text"),
         # jsonb as text: it is cast where it is stored.
         *(f"{name} text" for name in STORED_COLUMNS),
@@ -153,13 +152,11 @@ WITH {SWITCH}, item AS MATERIALIZED (
     FROM item JOIN crm_subscriber s ON s.id = item.subscriber_id
     WHERE item.subscriber_id > 0
     UNION ALL
-    SELECT n, s.id FROM item JOIN crm_subscriber s ON lower(s.email) = lower(item.email)
+    SELECT n, s.id FROM item JOIN crm_subscriber s ON s.email_key = item.email
     WHERE item.email > ''
     UNION ALL
-    SELECT n, s.id
-    FROM item JOIN auth_user u ON u.id = item.user_id AND u.email > ''
-    JOIN crm_subscriber s ON lower(s.email) = lower(u.email)
-    WHERE item.user_id > 0
+    SELECT n, i.subscriber_id FROM item JOIN crm_identity i ON {USER_ID} = item.user_id
+    WHERE item.user_id > ''
 ), contact AS MATERIALIZED (
     SELECT id FROM crm_subscriber
     WHERE id = ANY (ARRAY(SELECT contact_id FROM named))

@@ -207,7 +207,7 @@ def test_neither_event_nor_name_is_stored_while_tracking_is_off(
     ("sent", "message"),
     [
         (visit(email="nobody@example.com"), "There is no contact with this email address."),
-        (visit(email="nonsense"), "There is no contact with this email address."),
+        (visit(email="nonsense"), "A valid email address must be provided."),
         (visit(email="[object Object]"), "A valid email address must be provided."),
         (visit(email="undefined"), "A valid email address must be provided."),
         (visit(email="null"), "A valid email address must be provided."),

@@ -4,7 +4,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
 from crm.models import Subscriber, Tag
@@ -251,17 +250,6 @@ def test_an_email_can_be_changed_to_another_spelling(api: APIClient, ada: Subscr
 def test_an_update_that_changes_nothing_is_not_dirty(api: APIClient, ada: Subscriber) -> None:
     response = api.put(f"/subscribers/{ada.id}", {"email": "ada@example.com"})
     assert response.json()["isDirty"] is False
-
-
-def test_a_contact_shows_the_id_of_the_user_with_its_email(api: APIClient, admin: User) -> None:
-    contact_id = created(api, "ADMIN@example.com")
-    assert shown(api, contact_id)["user_id"] == str(admin.id)
-
-
-def test_a_contact_with_the_email_of_no_user_shows_no_user_id(api: APIClient) -> None:
-    contact_id = created(api, "ADMIN@example.com")
-    api.put(f"/subscribers/{contact_id}", {"email": "other@example.com"})
-    assert shown(api, contact_id)["user_id"] is None
 
 
 def test_a_tag_is_created_by_its_name_and_unknown_ids_are_ignored(api: APIClient) -> None:

@@ -98,7 +98,7 @@ REJECTED: list[tuple[str, Any, str, str]] = [
     ("a tag's name", condition(TAGS, "not_in", ["vip"]), ".value", "must be a number"),
     ("a tag alone", condition(TAGS, "in", 1), ".value", "must be an array"),
     ("half a tag", condition(TAGS, "in", [1.5]), ".value", "must be a number"),
-    ("a user by name", condition(USER_ID, "!=", "x"), ".value", "a number"),
+    ("a list as a user", condition(USER_ID, "!=", ["x"]), ".value", "must be a string"),
     ("no date", condition(CREATED, "before", "soon"), ".value", "valid date"),
     *(
         (f"{value} as a time", condition(CREATED, "after", value), ".value", "valid date")

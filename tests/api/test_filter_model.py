@@ -3,13 +3,12 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.utils import timezone
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from crm.filters import contacts_matching, matches
-from crm.models import List, Subscriber, Tag
+from crm.models import Identity, List, Subscriber, Tag
 from events.models import EventOccurrence, TrackedEvent
 from tests.api.filter_model import CONTACTS, FILTERS, Contact, Item
 from tests.api.savepoints import rolled_back
@@ -31,8 +30,10 @@ def save(contacts: list[Contact], tags: list[int], lists: list[int]) -> None:
         for index, contact in enumerate(contacts)
     )
     pairs = list(zip(rows, contacts, strict=True))
-    User.objects.bulk_create(
-        User(username=row.email, email=row.email.upper()) for row, contact in pairs if contact.user
+    Identity.objects.bulk_create(
+        Identity(subscriber=row, value=row.email, **Identity.USER)
+        for row, contact in pairs
+        if contact.user
     )
     Subscriber.tags.through.objects.bulk_create(
         Subscriber.tags.through(subscriber_id=row.pk, tag_id=tags[place])

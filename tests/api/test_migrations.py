@@ -2,16 +2,23 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unicodedata import normalize
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.core.management import call_command
+from django.db import connection
 from django.db.models import Min
 
 from crm.models import Subscriber
 from events.models import EventName, TrackedEvent
 from events.tracking import track
 
+INSERT_CONTACT = """
+INSERT INTO crm_subscriber (email, status, contact_type, total_points, life_time_value,
+    custom_values, created_at, updated_at)
+VALUES (%s, 'subscribed', 'lead', 0, 0, '{}', now(), now())
+"""
 ROLES = ("viewer", "manager")
 pytestmark = pytest.mark.django_db
 
@@ -48,3 +55,29 @@ def test_groups_named_like_roles_keep_their_permissions_and_get_those_of_the_rol
     assert user.has_perms(["crm.delete_tag", "crm.view_tag", "events.view_trackedevent"])
     assert not user.has_perm("crm.change_tag")
     assert Group.objects.get(name="manager").permissions.filter(codename="change_tag").exists()
+
+
+@pytest.mark.parametrize(
+    ("emails", "keys"),
+    [
+        (["Ada@Example.com"], ["ada@example.com"]),
+        (["jo\u0308rg@x.example", "JÖRG@x.example"], ["jo\u0308rg@x.example", "jörg@x.example"]),
+        (["JÖRG@x.example", "jo\u0308rg@x.example"], ["jörg@x.example", "jo\u0308rg@x.example"]),
+        (
+            ["a@bücher.example", normalize("NFD", "a@BÜCHER.example")],
+            ["a@xn--bcher-kva.example", normalize("NFD", "a@bücher.example")],
+        ),
+        (
+            ["a@bücher.example", "a@xn--bcher-kva.example"],
+            ["a@bücher.example", "a@xn--bcher-kva.example"],
+        ),
+    ],
+)
+def test_of_two_contacts_of_one_mailbox_the_newer_keeps_its_email_in_lower_case_as_key(
+    emails: list[str], keys: list[str]
+) -> None:
+    with migrated_back("crm", "0004"), connection.cursor() as cursor:
+        for email in emails:
+            cursor.execute(INSERT_CONTACT, [email])
+    rows = Subscriber.objects.order_by("id").values_list("email", "email_key")
+    assert list(rows) == list(zip(emails, keys, strict=True))

@@ -20,7 +20,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from config.database import fetch_rows
-from crm.contacts import create
+from crm.contacts import create, set_user_id
 from crm.labels import attach, resolve_label_ids
 from crm.models import Subscriber
 from crm.segments import create_segment
@@ -128,6 +128,15 @@ def test_the_export_has_the_labels_and_segments(
     exported: Any, kind: str, field: str, values: list[str]
 ) -> None:
     assert [row[field] for row in exported[kind]] == values
+
+
+def test_the_export_has_the_ids_that_programs_gave_the_contact(ada: Subscriber) -> None:
+    set_user_id(ada, "auth0|5f7c")
+    pieces: list[str] = []
+    with without_snapshots():
+        personal_data.export_contact(ada.pk, pieces.append)
+    expected = {"kind": "user", "source": "", "value": "auth0|5f7c"}
+    assert json.loads("".join(pieces))["identities"] == [expected]
 
 
 def test_the_export_has_every_column_of_the_contacts_own_events(

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, models, transaction
 
 from config.api.errors import ApiError, InvalidFields
-from crm.contacts import delete_contacts
+from crm.contacts import delete_contacts, set_user_id
 from crm.models import Subscriber
 from events.models import EventOccurrence, TrackedEvent, TrackingSwitch
 from events.signals import event_tracked, track_event_activity
@@ -116,8 +116,8 @@ def test_created_by_means_the_users_own_contact_when_none_is_named(ada: Subscrib
 
 
 def test_user_id_names_the_contact_and_not_the_creator(ada: Subscriber) -> None:
-    user = User.objects.create_user("ada", "ADA@example.com")
-    event = track({**EVENT, "email": None, "user_id": user.pk})
+    set_user_id(ada, "57")
+    event = track({**EVENT, "email": None, "user_id": 57})
     assert (event.subscriber_id, event.created_by_id) == (ada.pk, None)
 
 

@@ -15,9 +15,9 @@ from tests.api.savepoints import rolled_back
 
 CONTACT = 1_000_001
 CONTACTS = """
-INSERT INTO crm_subscriber (id, email, status, contact_type, total_points, life_time_value,
-    custom_values, created_at, updated_at)
-SELECT n, n || '@example.com', 'subscribed', 'lead', 0, 0, '{}', now(), now()
+INSERT INTO crm_subscriber (id, email, email_key, status, contact_type, total_points,
+    life_time_value, custom_values, created_at, updated_at)
+SELECT n, n || '@example.com', n || '@example.com', 'subscribed', 'lead', 0, 0, '{}', now(), now()
 FROM generate_series(1000001, 1000050) n
 """
 OCCURRENCES = """

@@ -1,5 +1,6 @@
 """Requests of several clients that change the same rows: no 5xx, no deadlock, no lost change."""
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,10 +14,11 @@ from tests.system.database import (
     count_deadlocks,
     fetch_value,
 )
-from tests.system.server import API, Answer, Client, Server
+from tests.system.server import API, Answer, Client, Server, basic
 from tests.system.threads import in_threads
 
 SECONDS = 1
+ROUNDS = 30
 CONTACTS = f"{API}/subscribers"
 # Sends a request with the client. The number counts the requests of this client.
 Request = Callable[[Client, int], Answer]
@@ -181,3 +183,34 @@ def test_tags_are_listed_created_and_deleted_at_once(server: Server, http: Clien
     assert set(reads) == {200}
     assert set(deletions) <= {200, 404}
     assert set(contacts) == {200}
+
+
+def test_the_first_event_that_comes_with_its_contact_is_never_lost(
+    server: Server, store: psycopg.Connection
+) -> None:
+    secret = server.manage(
+        *("create_application_password", "admin", "--name", "shop", "--scope", "manage"),
+        *("--new-contacts", "pending"),
+    ).splitlines()[-1]
+    clients = [server.client(basic("admin", secret)) for _ in range(2)]
+
+    def send(index: int) -> list[int]:
+        statuses = []
+        for number in range(ROUNDS):
+            together.wait()
+            email = f"early{number}@example.com"
+            if index:
+                answer = clients[1].track(event_key="signup", title="Signed up", email=email)
+            else:
+                contact = {"email": email, "status": "subscribed"}
+                answer = clients[0]("POST", CONTACTS, contact)
+            statuses.append(answer.status)
+        return statuses
+
+    together = threading.Barrier(2)
+    assert in_threads(2, send) == [[200] * ROUNDS] * 2
+    for client in clients:
+        client.close()
+    subscribed = "SELECT count(*) FROM crm_subscriber WHERE status = 'subscribed'"
+    assert fetch_value(store, subscribed) == ROUNDS
+    assert fetch_value(store, "SELECT sum(counter) FROM events_trackedevent") == ROUNDS

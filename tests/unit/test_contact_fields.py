@@ -36,7 +36,7 @@ def test_a_column_is_converted(column: str, value: Any, stored: Any) -> None:
 @pytest.mark.parametrize(
     "params",
     [
-        {"id": 5, "hash": "x", "user_id": 1, "contact_owner": 1, "tags": [1]},
+        {"id": 5, "hash": "x", "contact_owner": 1, "tags": [1]},
         {"created_at": "2024-01-01 00:00:00"},
         {"status": "unknown"},
         {"status": None},

@@ -33,7 +33,7 @@ def test_an_event_of_key_and_title_alone() -> None:
         provider="custom",
         subscriber_id=0,
         email="",
-        user_id=0,
+        user_id="",
         repeatable=True,
         properties="{}",
         context="{}",
@@ -61,7 +61,7 @@ def test_an_event_of_all_fields() -> None:
         provider="shop",
         subscriber_id=0,
         email="ada@example.com",
-        user_id=0,
+        user_id="",
         repeatable=False,
         properties='{"a":[2],"b":1}',
         context='{"url":"/cart"}',
@@ -73,24 +73,40 @@ def test_an_event_of_all_fields() -> None:
 @pytest.mark.parametrize(
     ("names", "named"),
     [
-        ({"subscriber_id": 7, "email": "a@example.com", "user_id": 9}, (7, "", 0)),
-        ({"subscriber_id": "7", "user_id": 9}, (7, "", 0)),
-        ({"subscriber_id": 0, "email": "a@example.com", "user_id": 9}, (0, "a@example.com", 0)),
-        ({"subscriber_id": "", "email": "", "user_id": "9"}, (0, "", 9)),
-        ({"subscriber_id": None, "email": None, "user_id": 9}, (0, "", 9)),
-        ({"subscriber_id": False, "email": False, "user_id": 9}, (0, "", 9)),
-        ({"email": "0", "user_id": 9}, (0, "", 9)),
-        ({"email": "no e-mail", "user_id": 9}, (0, "no e-mail", 0)),
-        ({"email": "  ", "user_id": 9}, (0, "  ", 0)),
-        ({"email": 5}, (0, "5", 0)),
-        ({}, (0, "", 0)),
+        ({"subscriber_id": 7, "email": "no e-mail", "user_id": []}, (7, "", "")),
+        ({"subscriber_id": "7", "user_id": 9}, (7, "", "")),
+        ({"subscriber_id": 0, "email": "a@example.com", "user_id": []}, (0, "a@example.com", "")),
+        ({"subscriber_id": "", "email": "", "user_id": "auth0|5f7c"}, (0, "", "auth0|5f7c")),
+        ({"subscriber_id": None, "email": None, "user_id": 9}, (0, "", "9")),
+        ({"subscriber_id": False, "email": False, "user_id": " 9 "}, (0, "", "9")),
+        ({"email": "0", "user_id": 9}, (0, "", "9")),
+        ({"user_id": 0}, (0, "", "")),
+        ({}, (0, "", "")),
     ],
 )
 def test_the_first_name_that_is_not_empty_names_the_contact(
-    names: dict[str, Any], named: tuple[int, str, int]
+    names: dict[str, Any], named: tuple[int, str, str]
 ) -> None:
     event = parse(**names)
     assert (event.subscriber_id, event.email, event.user_id) == named
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule"),
+    [
+        ("subscriber_id", "00", "required"),
+        ("email", "no e-mail", "email"),
+        ("email", "  ", "email"),
+        ("email", 5, "email"),
+        ("user_id", "  ", "required"),
+        ("user_id", True, "string"),
+        ("user_id", "undefined", "string"),
+        ("user_id", "a" * 193, "max"),
+    ],
+)
+def test_a_name_that_is_no_name_never_means_the_caller(field: str, value: Any, rule: str) -> None:
+    assert list(errors(**{field: value})) == [field]
+    assert list(errors(**{field: value})[field]) == [rule]
 
 
 @pytest.mark.parametrize(
@@ -117,8 +133,6 @@ def test_all_invalid_fields_are_reported_at_once() -> None:
         "value": "a" * 65_536,
         "provider": {"a": 1},
         "subscriber_id": -1,
-        "email": ["ada@example.com"],
-        "user_id": "abc",
         "repeatable": [],
         "properties": [1],
         "context": "{",
@@ -131,8 +145,6 @@ def test_all_invalid_fields_are_reported_at_once() -> None:
         "value": {"max": "The value may not be greater than 65535 characters."},
         "provider": {"string": "The provider must be a string."},
         "subscriber_id": {"numeric": "The subscriber_id must be a number."},
-        "email": {"email": "The email must be a valid email address."},
-        "user_id": {"numeric": "The user_id must be a number."},
         "repeatable": {"boolean": "The repeatable must be true or false."},
         "properties": {"object": "The properties must be an object."},
         "context": {"json": "The context must be JSON."},

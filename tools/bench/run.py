@@ -45,10 +45,11 @@ BATCHERS = 8
 FOLDER = Path(__file__).parent
 CONTACTS = 20_000
 SEED = f"""
-INSERT INTO crm_subscriber (email, status, contact_type, total_points, life_time_value,
+INSERT INTO crm_subscriber (email, email_key, status, contact_type, total_points, life_time_value,
                             custom_values, created_at, updated_at)
-SELECT 'contact' || n || '@example.com', 'subscribed', 'lead', 0, 0, '{{}}', now(), now()
-FROM generate_series(1, {CONTACTS}) n ORDER BY n;
+SELECT email, email, 'subscribed', 'lead', 0, 0, '{{}}', now(), now()
+FROM (SELECT n, 'contact' || n || '@example.com' AS email
+      FROM generate_series(1, {CONTACTS}) n) row ORDER BY n;
 INSERT INTO events_trackedevent (subscriber_id, event_key, title, value, provider, counter,
                                  unlogged, repeatable, created_by_id, created_at, updated_at)
 SELECT s.id, 'key_' || k, 'Order placed', '1', 'bench', 1, 1, true, 1, now(), now()

@@ -15,6 +15,7 @@ from config.api.validation import (
     Validator,
     single_line,
     to_bigint,
+    to_email,
     to_ids,
     to_strings,
     validate,
@@ -41,7 +42,10 @@ DELETE = Access(Scope.MANAGE, "crm.delete_subscriber")
 EMAIL_TAKEN = {"unique": "Provided email already assigned to another subscriber."}
 SEARCH_RESULTS = 20
 MAX_SEARCH_RESULTS = 1000
-RETRIEVE_FIELDS: dict[str, Validator] = {"get_by_email": single_line(254), "with": to_strings}
+RETRIEVE_FIELDS: dict[str, Validator] = {
+    "get_by_email": lambda value: to_email(value) if value else "",
+    "with": to_strings,
+}
 SEARCH_FIELDS: dict[str, Validator] = {
     "search": single_line(255),
     "limit": to_bigint,

@@ -6,7 +6,7 @@ from django.core.management.base import CommandError
 from typing_extensions import override
 
 from config.commands import DatabaseCommand
-from crm.models import Scope
+from crm.models import NewContacts, Scope
 from crm.passwords import create_application_password
 
 
@@ -20,12 +20,20 @@ class Command(DatabaseCommand):
         parser.add_argument("user", metavar="USER")
         parser.add_argument("--name", required=True, help="the program that will use it")
         parser.add_argument("--scope", required=True, choices=Scope.values)
+        parser.add_argument(
+            "--new-contacts",
+            default="",
+            choices=NewContacts.values,
+            help="what an event of an unknown e-mail does; by default TALLYBOOK_NEW_CONTACTS",
+        )
 
     @override
     def handle(self, *args: Any, **options: Any) -> None:
         user = User.objects.filter(username=options["user"]).first()
         if user is None:
             raise CommandError(f"There is no user {options['user']}.")
-        _, secret = create_application_password(user, options["name"], options["scope"])
+        _, secret = create_application_password(
+            user, options["name"], options["scope"], new_contacts=options["new_contacts"]
+        )
         self.stdout.write(f"The application password of {user}, shown once:")
         self.stdout.write(secret)
