@@ -44,6 +44,7 @@ def choice(*choices: str, required: bool = True) -> serializers.ChoiceField:
 
 
 CONTACT: Fields = {
+    "user_id": optional_text(),
     **{name: optional_text() for name in (*TEXT_COLUMNS, "full_name", "contact_type")},
     "status": serializers.ChoiceField(choices=Status.choices, required=False),
     "avatar": serializers.RegexField("^(https?://|/)", required=False),
