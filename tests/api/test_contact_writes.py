@@ -54,7 +54,7 @@ SWITCHES = st.sampled_from([*FALSE, *TRUE, *OTHER])
 
 def columns() -> dict[str, dict[str, Any]]:
     """Return the columns of all contacts by the keys of their e-mails."""
-    return {row["email_key"]: row for row in Subscriber.objects.values()}
+    return {row["email_key"]: {**row} for row in Subscriber.objects.values()}
 
 
 def known_status(sent: Any) -> str | None:
