@@ -34,6 +34,13 @@ TEXT_COLUMNS = (
     *("prefix", "first_name", "last_name", "timezone", "address_line_1", "address_line_2"),
     *("postal_code", "city", "state", "country", "ip", "phone", "source"),
 )
+# MySQL's null, as FluentCRM shows it.
+ZERO_DATE = re.compile(r"0000-00-00([T ]00:00(:00(\.0+)?)?(Z|[+-]00:?00)?)?")
+LABEL_IS_NUMBER = (
+    "Of the {field}, a label whose title is a number was ignored, because numbers are read as ids."
+)
+IGNORED = "The {field} was ignored. Send it to bulk-add-update, or with __force_update."
+to_line = nullable_line(MAX_NAME_LENGTH)
 
 
 def max_length(column: str) -> int:
@@ -45,10 +52,7 @@ def max_length(column: str) -> int:
 
 
 def optional_date(validator: Validator) -> Validator:
-    """Return a validator that ignores and reports an invalid date, and reads zeros as null.
-
-    FluentCRM shows `0000-00-00` for an empty date, as MySQL stores it.
-    """
+    """Return a validator that ignores and reports an invalid date, and reads zeros as null."""
 
     def to_date_or_none(value: Any) -> Any:
         if isinstance(value, str) and ZERO_DATE.fullmatch(value.strip(WHITESPACE)):
@@ -66,7 +70,8 @@ def to_label_names(value: Any) -> list[str]:
 
     Raises:
         InvalidValue: an item is a list, or an object without title and slug.
-        InvalidPart: a name is too long, or the title of a label is a number.
+        InvalidPart: a name is too long, or the title of a label is a number. It keeps the other
+            names, and of several reasons it has the last.
     """
     names: list[str] = []
     problem: InvalidPart | None = None
@@ -102,16 +107,6 @@ def to_keep_opt_outs(value: Any) -> bool:
     return value is None or value == "" or to_strict_bool(value)
 
 
-ZERO_DATE = re.compile(r"0000-00-00([T ]00:00(:00(\.0+)?)?(Z|[+-]00:?00)?)?")
-LABEL_IS_NUMBER = (
-    "Of the {field}, a label whose title is a number was ignored, because numbers are read as ids."
-)
-# What FluentCRM ignores of a single contact, and where it is written.
-IGNORED_HERE = {
-    "created_at": "Send it to bulk-add-update, or with __force_update.",
-    "last_activity": "Send it to bulk-add-update, or with __force_update.",
-}
-to_line = nullable_line(MAX_NAME_LENGTH)
 # What an API client may set. Other fields are ignored, as in FluentCRM.
 CONTACT_FIELDS: dict[str, Validator] = {
     "email": to_email,
@@ -160,7 +155,7 @@ def contact_fields(
     for field in ignored:
         del validators[field]
         if not is_empty(params.get(field)):
-            message = f"The {field} was ignored. {IGNORED_HERE[field]}"
+            message = IGNORED.format(field=field)
             warnings.append({"field": field, "rule": "ignored", "message": message})
     fields = validate(validators, params, required, warnings)
     names = split_full_name(fields, fields.pop("full_name", None))

@@ -120,6 +120,11 @@ def test_an_atomic_batch_with_an_error_stores_nothing(api: APIClient) -> None:
     assert not EventName.objects.exists()
 
 
+@pytest.mark.parametrize("word", ["yes", "TRUE", "on"])
+def test_a_batch_is_atomic_by_any_word_for_true(api: APIClient, word: str) -> None:
+    assert send(api, ADA, ADA | UNKNOWN, query=f"?atomic={word}").status_code == 422
+
+
 def test_an_atomic_batch_without_an_error_stores_everything(api: APIClient) -> None:
     response = send(api, ADA, BOB, query="?atomic=1")
     assert (response.status_code, response.json()["tracked"]) == (200, 2)

@@ -209,8 +209,8 @@ def test_an_update_changes_its_custom_values_and_removes_empty_ones(api: APIClie
 
 def test_the_list_shows_custom_values_on_request(api: APIClient) -> None:
     created(api, "ada@example.com", custom_values=CHANGED)
-    response = api.get("/subscribers?custom_fields=true").json()
-    assert response["custom"] == "true"
+    response = api.get("/subscribers?custom_fields=Yes").json()
+    assert response["custom"] == "Yes"
     assert response["subscribers"]["data"][0]["custom_fields"] == CHANGED
 
 

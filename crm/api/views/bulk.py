@@ -293,10 +293,10 @@ def add_or_update(row: Row, **rules: Any) -> tuple[Subscriber, bool, Warnings]:
     @in_transaction
     def write() -> tuple[Subscriber, bool, Warnings]:
         # A list of each try, because a deadlock repeats this function.
-        told = [*row.warnings]
-        contact, created = contacts.create_or_update(row.fields, **rules, warnings=told)
+        reported = [*row.warnings]
+        contact, created = contacts.create_or_update(row.fields, **rules, warnings=reported)
         attach_labels(contact, row.labels)
-        return contact, created, told
+        return contact, created, reported
 
     return write()
 

@@ -211,12 +211,12 @@ class SubscriberViewSet(ApiViewSet):
         @in_transaction
         def create() -> tuple[dict[str, Any], bool, Warnings]:
             # A list of each try, because a deadlock repeats this function.
-            told = [*warnings]
+            reported = [*warnings]
             if force:
-                contact, created = contacts.create_or_update(fields, warnings=told)
+                contact, created = contacts.create_or_update(fields, warnings=reported)
             else:
-                contact, created = contacts.create(fields, warnings=told), True
-            return self._serialize(contact, attach_labels(contact, labels)), created, told
+                contact, created = contacts.create(fields, warnings=reported), True
+            return self._serialize(contact, attach_labels(contact, labels)), created, reported
 
         try:
             return create()
@@ -238,13 +238,13 @@ class SubscriberViewSet(ApiViewSet):
 
         @in_transaction
         def update() -> tuple[dict[str, Any], bool, Warnings]:
-            told = [*warnings]
+            reported = [*warnings]
             contact = contacts.get_for_update(contact_id=self.url_id)
             if contact is None:
                 raise ObjectNotFound(self.noun)
-            changed = contacts.update(contact, fields, told)
+            changed = contacts.update(contact, fields, reported)
             contacts.set_custom_values(contact, custom_values)
-            return self._serialize(contact, change_labels(contact, labels)), changed, told
+            return self._serialize(contact, change_labels(contact, labels)), changed, reported
 
         try:
             return update()
