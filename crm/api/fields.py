@@ -9,6 +9,7 @@ from django.db.models import CharField
 from config.api.json_fields import json_text_or, to_json_object
 from config.api.validation import (
     MAX_NAME_LENGTH,
+    NUL_MESSAGE,
     WHITESPACE,
     InvalidPart,
     InvalidValue,
@@ -52,7 +53,11 @@ def max_length(column: str) -> int:
 
 
 def optional_date(validator: Validator) -> Validator:
-    """Return a validator that ignores and reports an invalid date, and reads zeros as null."""
+    """Return a validator that ignores and reports an invalid date, and reads zeros as null.
+
+    Raises:
+        InvalidValue: by the returned validator, for a NUL, as in every field.
+    """
 
     def to_date_or_none(value: Any) -> Any:
         if isinstance(value, str) and ZERO_DATE.fullmatch(value.strip(WHITESPACE)):
@@ -60,6 +65,8 @@ def optional_date(validator: Validator) -> Validator:
         try:
             return validator(value)
         except InvalidValue as error:
+            if error.message == NUL_MESSAGE:
+                raise
             raise InvalidPart(error.rule, error.message) from None
 
     return to_date_or_none
