@@ -1,6 +1,6 @@
 """Write contacts. The rules of writing stand here, not in views or save()."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -9,9 +9,10 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from config.api.errors import InvalidFields
+from config.api.warnings import Warnings
 from config.database import fetch_one, in_transaction
 from crm.emails import email_key
-from crm.models import Erasure, Identity, Status, Subscriber
+from crm.models import OPT_OUTS, Erasure, Identity, Status, Subscriber
 
 # The columns that are set for several contacts at once.
 BulkColumn = Literal["status", "contact_type", "avatar"]
@@ -22,29 +23,43 @@ Counting = Callable[[Sequence[int]], Counts]
 # Functions that delete what belongs to contacts, each with one that counts it.
 _related_counters: list[tuple[Counting, Counting]] = []
 
-
 USER_ID_TAKEN = {"unique": "Provided user_id already assigned to another subscriber."}
+ERASED = {"erased": 'The contact of this email was erased. Only "restore_erased" stores it again.'}
 
 
 class EmailTaken(Exception):
     """Another contact has this e-mail."""
 
 
-def create(fields: Mapping[str, Any]) -> Subscriber:
+def create(
+    fields: Mapping[str, Any],
+    erased: Collection[str] | None = None,
+    warnings: Warnings | None = None,
+) -> Subscriber:
     """Create a contact; empty fields keep the column's default.
 
     A contact that an event made, and that no program has written since, becomes this one. The
     caller has a transaction open.
 
     Args:
-        fields: the columns, and `user_id`, the id that the calling program gave the contact.
+        fields: the columns, and `user_id`, the id that the calling program gave the contact. An
+            unknown status is pending.
+        erased: of a call about several contacts, the keys of e-mails whose contact was erased and
+            stays so. None looks the e-mail up: then the contact is pending, or has opted out.
+        warnings: collects what is not stored as sent.
 
     Raises:
         EmailTaken: another contact has the e-mail.
-        InvalidFields: 422, another contact has the user_id.
+        InvalidFields: 422, another contact has the user_id, or the contact stays erased.
     """
+    warnings = [] if warnings is None else warnings
     columns = non_empty(fields)
     user_id = columns.pop("user_id", None)
+    columns["status"] = _read_status(columns.get("status", Status.SUBSCRIBED), None, warnings)
+    if erased is None:
+        columns["status"] = _status_after_erasure(columns["email"], columns["status"], warnings)
+    elif email_key(columns["email"]) in erased:
+        raise InvalidFields({"email": ERASED})
     try:
         with transaction.atomic():
             contact = Subscriber.objects.create(**columns)
@@ -53,10 +68,31 @@ def create(fields: Mapping[str, Any]) -> Subscriber:
         if existing is None or not existing.made_by_track:
             raise EmailTaken from error
         contact = existing
-        update(contact, {"status": Status.SUBSCRIBED, **columns})
+        update(contact, columns)
     if user_id:
         set_user_id(contact, user_id)
     return contact
+
+
+def _read_status(status: str, contact: Subscriber | None, warnings: Warnings) -> Status:
+    """Return the status that a text names. For an unknown one, the contact's own, or pending."""
+    try:
+        return Status(status)
+    except ValueError:
+        kept = Status(contact.status) if contact else Status.PENDING
+        outcome = f"stays {kept}" if contact else f"is {kept}"
+        message = f'The status "{status}" is unknown, so the contact {outcome}.'
+        warnings.append({"field": "status", "rule": "in", "message": message})
+        return kept
+
+
+def _status_after_erasure(email: str, status: Status, warnings: Warnings) -> Status:
+    """Return the status of a contact that gets an e-mail: pending if its contact was erased."""
+    if status in OPT_OUTS or not Erasure.erased_keys([email]):
+        return status
+    message = "The contact of this email was erased, so the contact is pending."
+    warnings.append({"field": "email", "rule": "erased", "message": message})
+    return Status.PENDING
 
 
 def create_for_events(emails: Iterable[str], status: str) -> bool:
@@ -82,7 +118,12 @@ def create_for_events(emails: Iterable[str], status: str) -> bool:
 
 
 def create_or_update(
-    fields: Mapping[str, Any], force_status: bool = False
+    fields: Mapping[str, Any],
+    *,
+    force_status: bool = False,
+    keep_opt_outs: bool = False,
+    erased: Collection[str] | None = None,
+    warnings: Warnings | None = None,
 ) -> tuple[Subscriber, bool]:
     """Create the contact of `fields["email"]`, or update the one that exists.
 
@@ -92,20 +133,39 @@ def create_or_update(
     Args:
         fields: the columns. Empty fields change nothing, as in FluentCRM.
         force_status: whether any status is written. Otherwise a subscribed contact stays
-            subscribed, unless the status is "unsubscribed".
+            subscribed, unless the status is an opt-out.
+        keep_opt_outs: whether a contact that opted out stays so, as calls about several contacts
+            keep them. Another opt-out is written.
+        erased: as in `create`.
+        warnings: collects what is not written as sent.
 
     Returns:
         The contact, and whether it is new.
+
+    Raises:
+        InvalidFields: 422, another contact has the user_id, or the contact stays erased.
     """
+    warnings = [] if warnings is None else warnings
     while (contact := get_for_update(email=fields["email"])) is None or contact.made_by_track:
         # A concurrent call may create it first. Then it is found, or already deleted again.
+        found: Warnings = []
         with suppress(EmailTaken):
-            return create(fields), True
+            contact = create(fields, erased, found)
+            warnings += found
+            return contact, True
     changes = non_empty(fields)
-    status = changes.pop("status", None)
-    stays = contact.status == Status.SUBSCRIBED and status != Status.UNSUBSCRIBED
-    if status and (force_status or not stays):
-        changes["status"] = status
+    if "status" in changes:
+        status = _read_status(changes.pop("status"), contact, warnings)
+        is_kept = status not in OPT_OUTS and (
+            (keep_opt_outs and contact.status in OPT_OUTS)
+            or (not force_status and contact.status == Status.SUBSCRIBED)
+        )
+        if not is_kept:
+            changes["status"] = status
+        elif status != contact.status:
+            rule = "keep_opt_outs" if contact.status in OPT_OUTS else "force_update"
+            message = f'The contact stays {contact.status}, "{status}" was not written.'
+            warnings.append({"field": "status", "rule": rule, "message": message})
     custom_values = changes.pop("custom_values", {})
     update(contact, changes)
     set_custom_values(contact, custom_values)
@@ -117,18 +177,28 @@ def non_empty(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value not in (None, "", 0, {})}
 
 
-def update(contact: Subscriber, fields: Mapping[str, Any]) -> bool:
+def update(
+    contact: Subscriber, fields: Mapping[str, Any], warnings: Warnings | None = None
+) -> bool:
     """Update a contact from `get_for_update`. Returns whether anything changed.
 
     Args:
-        contact: the contact.
-        fields: the columns, and `user_id`.
+        contact: the contact. With the e-mail of an erased contact it becomes pending, unless it
+            has opted out.
+        fields: the columns, and `user_id`. An unknown status changes nothing.
+        warnings: collects what is not written as sent.
 
     Raises:
         EmailTaken: another contact has the e-mail.
         InvalidFields: 422, another contact has the user_id.
     """
+    warnings = [] if warnings is None else warnings
     columns = dict(fields)
+    if "status" in columns:
+        columns["status"] = _read_status(columns["status"], contact, warnings)
+    if "email" in columns and email_key(columns["email"]) != contact.email_key:
+        status = Status(columns.get("status", contact.status))
+        columns["status"] = _status_after_erasure(columns["email"], status, warnings)
     changed = "user_id" in columns and set_user_id(contact, columns.pop("user_id"))
     columns["made_by_track"] = False
     changes = {name: value for name, value in columns.items() if getattr(contact, name) != value}
@@ -206,17 +276,38 @@ def find_key_collisions() -> list[tuple[Subscriber, Subscriber]]:
 
 
 @in_transaction
-def set_column(contact_ids: Iterable[int], column: BulkColumn, value: str) -> None:
-    """Set one column of several contacts, which are locked in id order. Equal values stay."""
-    changing_ids = (
+def set_column(
+    contact_ids: Iterable[int], column: BulkColumn, value: str, keep_opt_outs: bool = True
+) -> list[int]:
+    """Set one column of several contacts, which are locked in id order. Equal values stay.
+
+    Args:
+        contact_ids: ids of the contacts. Unknown ones are ignored.
+        column: the column.
+        value: its value.
+        keep_opt_outs: whether contacts that opted out stay so, unless the value is an opt-out too.
+
+    Returns:
+        The ids of the contacts that kept their opt-out.
+
+    Raises:
+        ValueError: an unknown status.
+    """
+    if column == "status":
+        value = Status(value)
+    is_opt_in = column == "status" and value not in OPT_OUTS
+    statuses = dict(
         Subscriber.objects.filter(id__in=list(contact_ids))
         .exclude(**{column: value})
         .order_by("id")
         .select_for_update(no_key=True)
-        .values_list("id", flat=True)
+        .values_list("id", "status")
     )
+    staying = OPT_OUTS if keep_opt_outs and is_opt_in else ()
+    kept_ids = [contact_id for contact_id, status in statuses.items() if status in staying]
     changes = {column: value, "made_by_track": False, "updated_at": timezone.now()}
-    Subscriber.objects.filter(id__in=list(changing_ids)).update(**changes)
+    Subscriber.objects.filter(id__in=statuses.keys() - kept_ids).update(**changes)
+    return kept_ids
 
 
 def register_deleter(delete: Counting, count: Counting) -> None:

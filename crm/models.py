@@ -13,11 +13,12 @@ from django.db.models.functions import Lower
 from django.utils.timezone import now
 from typing_extensions import override
 
+from config.api.validation import INVISIBLE
 from crm.emails import email_hashes, email_key
 
 
 class Status(models.TextChoices):
-    """FluentCRM's contact statuses."""
+    """FluentCRM's contact statuses. `Status("Unsubscribed ")` is `Status.UNSUBSCRIBED`."""
 
     SUBSCRIBED = "subscribed"
     PENDING = "pending"
@@ -26,6 +27,17 @@ class Status(models.TextChoices):
     BOUNCED = "bounced"
     COMPLAINED = "complained"
     SPAMMED = "spammed"
+
+    @classmethod
+    @override
+    def _missing_(cls, value: object) -> "Status | None":
+        # Other tools write statuses in capitals, and files have whitespace around them.
+        word = str(value).strip(INVISIBLE).lower()
+        return next((status for status in cls if status == word), None)
+
+
+# The statuses of people who must not be mailed: they said so, or their mailbox did.
+OPT_OUTS = (Status.UNSUBSCRIBED, Status.COMPLAINED, Status.BOUNCED, Status.SPAMMED)
 
 
 class ContactType(models.TextChoices):

@@ -145,6 +145,14 @@ class MessageSerializer(serializers.Serializer[Any]):
     message = serializers.CharField()
 
 
+class FieldWarningSerializer(serializers.Serializer[Any]):
+    """A field that was not written as sent: `config.api.warnings.FieldWarning`."""
+
+    field = serializers.CharField()
+    rule = serializers.CharField()
+    message = serializers.CharField()
+
+
 def describe(
     response: Any,
     request: Any = None,

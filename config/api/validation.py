@@ -16,6 +16,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from rest_framework import serializers
 
 from config.api.errors import FieldErrors, InvalidFields
+from config.api.warnings import Warnings
 
 # Takes a value of a request, returns it converted, raises InvalidValue.
 Validator = Callable[[Any], Any]
@@ -47,6 +48,9 @@ EMAIL = re.compile(
 MIN_EMAIL_LENGTH, MAX_EMAIL_LENGTH = 6, 254
 WHITESPACE_RUN = re.compile(f"[{WHITESPACE}]+")
 DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", re.ASCII)
+# The words of PHP's FILTER_VALIDATE_BOOLEAN, in any case.
+TRUE_WORDS = ("1", "true", "on", "yes")
+FALSE_WORDS = ("0", "false", "off", "no")
 AGE = re.compile(r"([0-9]{1,5})([hdw])")
 DAYS_PER_UNIT = {"h": 1 / 24, "d": 1, "w": 7}
 # What programs write in place of an id that they do not have.
@@ -66,6 +70,10 @@ MESSAGES = {
     "json": "The {field} must be JSON.",
     "depth": "The {field} may not be nested deeper than 10 levels.",
 }
+DATE_FORMS = f"{MESSAGES['date']} Send YYYY-MM-DD."
+DATETIME_FORMS = (
+    f"{MESSAGES['date']} Send YYYY-MM-DD HH:MM:SS, or ISO 8601 such as 2026-01-31T09:30:00+01:00."
+)
 TOO_MANY_ITEMS = "The {field} may not have more than 1000 items."
 NUL_MESSAGE = "The {field} must not contain a NUL character."
 
@@ -86,8 +94,22 @@ class InvalidValue(serializers.ValidationError):
         return {self.rule: self.message.format(field=field)}
 
 
+class InvalidPart(InvalidValue):
+    """A value breaks a rule, and the request can be done without the value, or with a part of it.
+
+    `validate` reports a warning where it collects them, and an error otherwise.
+    """
+
+    def __init__(self, rule: str, message: str | None = None, kept: Any = None) -> None:
+        super().__init__(rule, message)
+        self.kept = kept
+
+
 def validate(
-    validators: Mapping[str, Validator], data: Mapping[str, Any], required: Iterable[str] = ()
+    validators: Mapping[str, Validator],
+    data: Mapping[str, Any],
+    required: Iterable[str] = (),
+    warnings: Warnings | None = None,
 ) -> dict[str, Any]:
     """Validate the fields of a request that have a validator, and ignore the others.
 
@@ -95,6 +117,8 @@ def validate(
         validators: a validator for each field that is read.
         data: the request's fields; a field that is missing is missing in the result.
         required: fields that must not be missing, null, blank, false or an empty list.
+        warnings: collects the values that are invalid in part. Of such a value the result has the
+            valid part, or nothing. Without the list the value is an error.
 
     Returns:
         The converted values by field.
@@ -112,7 +136,13 @@ def validate(
             try:
                 values[field] = validator(data[field])
             except InvalidValue as error:
-                errors[field] = error.for_field(field)
+                if warnings is None or not isinstance(error, InvalidPart):
+                    errors[field] = error.for_field(field)
+                    continue
+                message = error.message.format(field=field)
+                warnings.append({"field": field, "rule": error.rule, "message": message})
+                if error.kept is not None:
+                    values[field] = error.kept
     if errors:
         raise InvalidFields(errors)
     return values
@@ -152,18 +182,27 @@ def single_line(max_length: int) -> Callable[[Any], str]:
 
     `single_line(9)(" Order \n placed ")` is `"Order pla"`. FluentCRM cuts as well.
     """
+    return lambda value: _cut(_folded(value), max_length)
 
-    def to_line(value: Any) -> str:
-        folded = WHITESPACE_RUN.sub(" ", to_text(value)).strip(" ")
-        return folded if len(folded) <= max_length else folded[:max_length].rstrip(" ")
+
+def nullable_line(max_length: int) -> Callable[[Any], str | None]:
+    """Return a validator as `single_line` does, which keeps null and reports a text that is cut."""
+
+    def to_line(value: Any) -> str | None:
+        if value is None or len(folded := _folded(value)) <= max_length:
+            return None if value is None else folded
+        message = f"The {{field}} was cut at {max_length} characters."
+        raise InvalidPart("max", message, kept=_cut(folded, max_length))
 
     return to_line
 
 
-def nullable_line(max_length: int) -> Callable[[Any], str | None]:
-    """Return a validator as `single_line` does, which keeps null."""
-    to_line = single_line(max_length)
-    return lambda value: None if value is None else to_line(value)
+def _folded(value: Any) -> str:
+    return WHITESPACE_RUN.sub(" ", to_text(value)).strip(" ")
+
+
+def _cut(line: str, max_length: int) -> str:
+    return line if len(line) <= max_length else line[:max_length].rstrip(" ")
 
 
 def multi_line(value: Any) -> str:
@@ -283,7 +322,7 @@ def to_date(value: Any) -> date | None:
     except ValueError:
         parsed = None
     if parsed is None:
-        raise InvalidValue("date")
+        raise InvalidValue("date", DATE_FORMS)
     return parsed
 
 
@@ -304,7 +343,7 @@ def to_datetime(value: Any) -> datetime | None:
     except (ValueError, OverflowError):
         parsed = None
     if parsed is None:
-        raise InvalidValue("date")
+        raise InvalidValue("date", DATETIME_FORMS)
     return parsed
 
 
@@ -362,24 +401,51 @@ def to_strings(value: Any) -> list[str]:
 
 
 def to_url(max_length: int) -> Callable[[Any], str | None]:
-    """Return a validator of an http(s) URL or an absolute path; null and "" stay."""
-    to_line = nullable_line(max_length)
+    """Return a validator of an http(s) URL or an absolute path; null and "" stay.
+
+    The returned validator reports and ignores a URL that is too long, because a part leads nowhere.
+    """
 
     def to_http_url(value: Any) -> str | None:
-        url = to_line(value)
+        url = None if value is None else _folded(value)
         if url and not url.startswith(("http://", "https://", "/")):
             raise InvalidValue("url")
+        if url and len(url) > max_length:
+            message = (
+                f"The {{field}} was ignored, because it has more than {max_length} characters."
+            )
+            raise InvalidPart("max", message)
         return url
 
     return to_http_url
 
 
 def to_bool(value: Any) -> bool:
-    """Return PHP's truth of a value; the text "false" of a form is false as well.
+    """Return whether a value is one of FluentCRM's words for true: 1, true, on, yes in any case.
+
+    Every other word is false, so that a word that is not understood switches nothing on.
 
     Raises:
         InvalidValue: a list or an object.
     """
+    return _to_word(value) in TRUE_WORDS
+
+
+def to_strict_bool(value: Any) -> bool:
+    """Return what a word for true or false says, where neither of them is safe to assume.
+
+    Raises:
+        InvalidValue: any other value, also null and "".
+    """
+    word = _to_word(value)
+    if word in TRUE_WORDS:
+        return True
+    if value is False or word in FALSE_WORDS:
+        return False
+    raise InvalidValue("boolean")
+
+
+def _to_word(value: Any) -> str:
     if isinstance(value, list | dict):
         raise InvalidValue("boolean")
-    return value not in (None, False, 0, "", "0", "false")
+    return to_text(value).strip(WHITESPACE).lower()

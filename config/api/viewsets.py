@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from config.api.errors import ObjectNotFound
 from config.api.parsers import Params, parse_query
-from config.api.validation import Validator, clamp_id, validate
+from config.api.validation import Validator, clamp_id, to_bool, validate
 
 
 class ApiViewSet(GenericViewSet[Any]):
@@ -46,6 +46,14 @@ class ApiViewSet(GenericViewSet[Any]):
         """
         body = self.request.data
         return {**self.query, **body} if isinstance(body, dict) else {**self.query}
+
+    def is_on(self, switch: str) -> bool:
+        """Return whether a parameter is one of FluentCRM's words for true.
+
+        Raises:
+            InvalidFields: 422, a list or an object.
+        """
+        return bool(validate({switch: to_bool}, self.params).get(switch))
 
     @override
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:

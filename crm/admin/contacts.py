@@ -6,7 +6,7 @@ events/admin/contacts.py puts the pages of contacts together from it.
 from typing import Any, ClassVar, cast
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import ManyToManyField, QuerySet
 from django.forms import CheckboxSelectMultiple
@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from config.api.errors import InvalidFields
 from config.api.validation import MAX_ITEMS, InvalidValue, is_valid_id, to_email
+from config.api.warnings import Warnings
 from crm import contacts
 from crm.admin.base import PagedModelAdmin, ValueFilter
 from crm.emails import email_key
@@ -199,13 +200,16 @@ class SubscriberAdmin(PagedModelAdmin):
             Http404: the contact was deleted meanwhile.
         """
         columns = form.changed_columns()
-        if not change:
-            obj.__dict__.update(contacts.create(columns).__dict__)
-            return
-        contact = contacts.get_for_update(contact_id=obj.pk)
-        if contact is None:
-            raise Http404
-        contacts.update(contact, columns)
+        warnings: Warnings = []
+        if change:
+            contact = contacts.get_for_update(contact_id=obj.pk)
+            if contact is None:
+                raise Http404
+            contacts.update(contact, columns, warnings)
+        else:
+            obj.__dict__.update(contacts.create(columns, warnings=warnings).__dict__)
+        for warning in warnings:
+            messages.warning(request, warning["message"])
 
     @override
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:

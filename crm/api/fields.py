@@ -1,32 +1,47 @@
 """Validate the fields of requests about contacts."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db.models import CharField
 
-from config.api.json_fields import to_json_object
+from config.api.json_fields import json_text_or, to_json_object
 from config.api.validation import (
     MAX_NAME_LENGTH,
+    NUL_MESSAGE,
+    WHITESPACE,
+    InvalidPart,
+    InvalidValue,
     Validator,
+    is_empty,
     nullable_line,
     single_line,
     to_coordinate,
     to_date,
     to_datetime,
     to_email,
+    to_list,
     to_rounded_bigint,
-    to_strings,
+    to_strict_bool,
     to_url,
     to_user_id,
     validate,
 )
-from crm.models import Status, Subscriber
+from config.api.warnings import Warnings
+from crm.models import Subscriber
 
 TEXT_COLUMNS = (
     *("prefix", "first_name", "last_name", "timezone", "address_line_1", "address_line_2"),
     *("postal_code", "city", "state", "country", "ip", "phone", "source"),
 )
+# MySQL's null, as FluentCRM shows it.
+ZERO_DATE = re.compile(r"0000-00-00([T ]00:00(:00(\.0+)?)?(Z|[+-]00:?00)?)?")
+LABEL_IS_NUMBER = (
+    "Of the {field}, a label whose title is a number was ignored, because numbers are read as ids."
+)
+IGNORED = "The {field} was ignored. Send it to bulk-add-update, or with __force_update."
+to_line = nullable_line(MAX_NAME_LENGTH)
 
 
 def max_length(column: str) -> int:
@@ -37,60 +52,136 @@ def max_length(column: str) -> int:
     return field.max_length
 
 
+def optional_date(validator: Validator) -> Validator:
+    """Return a validator that ignores and reports an invalid date, and reads zeros as null.
+
+    Raises:
+        InvalidValue: by the returned validator, for a NUL, as in every field.
+    """
+
+    def to_date_or_none(value: Any) -> Any:
+        if isinstance(value, str) and ZERO_DATE.fullmatch(value.strip(WHITESPACE)):
+            return None
+        try:
+            return validator(value)
+        except InvalidValue as error:
+            if error.message == NUL_MESSAGE:
+                raise
+            raise InvalidPart(error.rule, error.message) from None
+
+    return to_date_or_none
+
+
+def to_label_names(value: Any) -> list[str]:
+    """Convert a list of ids, titles or slugs to lines.
+
+    Raises:
+        InvalidValue: an item is a list, or an object without title and slug.
+        InvalidPart: a name is too long, or the title of a label is a number. It keeps the other
+            names, and of several reasons it has the last.
+    """
+    names: list[str] = []
+    problem: InvalidPart | None = None
+    for item in to_list(value):
+        try:
+            names.append(to_label_name(item))
+        except InvalidPart as error:
+            problem = error
+            names += [error.kept] if error.kept else []
+    if problem:
+        raise InvalidPart(problem.rule, problem.message, kept=names)
+    return names
+
+
+def to_label_name(item: Any) -> str:
+    """Convert an id, title or slug to a line.
+
+    A label as a response shows it, an object, is named by its title. Its id is ignored, because it
+    may be that of another store's label.
+    """
+    if not isinstance(item, dict):
+        return to_line(item) or ""
+    name = to_line(item.get("title")) or to_line(item.get("slug"))
+    if not name:
+        raise InvalidValue("string", "The {field} must be ids, titles or slugs.")
+    if name.isascii() and name.isdigit():
+        raise InvalidPart("string", LABEL_IS_NUMBER)
+    return name
+
+
+def to_keep_opt_outs(value: Any) -> bool:
+    """Convert to whether contacts that opted out stay so: yes unless a word for false is sent."""
+    return value is None or value == "" or to_strict_bool(value)
+
+
 # What an API client may set. Other fields are ignored, as in FluentCRM.
 CONTACT_FIELDS: dict[str, Validator] = {
     "email": to_email,
     "status": single_line(max_length("status")),
     "user_id": lambda value: to_user_id(value) or None,
-    "contact_type": single_line(max_length("contact_type")),
-    "date_of_birth": to_date,
+    "contact_type": nullable_line(max_length("contact_type")),
+    "date_of_birth": optional_date(to_date),
     "latitude": to_coordinate,
     "longitude": to_coordinate,
     "total_points": to_rounded_bigint,
     "life_time_value": to_rounded_bigint,
-    "last_activity": to_datetime,
-    "custom_values": to_json_object,
+    "created_at": optional_date(to_datetime),
+    "last_activity": optional_date(to_datetime),
+    "custom_values": json_text_or(to_json_object),
     **{column: nullable_line(max_length(column)) for column in TEXT_COLUMNS},
     "avatar": to_url(max_length("avatar")),
 }
-FULL_NAME: dict[str, Validator] = {"full_name": single_line(2 * MAX_NAME_LENGTH + 1)}
-IMPORT_FIELDS: dict[str, Validator] = {"created_at": to_datetime}
-LABEL_FIELDS: dict[str, Validator] = {"tags": to_strings, "lists": to_strings}
+# Longer than both names together, so that a name that is cut is reported.
+FULL_NAME: dict[str, Validator] = {"full_name": single_line(2 * MAX_NAME_LENGTH + 2)}
+LABEL_FIELDS: dict[str, Validator] = {"tags": to_label_names, "lists": to_label_names}
 
 
 def contact_fields(
-    params: Mapping[str, Any], required: Iterable[str] = (), is_import: bool = False
+    params: Mapping[str, Any],
+    warnings: Warnings,
+    required: Iterable[str] = (),
+    ignored: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Return the columns of a contact that a request sets.
 
-    An unknown status is ignored, as in FluentCRM. See tests/conformance/subscribers.json.
+    `custom_fields`, as the list of contacts shows the custom values, is read where there are no
+    `custom_values`. An unknown status is left to crm/contacts.py.
 
     Args:
         params: the fields of the request.
+        warnings: collects what is not stored as sent.
         required: fields that must not be empty.
-        is_import: whether the request may set created_at.
+        ignored: fields that this request must not set.
 
     Raises:
         InvalidFields: 422.
     """
-    validators = {**CONTACT_FIELDS, **FULL_NAME, **(IMPORT_FIELDS if is_import else {})}
-    fields = validate(validators, params, required)
-    fields = split_full_name(fields, fields.pop("full_name", None))
-    if fields.get("status") not in Status.values:
-        fields.pop("status", None)
-    for column in ("contact_type", "created_at"):
+    if isinstance(params.get("custom_fields"), dict) and "custom_values" not in params:
+        params = {**params, "custom_values": params["custom_fields"]}
+    validators = {**CONTACT_FIELDS, **FULL_NAME}
+    for field in ignored:
+        del validators[field]
+        if not is_empty(params.get(field)):
+            message = IGNORED.format(field=field)
+            warnings.append({"field": field, "rule": "ignored", "message": message})
+    fields = validate(validators, params, required, warnings)
+    names = split_full_name(fields, fields.pop("full_name", None))
+    fields |= validate({name: CONTACT_FIELDS[name] for name in names}, names, warnings=warnings)
+    for column in ("status", "contact_type", "created_at"):
         if not fields.get(column):
             fields.pop(column, None)
     return fields
 
 
-def split_full_name(fields: Mapping[str, Any], full_name: str | None) -> dict[str, Any]:
+def split_full_name(fields: Mapping[str, Any], full_name: str | None) -> dict[str, str]:
     """Split `full_name` at its first space, where the request has no other name.
 
     "Ada King Lovelace" is first name "Ada", last name "King Lovelace", as in FluentCRM.
+
+    Returns:
+        Both names, or nothing.
     """
     if not full_name or fields.get("first_name") or fields.get("last_name"):
-        return dict(fields)
+        return {}
     first, _, last = full_name.partition(" ")
-    names = {"first_name": first[:MAX_NAME_LENGTH], "last_name": last[:MAX_NAME_LENGTH]}
-    return {**fields, **names}
+    return {"first_name": first, "last_name": last}

@@ -26,6 +26,7 @@ from config.api.validation import (
 from config.api.viewsets import ApiViewSet
 from crm.api.fields import CONTACT_FIELDS
 from crm.filters import apply_filter, read_filters
+from crm.filters.contacts import to_status
 from crm.filters.query import apply_query_filters, query_filter_help
 from crm.labels import LabelKind, memberships, resolve_label_ids
 from crm.models import Segment, Status, Subscriber
@@ -44,10 +45,7 @@ ADVANCED: dict[str, Validator] = {"advanced_filters": json_text_or(lambda value:
 
 def to_statuses(value: Any) -> list[str]:
     """Convert to statuses, of which all have to be known."""
-    statuses = to_strings(value)
-    if not set(statuses) <= set(Status.values):
-        raise InvalidValue("in", f"The {{field}} must be of {', '.join(Status.values)}.")
-    return statuses
+    return [to_status(status) for status in to_strings(value)]
 
 
 def to_filter_type(value: Any) -> str:

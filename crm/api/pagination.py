@@ -78,7 +78,7 @@ class LabelPagination(FluentPagination):
     def paginate_queryset(
         self, queryset: Countable, request: Request, view: ApiViewSet
     ) -> Sequence[Any]:
-        self.choices = view.get_queryset().order_by("id") if view.params.get(self.all_key) else None
+        self.choices = view.get_queryset().order_by("id") if view.is_on(self.all_key) else None
         return super().paginate_queryset(queryset, request, view)
 
     @override
@@ -107,8 +107,8 @@ class LabelPagination(FluentPagination):
     def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
         return [
             *super().get_schema_operation_parameters(view),
-            query_parameter("exclude_counts", "Any value leaves out the counts.", TEXT),
-            query_parameter(self.all_key, f"Any value adds all {self.key}.", TEXT),
+            query_parameter("exclude_counts", "true leaves out the counts.", TEXT),
+            query_parameter(self.all_key, f"true adds all {self.key}.", TEXT),
         ]
 
 

@@ -6,9 +6,17 @@ Rows, pages and query parameters follow from serializers, pagination and filter 
 from typing import Any
 
 from rest_framework import serializers
+from typing_extensions import override
 
 from config.api.pagination import COUNT
-from config.api.schema import MessageSerializer, describe, envelope, ids, parameter
+from config.api.schema import (
+    FieldWarningSerializer,
+    MessageSerializer,
+    describe,
+    envelope,
+    ids,
+    parameter,
+)
 from crm.api.fields import TEXT_COLUMNS
 from crm.api.serializers import (
     ConditionSerializer,
@@ -43,6 +51,18 @@ def choice(*choices: str, required: bool = True) -> serializers.ChoiceField:
     return serializers.ChoiceField(choices=choices, required=required)
 
 
+WARNINGS: Fields = {
+    "warnings": FieldWarningSerializer(
+        many=True, required=False, help_text="What was not written as sent."
+    )
+}
+KEEP_OPT_OUTS: Fields = {
+    "keep_opt_outs": serializers.BooleanField(
+        required=False,
+        help_text="false lets contacts be mailed again that are unsubscribed, complained, bounced "
+        "or spammed.",
+    )
+}
 CONTACT: Fields = {
     "user_id": optional_text(),
     **{name: optional_text() for name in (*TEXT_COLUMNS, "full_name", "contact_type")},
@@ -80,6 +100,7 @@ CREATE_CONTACT = describe(
         message=serializers.CharField(),
         contact=SubscriberSerializer(),
         action_type=choice("created", "updated"),
+        **WARNINGS,
     ),
     request=envelope(
         "NewContact",
@@ -97,11 +118,13 @@ UPDATE_CONTACT = describe(
         contact=SubscriberSerializer(),
         isDirty=serializers.BooleanField(),
         values=serializers.JSONField(),
+        **WARNINGS,
     ),
     request=envelope(
         "ContactChange",
         email=serializers.EmailField(required=False),
         **CONTACT,
+        **LABELS,
         **{
             name: names() for name in ("attach_tags", "detach_tags", "attach_lists", "detach_lists")
         },
@@ -123,12 +146,13 @@ SEARCH_CONTACTS = describe(
 CONTACT_SEGMENTS = describe(envelope("ContactSegments", segments=SegmentSerializer(many=True)))
 
 UPDATE_PROPERTY = describe(
-    MessageSerializer,
+    envelope("ChangedProperty", message=serializers.CharField(), **WARNINGS),
     request=envelope(
         "ContactProperty",
         property=choice("status", "contact_type", "avatar"),
         value=serializers.CharField(),
         subscribers=ids(),
+        **KEEP_OPT_OUTS,
     ),
 )
 SYNC_LABELS = describe(
@@ -146,13 +170,37 @@ SYNC_LABELS = describe(
         subscribers=ids(),
     ),
 )
+
+
+class WrittenContactSerializer(ContactReferenceSerializer):
+    """A contact in the response to a batch, with what was not written as sent."""
+
+    warnings = FieldWarningSerializer(many=True, required=False)
+
+
+class RejectedContactSerializer(serializers.Serializer[Any]):
+    """Why a contact of a batch was rejected."""
+
+    index = serializers.IntegerField(help_text="The position in `contacts`, from 0.")
+    email = serializers.JSONField(help_text="As sent.")
+
+    # As a class attribute, `errors` would hide the serializer's own.
+    @override
+    def get_fields(self) -> Fields:
+        errors = serializers.DictField(child=serializers.DictField(child=serializers.CharField()))
+        return {**super().get_fields(), "errors": errors}
+
+
 BULK_ADD_UPDATE = describe(
     envelope(
         "AddedOrUpdatedContacts",
         message=serializers.CharField(),
-        created=ContactReferenceSerializer(many=True),
-        updated=ContactReferenceSerializer(many=True),
+        created=WrittenContactSerializer(many=True),
+        updated=WrittenContactSerializer(many=True),
         invalids=serializers.ListField(),
+        errors=RejectedContactSerializer(
+            many=True, required=False, help_text="The reasons of `invalids`, in the same order."
+        ),
     ),
     request=envelope(
         "ContactBatch",
@@ -163,6 +211,10 @@ BULK_ADD_UPDATE = describe(
             max_length=1000,
         ),
         force_update=serializers.BooleanField(required=False),
+        restore_erased=serializers.BooleanField(
+            required=False, help_text="true stores contacts again that were erased."
+        ),
+        **KEEP_OPT_OUTS,
     ),
 )
 DO_BULK_ACTION = describe(
@@ -171,6 +223,7 @@ DO_BULK_ACTION = describe(
         message=serializers.CharField(),
         last_contact_id=serializers.IntegerField(),
         completed_contacts=serializers.IntegerField(),
+        **WARNINGS,
     ),
     request=envelope(
         "BulkAction",
@@ -181,6 +234,7 @@ DO_BULK_ACTION = describe(
         subscriber_ids=ids(),
         action_options=serializers.ListField(child=serializers.IntegerField(), required=False),
         new_status=optional_text(),
+        **KEEP_OPT_OUTS,
     ),
 )
 

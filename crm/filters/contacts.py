@@ -69,10 +69,11 @@ def date_property(verbose_name: str, column_name: str) -> Property:
 
 def to_status(value: Any) -> str:
     """Convert to a known status, because with not_in an unknown one would match every contact."""
-    status = to_line(value).lower()
-    if status not in Status.values:
-        raise InvalidValue("in", f"The {{field}} must be one of: {', '.join(Status.values)}.")
-    return status
+    try:
+        return Status(to_line(value)).value
+    except ValueError:
+        message = f"The {{field}} must be one of: {', '.join(Status.values)}."
+        raise InvalidValue("in", message) from None
 
 
 def to_id_text(value: Any) -> str:

@@ -20,6 +20,7 @@ from config.api.validation import (
     clamp_id,
     single_line,
     to_datetime,
+    to_strict_bool,
     to_text,
     validate,
 )
@@ -57,10 +58,8 @@ def to_event_list(value: Any) -> list[Any]:
 
 
 def to_atomic(value: Any) -> bool:
-    """Convert the parameter `atomic`: 1, true, 0, false or empty."""
-    if not isinstance(value, str) or value not in ATOMIC_WORDS:
-        raise InvalidValue("boolean")
-    return ATOMIC_WORDS[value]
+    """Convert the parameter `atomic`: a word for true or false, or "" for false."""
+    return value != "" and to_strict_bool(value)
 
 
 def to_inclusive_end(value: Any) -> datetime | None:
@@ -244,11 +243,8 @@ class SettingViewSet(ApiViewSet):
         settings = self.params.get("settings")
         params = settings if isinstance(settings, dict) else self.params
         if "event_tracking" in params:
-            word = params["event_tracking"]
-            if not isinstance(word, str | bool) or word not in SWITCH_WORDS:
-                message = "The event_tracking must be yes or no."
-                raise InvalidFields({"event_tracking": {"in": message}})
-            TrackingSwitch.set_enabled(SWITCH_WORDS[word])
+            fields = validate({"event_tracking": to_strict_bool}, params)
+            TrackingSwitch.set_enabled(fields["event_tracking"])
         return Response({"message": "Settings has been updated"})
 
 

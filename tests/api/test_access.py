@@ -230,7 +230,13 @@ def test_the_switch_starts_tracking_again_and_is_shown(api: APIClient, ada: Subs
     assert shown == {"settings": {"event_tracking": "yes"}}
 
 
-@pytest.mark.parametrize("word", ["maybe", "", 1, None, ["yes"]])
+@pytest.mark.parametrize("word", ["No", "off", False, 0])
+def test_the_switch_reads_any_word_for_false(api: APIClient, word: object) -> None:
+    api.post("/setting/experiments", {"event_tracking": word})
+    assert api.get("/setting/experiments").json()["settings"] == {"event_tracking": "no"}
+
+
+@pytest.mark.parametrize("word", ["maybe", "", 2, None, ["yes"]])
 def test_the_switch_rejects_other_words_than_yes_and_no(api: APIClient, word: object) -> None:
     response = api.post("/setting/experiments", {"event_tracking": word})
     assert (response.status_code, list(response.json())) == (422, ["event_tracking"])

@@ -120,6 +120,11 @@ def test_an_atomic_batch_with_an_error_stores_nothing(api: APIClient) -> None:
     assert not EventName.objects.exists()
 
 
+@pytest.mark.parametrize("word", ["yes", "TRUE", "on"])
+def test_a_batch_is_atomic_by_any_word_for_true(api: APIClient, word: str) -> None:
+    assert send(api, ADA, ADA | UNKNOWN, query=f"?atomic={word}").status_code == 422
+
+
 def test_an_atomic_batch_without_an_error_stores_everything(api: APIClient) -> None:
     response = send(api, ADA, BOB, query="?atomic=1")
     assert (response.status_code, response.json()["tracked"]) == (200, 2)
@@ -145,9 +150,11 @@ def test_a_batch_that_is_rolled_back_leaves_its_keys_free(api: APIClient) -> Non
     assert counted() == (1, 1)
 
 
-@pytest.mark.parametrize("word", ["maybe", "2", "yes"])
+@pytest.mark.parametrize("word", ["maybe", "2", "ja"])
 @pytest.mark.parametrize("name", ["atomic", "atomic[]"])
-def test_atomic_with_another_value_than_1_or_0_is_422(api: APIClient, name: str, word: str) -> None:
+def test_atomic_with_another_word_than_true_or_false_is_422(
+    api: APIClient, name: str, word: str
+) -> None:
     response = send(api, ADA, query=f"?{name}={word}")
     assert (response.status_code, list(response.json())) == (422, ["atomic"])
 

@@ -26,6 +26,8 @@ CASES = [
     for file in ("track-event", "subscribers")
     for case in json.loads((FOLDER / f"{file}.json").read_text())["cases"]
 ]
+# Keys that Tallybook decided to add to a recorded response, by case and number of the step.
+ADDED_KEYS = {("bulk-add-update tells created from updated", 2): {"errors"}}
 TOKEN = re.compile(r"\{\{(\w+):(\d+)(\|string)?\}\}")
 DATETIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
@@ -131,7 +133,9 @@ def test_the_responses_are_those_of_fluentcrm_or_as_decided(
         expected = step.get("expect", step["response"])
         where = f"step {number}, {step['request']['method']} {step['request']['path']}"
         assert response.status_code == expected["status"], f"{where}: {response.content!r}"
-        assert bindings.differences(expected["body"], response.json()) == [], where
+        added = dict.fromkeys(ADDED_KEYS.get((case["name"], number), ()), "{{any}}")
+        body = expected["body"] | added if added else expected["body"]
+        assert bindings.differences(body, response.json()) == [], where
 
 
 def test_every_recorded_case_is_played() -> None:

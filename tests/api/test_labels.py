@@ -149,13 +149,27 @@ def test_a_list_shows_how_many_contacts_it_has(api: APIClient, news: List) -> No
     assert (row["totalCount"], row["subscribersCount"]) == (2, 1)
 
 
-def test_all_lists_are_shown_on_request(api: APIClient, news: List) -> None:
-    shown = api.get("/lists?all_lists=1").json()["all_lists"]
+@pytest.mark.parametrize("word", ["1", "True", "yes"])
+def test_all_lists_are_shown_on_request(api: APIClient, news: List, word: str) -> None:
+    shown = api.get(f"/lists?all_lists={word}").json()["all_lists"]
     assert shown == [{"id": str(news.id), "title": "News", "slug": "news"}]
 
 
-def test_counts_are_left_out_on_request(api: APIClient, news: List) -> None:
-    row = api.get("/lists?exclude_counts=1").json()["lists"][0]
+@pytest.mark.parametrize("word", ["0", "false", "no", "maybe"])
+def test_all_lists_are_not_shown_by_another_word(api: APIClient, news: List, word: str) -> None:
+    assert "all_lists" not in api.get(f"/lists?all_lists={word}").json()
+
+
+@pytest.mark.parametrize("word", ["no", "False", "0"])
+def test_counts_are_shown_unless_a_word_for_true_leaves_them_out(
+    api: APIClient, news: List, word: str
+) -> None:
+    assert api.get(f"/lists?exclude_counts={word}").json()["lists"][0]["totalCount"] == 2
+
+
+@pytest.mark.parametrize("word", ["1", "TRUE", "on"])
+def test_counts_are_left_out_on_request(api: APIClient, news: List, word: str) -> None:
+    row = api.get(f"/lists?exclude_counts={word}").json()["lists"][0]
     assert "totalCount" not in row
     assert "subscribersCount" not in row
 

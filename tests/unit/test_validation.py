@@ -26,12 +26,14 @@ from config.api.validation import (
     to_ids,
     to_list,
     to_rounded_bigint,
+    to_strict_bool,
     to_strict_datetime,
     to_strings,
     to_text,
     to_url,
     validate,
 )
+from config.api.warnings import Warnings
 from tests.unit.rejections import rejection, rule
 
 LARGEST_ID = 9_223_372_036_854_775_807
@@ -93,10 +95,28 @@ def test_a_single_line_of_exactly_the_limit_stays_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "line"), [(None, None), ("", ""), (" Ada  King ", "Ada K"), (True, "1")]
+    ("value", "line"), [(None, None), ("", ""), (" Ada  K ", "Ada K"), (True, "1")]
 )
 def test_a_nullable_line_keeps_null(value: Any, line: str | None) -> None:
     assert nullable_line(5)(value) == line
+
+
+def test_a_nullable_line_reports_a_text_that_is_cut() -> None:
+    assert rejection(nullable_line(5), "Ada  King") == {"max": "The field was cut at 5 characters."}
+
+
+def test_a_value_that_is_invalid_in_part_is_a_warning_where_they_are_collected() -> None:
+    warnings: Warnings = []
+    values = validate({"name": nullable_line(5)}, {"name": "Ada King"}, warnings=warnings)
+    assert values == {"name": "Ada K"}
+    message = "The name was cut at 5 characters."
+    assert warnings == [{"field": "name", "rule": "max", "message": message}]
+
+
+def test_a_value_that_is_invalid_in_part_is_an_error_elsewhere() -> None:
+    with pytest.raises(InvalidFields) as raised:
+        validate({"name": nullable_line(5)}, {"name": "Ada King"})
+    assert raised.value.detail == {"name": {"max": "The name was cut at 5 characters."}}
 
 
 @pytest.mark.parametrize(
@@ -253,7 +273,13 @@ def test_an_empty_date_or_datetime_is_none(converter: Validator, value: Any) -> 
 
 @pytest.mark.parametrize("value", ["2023-02-29", "29.02.2024", "tomorrow", "0", 0, True])
 def test_an_invalid_date_is_rejected(value: Any) -> None:
-    assert rejection(to_date, value) == {"date": "The field is not a valid date."}
+    message = "The field is not a valid date. Send YYYY-MM-DD."
+    assert rejection(to_date, value) == {"date": message}
+
+
+@pytest.mark.parametrize("validator", [to_date, to_datetime])
+def test_a_date_of_zeros_is_rejected_where_none_would_mean_more(validator: Validator) -> None:
+    assert rule(validator, "0000-00-00 00:00:00") == "date"
 
 
 @pytest.mark.parametrize(
@@ -400,19 +426,36 @@ def test_other_urls_are_rejected(value: Any) -> None:
     assert rejection(to_url(50), value) == {"url": "The field format is invalid."}
 
 
-@pytest.mark.parametrize("value", [None, False, 0, 0.0, "", "0", "false"])
-def test_phps_empty_values_and_the_text_false_are_false(value: Any) -> None:
+TRUE = [True, 1, 1.0, "1", "true", "True", "ON", " yes ", "YES"]
+FALSE = [False, 0, "0", "false", "False", "no", "OFF"]
+OTHER = [None, "", " ", "maybe", "ja", "2", 2, -1, 0.5, "null", "11"]
+
+
+@pytest.mark.parametrize("validator", [to_bool, to_strict_bool])
+@pytest.mark.parametrize("value", TRUE)
+def test_fluentcrms_words_for_true_are_true_in_any_case(value: Any, validator: Validator) -> None:
+    assert validator(value) is True
+
+
+@pytest.mark.parametrize("value", [*FALSE, *OTHER])
+def test_every_other_word_is_false(value: Any) -> None:
     assert to_bool(value) is False
 
 
-@pytest.mark.parametrize("value", [True, 1, -1, 0.5, "1", "true", "no", " "])
-def test_other_scalars_are_true(value: Any) -> None:
-    assert to_bool(value) is True
+@pytest.mark.parametrize("value", FALSE)
+def test_the_words_for_false_are_false_where_others_are_rejected(value: Any) -> None:
+    assert to_strict_bool(value) is False
 
 
+@pytest.mark.parametrize("value", OTHER)
+def test_another_word_is_rejected_where_neither_is_safe_to_assume(value: Any) -> None:
+    assert rule(to_strict_bool, value) == "boolean"
+
+
+@pytest.mark.parametrize("validator", [to_bool, to_strict_bool])
 @pytest.mark.parametrize("value", [[], [1], {}, {"a": 1}])
-def test_a_list_or_an_object_is_no_boolean(value: Any) -> None:
-    assert rejection(to_bool, value) == {"boolean": "The field must be true or false."}
+def test_a_list_or_an_object_is_no_boolean(value: Any, validator: Validator) -> None:
+    assert rejection(validator, value) == {"boolean": "The field must be true or false."}
 
 
 @pytest.mark.parametrize("value", [None, False, "", " \t\n\r\v\f", [], {}])

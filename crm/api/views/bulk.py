@@ -1,13 +1,14 @@
 """FluentCRM's endpoints that change several contacts."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.api.errors import InvalidFields, Unprocessable
+from config.api.errors import FieldErrors, InvalidFields, Unprocessable
 from config.api.json_fields import json_text_or, to_shallow_list
 from config.api.parsers import Params
 from config.api.validation import (
@@ -20,20 +21,32 @@ from config.api.validation import (
     validate,
 )
 from config.api.viewsets import ApiViewSet
+from config.api.warnings import Warnings, with_warnings
 from config.database import in_transaction
 from crm import contacts
 from crm.api import schema
-from crm.api.fields import LABEL_FIELDS, contact_fields, max_length
+from crm.api.fields import LABEL_FIELDS, contact_fields, max_length, to_keep_opt_outs
 from crm.api.serializers import ContactReferenceSerializer, SubscriberSerializer
-from crm.api.views.contacts import ADD, CHANGE, DELETE, attach_labels
+from crm.api.views.contacts import ADD, CHANGE, DELETE, LabelNames, attach_labels
 from crm.labels import LABEL_MODELS, LabelKind, attach, detach, label_ids_by
-from crm.models import ContactType, Status, Subscriber
+from crm.models import ContactType, Erasure, Status, Subscriber
 from crm.permissions import Access
 
+
+def is_status(text: str) -> bool:
+    """Return whether a text names a status, in any case."""
+    try:
+        return bool(Status(text))
+    except ValueError:
+        return False
+
+
+KEEP_OPT_OUTS: dict[str, Validator] = {"keep_opt_outs": to_keep_opt_outs}
 PROPERTY_FIELDS: dict[str, Validator] = {
     "property": single_line(64),
     "value": multi_line,
     "subscribers": to_ids,
+    **KEEP_OPT_OUTS,
 }
 SYNC_FIELDS: dict[str, Validator] = {
     "type": single_line(16),
@@ -45,12 +58,15 @@ SYNC_FIELDS: dict[str, Validator] = {
 BATCH_FIELDS: dict[str, Validator] = {
     "contacts": json_text_or(to_shallow_list),
     "force_update": to_bool,
+    "restore_erased": to_bool,
+    **KEEP_OPT_OUTS,
 }
 ACTION_FIELDS: dict[str, Validator] = {
     "action_name": single_line(64),
     "subscriber_ids": to_ids,
     "action_options": to_ids,
     "new_status": single_line(50),
+    **KEEP_OPT_OUTS,
 }
 # Action -> the kind of label, and whether labels are attached or detached.
 LABEL_ACTIONS: dict[str, tuple[LabelKind, bool]] = {
@@ -72,13 +88,23 @@ COLUMN_ACTIONS: dict[str, tuple[contacts.BulkColumn, str, str]] = {
         "Contact Type has been updated for the selected subscribers",
     ),
 }
+
 IS_VALID: dict[contacts.BulkColumn, Callable[[str], bool]] = {
-    "status": Status.values.__contains__,
+    "status": is_status,
     "contact_type": ContactType.values.__contains__,
     "avatar": lambda value: (
         len(value) <= max_length("avatar") and value.startswith(("http://", "https://", "/"))
     ),
 }
+
+
+@dataclass(frozen=True)
+class Row:
+    """A valid contact of a batch."""
+
+    fields: dict[str, Any]
+    labels: LabelNames
+    warnings: Warnings
 
 
 class BulkViewSet(ApiViewSet):
@@ -106,8 +132,8 @@ class BulkViewSet(ApiViewSet):
         column = params["property"]
         if column not in IS_VALID:
             raise Unprocessable("Column is not valid")
-        set_column(column, params.get("value", ""), params["subscribers"])
-        return Response({"message": "Subscribers successfully updated"})
+        warnings = set_column(column, params.get("value", ""), params["subscribers"], params)
+        return Response(with_warnings({"message": "Subscribers successfully updated"}, warnings))
 
     @schema.SYNC_LABELS
     @action(detail=False, methods=["post"], url_path="sync-segments")
@@ -143,30 +169,49 @@ class BulkViewSet(ApiViewSet):
     def bulk_add_update(self, request: Request) -> Response:
         """Create or update up to 1,000 contacts by e-mail; each is committed by itself."""
         params = validate(BATCH_FIELDS, self.params, required=("contacts",))
+        items = params["contacts"]
+        rows: dict[int, Row] = {}
+        errors: dict[int, FieldErrors] = {}
+        for index, item in enumerate(items):
+            try:
+                rows[index] = read_row(item)
+            except InvalidFields as error:
+                errors[index] = error.detail
+        # Once for all rows.
+        emails = [] if params.get("restore_erased") else [r.fields["email"] for r in rows.values()]
+        rules = {
+            "force_status": params.get("force_update", False),
+            "keep_opt_outs": params.get("keep_opt_outs", True),
+            "erased": Erasure.erased_keys(emails),
+        }
         created: list[Any] = []
         updated: list[Any] = []
-        invalid: list[Any] = []
-        for item in params["contacts"]:
+        for index, row in rows.items():
             try:
-                contact, is_new = add_or_update(item, params.get("force_update", False))
-            except InvalidFields:
-                invalid.append(item)
+                contact, is_new, warnings = add_or_update(row, **rules)
+            except InvalidFields as error:
+                errors[index] = error.detail
                 continue
-            (created if is_new else updated).append(ContactReferenceSerializer(contact).data)
-        return Response(
-            {
-                "message": "Successfully added/updated the subscribers.",
-                "created": created,
-                "updated": updated,
-                "invalids": invalid,
-            }
-        )
+            reference = ContactReferenceSerializer(contact).data
+            (created if is_new else updated).append(with_warnings(reference, warnings))
+        body = {
+            "message": "Successfully added/updated the subscribers.",
+            "created": created,
+            "updated": updated,
+            "invalids": [items[index] for index in sorted(errors)],
+        }
+        if errors:
+            body["errors"] = [
+                {"index": index, "email": sent_email(items[index]), "errors": errors[index]}
+                for index in sorted(errors)
+            ]
+        return Response(body)
 
     @schema.DO_BULK_ACTION
     @action(detail=False, methods=["post"], url_path="do-bulk-action")
     def do_bulk_action(self, request: Request) -> Response:
         """Apply one action to several contacts."""
-        if self.params.get("is_all") == "yes":
+        if self.is_on("is_all"):
             # Refused, because a client that means all contacts of a search would change all.
             raise InvalidFields({"is_all": {"in": "Name the contacts in subscriber_ids."}})
         params = validate(ACTION_FIELDS, self.params)
@@ -174,6 +219,7 @@ class BulkViewSet(ApiViewSet):
         if not contact_ids:
             raise Unprocessable("Subscribers selection is required")
         name = params.get("action_name", "")
+        warnings: Warnings = []
         if name == "delete_contacts":
             # The scope was checked already.
             if not request.user.has_perm(DELETE.permission):
@@ -184,7 +230,7 @@ class BulkViewSet(ApiViewSet):
             column, missing, message = COLUMN_ACTIONS[name]
             if not params.get("new_status"):
                 raise Unprocessable(missing)
-            set_column(column, params["new_status"], contact_ids)
+            warnings = set_column(column, params["new_status"], contact_ids, params)
         elif name in LABEL_ACTIONS:
             kind, is_attached = LABEL_ACTIONS[name]
             if not params.get("action_options"):
@@ -194,44 +240,70 @@ class BulkViewSet(ApiViewSet):
             message = "Selected bulk action has been successfully completed"
         else:
             raise Unprocessable("Selected Action is not valid")
-        return Response(
-            {
-                "last_contact_id": contact_ids[-1],
-                "completed_contacts": len(contact_ids),
-                "message": message,
-            }
-        )
+        body = {
+            "last_contact_id": contact_ids[-1],
+            "completed_contacts": len(contact_ids),
+            "message": message,
+        }
+        return Response(with_warnings(body, warnings))
 
 
-def set_column(column: contacts.BulkColumn, value: str, contact_ids: list[int]) -> None:
-    """Set a column of contacts.
+def set_column(
+    column: contacts.BulkColumn, value: str, contact_ids: list[int], params: Params
+) -> Warnings:
+    """Set a column of contacts. Returns a warning if contacts kept their opt-out.
 
     Raises:
         Unprocessable: 422, the column cannot have this value.
     """
     if not IS_VALID[column](value):
         raise Unprocessable("Value is not valid")
-    contacts.set_column(contact_ids, column, value)
+    kept_ids = contacts.set_column(contact_ids, column, value, params.get("keep_opt_outs", True))
+    if not kept_ids:
+        return []
+    ids = ", ".join(map(str, kept_ids))
+    message = f"Contacts that opted out keep their status: {len(kept_ids)}, with the ids {ids}."
+    return [{"field": column, "rule": "keep_opt_outs", "message": message}]
 
 
-def add_or_update(item: Any, force_status: bool) -> tuple[Subscriber, bool]:
-    """Create or update one contact of a batch. Returns it, and whether it is new.
+def read_row(item: Any) -> Row:
+    """Validate one contact of a batch.
 
     Raises:
         InvalidFields: a field is invalid, or the item is not an object.
     """
     if not isinstance(item, Mapping):
-        raise InvalidFields({})
-    fields = contact_fields(item, required=("email",), is_import=True)
-    labels = validate(LABEL_FIELDS, item)
+        raise InvalidFields({"contact": {"object": "The contact must be an object."}})
+    warnings: Warnings = []
+    fields = contact_fields(item, warnings, required=("email",))
+    labels = validate(LABEL_FIELDS, item, warnings=warnings)
+    return Row(fields, labels, warnings)
+
+
+def add_or_update(row: Row, **rules: Any) -> tuple[Subscriber, bool, Warnings]:
+    """Create or update one contact of a batch, by the rules of `contacts.create_or_update`.
+
+    Returns:
+        The contact, whether it is new, and all warnings.
+
+    Raises:
+        InvalidFields: another contact has the user_id, or the contact stays erased.
+    """
 
     @in_transaction
-    def write() -> tuple[Subscriber, bool]:
-        contact, created = contacts.create_or_update(fields, force_status=force_status)
-        attach_labels(contact, labels)
-        return contact, created
+    def write() -> tuple[Subscriber, bool, Warnings]:
+        # A list of each try, because a deadlock repeats this function.
+        reported = [*row.warnings]
+        contact, created = contacts.create_or_update(row.fields, **rules, warnings=reported)
+        attach_labels(contact, row.labels)
+        return contact, created, reported
 
     return write()
+
+
+def sent_email(item: Any) -> Any:
+    """Return the e-mail of an item of a batch as sent, or null."""
+    return item.get("email") if isinstance(item, Mapping) else None
 
 
 def find_label_ids(kind: LabelKind, params: Params, field: str) -> list[int]:

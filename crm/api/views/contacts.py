@@ -21,10 +21,11 @@ from config.api.validation import (
     validate,
 )
 from config.api.viewsets import ApiViewSet
+from config.api.warnings import Warnings, with_warnings
 from config.database import in_transaction
 from crm import contacts
 from crm.api import schema
-from crm.api.fields import LABEL_FIELDS, contact_fields
+from crm.api.fields import LABEL_FIELDS, contact_fields, to_label_names
 from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS
 from crm.api.pagination import ContactListPagination
 from crm.api.serializers import ContactChoiceSerializer, SegmentSerializer, SubscriberSerializer
@@ -53,6 +54,8 @@ SEARCH_FIELDS: dict[str, Validator] = {
 }
 # Field of an update -> the kind of label, and whether its labels are attached or detached.
 LABEL_CHANGES: dict[str, tuple[LabelKind, bool]] = {
+    "tags": ("tags", True),
+    "lists": ("lists", True),
     "attach_tags": ("tags", True),
     "attach_lists": ("lists", True),
     "detach_tags": ("tags", False),
@@ -88,7 +91,7 @@ class SubscriberViewSet(ApiViewSet):
     def list(self, request: Request) -> Response:
         """List contacts, the newest first."""
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        custom = ("custom_fields",) if self.params.get("custom_fields") == "true" else ()
+        custom = ("custom_fields",) if self.is_on("custom_fields") else ()
         serializer = self.get_serializer(page, many=True, include=("tags", "lists", *custom))
         return self.get_paginated_response(serializer.data)
 
@@ -117,17 +120,20 @@ class SubscriberViewSet(ApiViewSet):
     @schema.CREATE_CONTACT
     def create(self, request: Request) -> Response:
         """Create a contact, or with `__force_update` "yes" update the contact of the e-mail."""
-        force = self.params.get("__force_update") == "yes"
-        fields = contact_fields(self.params, required=("email", "status"), is_import=force)
-        labels = validate(LABEL_FIELDS, self.params)
-        contact, created = self._create(fields, labels, force)
+        force = self.is_on("__force_update")
+        warnings: Warnings = []
+        ignored = () if force else ("created_at",)
+        fields = contact_fields(self.params, warnings, ("email", "status"), ignored)
+        labels = validate(LABEL_FIELDS, self.params, warnings=warnings)
+        contact, created, warnings = self._create(fields, labels, force, warnings)
         message = (
             "Successfully added the subscriber."
             if created
             else "contact has been successfully updated."
         )
         action_type = "created" if created else "updated"
-        return Response({"message": message, "contact": contact, "action_type": action_type})
+        body = {"message": message, "contact": contact, "action_type": action_type}
+        return Response(with_warnings(body, warnings))
 
     @schema.UPDATE_CONTACT
     def update(self, request: Request, contact_id: str) -> Response:
@@ -136,19 +142,19 @@ class SubscriberViewSet(ApiViewSet):
         params = nested.get("subscriber") or self.params
         if params.get("email", "") is None:
             params = {name: value for name, value in params.items() if name != "email"}
-        labels = validate(dict.fromkeys(LABEL_CHANGES, to_strings), params)
-        fields = contact_fields(params, ("email",) if "email" in params else ())
+        warnings: Warnings = []
+        labels = validate(dict.fromkeys(LABEL_CHANGES, to_label_names), params, warnings=warnings)
+        required = ("email",) if "email" in params else ()
+        fields = contact_fields(params, warnings, required, ("created_at", "last_activity"))
         custom_values = fields.pop("custom_values", {})
-        fields.pop("last_activity", None)
-        contact, changed = self._update(fields, custom_values, labels)
-        return Response(
-            {
-                "message": "Subscriber successfully updated",
-                "contact": contact,
-                "isDirty": changed,
-                "values": custom_values or [],
-            }
-        )
+        contact, changed, warnings = self._update(fields, custom_values, labels, warnings)
+        body = {
+            "message": "Subscriber successfully updated",
+            "contact": contact,
+            "isDirty": changed,
+            "values": custom_values or [],
+        }
+        return Response(with_warnings(body, warnings))
 
     @schema.MESSAGE
     def destroy(self, request: Request, contact_id: str) -> Response:
@@ -194,17 +200,23 @@ class SubscriberViewSet(ApiViewSet):
         return contact
 
     def _create(
-        self, fields: dict[str, Any], labels: LabelNames, force: bool
-    ) -> tuple[dict[str, Any], bool]:
-        """Create or update a contact. Returns it serialized, and whether it is new."""
+        self, fields: dict[str, Any], labels: LabelNames, force: bool, warnings: Warnings
+    ) -> tuple[dict[str, Any], bool, Warnings]:
+        """Create or update a contact.
+
+        Returns:
+            The contact serialized, whether it is new, and all warnings.
+        """
 
         @in_transaction
-        def create() -> tuple[dict[str, Any], bool]:
+        def create() -> tuple[dict[str, Any], bool, Warnings]:
+            # A list of each try, because a deadlock repeats this function.
+            reported = [*warnings]
             if force:
-                contact, created = contacts.create_or_update(fields)
+                contact, created = contacts.create_or_update(fields, warnings=reported)
             else:
-                contact, created = contacts.create(fields), True
-            return self._serialize(contact, attach_labels(contact, labels)), created
+                contact, created = contacts.create(fields, warnings=reported), True
+            return self._serialize(contact, attach_labels(contact, labels)), created, reported
 
         try:
             return create()
@@ -212,18 +224,27 @@ class SubscriberViewSet(ApiViewSet):
             raise InvalidFields({"email": EMAIL_TAKEN}) from None
 
     def _update(
-        self, fields: dict[str, Any], custom_values: dict[str, Any], labels: LabelNames
-    ) -> tuple[dict[str, Any], bool]:
-        """Update the contact of the URL. Returns it serialized, and whether a column changed."""
+        self,
+        fields: dict[str, Any],
+        custom_values: dict[str, Any],
+        labels: LabelNames,
+        warnings: Warnings,
+    ) -> tuple[dict[str, Any], bool, Warnings]:
+        """Update the contact of the URL.
+
+        Returns:
+            The contact serialized, whether a column changed, and all warnings.
+        """
 
         @in_transaction
-        def update() -> tuple[dict[str, Any], bool]:
+        def update() -> tuple[dict[str, Any], bool, Warnings]:
+            reported = [*warnings]
             contact = contacts.get_for_update(contact_id=self.url_id)
             if contact is None:
                 raise ObjectNotFound(self.noun)
-            changed = contacts.update(contact, fields)
+            changed = contacts.update(contact, fields, reported)
             contacts.set_custom_values(contact, custom_values)
-            return self._serialize(contact, change_labels(contact, labels)), changed
+            return self._serialize(contact, change_labels(contact, labels)), changed, reported
 
         try:
             return update()

@@ -58,7 +58,7 @@ class LabelViewSet(ApiViewSet):
     def list(self, request: Request) -> Response:
         """List labels, the newest first, with their numbers of contacts."""
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        include = () if self.params.get("exclude_counts") else self.add_counts(page)
+        include = () if self.is_on("exclude_counts") else self.add_counts(page)
         serializer = self.get_serializer(page, many=True, include=include)
         return self.get_paginated_response(serializer.data)
 
