@@ -13,6 +13,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from typing_extensions import override
 
+from config.api.validation import MAX_NAME_LENGTH, single_line
 from crm import labels
 from crm.admin.base import StrictModelAdmin
 from crm.labels import slugify
@@ -30,6 +31,10 @@ def link_to_contacts(text: str, **filters: Any) -> SafeString:
 
 class LabelForm(ModelForm):
     """The form of a tag or a list."""
+
+    def clean_title(self) -> str:
+        """Fold the whitespace of the title, because API clients find the label by it."""
+        return single_line(MAX_NAME_LENGTH)(self.cleaned_data["title"])
 
     def clean_slug(self) -> str:
         """Make the slug as the API does."""

@@ -8,6 +8,7 @@ from django.db.models import CharField
 from config.api.json_fields import to_json_object
 from config.api.validation import (
     MAX_NAME_LENGTH,
+    InvalidValue,
     Validator,
     nullable_line,
     single_line,
@@ -37,6 +38,20 @@ def max_length(column: str) -> int:
     return field.max_length
 
 
+def to_label_names(value: Any) -> list[str]:
+    """Convert to ids, titles or slugs of tags or lists: a list of up to 1,000, or one.
+
+    Raises:
+        InvalidValue: a text with a comma, because it may be one title or several. In a list, a
+            title may have commas.
+    """
+    if isinstance(value, str) and "," in value:
+        raise InvalidValue(
+            "array", "The {field} must be an array, because a title may have a comma."
+        )
+    return to_strings(value)
+
+
 # What an API client may set. Other fields are ignored, as in FluentCRM.
 CONTACT_FIELDS: dict[str, Validator] = {
     "email": to_email,
@@ -55,7 +70,7 @@ CONTACT_FIELDS: dict[str, Validator] = {
 }
 FULL_NAME: dict[str, Validator] = {"full_name": single_line(2 * MAX_NAME_LENGTH + 1)}
 IMPORT_FIELDS: dict[str, Validator] = {"created_at": to_datetime}
-LABEL_FIELDS: dict[str, Validator] = {"tags": to_strings, "lists": to_strings}
+LABEL_FIELDS: dict[str, Validator] = {"tags": to_label_names, "lists": to_label_names}
 
 
 def contact_fields(

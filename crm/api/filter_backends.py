@@ -24,7 +24,7 @@ from config.api.validation import (
     validate,
 )
 from config.api.viewsets import ApiViewSet
-from crm.api.fields import CONTACT_FIELDS
+from crm.api.fields import CONTACT_FIELDS, LABEL_FIELDS
 from crm.filters import apply_filter, read_filters
 from crm.filters.query import apply_query_filters, query_filter_help
 from crm.labels import LabelKind, memberships, resolve_label_ids
@@ -72,8 +72,7 @@ LIST_FIELDS: dict[str, Validator] = {
     "search": single_line(255),
     "sort_by": single_line(64),
     "sort_type": single_line(4),
-    "tags": to_strings,
-    "lists": to_strings,
+    **LABEL_FIELDS,
     "statuses": to_statuses,
     "segment": to_segment_filters,
 }

@@ -160,6 +160,26 @@ def prune_newest(store: psycopg.Connection) -> int:
     return int(fetch_value(store, PRUNE, parameters))
 
 
+def test_titles_of_one_slug_that_are_sent_at_once_are_a_label_each(
+    server: Server, store: psycopg.Connection
+) -> None:
+    titles = ["VIP", "VIP!", "Vip", "VIP ✓"]
+
+    def send(index: int) -> int:
+        fields = {"email": f"c{index}@example.com", "status": "subscribed"}
+        tags = titles[index % 4 :] + titles[: index % 4]
+        client = server.client()
+        status = client("POST", CONTACTS, fields | {"tags": tags}).status
+        client.close()
+        return status
+
+    assert in_threads(12, send) == [200] * 12
+    slugs = store.execute("SELECT slug FROM crm_tag ORDER BY slug").fetchall()
+    assert slugs == [("vip",), ("vip-2",), ("vip-3",)]
+    rows = store.execute("SELECT count(*) FROM crm_subscriber_tags GROUP BY tag_id").fetchall()
+    assert rows == [(12,)] * 3
+
+
 def test_tags_are_listed_created_and_deleted_at_once(server: Server, http: Client) -> None:
     names = [f"Tag {number}" for number in range(10)]
 

@@ -16,17 +16,16 @@ from config.api.validation import (
     single_line,
     to_bool,
     to_ids,
-    to_strings,
     validate,
 )
 from config.api.viewsets import ApiViewSet
 from config.database import in_transaction
 from crm import contacts
 from crm.api import schema
-from crm.api.fields import LABEL_FIELDS, contact_fields, max_length
+from crm.api.fields import LABEL_FIELDS, contact_fields, max_length, to_label_names
 from crm.api.serializers import ContactReferenceSerializer, SubscriberSerializer
 from crm.api.views.contacts import ADD, CHANGE, DELETE, attach_labels
-from crm.labels import LABEL_MODELS, LabelKind, attach, detach, label_ids_by
+from crm.labels import LABEL_MODELS, LabelKind, attach, detach, find_labels
 from crm.models import ContactType, Status, Subscriber
 from crm.permissions import Access
 
@@ -37,8 +36,8 @@ PROPERTY_FIELDS: dict[str, Validator] = {
 }
 SYNC_FIELDS: dict[str, Validator] = {
     "type": single_line(16),
-    "attach": to_strings,
-    "detach": to_strings,
+    "attach": to_label_names,
+    "detach": to_label_names,
     "find_by": single_line(16),
     "subscribers": to_ids,
 }
@@ -240,10 +239,11 @@ def find_label_ids(kind: LabelKind, params: Params, field: str) -> list[int]:
     Raises:
         InvalidFields: 422, find_by is not slug, title or id, or an id is invalid.
     """
-    column = params.get("find_by") or "slug"
-    if column == "id":
-        ids: list[int] = validate({field: to_ids}, params).get(field, [])
-        return ids
-    if column not in ("slug", "title"):
-        raise InvalidFields({"find_by": {"in": "The find_by must be slug, title or id."}})
-    return label_ids_by(kind, column, params.get(field, []))
+    names = params.get(field, [])
+    match params.get("find_by") or "slug":
+        case "id":
+            ids: list[int] = validate({field: to_ids}, params).get(field, [])
+            return ids
+        case "slug" | "title" as column:
+            return list(find_labels(kind, names, by=(column,)).values())
+    raise InvalidFields({"find_by": {"in": "The find_by must be slug, title or id."}})

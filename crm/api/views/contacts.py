@@ -24,7 +24,7 @@ from config.api.viewsets import ApiViewSet
 from config.database import in_transaction
 from crm import contacts
 from crm.api import schema
-from crm.api.fields import LABEL_FIELDS, contact_fields
+from crm.api.fields import LABEL_FIELDS, contact_fields, to_label_names
 from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS
 from crm.api.pagination import ContactListPagination
 from crm.api.serializers import ContactChoiceSerializer, SegmentSerializer, SubscriberSerializer
@@ -136,7 +136,7 @@ class SubscriberViewSet(ApiViewSet):
         params = nested.get("subscriber") or self.params
         if params.get("email", "") is None:
             params = {name: value for name, value in params.items() if name != "email"}
-        labels = validate(dict.fromkeys(LABEL_CHANGES, to_strings), params)
+        labels = validate(dict.fromkeys(LABEL_CHANGES, to_label_names), params)
         fields = contact_fields(params, ("email",) if "email" in params else ())
         custom_values = fields.pop("custom_values", {})
         fields.pop("last_activity", None)

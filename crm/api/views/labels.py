@@ -11,7 +11,6 @@ from rest_framework.response import Response
 from typing_extensions import override
 
 from config.api.errors import InvalidFields, Unprocessable
-from config.api.parsers import Params
 from config.api.routers import ID_REGEX
 from config.api.validation import (
     MAX_NAME_LENGTH,
@@ -66,10 +65,11 @@ class LabelViewSet(ApiViewSet):
     def create(self, request: Request) -> Response:
         """Create a label; without a slug, one is made from the title."""
         params = self.params
-        if is_empty(params.get("slug")):
+        is_sent = not is_empty(params.get("slug"))
+        if not is_sent:
             params = {**params, "slug": params.get("title")}
         fields = validate(FIELDS, params, self.required_fields)
-        fields["slug"] = self.new_slug(fields)
+        fields["slug"] = self.sent_slug(fields["slug"]) if is_sent else ""
         fields.setdefault("description", "")
         try:
             label = labels.create_label(self.kind, fields)
@@ -87,7 +87,7 @@ class LabelViewSet(ApiViewSet):
         else:
             label = self.get_object()
         fields = validate(FIELDS, self.params, required=("title",))
-        fields["slug"] = fields.get("slug") or self.kept_slug(label, fields["title"])
+        fields["slug"] = fields.get("slug") or self.kept_slug(label)
         fields.setdefault("description", "")
         try:
             changed = labels.update_label(self.kind, label.id, fields)
@@ -100,15 +100,14 @@ class LabelViewSet(ApiViewSet):
     @schema.BULK_CREATE_LABELS
     @action(detail=False, methods=["post"])
     def bulk(self, request: Request) -> Response:
-        """Create several labels; one whose slug exists gets the new title."""
+        """Create several labels; one whose slug is sent and exists gets the new title."""
         params = validate({self.kind: to_list, "items": to_list}, self.params)
         rows = []
         for item in params.get(self.kind) or params.get("items", []):
             if not isinstance(item, dict) or is_empty(item.get("title")):
                 continue
             fields = validate({name: FIELDS[name] for name in ("title", "slug")}, item)
-            slug = labels.slugify(fields.get("slug") or fields["title"])
-            rows.append((slug, fields["title"]))
+            rows.append((labels.latin_slug(fields.get("slug", "")), fields["title"]))
         ids = labels.create_or_update_labels(self.kind, rows)
         return Response({"message": self.bulk_message, "ids": ids})
 
@@ -124,12 +123,12 @@ class LabelViewSet(ApiViewSet):
         assert isinstance(label, labels.TagOrList)
         return label
 
-    def new_slug(self, fields: Params) -> str:
-        """Return the slug of a new label."""
+    def sent_slug(self, slug: str) -> str:
+        """Return the slug of a new label for the one that is sent, or "" if it has no Latin."""
         raise NotImplementedError
 
-    def kept_slug(self, label: labels.TagOrList, title: str) -> str:
-        """Return the slug after an update that names none."""
+    def kept_slug(self, label: labels.TagOrList) -> str:
+        """Return the slug after an update that names none, or "" to make one from the title."""
         raise NotImplementedError
 
     def add_counts(self, page: Sequence[Any]) -> tuple[str, ...]:
@@ -176,15 +175,12 @@ class TagViewSet(LabelViewSet):
         return Response({"tag": TagSerializer(self.get_object()).data})
 
     @override
-    def new_slug(self, fields: Params) -> str:
-        # As it is sent. FluentCRM makes one from the title only where none is sent.
-        is_sent = not is_empty(self.params.get("slug"))
-        slug: str = fields["slug"]
-        return slug if is_sent else labels.slugify(slug)
+    def sent_slug(self, slug: str) -> str:
+        return slug
 
     @override
-    def kept_slug(self, label: labels.TagOrList, title: str) -> str:
-        return labels.slugify(title)
+    def kept_slug(self, label: labels.TagOrList) -> str:
+        return ""
 
     @override
     def add_counts(self, page: Sequence[Any]) -> tuple[str, ...]:
@@ -219,11 +215,11 @@ class ContactListViewSet(LabelViewSet):
         return Response(ContactListSerializer(self.get_object()).data)
 
     @override
-    def new_slug(self, fields: Params) -> str:
-        return labels.slugify(fields["slug"])
+    def sent_slug(self, slug: str) -> str:
+        return labels.latin_slug(slug)
 
     @override
-    def kept_slug(self, label: labels.TagOrList, title: str) -> str:
+    def kept_slug(self, label: labels.TagOrList) -> str:
         return label.slug
 
     @override
