@@ -21,6 +21,8 @@ from crm.models import List, Subscriber, Tag
 
 LabelKind = Literal["tags", "lists"]
 TagOrList = Tag | List
+# The kind of a label, and its id.
+LabelKey = tuple[LabelKind, int]
 LABEL_MODELS: dict[LabelKind, type[TagOrList]] = {"tags": Tag, "lists": List}
 # What a name of a label may be.
 NameKind = Literal["id", "title", "slug", "written slug"]
@@ -146,15 +148,6 @@ def slug_of_title(kind: LabelKind, title: str, label_id: int = 0) -> str:
     return next(slug for slug in slugs if slug not in taken)
 
 
-@in_transaction
-def delete_labels(kind: LabelKind, label_ids: Iterable[int]) -> int:
-    """Delete labels, which detaches them from their contacts. Returns their number."""
-    rows = LABEL_MODELS[kind].objects.filter(id__in=list(label_ids)).order_by("id")
-    locked_ids = list(rows.select_for_update().values_list("id", flat=True))
-    LABEL_MODELS[kind].objects.filter(id__in=locked_ids).delete()
-    return len(locked_ids)
-
-
 def attach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]) -> int:
     """Attach labels to contacts, and ignore ids that do not exist.
 
@@ -246,6 +239,24 @@ def find_labels(
         "ORDER BY name, rank, id"
     )
     return dict(fetch_rows(statement, {"names": list(names)}))
+
+
+def missing_labels(labels: Iterable[LabelKey], lock: bool = False) -> set[LabelKey]:
+    """Return those of the labels that do not exist.
+
+    Args:
+        labels: the labels.
+        lock: whether the others are kept from being deleted until the transaction ends.
+    """
+    missing = set(labels)
+    for kind, model in LABEL_MODELS.items():
+        if ids := [label_id for each, label_id in missing if each == kind]:
+            statement = (
+                f"SELECT id FROM {model._meta.db_table} "  # noqa: S608
+                f"WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id {'FOR KEY SHARE' if lock else ''}"
+            )
+            missing -= {(kind, label_id) for (label_id,) in fetch_rows(statement, {"ids": ids})}
+    return missing
 
 
 class ResolvedLabels(NamedTuple):

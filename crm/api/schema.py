@@ -33,6 +33,12 @@ def names() -> serializers.ListField:
     return serializers.ListField(child=serializers.CharField(), required=False)
 
 
+def warnings() -> serializers.ListField:
+    """Return the description of what was not done, which is there if there is something to say."""
+    warning = {name: serializers.CharField() for name in ("field", "rule", "message")}
+    return serializers.ListField(child=envelope("Warning", **warning), required=False)
+
+
 def degrees() -> serializers.FloatField:
     """Return the description of an optional coordinate."""
     return serializers.FloatField(required=False, allow_null=True, min_value=-180, max_value=180)
@@ -120,7 +126,9 @@ SEARCH_CONTACTS = describe(
         parameter("values", "Ids of contacts to return in any case.", COUNT, many=True),
     ],
 )
-CONTACT_SEGMENTS = describe(envelope("ContactSegments", segments=SegmentSerializer(many=True)))
+CONTACT_SEGMENTS = describe(
+    envelope("ContactSegments", segments=SegmentSerializer(many=True), warnings=warnings())
+)
 
 UPDATE_PROPERTY = describe(
     MessageSerializer,
@@ -202,6 +210,12 @@ CREATE_LABEL = describe(
 UPDATE_LABEL = describe(
     envelope("UpdatedLabel", lists=serializers.IntegerField(), message=serializers.CharField()),
     request=LABEL,
+)
+DESTROY_LABEL = describe(
+    envelope("DeletedLabel", message=serializers.CharField(), warnings=warnings()),
+    parameters=[
+        parameter("force", "1: also if segments use it. They are 422 until they are changed.")
+    ],
 )
 BULK_CREATE_LABELS = describe(
     envelope(

@@ -28,8 +28,9 @@ from crm.api.fields import LABEL_FIELDS, contact_fields, to_label_names
 from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS
 from crm.api.pagination import ContactListPagination
 from crm.api.serializers import ContactChoiceSerializer, SegmentSerializer, SubscriberSerializer
+from crm.filters.describe import error_sentences, humanize_errors
 from crm.labels import LABEL_MODELS, LabelKind, attach, detach, resolve_label_ids
-from crm.models import Scope, Status, Subscriber
+from crm.models import Scope, Segment, Status, Subscriber
 from crm.permissions import Access
 from crm.segments import segments_of
 from crm.selectors import search_q
@@ -184,8 +185,11 @@ class SubscriberViewSet(ApiViewSet):
     @action(detail=True, pagination_class=None, filter_backends=())
     def segments(self, request: Request, contact_id: str) -> Response:
         """Return the segments that a contact is in, by title."""
-        segments = segments_of(self.get_object())
-        return Response({"segments": SegmentSerializer(segments, many=True).data})
+        segments, invalid = segments_of(self.get_object())
+        body: dict[str, Any] = {"segments": SegmentSerializer(segments, many=True).data}
+        if invalid:
+            body["warnings"] = [invalid_segment(segment, error) for segment, error in invalid]
+        return Response(body)
 
     @override
     def get_object(self) -> Subscriber:
@@ -239,6 +243,13 @@ class SubscriberViewSet(ApiViewSet):
         include = [kind for kind in LABEL_MODELS if kind in kinds]
         serialized: dict[str, Any] = self.get_serializer(fresh, include=include).data
         return serialized
+
+
+def invalid_segment(segment: Segment, error: InvalidFields) -> dict[str, str]:
+    """Return the warning about a segment that is left out, because its filter is invalid."""
+    reasons = " ".join(error_sentences(humanize_errors(error.detail)))
+    message = f'The segment "{segment.title}" is left out. {reasons}'
+    return {"field": "segments", "rule": "invalid", "message": message}
 
 
 def attach_labels(contact: Subscriber, labels: LabelNames) -> set[LabelKind]:

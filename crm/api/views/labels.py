@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from typing_extensions import override
 
-from config.api.errors import InvalidFields, Unprocessable
+from config.api.errors import ApiError, InvalidFields, Unprocessable
 from config.api.routers import ID_REGEX
 from config.api.validation import (
     MAX_NAME_LENGTH,
@@ -18,6 +18,7 @@ from config.api.validation import (
     is_empty,
     multi_line,
     single_line,
+    to_bool,
     to_list,
     validate,
 )
@@ -32,6 +33,7 @@ from crm.api.serializers import (
     CountedTagSerializer,
     TagSerializer,
 )
+from crm.label_deletion import LabelsInUse, delete_labels
 from crm.models import List, Scope, Status, Tag
 from crm.permissions import Access
 
@@ -111,11 +113,35 @@ class LabelViewSet(ApiViewSet):
         ids = labels.create_or_update_labels(self.kind, rows)
         return Response({"message": self.bulk_message, "ids": ids})
 
-    @schema.MESSAGE
+    @schema.DESTROY_LABEL
     def destroy(self, request: Request, label_id: str) -> Response:
-        """Delete a label, which detaches it from its contacts."""
-        labels.delete_labels(self.kind, [self.get_object().id])
-        return Response({"message": f"Successfully removed the {self.noun.lower()}."})
+        """Delete a label, which detaches it from its contacts, unless a segment uses the label.
+
+        With `force`, a label that segments use is deleted as well.
+        """
+        force = validate({"force": to_bool}, self.params).get("force", False)
+        label, noun = self.get_object(), self.noun.lower()
+        try:
+            broken = delete_labels(self.kind, [label.id], force)
+        except LabelsInUse as error:
+            titles = ", ".join(f'"{segment.title}"' for segment in error.segments)
+            message = (
+                f'Segments use the {noun} "{label.title}": {titles}. Change them first, or send '
+                "force=1. Then reading their contacts is 422 until they are changed."
+            )
+            raise ApiError({"message": message, "error_code": "label_in_use"}, 422) from None
+        body: dict[str, Any] = {"message": f"Successfully removed the {noun}."}
+        if broken:
+            body["warnings"] = [
+                {
+                    "field": "force",
+                    "rule": "segments",
+                    "message": f'The segment "{segment.title}" used the {noun}. Reading its '
+                    "contacts is 422 until it is changed.",
+                }
+                for segment in broken
+            ]
+        return Response(body)
 
     @override
     def get_object(self) -> labels.TagOrList:
