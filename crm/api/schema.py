@@ -17,6 +17,7 @@ from crm.api.serializers import (
     SegmentSerializer,
     SubscriberSerializer,
     TagSerializer,
+    WarningSerializer,
 )
 from crm.models import Status
 
@@ -31,12 +32,6 @@ def optional_text() -> serializers.CharField:
 def names() -> serializers.ListField:
     """Return the description of an optional list of ids, titles or slugs."""
     return serializers.ListField(child=serializers.CharField(), required=False)
-
-
-def warnings() -> serializers.ListField:
-    """Return the description of what was not done, which is there if there is something to say."""
-    warning = {name: serializers.CharField() for name in ("field", "rule", "message")}
-    return serializers.ListField(child=envelope("Warning", **warning), required=False)
 
 
 def degrees() -> serializers.FloatField:
@@ -127,7 +122,11 @@ SEARCH_CONTACTS = describe(
     ],
 )
 CONTACT_SEGMENTS = describe(
-    envelope("ContactSegments", segments=SegmentSerializer(many=True), warnings=warnings())
+    envelope(
+        "ContactSegments",
+        segments=SegmentSerializer(many=True),
+        warnings=WarningSerializer(many=True, required=False),
+    )
 )
 
 UPDATE_PROPERTY = describe(
@@ -212,7 +211,11 @@ UPDATE_LABEL = describe(
     request=LABEL,
 )
 DESTROY_LABEL = describe(
-    envelope("DeletedLabel", message=serializers.CharField(), warnings=warnings()),
+    envelope(
+        "DeletedLabel",
+        message=serializers.CharField(),
+        warnings=WarningSerializer(many=True, required=False),
+    ),
     parameters=[
         parameter("force", "1: also if segments use it. They are 422 until they are changed.")
     ],
