@@ -84,7 +84,7 @@ def update_label(kind: LabelKind, label_id: int, fields: Mapping[str, Any]) -> i
 
 
 @in_transaction
-def create_or_update_labels(kind: LabelKind, rows: Iterable[tuple[str, str]]) -> list[int]:
+def create_or_update_labels(kind: LabelKind, rows: Sequence[tuple[str, str]]) -> list[int]:
     """Create labels of (slug, title), where they do not exist.
 
     A slug identifies a label, which gets the title. An empty slug is made from the title, and then
@@ -112,8 +112,9 @@ def rename_or_create(kind: LabelKind, slug: str, title: str) -> int:
 
 def find_or_create(kind: LabelKind, name: str, by: Sequence[NameKind]) -> int:
     """Return the id of the label with this name. The name of a new one is its title."""
-    found = find_labels(kind, [name], by)
-    return found[name] if found else create_label(kind, {"title": name}).id
+    if found := find_labels(kind, [name], by):
+        return found[name]
+    return create_label(kind, {"slug": free_slug(kind, name), "title": name}).id
 
 
 def lock_labels(kind: LabelKind) -> None:
@@ -127,18 +128,24 @@ def lock_labels(kind: LabelKind) -> None:
 
 
 def slug_of_title(kind: LabelKind, title: str, label_id: int = 0) -> str:
-    """Return a slug for a title that no other label has: "vip", or "vip-2" if that is taken.
-
-    Args:
-        kind: tags or lists, which the caller has locked.
-        title: the title.
-        label_id: the label that gets the slug. 0 for a new one.
+    """Return a free slug for a title that no other label has. The arguments are `free_slug`'s.
 
     Raises:
         SlugTaken: another label has the title.
     """
     if find_labels(kind, [title], by=("title",)).get(title, label_id) != label_id:
         raise SlugTaken
+    return free_slug(kind, title, label_id)
+
+
+def free_slug(kind: LabelKind, title: str, label_id: int = 0) -> str:
+    """Return a slug for a title that no other label has: "vip", or "vip-2" if that is taken.
+
+    Args:
+        kind: tags or lists, which the caller has locked.
+        title: the title.
+        label_id: the label that gets the slug. 0 for a new one.
+    """
     base = slugify(title)
     others = LABEL_MODELS[kind].objects.exclude(pk=label_id).annotate(low=Lower("slug"))
     similar = others.filter(low__startswith=base[: MAX_NAME_LENGTH - MAX_SUFFIX_LENGTH])
@@ -294,7 +301,7 @@ def resolve_labels(kind: LabelKind, names: Iterable[str], create: bool) -> Resol
 
 
 @in_transaction
-def create_missing(kind: LabelKind, names: Iterable[str]) -> dict[str, int]:
+def create_missing(kind: LabelKind, names: Sequence[str]) -> dict[str, int]:
     """Create labels for names that none had a moment ago. Returns their ids by name."""
     lock_labels(kind)
     return {name: find_or_create(kind, name, ("title", "written slug")) for name in names}
