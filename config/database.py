@@ -12,6 +12,7 @@ Row = tuple[Any, ...]
 Parameters = Mapping[str, Any] | Sequence[Any]
 P = ParamSpec("P")
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 MAX_TRIES = 3
 
@@ -94,9 +95,9 @@ def in_transaction(function: Callable[P, Result]) -> Callable[P, Result]:
     return run
 
 
-def chunked(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    """Split ids into chunks of `size`, so that each statement stays short."""
-    return (ids[start : start + size] for start in range(0, len(ids), size))
+def chunked(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Split ids or rows into chunks of `size`, so that each statement stays short."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def migrations_are_missing() -> bool:

@@ -5,26 +5,32 @@ A label is a tag or a list: what they have in common. `kind` is "tags" or "lists
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, count
+from typing import Any, Literal, NamedTuple
 
-from django.db import IntegrityError, connection, transaction
-from django.db.models import Q, QuerySet, Value
+from django.db import IntegrityError, connection
+from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
 from django.utils.crypto import get_random_string
 from django.utils.timezone import now
 
-from config.api.validation import MAX_NAME_LENGTH, is_valid_id
-from config.database import in_transaction
+from config.api.validation import MAX_NAME_LENGTH
+from config.database import fetch_rows, in_transaction
 from crm.models import List, Subscriber, Tag
 
 LabelKind = Literal["tags", "lists"]
 TagOrList = Tag | List
+# The kind of a label, and its id.
+LabelKey = tuple[LabelKind, int]
 LABEL_MODELS: dict[LabelKind, type[TagOrList]] = {"tags": Tag, "lists": List}
+# What a name of a label may be.
+NameKind = Literal["id", "title", "slug", "written slug"]
 # Any two numbers that are the same in every process.
-CREATION_LOCKS = {"tags": 0x7A11_7A65, "lists": 0x7A11_1157}
-# In characters. FluentCRM ignores shorter names that are no label.
-MIN_NEW_TITLE_LENGTH = 3
+WRITE_LOCKS = {"tags": 0x7A11_7A65, "lists": 0x7A11_1157}
+MIN_NEW_TITLE_BYTES = 3
+# A dash and the number that tells a slug from other labels' slugs.
+MAX_SUFFIX_LENGTH = 10
 RANDOM_SLUG_LENGTH = 11
 SLUG_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 # Letters that are no letter with an accent, as WordPress's remove_accents writes them in ASCII.
@@ -34,7 +40,7 @@ TRANSLITERATIONS = str.maketrans(
 
 
 class SlugTaken(Exception):
-    """Another tag, list or segment has this slug."""
+    """Another tag, list or segment has this slug, or the title that the slug is made from."""
 
 
 def memberships(kind: LabelKind) -> tuple[QuerySet[Any], str]:
@@ -43,65 +49,110 @@ def memberships(kind: LabelKind) -> tuple[QuerySet[Any], str]:
     return rows, f"{kind[:-1]}_id"
 
 
-def create_label(kind: LabelKind, fields: dict[str, Any]) -> TagOrList:
-    """Create a tag or list.
+@in_transaction
+def create_label(kind: LabelKind, fields: Mapping[str, Any]) -> TagOrList:
+    """Create a tag or list; without a slug, one is made from the title.
 
     Raises:
-        SlugTaken: another one has the slug.
+        SlugTaken: another one has the slug or, without a slug, the title.
     """
+    lock_labels(kind)
+    slug = fields.get("slug") or slug_of_title(kind, fields["title"])
     try:
-        with transaction.atomic():
-            return LABEL_MODELS[kind].objects.create(**fields)
+        return LABEL_MODELS[kind].objects.create(**{**fields, "slug": slug})
     except IntegrityError as error:
         raise SlugTaken from error
 
 
-def update_label(kind: LabelKind, label_id: int, fields: dict[str, Any]) -> int:
-    """Update a tag or list. Returns 1, or 0 if it does not exist.
+@in_transaction
+def update_label(kind: LabelKind, label_id: int, fields: Mapping[str, Any]) -> int:
+    """Update a tag or list; an empty slug is made from the title.
+
+    Returns:
+        1, or 0 if it does not exist.
 
     Raises:
-        SlugTaken: another one has the slug.
+        SlugTaken: another one has the slug or, with an empty slug, the title.
     """
+    lock_labels(kind)
+    slug = fields["slug"] or slug_of_title(kind, fields["title"], label_id)
+    rows = LABEL_MODELS[kind].objects.filter(id=label_id)
     try:
-        with transaction.atomic():
-            rows = LABEL_MODELS[kind].objects.filter(id=label_id)
-            return rows.update(**fields, updated_at=now())
+        return rows.update(**{**fields, "slug": slug}, updated_at=now())
     except IntegrityError as error:
         raise SlugTaken from error
 
 
 @in_transaction
 def create_or_update_labels(kind: LabelKind, rows: Sequence[tuple[str, str]]) -> list[int]:
-    """Create labels of (slug, title); one whose slug exists gets the title.
+    """Create labels of (slug, title), where they do not exist.
+
+    A slug identifies a label, which gets the title. An empty slug is made from the title, and then
+    the title identifies.
 
     Returns:
         Their ids, in the order of `rows`.
     """
-    ids: dict[str, int] = {}
+    lock_labels(kind)
+    return [
+        rename_or_create(kind, slug, title) if slug else find_or_create(kind, title, ("title",))
+        for slug, title in rows
+    ]
+
+
+def rename_or_create(kind: LabelKind, slug: str, title: str) -> int:
+    """Return the id of the label with this slug, which gets the title."""
+    label = find_by_slug(kind, slug)
+    if label is None:
+        return create_label(kind, {"slug": slug, "title": title}).id
+    if label.title != title:
+        update_label(kind, label.id, {"slug": label.slug, "title": title})
+    return label.id
+
+
+def find_or_create(kind: LabelKind, name: str, by: Sequence[NameKind]) -> int:
+    """Return the id of the label with this name. The name of a new one is its title."""
+    if found := find_labels(kind, [name], by):
+        return found[name]
+    return create_label(kind, {"slug": free_slug(kind, name), "title": name}).id
+
+
+def lock_labels(kind: LabelKind) -> None:
+    """Wait for other transactions that create or rename labels, until this one ends.
+
+    Otherwise concurrent requests would create a title twice, and would deadlock if they created
+    titles in opposite orders.
+    """
     with connection.cursor() as cursor:
-        # One request after the other, because in opposite orders they would deadlock.
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CREATION_LOCKS[kind]])
-    for slug, title in dict(rows).items():
-        label = find_by_slug(kind, slug)
-        if label is None:
-            try:
-                label = create_label(kind, {"slug": slug, "title": title})
-            except SlugTaken:
-                label = find_by_slug(kind, slug)
-                assert label is not None  # a concurrent request has committed it
-        if label.title != title:
-            update_label(kind, label.id, {"title": title})
-        ids[slug] = label.id
-    return [ids[slug] for slug, _ in rows]
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [WRITE_LOCKS[kind]])
 
 
-@in_transaction
-def delete_labels(kind: LabelKind, label_ids: Iterable[int]) -> int:
-    """Delete labels, which detaches them from their contacts. Returns their number."""
-    rows = LABEL_MODELS[kind].objects.filter(id__in=list(label_ids)).order_by("id")
-    locked_ids = list(rows.select_for_update().values_list("id", flat=True))
-    LABEL_MODELS[kind].objects.filter(id__in=locked_ids).delete()
-    return len(locked_ids)
+def slug_of_title(kind: LabelKind, title: str, label_id: int = 0) -> str:
+    """Return a free slug for a title that no other label has. The arguments are `free_slug`'s.
+
+    Raises:
+        SlugTaken: another label has the title.
+    """
+    if find_labels(kind, [title], by=("title",)).get(title, label_id) != label_id:
+        raise SlugTaken
+    return free_slug(kind, title, label_id)
+
+
+def free_slug(kind: LabelKind, title: str, label_id: int = 0) -> str:
+    """Return a slug for a title that no other label has: "vip", or "vip-2" if that is taken.
+
+    Args:
+        kind: tags or lists, which the caller has locked.
+        title: the title.
+        label_id: the label that gets the slug. 0 for a new one.
+    """
+    base = slugify(title)
+    others = LABEL_MODELS[kind].objects.exclude(pk=label_id).annotate(low=Lower("slug"))
+    similar = others.filter(low__startswith=base[: MAX_NAME_LENGTH - MAX_SUFFIX_LENGTH])
+    taken = set(similar.values_list("low", flat=True))
+    suffixes = chain([""], (f"-{number}" for number in count(2)))
+    slugs = (base[: MAX_NAME_LENGTH - len(suffix)] + suffix for suffix in suffixes)
+    return next(slug for slug in slugs if slug not in taken)
 
 
 def attach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]) -> int:
@@ -151,53 +202,133 @@ def with_slug(rows: QuerySet[Any], slug: str) -> QuerySet[Any]:
     return matches
 
 
-def label_ids_by(kind: LabelKind, column: str, names: Iterable[str]) -> list[int]:
-    """Return the ids of the labels whose `column`, slug or title, is one of these names."""
-    rows = LABEL_MODELS[kind].objects.annotate(name=Lower(column))
-    matches = rows.filter(name__in=[name.lower() for name in names])
-    return list(matches.order_by("id").values_list("id", flat=True))
+MATCHES: dict[NameKind, str] = {
+    # CASE keeps the cast from names that are no id.
+    "id": "label.id = CASE WHEN sent.name ~ '^[0-9]{1,18}$' THEN sent.name::bigint END",
+    # Both sides in SQL, because Python's lower() differs from PostgreSQL's.
+    "title": "lower(normalize(label.title)) = lower(normalize(sent.name))",
+    "slug": "lower(label.slug) = lower(sent.name)",
+    # Where a name may be a title too, one word with capitals is a title: "VIP" is no name of the
+    # label "VIP ✓", whose slug is "vip".
+    "written slug": (
+        "lower(label.slug) = lower(sent.name) "
+        "AND (label.slug = sent.name OR strpos(translate(sent.name, '_', '-'), '-') > 0)"
+    ),
+}
+
+
+def find_labels(
+    kind: LabelKind,
+    names: Iterable[str],
+    by: Sequence[NameKind] = ("id", "title", "written slug"),
+) -> dict[str, int]:
+    """Return the ids of the labels that have these names.
+
+    Titles compare without regard to case, and in any of Unicode's normal forms.
+
+    Args:
+        kind: tags or lists.
+        names: ids in digits, titles or slugs.
+        by: what a name may be. The first that finds a label decides. Of equal titles, the oldest
+            label is found.
+
+    Returns:
+        The id of each name that a label has.
+    """
+    table = LABEL_MODELS[kind]._meta.db_table
+    matches = " UNION ALL ".join(
+        f"SELECT sent.name, label.id, {rank} AS rank "  # noqa: S608
+        f"FROM unnest(%(names)s::text[]) sent(name) JOIN {table} label ON {MATCHES[name_kind]}"
+        for rank, name_kind in enumerate(by)
+    )
+    statement = (
+        f"SELECT DISTINCT ON (name) name, id FROM ({matches}) found "  # noqa: S608
+        "ORDER BY name, rank, id"
+    )
+    return dict(fetch_rows(statement, {"names": list(names)}))
+
+
+def missing_labels(labels: Iterable[LabelKey], lock: bool = False) -> set[LabelKey]:
+    """Return those of the labels that do not exist.
+
+    Args:
+        labels: the labels.
+        lock: whether the others are kept from being deleted until the transaction ends.
+    """
+    missing = set(labels)
+    for kind, model in LABEL_MODELS.items():
+        if ids := [label_id for each, label_id in missing if each == kind]:
+            statement = (
+                f"SELECT id FROM {model._meta.db_table} "  # noqa: S608
+                f"WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id {'FOR KEY SHARE' if lock else ''}"
+            )
+            missing -= {(kind, label_id) for (label_id,) in fetch_rows(statement, {"ids": ids})}
+    return missing
+
+
+class ResolvedLabels(NamedTuple):
+    """The ids of labels that a request names, and the names that no label has."""
+
+    ids: list[int]
+    missing: list[str]
 
 
 def resolve_label_ids(kind: LabelKind, names: Iterable[str], create: bool) -> list[int]:
-    """Return the ids of labels that an API client names by id, title or slug.
+    """Return the ids that `resolve_labels` returns, without the names that no label has."""
+    return resolve_labels(kind, names, create).ids
+
+
+def resolve_labels(kind: LabelKind, names: Iterable[str], create: bool) -> ResolvedLabels:
+    """Find labels that an API client names by id, title or slug.
 
     `["7", "VIP customer"]` is `[7, 12]` if the tag "VIP customer" has the id 12.
 
     Args:
         kind: tags or lists.
-        names: digits are ids, which are not looked up. Other names of fewer than three characters
-            are ignored.
-        create: whether a name that no label has creates one, as in FluentCRM.
+        names: the names. PHP's empty ones are ignored.
+        create: whether a name that no label has creates one, as in FluentCRM. Digits create none,
+            because they are ids. Names of fewer than three bytes create none either, as in
+            FluentCRM (app/Services/Sanitize.php, sanitizeTagIds).
     """
-    ids: list[int] = []
-    missing: dict[str, str] = {}
-    for name in names:
-        if name.isascii() and name.isdigit():
-            ids += [int(name)] if is_valid_id(name) else []
-        elif len(name) >= MIN_NEW_TITLE_LENGTH:
-            missing.setdefault(name.lower(), name)
-    if not missing:
-        return ids
-    rows = LABEL_MODELS[kind].objects.annotate(low_title=Lower("title"), low_slug=Lower("slug"))
-    for row in rows.filter(Q(low_title__in=missing) | Q(low_slug__in=missing)).order_by("id"):
-        ids.append(row.id)
-        missing.pop(row.title.lower(), None)
-        missing.pop(row.slug.lower(), None)
-    if create and missing:
-        new_rows = [(slugify(name), name) for name in missing.values()]
-        ids += create_or_update_labels(kind, new_rows)
-    return ids
+    wanted = [name for name in dict.fromkeys(names) if name]
+    found = find_labels(kind, wanted) if wanted else {}
+    missing = [name for name in wanted if name not in found]
+    if create and (new := [name for name in missing if is_new_title(name)]):
+        found |= create_missing(kind, new)
+        missing = [name for name in missing if name not in found]
+    ids = dict.fromkeys(found[name] for name in wanted if name in found)
+    return ResolvedLabels(list(ids), missing)
+
+
+@in_transaction
+def create_missing(kind: LabelKind, names: Sequence[str]) -> dict[str, int]:
+    """Create labels for names that none had a moment ago. Returns their ids by name."""
+    lock_labels(kind)
+    return {name: find_or_create(kind, name, ("title", "written slug")) for name in names}
+
+
+def is_new_title(name: str) -> bool:
+    """Return whether a name that no label has may become the title of a new one."""
+    is_id = name.isascii() and name.isdigit()
+    return not is_id and len(name.encode()) >= MIN_NEW_TITLE_BYTES
 
 
 def slugify(title: str) -> str:
-    """Return a slug as FluentCRM makes it: ASCII letters and digits with single dashes.
+    """Return a slug as FluentCRM makes it. A title in another script than Latin gets a random one.
+
+    See FluentCRM's app/Services/Helper.php, slugify.
+    """
+    return latin_slug(title) or get_random_string(RANDOM_SLUG_LENGTH, SLUG_CHARACTERS)
+
+
+def latin_slug(title: str) -> str:
+    """Return a title as ASCII letters and digits with single dashes, or "" in another script.
 
     "Größe & Maß" is "grosse-mass". The slug may be longer than the title, and is cut at 192
-    characters. A title in another script than Latin gets a random slug.
+    characters.
     """
     letters = unicodedata.normalize("NFKD", title.lower().translate(TRANSLITERATIONS))
     is_latin = all(not char.isalpha() or "LATIN" in unicodedata.name(char, "") for char in letters)
     plain = "".join(char for char in letters if not unicodedata.combining(char))
     dashed = re.sub(r"[-_]{2,}", "-", re.sub(r"[^a-z0-9_-]", "-", plain))
-    slug = dashed.strip("-_")[:MAX_NAME_LENGTH].rstrip("-_")
-    return slug if slug and is_latin else get_random_string(RANDOM_SLUG_LENGTH, SLUG_CHARACTERS)
+    return dashed.strip("-_")[:MAX_NAME_LENGTH].rstrip("-_") if is_latin else ""

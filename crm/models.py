@@ -235,6 +235,8 @@ class Segment(SluggedModel):
 
     # As read_filters (crm/filters) accepts it.
     filters = JSONTextField(default=list)
+    # The titles of deleted labels, for errors: {"tags": {"7": "Do not contact"}}.
+    deleted_labels = models.JSONField(default=dict, db_default={}, editable=False)
 
 
 class Erasure(models.Model):

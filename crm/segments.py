@@ -1,16 +1,24 @@
-"""Write segments, which are saved filters, and find the segments of a contact."""
+"""Write segments, which are saved filters, read their filters, and find those of a contact."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import Exists
 from django.utils.timezone import now
 
 from config.api.errors import InvalidFields
-from crm.filters import contact_if_matching, read_filters
-from crm.labels import SlugTaken, with_slug
+from config.database import chunked, in_transaction
+from crm.filters import (
+    compile_filters,
+    contact_if_matching,
+    label_errors,
+    labels_of,
+    read_filters,
+)
+from crm.filters.types import ConditionGroup
+from crm.labels import LabelKind, SlugTaken, missing_labels, with_slug
 from crm.models import Segment, Subscriber
 
 MAX_FILTER_BYTES = 64 * 1024
@@ -18,6 +26,7 @@ MAX_FILTER_BYTES = 64 * 1024
 SEGMENTS_PER_STATEMENT = 20
 
 
+@in_transaction
 def create_segment(fields: Mapping[str, Any]) -> Segment:
     """Create a segment of title, slug and filters.
 
@@ -25,14 +34,14 @@ def create_segment(fields: Mapping[str, Any]) -> Segment:
         SlugTaken: another segment has the slug.
         InvalidFields: 422, the filter is invalid.
     """
-    columns = {**fields, "filters": clean_filters(fields["filters"])}
+    columns = {**fields, "filters": clean_filters(fields["filters"], lock_labels=True)}
     try:
-        with transaction.atomic():
-            return Segment.objects.create(**columns)
+        return Segment.objects.create(**columns)
     except IntegrityError as error:
         raise SlugTaken from error
 
 
+@in_transaction
 def update_segment(segment_id: int, fields: Mapping[str, Any]) -> Segment | None:
     """Update fields of a segment. Returns None if it does not exist.
 
@@ -42,23 +51,26 @@ def update_segment(segment_id: int, fields: Mapping[str, Any]) -> Segment | None
     """
     columns = dict(fields)
     if "filters" in fields:
-        columns["filters"] = clean_filters(fields["filters"])
+        columns["filters"] = clean_filters(fields["filters"], lock_labels=True)
     rows = Segment.objects.filter(id=segment_id)
     try:
-        with transaction.atomic():
-            rows.update(**columns, updated_at=now())
+        rows.update(**columns, updated_at=now())
     except IntegrityError as error:
         raise SlugTaken from error
     return rows.first()
 
 
-def clean_filters(filters: Any) -> list[list[dict[str, Any]]]:
+def clean_filters(filters: Any, lock_labels: bool = False) -> list[list[dict[str, Any]]]:
     """Return a filter as it is stored: without the fields that it ignores.
+
+    Args:
+        filters: the filter as sent.
+        lock_labels: whether its labels stay until the transaction ends.
 
     Raises:
         InvalidFields: 422, the filter is invalid, or larger than 64 KB.
     """
-    groups = read_filters(filters, "filters")
+    groups = read_filters(filters, "filters", lock_labels)
     cleaned = [[condition.item for condition in group] for group in groups]
     if len(orjson.dumps(cleaned)) > MAX_FILTER_BYTES:
         raise InvalidFields({"filters": {"max": "The filters may not be greater than 64 KB."}})
@@ -77,15 +89,68 @@ def delete_segment(segment_id: int) -> bool:
     return bool(deleted)
 
 
-def segments_of(contact: Subscriber) -> list[Segment]:
-    """Return the segments whose filters match a contact, by title."""
-    matching = []
-    segments = Segment.objects.all()
-    for start in range(0, len(segments), SEGMENTS_PER_STATEMENT):
-        batch = segments[start : start + SEGMENTS_PER_STATEMENT]
+def read_segment(segment: Segment) -> list[ConditionGroup]:
+    """Compile the filter of a segment.
+
+    Raises:
+        InvalidFields: 422, the filter is invalid, for example because its label was deleted.
+    """
+    [(_, groups)] = read_segments([segment])
+    if isinstance(groups, InvalidFields):
+        message = f'The filter of the segment "{segment.title}" is invalid.'
+        raise InvalidFields({"segment": {"invalid": message}, **groups.detail})
+    return groups
+
+
+def read_segments(
+    segments: Iterable[Segment],
+) -> list[tuple[Segment, list[ConditionGroup] | InvalidFields]]:
+    """Compile the filters of segments, whose labels are looked up together.
+
+    Returns:
+        Each segment with its groups, or with its error if the filter is invalid.
+    """
+    compiled = [(segment, _compile(segment)) for segment in segments]
+    labels = (labels_of(groups) for _, groups in compiled if isinstance(groups, list))
+    missing = missing_labels(set().union(*labels))
+    return [
+        (segment, InvalidFields(errors))
+        if isinstance(groups, list)
+        and (errors := label_errors(groups, missing, segment.deleted_labels))
+        else (segment, groups)
+        for segment, groups in compiled
+    ]
+
+
+def _compile(segment: Segment) -> list[ConditionGroup] | InvalidFields:
+    try:
+        return compile_filters(segment.filters, "segment")
+    except InvalidFields as error:
+        return error
+
+
+def segments_using(kind: LabelKind, label_ids: Iterable[int]) -> list[Segment]:
+    """Return the segments whose filter names one of these tags or lists, by title."""
+    labels = {(kind, label_id) for label_id in label_ids}
+    return [
+        segment
+        for segment in Segment.objects.all()
+        if isinstance(groups := _compile(segment), list) and labels_of(groups) & labels
+    ]
+
+
+def segments_of(contact: Subscriber) -> tuple[list[Segment], list[tuple[Segment, InvalidFields]]]:
+    """Return the segments whose filters match a contact, by title, and those that are invalid."""
+    read = read_segments(Segment.objects.all())
+    invalid = [(each, error) for each, error in read if isinstance(error, InvalidFields)]
+    valid = [(each, groups) for each, groups in read if isinstance(groups, list)]
+    matching: list[Segment] = []
+    for batch in chunked(valid, SEGMENTS_PER_STATEMENT):
         rows = Subscriber.objects.filter(id=contact.id).values_list(
-            *(Exists(contact_if_matching(contact, segment.filters)) for segment in batch)
+            *(Exists(contact_if_matching(contact, groups)) for _, groups in batch)
         )
         for row in rows:
-            matching += [segment for segment, is_match in zip(batch, row, strict=True) if is_match]
-    return matching
+            matching += [
+                segment for (segment, _), is_match in zip(batch, row, strict=True) if is_match
+            ]
+    return matching, invalid

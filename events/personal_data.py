@@ -73,9 +73,10 @@ def export_contact(contact_id: int, write: Write) -> None:
             raise ObjectNotFound("Subscriber")
         contact = contacts[0]
         events, occurrences = fetch_one(COUNT, {"contact": contact_id})
+        # A segment with an invalid filter has no contacts.
+        matching, _ = segments_of(Subscriber(pk=contact_id))
         segments = [
-            {"id": segment.id, "slug": segment.slug, "title": segment.title}
-            for segment in segments_of(Subscriber(pk=contact_id))
+            {"id": segment.id, "slug": segment.slug, "title": segment.title} for segment in matching
         ]
         header = {
             "format": 1,

@@ -13,8 +13,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.text import capfirst
 from typing_extensions import override
 
+from config.api.errors import InvalidFields
 from config.api.validation import MAX_ID, is_valid_id
 from crm.contacts import EmailTaken
+from crm.filters.describe import error_sentences, humanize_errors
 from crm.labels import SlugTaken
 
 # The length of an e-mail, in characters.
@@ -99,9 +101,9 @@ class StrictModelAdmin(admin.ModelAdmin):
     def changeform_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             return super().changeform_view(*args, **kwargs)
-        except (EmailTaken, SlugTaken):
-            # A concurrent save took the e-mail or slug after the form was validated. It is
-            # committed by now, so that the form reports it.
+        except (EmailTaken, SlugTaken, InvalidFields):
+            # After the form was validated, a concurrent request took the e-mail or slug, or deleted
+            # a label of the filter. It is committed by now, so that the form reports it.
             return super().changeform_view(*args, **kwargs)
 
     @override
@@ -175,6 +177,7 @@ class ValueFilter(admin.SimpleListFilter):
 
         Raises:
             ValueError: no row can have the value.
+            InvalidFields: the value names a segment with an invalid filter.
         """
         raise NotImplementedError
 
@@ -205,4 +208,6 @@ class ValueFilter(admin.SimpleListFilter):
             return self.filter_rows(queryset, value)
         except (ValueError, OverflowError):
             messages.error(request, f"There is no {self.title} “{value[:100]}”.")
-            return queryset.none()
+        except InvalidFields as error:
+            messages.error(request, " ".join(error_sentences(humanize_errors(error.detail))))
+        return queryset.none()

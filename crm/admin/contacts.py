@@ -15,16 +15,15 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from typing_extensions import override
 
-from config.api.errors import InvalidFields
 from config.api.validation import MAX_ITEMS, InvalidValue, is_valid_id, to_email
 from config.api.warnings import Warnings
 from crm import contacts
 from crm.admin.base import PagedModelAdmin, ValueFilter
 from crm.emails import email_key
-from crm.filters import apply_filter, read_filters
+from crm.filters import apply_filter
 from crm.labels import LABEL_MODELS, LabelKind, attach, detach, memberships
 from crm.models import Segment, Status, Subscriber
-from crm.segments import find_segment
+from crm.segments import find_segment, read_segment
 from crm.selectors import page_ids_and_total
 
 
@@ -83,10 +82,7 @@ class SegmentFilter(ValueFilter):
         segment = find_segment(value)
         if segment is None:
             raise ValueError(value)
-        try:
-            return apply_filter(rows, read_filters(segment.filters, "segment"))
-        except InvalidFields:
-            raise ValueError(value) from None
+        return apply_filter(rows, read_segment(segment))
 
 
 class SubscriberForm(forms.ModelForm):

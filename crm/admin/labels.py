@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Func, IntegerField, OuterRef, QuerySet, Subquery
 from django.forms import ModelForm
 from django.http import Http404, HttpRequest
@@ -13,10 +13,13 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from typing_extensions import override
 
+from config.api.validation import MAX_NAME_LENGTH, single_line
 from crm import labels
 from crm.admin.base import StrictModelAdmin
+from crm.label_deletion import delete_labels
 from crm.labels import slugify
 from crm.models import List, Tag
+from crm.segments import segments_using
 
 MAX_COUNTED = 10_000
 VIEW_CONTACTS = "crm.view_subscriber"
@@ -30,6 +33,10 @@ def link_to_contacts(text: str, **filters: Any) -> SafeString:
 
 class LabelForm(ModelForm):
     """The form of a tag or a list."""
+
+    def clean_title(self) -> str:
+        """Fold the whitespace of the title, because API clients find the label by it."""
+        return single_line(MAX_NAME_LENGTH)(self.cleaned_data["title"])
 
     def clean_slug(self) -> str:
         """Make the slug as the API does."""
@@ -95,17 +102,28 @@ class LabelAdmin(StrictModelAdmin):
         # Counts of contacts, because Django would name every single one.
         rows, column = labels.memberships(self.kind)
         ids = [label.pk for label in objs]
-        counts = {
+        counts: dict[str, Any] = {
             str(self.opts.verbose_name_plural): len(ids),
             "contacts that they are taken off": rows.filter(**{f"{column}__in": ids}).count(),
         }
+        if segments := segments_using(self.kind, ids):
+            titles = ", ".join(f"“{segment.title}”" for segment in segments)
+            counts["segments that show an error until they are changed"] = titles
         lacking = set() if self.has_delete_permission(request) else {self.opts.verbose_name}
         return [str(label) for label in objs], counts, lacking, []
 
     @override
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        labels.delete_labels(self.kind, [obj.pk])
+        self._delete(request, [obj.pk])
 
     @override
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        labels.delete_labels(self.kind, queryset.values_list("pk", flat=True))
+        self._delete(request, queryset.values_list("pk", flat=True))
+
+    def _delete(self, request: HttpRequest, ids: Iterable[int]) -> None:
+        """Delete labels, also those of segments, because the page before has named these."""
+        for segment in delete_labels(self.kind, ids, force=True):
+            message = (
+                "The segment “{}” used what was deleted. It shows an error until it is changed."
+            )
+            messages.warning(request, message.format(segment.title))

@@ -1,8 +1,10 @@
 """Admin pages of segments: a builder of filters that counts the contacts meanwhile."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.forms import ModelForm, Script
@@ -18,12 +20,33 @@ from crm.admin.base import StrictModelAdmin
 from crm.admin.labels import VIEW_CONTACTS, link_to_contacts
 from crm.admin.segment_form import SegmentForm, filters_as_json, filters_from_json
 from crm.filters import contacts_matching
-from crm.filters.describe import FilterDescriber, humanize_errors
+from crm.filters.describe import FilterDescriber, describe_error, humanize_errors
 from crm.filters.options import builder_table
 from crm.models import Segment
+from crm.segments import read_segments
 from crm.selectors import page_ids_and_total
 
 TOO_LONG = "Counting takes too long. The segment can be saved all the same."
+
+
+def describe_segments(segments: Iterable[Segment], request: HttpRequest) -> None:
+    """Set `description` of segments, a sentence for this admin user, and `is_invalid`."""
+    describer = FilterDescriber(request.user.has_perm)
+    for segment, groups in read_segments(segments):
+        if isinstance(groups, InvalidFields):
+            vars(segment).update(description=describe_error(groups), is_invalid=True)
+        else:
+            vars(segment).update(description=describer.describe_groups(groups), is_invalid=False)
+
+
+class DescribedSegments(ChangeList):
+    """Segments with what they ask for. The labels of a page are looked up together."""
+
+    @override
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = list(self.result_list)
+        describe_segments(self.result_list, request)
 
 
 @admin.register(Segment)
@@ -31,7 +54,7 @@ class SegmentAdmin(StrictModelAdmin):
     """Segments, with a builder made from the table of filters."""
 
     form = SegmentForm
-    list_display = ("title", "slug")
+    list_display = ("title", "slug", "description")
     search_fields = ("title",)
     prepopulated_fields = {"slug": ("title",)}  # noqa: RUF012
     list_per_page = 50
@@ -46,16 +69,13 @@ class SegmentAdmin(StrictModelAdmin):
         return [path("count/", count, name="crm_segment_count"), *super().get_urls()]
 
     @override
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return DescribedSegments
+
+    @override
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
-        # One describer for the request, because it caches titles that may have changed since.
-        describer = FilterDescriber(request.user.has_perm)
-
-        @admin.display(description="asks for")
-        def description(segment: Segment) -> str:
-            return describer.describe(segment.filters)
-
         contacts = ("contacts",) if request.user.has_perm(VIEW_CONTACTS) else ()
-        return (*self.list_display, description, *contacts)
+        return (*self.list_display, *contacts)
 
     @override
     def get_object(
@@ -63,8 +83,7 @@ class SegmentAdmin(StrictModelAdmin):
     ) -> Segment | None:
         segment = super().get_object(request, object_id, from_field)
         if segment:
-            describer = FilterDescriber(request.user.has_perm)
-            segment.description = describer.describe(segment.filters)
+            describe_segments([segment], request)
         return segment
 
     @admin.display(description="asks for")
@@ -90,6 +109,8 @@ class SegmentAdmin(StrictModelAdmin):
     def get_fields(self, request: HttpRequest, obj: Segment | None = None) -> tuple[str, ...]:
         is_form = obj is None or self.has_change_permission(request, obj)
         filters = ("filters",) if is_form else ("description", "filters_json")
+        if is_form and obj and vars(obj)["is_invalid"]:
+            filters = ("description", "filters")
         contacts = ("contacts",) if obj and request.user.has_perm(VIEW_CONTACTS) else ()
         return ("title", "slug", *filters, *contacts)
 

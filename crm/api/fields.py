@@ -76,10 +76,14 @@ def to_label_names(value: Any) -> list[str]:
     """Convert a list of ids, titles or slugs to lines.
 
     Raises:
-        InvalidValue: an item is a list, or an object without title and slug.
+        InvalidValue: an item is a list, or an object without title and slug, or all is one text
+            with a comma, because it may be one title or several. In a list, a title may have one.
         InvalidPart: a name is too long, or the title of a label is a number. It keeps the other
             names, and of several reasons it has the last.
     """
+    if isinstance(value, str) and "," in value:
+        message = "The {field} must be an array, because a title may have a comma."
+        raise InvalidValue("array", message)
     names: list[str] = []
     problem: InvalidPart | None = None
     for item in to_list(value):

@@ -24,13 +24,13 @@ from config.api.validation import (
     validate,
 )
 from config.api.viewsets import ApiViewSet
-from crm.api.fields import CONTACT_FIELDS
+from crm.api.fields import CONTACT_FIELDS, LABEL_FIELDS
 from crm.filters import apply_filter, read_filters
 from crm.filters.contacts import to_status
 from crm.filters.query import apply_query_filters, query_filter_help
 from crm.labels import LabelKind, memberships, resolve_label_ids
 from crm.models import Segment, Status, Subscriber
-from crm.segments import find_segment
+from crm.segments import find_segment, read_segment
 from crm.selectors import order_rows, search_q
 
 TEXT: Schema = {"type": "string"}
@@ -56,13 +56,13 @@ def to_filter_type(value: Any) -> str:
     return filter_type
 
 
-def to_segment_filters(value: Any) -> Any:
-    """Return the filter of the segment whose slug is given."""
+def to_segment(value: Any) -> Segment:
+    """Return the segment whose slug is given."""
     slug = single_line(MAX_NAME_LENGTH)(value)
     segment = find_segment(slug) if slug else None
     if segment is None:
         raise InvalidValue("exists", "The {field} must be the slug of a segment.")
-    return segment.filters
+    return segment
 
 
 LIST_FIELDS: dict[str, Validator] = {
@@ -70,10 +70,9 @@ LIST_FIELDS: dict[str, Validator] = {
     "search": single_line(255),
     "sort_by": single_line(64),
     "sort_type": single_line(4),
-    "tags": to_strings,
-    "lists": to_strings,
+    **LABEL_FIELDS,
     "statuses": to_statuses,
-    "segment": to_segment_filters,
+    "segment": to_segment,
 }
 LABEL_LIST_FIELDS: dict[str, Validator] = {
     "search": single_line(MAX_NAME_LENGTH),
@@ -143,13 +142,8 @@ class SegmentFilterBackend(DescribedFilterBackend):
 
     @override
     def filter_queryset(self, request: Request, queryset: Contacts, view: ApiViewSet) -> Contacts:
-        filters = view.list_params.get("segment")
-        return queryset if filters is None else apply_segment(queryset, filters)
-
-
-def apply_segment(contacts: QuerySet[Subscriber], filters: Any) -> QuerySet[Subscriber]:
-    """Return the contacts that a segment's stored filters match."""
-    return apply_filter(contacts, read_filters(filters, "segment"))
+        segment = view.list_params.get("segment")
+        return apply_filter(queryset, read_segment(segment)) if segment else queryset
 
 
 class SearchBackend(DescribedFilterBackend):

@@ -25,6 +25,7 @@ from crm.api.serializers import (
     SegmentSerializer,
     SubscriberSerializer,
     TagSerializer,
+    WarningSerializer,
 )
 from crm.models import Status
 
@@ -143,7 +144,13 @@ SEARCH_CONTACTS = describe(
         parameter("values", "Ids of contacts to return in any case.", COUNT, many=True),
     ],
 )
-CONTACT_SEGMENTS = describe(envelope("ContactSegments", segments=SegmentSerializer(many=True)))
+CONTACT_SEGMENTS = describe(
+    envelope(
+        "ContactSegments",
+        segments=SegmentSerializer(many=True),
+        warnings=WarningSerializer(many=True, required=False),
+    )
+)
 
 UPDATE_PROPERTY = describe(
     envelope("ChangedProperty", message=serializers.CharField(), **WARNINGS),
@@ -256,6 +263,16 @@ CREATE_LABEL = describe(
 UPDATE_LABEL = describe(
     envelope("UpdatedLabel", lists=serializers.IntegerField(), message=serializers.CharField()),
     request=LABEL,
+)
+DESTROY_LABEL = describe(
+    envelope(
+        "DeletedLabel",
+        message=serializers.CharField(),
+        warnings=WarningSerializer(many=True, required=False),
+    ),
+    parameters=[
+        parameter("force", "1: also if segments use it. They are 422 until they are changed.")
+    ],
 )
 BULK_CREATE_LABELS = describe(
     envelope(

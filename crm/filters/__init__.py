@@ -8,8 +8,9 @@ Providers, properties and operators stand in one table, to which apps register t
 See FluentCRM's app/Services/ContactsQuery.php, and tests/conformance/filters.json.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import reduce
+from itertools import chain
 from operator import and_
 from typing import Any
 
@@ -25,14 +26,18 @@ from crm.filters.types import (
     Property,
     Provider,
 )
+from crm.labels import LabelKey, missing_labels
 from crm.models import Subscriber
 
 __all__ = [
     "ContactSet",
     "all_of",
     "apply_filter",
+    "compile_filters",
     "contact_if_matching",
     "contacts_matching",
+    "label_errors",
+    "labels_of",
     "matches",
     "providers",
     "read_filters",
@@ -40,19 +45,15 @@ __all__ = [
 ]
 
 MAX_CONDITIONS = 50
+# The fields of FluentCRM's conditions. Its interface leaves a value where an operator takes none.
+FLUENTCRM_FIELDS = ("source", "operator", "value", "extra_value")
 
 _providers: dict[str, Provider] = {}
-# The fields that are an error where a property does not need them.
-_rejected_elsewhere: set[str] = set()
 
 
 def register_provider(name: str, provider: Provider) -> None:
     """Add a provider to the table of filters."""
     _providers[name] = provider
-    for prop in provider.properties.values():
-        _rejected_elsewhere.update(
-            field for field, need in prop.needs.items() if need.is_rejected_elsewhere
-        )
 
 
 def providers() -> Mapping[str, Provider]:
@@ -79,17 +80,18 @@ def matches(contact: Subscriber, filters: Any) -> bool:
     Raises:
         InvalidFields: 422.
     """
-    return contact_if_matching(contact, filters).exists()
+    return contact_if_matching(contact, read_filters(filters, "filters")).exists()
 
 
-def contact_if_matching(contact: Subscriber, filters: Any) -> QuerySet[Subscriber]:
-    """Return the contact if a filter matches it, else no row. Only its own rows are read.
+def contact_if_matching(
+    contact: Subscriber, groups: Iterable[ConditionGroup]
+) -> QuerySet[Subscriber]:
+    """Return the contact if one of the groups matches it, else no row; without groups it matches.
 
-    Raises:
-        InvalidFields: 422.
+    Only its own rows are read.
     """
     is_match = Q()
-    for group in read_filters(filters, "filters"):
+    for group in groups:
         is_match |= all_of(condition.q(contact.pk) for condition in group)
     return Subscriber.objects.filter(is_match, id=contact.pk)
 
@@ -109,12 +111,61 @@ def apply_filter(
     return contacts.filter(id__in=ids[0].union(*ids[1:]))
 
 
-def read_filters(filters: Any, path: str) -> list[ConditionGroup]:
+def read_filters(filters: Any, path: str, lock_labels: bool = False) -> list[ConditionGroup]:
     """Validate and compile a filter. Empty groups are dropped.
 
     Args:
         filters: the filter as sent.
         path: what errors call it.
+        lock_labels: whether its labels stay until the transaction ends.
+
+    Raises:
+        InvalidFields: 422 with every error by its path, or with every label that does not exist.
+    """
+    groups = compile_filters(filters, path)
+    if errors := label_errors(groups, missing_labels(labels_of(groups), lock_labels)):
+        raise InvalidFields(errors)
+    return groups
+
+
+def labels_of(groups: Iterable[ConditionGroup]) -> set[LabelKey]:
+    """Return the labels that a filter names. They need not exist."""
+    return {label for group in groups for condition in group for label in condition.labels}
+
+
+def label_errors(
+    groups: Iterable[ConditionGroup],
+    missing: Collection[LabelKey],
+    titles: Mapping[str, Mapping[str, str]] | None = None,
+) -> FieldErrors:
+    """Return an error for each condition that names a missing label.
+
+    With `not_in`, a label that does not exist would match every contact.
+
+    Args:
+        groups: the filter.
+        missing: labels that do not exist.
+        titles: the titles that missing labels had, by kind and id in digits, as far as known.
+    """
+    errors: FieldErrors = {}
+    for condition in chain.from_iterable(groups):
+        if names := [
+            f"{kind[:-1]} {_name_of_label(kind, label_id, titles or {})}"
+            for kind, label_id in sorted(condition.labels & set(missing))
+        ]:
+            path = f"{condition.path}.value"
+            message = f"The {path} names labels that do not exist: {', '.join(names)}."
+            errors[path] = {"exists": message}
+    return errors
+
+
+def _name_of_label(kind: str, label_id: int, titles: Mapping[str, Mapping[str, str]]) -> str:
+    title = titles.get(kind, {}).get(str(label_id))
+    return str(label_id) if title is None else f'"{title}" ({label_id})'
+
+
+def compile_filters(filters: Any, path: str) -> list[ConditionGroup]:
+    """Validate and compile a filter as `read_filters` does, whether its labels exist or not.
 
     Raises:
         InvalidFields: 422 with every error by its path.
@@ -137,7 +188,7 @@ def read_filters(filters: Any, path: str) -> list[ConditionGroup]:
 
 def _compile(item: Any, path: str, errors: FieldErrors) -> CompiledCondition:
     """Compile a condition. An invalid one adds to `errors`, and its result is of no use."""
-    invalid = CompiledCondition(Q(), False, {})
+    invalid = CompiledCondition(Q(), False, path, {})
     if not isinstance(item, dict):
         errors[path] = {"object": MESSAGES["object"].format(field=path)}
         return invalid
@@ -153,8 +204,8 @@ def _compile(item: Any, path: str, errors: FieldErrors) -> CompiledCondition:
     if operator.value_type:
         types["value"] = operator.value_type
     errors_before = len(errors)
-    for field in sorted(_rejected_elsewhere - types.keys()):
-        if item.get(field) not in (None, ""):
+    for field in sorted(item.keys() - types.keys() - set(FLUENTCRM_FIELDS)):
+        if item[field] not in (None, ""):
             message = f"The {path}.{field} has no meaning for {item['source'][1]}."
             errors[f"{path}.{field}"] = {"unknown": message}
     values = {
@@ -165,7 +216,10 @@ def _compile(item: Any, path: str, errors: FieldErrors) -> CompiledCondition:
         return invalid
     condition = Condition(operator_name, operator, values.pop("value", None), values)
     used_item = {field: item[field] for field in ("source", "operator", *types)}
-    return CompiledCondition(prop.matching(condition), operator.negated, used_item)
+    labels = [(prop.label_kind, each) for each in condition.value] if prop.label_kind else []
+    return CompiledCondition(
+        prop.matching(condition), operator.negated, path, used_item, frozenset(labels)
+    )
 
 
 def _property(source: Any, path: str, errors: FieldErrors) -> Property | None:

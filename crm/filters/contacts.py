@@ -153,6 +153,7 @@ def label_property(verbose_name: str, kind: LabelKind) -> Property:
         matching,
         options={**SELECTOR, "option_key": kind, "is_multiple": True},
         choices={"value": Choices(kind, titles, f"crm.view_{kind[:-1]}", closed=True)},
+        label_kind=kind,
     )
 
 

@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 
 from config.api.errors import FieldErrors, InvalidFields
 from crm.filters import providers, read_filters
-from crm.filters.types import Choices, Property
+from crm.filters.types import Choices, ConditionGroup, Property
 
 # Values of a condition, and conditions or groups, that a sentence has at most.
 MAX_VALUES = 5
@@ -33,10 +33,12 @@ class FilterDescriber:
     def describe(self, filters: Any) -> SafeString:
         """Return a filter as a sentence in HTML; an invalid filter returns its errors."""
         try:
-            groups = read_filters(filters, "filters")
+            return self.describe_groups(read_filters(filters, "filters"))
         except InvalidFields as error:
-            errors = " ".join(error_sentences(humanize_errors(error.detail)))
-            return format_html("Not valid: {}", errors)
+            return describe_error(error)
+
+    def describe_groups(self, groups: list[ConditionGroup]) -> SafeString:
+        """Return a compiled filter as a sentence in HTML."""
         if not groups:
             return SafeString("All contacts")
         sentences = [
@@ -85,6 +87,12 @@ class FilterDescriber:
         return not choices.permission or self._has_perm(choices.permission)
 
 
+def describe_error(error: InvalidFields) -> SafeString:
+    """Return what is invalid in a filter, in HTML."""
+    sentences = error_sentences(humanize_errors(error.detail))
+    return format_html("Not valid: {}", " ".join(sentences))
+
+
 def _join(separator: str, parts: Iterable[SafeString]) -> SafeString:
     return format_html_join(separator, "{}", ((part,) for part in parts))
 
@@ -103,8 +111,8 @@ def humanize_errors(errors: FieldErrors) -> dict[str, str]:
     """
     messages = {}
     for path, rules in errors.items():
-        field = path.rpartition(".")[2]
-        noun = "condition" if field.isdigit() else _nouns().get(field, field)
+        field = ".".join(path.split(".")[3:])
+        noun = _nouns().get(field, field) or ("condition" if "." in path else path)
         messages[path] = next(iter(rules.values())).replace(path, noun)
     return messages
 
@@ -122,6 +130,7 @@ def _nouns() -> dict[str, str]:
 def error_sentences(messages: Mapping[str, str]) -> Iterable[str]:
     """Yield the messages of `humanize_errors`, each with the number of group and condition."""
     for path, message in messages.items():
-        numbers = [int(part) + 1 for part in path.split(".") if part.isdigit()]
+        # Of filters.0.1.operator. A field that a client invented may have digits and dots too.
+        numbers = [int(part) + 1 for part in path.split(".")[1:3]]
         prefix = f"Group {numbers[0]}, condition {numbers[1]}: " if numbers else ""
         yield prefix + message

@@ -86,8 +86,9 @@ class ContactQueryFilterSet(QueryFilterSet):
 
 
 # Other filters of the list of contacts, whose names are protected in the same way.
-OTHER_PARAMETERS = ("advanced_filters", "segment")
-OTHER_PREFIXES = ("advanced_filter", "segment")
+OTHER_PARAMETERS = ("advanced_filters", "filter_type", "segment", "tags", "lists", "statuses")
+# FluentCRM filters by company_ids as well. There are no companies here.
+OTHER_PREFIXES = ("advanced_filter", "filter", "segment", "tag", "list", "status", "compan")
 _registered: list[type[QueryFilterSet]] = [ContactQueryFilterSet]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import BooleanField, Expression, F, Func, Q, QuerySet, Subquery
 
 from config.api.validation import Validator
+from crm.labels import LabelKey, LabelKind
 
 Column = F | Expression
 # The SQL of an operator: test(column, value).
@@ -116,15 +117,12 @@ class Need:
         phrase: how a sentence about the filter mentions the value, such as "of {}".
         noun: what an error calls the field, such as "event key".
         is_quoted: whether the sentence quotes the value.
-        is_rejected_elsewhere: whether the field is an error where a property does not need it.
-            FluentCRM's interface leaves its own fields where they had a meaning once.
     """
 
     value_type: ValueType
     phrase: str
     noun: str
     is_quoted: bool = True
-    is_rejected_elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +136,7 @@ class Property:
         needs: further fields of the condition, by name.
         options: what FluentCRM's option groups say besides name and operators.
         choices: what our own form offers, by field.
+        label_kind: the kind of labels whose ids the value lists, if any.
     """
 
     verbose_name: str
@@ -146,6 +145,7 @@ class Property:
     needs: Mapping[str, Need] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, Choices] = field(default_factory=dict)
+    label_kind: LabelKind | None = None
 
 
 @dataclass(frozen=True)
@@ -160,12 +160,17 @@ class Provider:
 class CompiledCondition:
     """The contacts that a condition's test matches, or with `negated` the others.
 
-    `item` is the condition as it was sent, without the fields that it ignores.
+    Attributes:
+        path: what errors call the condition, such as `filters.0.1`.
+        item: the condition as it was sent, without the fields that it ignores.
+        labels: the labels that its value names. They need not exist.
     """
 
     contacts: Q | ContactSet
     negated: bool
+    path: str
     item: dict[str, Any]
+    labels: frozenset[LabelKey] = frozenset()
 
     def q(self, contact_id: int | None = None) -> Q:
         """Return the condition on contacts; `contact_id` as for ContactSet.q."""

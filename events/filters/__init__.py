@@ -105,10 +105,8 @@ NUMBER_OR_TEXT_TYPE = ValueType("text or number", to_number_or_text)
 PATH_TYPE = ValueType("path", to_path)
 
 OF_KEY = {"extra_value": Need(KEY_TYPE, "of {}", "event key")}
-WITHIN_DAYS = Need(
-    DAYS_TYPE, "in {} days", "number of days", is_quoted=False, is_rejected_elsewhere=True
-)
-AT_PATH = Need(PATH_TYPE, "at {}", "path", is_rejected_elsewhere=True)
+WITHIN_DAYS = Need(DAYS_TYPE, "in {} days", "number of days", is_quoted=False)
+AT_PATH = Need(PATH_TYPE, "at {}", "path")
 KEY_CHOICES = {"extra_value": EVENT_KEYS}
 
 # Each comparison in Python, for contacts without rows, whose number is zero. `!=` is negated `=`.

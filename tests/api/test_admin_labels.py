@@ -85,3 +85,10 @@ def test_deletion_leaves_the_contacts(
     admin_client.post(path if is_selected else f"{path}{used.pk}/delete/", form)
     assert model._default_manager.get() == unused
     assert Subscriber.objects.count() == 2
+
+
+def test_the_whitespace_of_a_title_is_folded(
+    admin_client: Client, model: type[Tag | List], path: str
+) -> None:
+    admin_client.post(f"{path}add/", {"title": " Early  Bird ", "slug": "early"})
+    assert model._default_manager.get().title == "Early Bird"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from crm.models import Subscriber
+from crm.models import List, Subscriber, Tag
 from events.tracking import track
 from tests.api.filters import ask, condition
 
@@ -131,6 +131,8 @@ def test_the_options_name_the_further_fields_that_a_condition_needs(api: APIClie
 def test_a_condition_with_what_its_option_needs_is_accepted(
     api: APIClient, provider: str, name: str, operator: str
 ) -> None:
+    Tag.objects.create(id=1, title="VIP", slug="vip")
+    List.objects.create(id=1, title="News", slug="news")
     response = ask(api, [[example(api, provider, name, operator)]])
     assert response.status_code == 200, response.content
 

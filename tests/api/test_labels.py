@@ -48,7 +48,7 @@ def test_a_slug_is_found_by_the_rule_that_keeps_it_unique(
     api: APIClient, slug: str, lower: str
 ) -> None:
     label = created(api, "tags", "x", slug=slug)
-    response = api.post("/tags/bulk", {"items": [{"title": lower}]})
+    response = api.post("/tags/bulk", {"items": [{"title": lower, "slug": lower}]})
     assert (response.status_code, response.json()["ids"]) == (200, [label["id"]])
 
 

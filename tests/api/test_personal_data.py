@@ -21,6 +21,7 @@ from django.test.utils import CaptureQueriesContext
 
 from config.database import fetch_rows
 from crm.contacts import create, set_user_id
+from crm.label_deletion import delete_labels
 from crm.labels import attach, resolve_label_ids
 from crm.models import Subscriber
 from crm.segments import create_segment
@@ -128,6 +129,18 @@ def test_the_export_has_the_labels_and_segments(
     exported: Any, kind: str, field: str, values: list[str]
 ) -> None:
     assert [row[field] for row in exported[kind]] == values
+
+
+def test_the_export_leaves_out_a_segment_whose_tag_was_deleted(
+    admin_client: Client, contact: Subscriber
+) -> None:
+    [tag_id] = resolve_label_ids("tags", ["Gone"], create=True)
+    gone = [[{"source": ["segment", "tags"], "operator": "not_in", "value": [tag_id]}]]
+    create_segment({"title": "Not gone", "slug": "not-gone", "filters": gone})
+    create_segment({"title": "Everyone", "slug": "everyone", "filters": []})
+    delete_labels("tags", [tag_id], force=True)
+    segments = export(admin_client, contact)["segments"]
+    assert [segment["slug"] for segment in segments] == ["everyone"]
 
 
 def test_the_export_has_the_ids_that_programs_gave_the_contact(ada: Subscriber) -> None:

@@ -160,6 +160,53 @@ def prune_newest(store: psycopg.Connection) -> int:
     return int(fetch_value(store, PRUNE, parameters))
 
 
+def test_a_segment_is_not_saved_with_a_tag_that_is_deleted_at_once(
+    server: Server, store: psycopg.Connection
+) -> None:
+    saved = "SELECT id FROM crm_segment WHERE filters::jsonb #> '{0,0,value}' @> to_jsonb(%s::int)"
+
+    def race(index: int) -> tuple[int, int, bool, bool]:
+        client, other = server.client(), server.client()
+        tag_id = client("POST", f"{API}/tags", {"title": f"Tag {index}"}).json()["item"]["id"]
+        condition = {"source": ["segment", "tags"], "operator": "not_in", "value": [tag_id]}
+        segment = {"title": f"Not {index}", "filters": [[condition]]}
+
+        def send(number: int) -> int:
+            if number:
+                return client("POST", f"{API}/segments", segment).status
+            return other("DELETE", f"{API}/tags/{tag_id}").status
+
+        deletion, creation = in_threads(2, send)
+        client.close()
+        other.close()
+        is_saved = store.execute(saved, [tag_id]).fetchone() is not None
+        is_there = store.execute("SELECT 1 FROM crm_tag WHERE id = %s", [tag_id]).fetchone()
+        return deletion, creation, is_saved, is_there is not None
+
+    outcomes = Counter(race(index) for index in range(40))
+    assert set(outcomes) <= {(200, 422, False, False), (422, 200, True, True)}
+
+
+def test_titles_of_one_slug_that_are_sent_at_once_are_a_label_each(
+    server: Server, store: psycopg.Connection
+) -> None:
+    titles = ["VIP", "VIP!", "Vip", "VIP ✓"]
+
+    def send(index: int) -> int:
+        fields = {"email": f"c{index}@example.com", "status": "subscribed"}
+        tags = titles[index % 4 :] + titles[: index % 4]
+        client = server.client()
+        status = client("POST", CONTACTS, fields | {"tags": tags}).status
+        client.close()
+        return status
+
+    assert in_threads(12, send) == [200] * 12
+    slugs = store.execute("SELECT slug FROM crm_tag ORDER BY slug").fetchall()
+    assert slugs == [("vip",), ("vip-2",), ("vip-3",)]
+    rows = store.execute("SELECT count(*) FROM crm_subscriber_tags GROUP BY tag_id").fetchall()
+    assert rows == [(12,)] * 3
+
+
 def test_tags_are_listed_created_and_deleted_at_once(server: Server, http: Client) -> None:
     names = [f"Tag {number}" for number in range(10)]
 

@@ -17,7 +17,6 @@ from config.api.validation import (
     single_line,
     to_bool,
     to_ids,
-    to_strings,
     validate,
 )
 from config.api.viewsets import ApiViewSet
@@ -25,10 +24,16 @@ from config.api.warnings import Warnings, with_warnings
 from config.database import in_transaction
 from crm import contacts
 from crm.api import schema
-from crm.api.fields import LABEL_FIELDS, contact_fields, max_length, to_keep_opt_outs
+from crm.api.fields import (
+    LABEL_FIELDS,
+    contact_fields,
+    max_length,
+    to_keep_opt_outs,
+    to_label_names,
+)
 from crm.api.serializers import ContactReferenceSerializer, SubscriberSerializer
-from crm.api.views.contacts import ADD, CHANGE, DELETE, LabelNames, attach_labels
-from crm.labels import LABEL_MODELS, LabelKind, attach, detach, label_ids_by
+from crm.api.views.contacts import ADD, CHANGE, DELETE, LabelNames, change_labels
+from crm.labels import LABEL_MODELS, LabelKind, attach, detach, find_labels
 from crm.models import ContactType, Erasure, Status, Subscriber
 from crm.permissions import Access
 
@@ -50,8 +55,8 @@ PROPERTY_FIELDS: dict[str, Validator] = {
 }
 SYNC_FIELDS: dict[str, Validator] = {
     "type": single_line(16),
-    "attach": to_strings,
-    "detach": to_strings,
+    "attach": to_label_names,
+    "detach": to_label_names,
     "find_by": single_line(16),
     "subscribers": to_ids,
 }
@@ -295,7 +300,7 @@ def add_or_update(row: Row, **rules: Any) -> tuple[Subscriber, bool, Warnings]:
         # A list of each try, because a deadlock repeats this function.
         reported = [*row.warnings]
         contact, created = contacts.create_or_update(row.fields, **rules, warnings=reported)
-        attach_labels(contact, row.labels)
+        change_labels(contact, row.labels, reported)
         return contact, created, reported
 
     return write()
@@ -312,10 +317,11 @@ def find_label_ids(kind: LabelKind, params: Params, field: str) -> list[int]:
     Raises:
         InvalidFields: 422, find_by is not slug, title or id, or an id is invalid.
     """
-    column = params.get("find_by") or "slug"
-    if column == "id":
-        ids: list[int] = validate({field: to_ids}, params).get(field, [])
-        return ids
-    if column not in ("slug", "title"):
-        raise InvalidFields({"find_by": {"in": "The find_by must be slug, title or id."}})
-    return label_ids_by(kind, column, params.get(field, []))
+    names = params.get(field, [])
+    match params.get("find_by") or "slug":
+        case "id":
+            ids: list[int] = validate({field: to_ids}, params).get(field, [])
+            return ids
+        case "slug" | "title" as column:
+            return list(find_labels(kind, names, by=(column,)).values())
+    raise InvalidFields({"find_by": {"in": "The find_by must be slug, title or id."}})

@@ -29,8 +29,9 @@ from crm.api.fields import LABEL_FIELDS, contact_fields, to_label_names
 from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS
 from crm.api.pagination import ContactListPagination
 from crm.api.serializers import ContactChoiceSerializer, SegmentSerializer, SubscriberSerializer
-from crm.labels import LABEL_MODELS, LabelKind, attach, detach, resolve_label_ids
-from crm.models import Scope, Status, Subscriber
+from crm.filters.describe import error_sentences, humanize_errors
+from crm.labels import LABEL_MODELS, LabelKind, attach, detach, resolve_labels
+from crm.models import Scope, Segment, Status, Subscriber
 from crm.permissions import Access
 from crm.segments import segments_of
 from crm.selectors import search_q
@@ -190,8 +191,11 @@ class SubscriberViewSet(ApiViewSet):
     @action(detail=True, pagination_class=None, filter_backends=())
     def segments(self, request: Request, contact_id: str) -> Response:
         """Return the segments that a contact is in, by title."""
-        segments = segments_of(self.get_object())
-        return Response({"segments": SegmentSerializer(segments, many=True).data})
+        segments, invalid = segments_of(self.get_object())
+        body: dict[str, Any] = {"segments": SegmentSerializer(segments, many=True).data}
+        if invalid:
+            body["warnings"] = [invalid_segment(segment, error) for segment, error in invalid]
+        return Response(body)
 
     @override
     def get_object(self) -> Subscriber:
@@ -216,7 +220,8 @@ class SubscriberViewSet(ApiViewSet):
                 contact, created = contacts.create_or_update(fields, warnings=reported)
             else:
                 contact, created = contacts.create(fields, warnings=reported), True
-            return self._serialize(contact, attach_labels(contact, labels)), created, reported
+            kinds = change_labels(contact, labels, reported)
+            return self._serialize(contact, kinds), created, reported
 
         try:
             return create()
@@ -244,7 +249,8 @@ class SubscriberViewSet(ApiViewSet):
                 raise ObjectNotFound(self.noun)
             changed = contacts.update(contact, fields, reported)
             contacts.set_custom_values(contact, custom_values)
-            return self._serialize(contact, change_labels(contact, labels)), changed, reported
+            kinds = change_labels(contact, labels, reported)
+            return self._serialize(contact, kinds), changed, reported
 
         try:
             return update()
@@ -262,22 +268,26 @@ class SubscriberViewSet(ApiViewSet):
         return serialized
 
 
-def attach_labels(contact: Subscriber, labels: LabelNames) -> set[LabelKind]:
-    """Attach the tags and lists that a request names. Returns the kinds that it names."""
-    kinds: set[LabelKind] = set()
-    for kind in LABEL_MODELS:
-        if names := labels.get(kind):
-            attach(kind, [contact.id], resolve_label_ids(kind, names, create=True))
-            kinds.add(kind)
-    return kinds
+def invalid_segment(segment: Segment, error: InvalidFields) -> dict[str, str]:
+    """Return the warning about a segment that is left out, because its filter is invalid."""
+    reasons = " ".join(error_sentences(humanize_errors(error.detail)))
+    message = f'The segment "{segment.title}" is left out. {reasons}'
+    return {"field": "segments", "rule": "invalid", "message": message}
 
 
-def change_labels(contact: Subscriber, labels: LabelNames) -> set[LabelKind]:
-    """Attach and detach the labels that an update names. Returns the kinds that it names."""
+def change_labels(contact: Subscriber, labels: LabelNames, warnings: Warnings) -> set[LabelKind]:
+    """Attach and detach the labels that a request names, and report names that no label has.
+
+    Returns:
+        The kinds that it names.
+    """
     kinds: set[LabelKind] = set()
     for field, (kind, is_attached) in LABEL_CHANGES.items():
         if names := labels.get(field):
-            label_ids = resolve_label_ids(kind, names, create=is_attached)
+            label_ids, missing = resolve_labels(kind, names, create=is_attached)
             (attach if is_attached else detach)(kind, [contact.id], label_ids)
             kinds.add(kind)
+            if missing:
+                message = f"The {field} name no {kind}: {', '.join(missing)}."
+                warnings.append({"field": field, "rule": "exists", "message": message})
     return kinds

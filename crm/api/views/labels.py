@@ -10,8 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from typing_extensions import override
 
-from config.api.errors import InvalidFields, Unprocessable
-from config.api.parsers import Params
+from config.api.errors import ApiError, InvalidFields, Unprocessable
 from config.api.routers import ID_REGEX
 from config.api.validation import (
     MAX_NAME_LENGTH,
@@ -19,6 +18,7 @@ from config.api.validation import (
     is_empty,
     multi_line,
     single_line,
+    to_bool,
     to_list,
     validate,
 )
@@ -33,6 +33,7 @@ from crm.api.serializers import (
     CountedTagSerializer,
     TagSerializer,
 )
+from crm.label_deletion import LabelsInUse, delete_labels
 from crm.models import List, Scope, Status, Tag
 from crm.permissions import Access
 
@@ -66,10 +67,11 @@ class LabelViewSet(ApiViewSet):
     def create(self, request: Request) -> Response:
         """Create a label; without a slug, one is made from the title."""
         params = self.params
-        if is_empty(params.get("slug")):
+        is_sent = not is_empty(params.get("slug"))
+        if not is_sent:
             params = {**params, "slug": params.get("title")}
         fields = validate(FIELDS, params, self.required_fields)
-        fields["slug"] = self.new_slug(fields)
+        fields["slug"] = self.sent_slug(fields["slug"]) if is_sent else ""
         fields.setdefault("description", "")
         try:
             label = labels.create_label(self.kind, fields)
@@ -87,7 +89,7 @@ class LabelViewSet(ApiViewSet):
         else:
             label = self.get_object()
         fields = validate(FIELDS, self.params, required=("title",))
-        fields["slug"] = fields.get("slug") or self.kept_slug(label, fields["title"])
+        fields["slug"] = fields.get("slug") or self.kept_slug(label)
         fields.setdefault("description", "")
         try:
             changed = labels.update_label(self.kind, label.id, fields)
@@ -100,23 +102,46 @@ class LabelViewSet(ApiViewSet):
     @schema.BULK_CREATE_LABELS
     @action(detail=False, methods=["post"])
     def bulk(self, request: Request) -> Response:
-        """Create several labels; one whose slug exists gets the new title."""
+        """Create several labels; one whose slug is sent and exists gets the new title."""
         params = validate({self.kind: to_list, "items": to_list}, self.params)
         rows = []
         for item in params.get(self.kind) or params.get("items", []):
             if not isinstance(item, dict) or is_empty(item.get("title")):
                 continue
             fields = validate({name: FIELDS[name] for name in ("title", "slug")}, item)
-            slug = labels.slugify(fields.get("slug") or fields["title"])
-            rows.append((slug, fields["title"]))
+            rows.append((labels.latin_slug(fields.get("slug", "")), fields["title"]))
         ids = labels.create_or_update_labels(self.kind, rows)
         return Response({"message": self.bulk_message, "ids": ids})
 
-    @schema.MESSAGE
+    @schema.DESTROY_LABEL
     def destroy(self, request: Request, label_id: str) -> Response:
-        """Delete a label, which detaches it from its contacts."""
-        labels.delete_labels(self.kind, [self.get_object().id])
-        return Response({"message": f"Successfully removed the {self.noun.lower()}."})
+        """Delete a label, which detaches it from its contacts, unless a segment uses the label.
+
+        With `force`, a label that segments use is deleted as well.
+        """
+        force = validate({"force": to_bool}, self.params).get("force", False)
+        label, noun = self.get_object(), self.noun.lower()
+        try:
+            broken = delete_labels(self.kind, [label.id], force)
+        except LabelsInUse as error:
+            titles = ", ".join(f'"{segment.title}"' for segment in error.segments)
+            message = (
+                f'Segments use the {noun} "{label.title}": {titles}. Change them first, or send '
+                "force=1. Then reading their contacts is 422 until they are changed."
+            )
+            raise ApiError({"message": message, "error_code": "label_in_use"}, 422) from None
+        body: dict[str, Any] = {"message": f"Successfully removed the {noun}."}
+        if broken:
+            body["warnings"] = [
+                {
+                    "field": "force",
+                    "rule": "segments",
+                    "message": f'The segment "{segment.title}" used the {noun}. Reading its '
+                    "contacts is 422 until it is changed.",
+                }
+                for segment in broken
+            ]
+        return Response(body)
 
     @override
     def get_object(self) -> labels.TagOrList:
@@ -124,12 +149,12 @@ class LabelViewSet(ApiViewSet):
         assert isinstance(label, labels.TagOrList)
         return label
 
-    def new_slug(self, fields: Params) -> str:
-        """Return the slug of a new label."""
+    def sent_slug(self, slug: str) -> str:
+        """Return the slug of a new label for the one that is sent, or "" if it has no Latin."""
         raise NotImplementedError
 
-    def kept_slug(self, label: labels.TagOrList, title: str) -> str:
-        """Return the slug after an update that names none."""
+    def kept_slug(self, label: labels.TagOrList) -> str:
+        """Return the slug after an update that names none, or "" to make one from the title."""
         raise NotImplementedError
 
     def add_counts(self, page: Sequence[Any]) -> tuple[str, ...]:
@@ -176,15 +201,12 @@ class TagViewSet(LabelViewSet):
         return Response({"tag": TagSerializer(self.get_object()).data})
 
     @override
-    def new_slug(self, fields: Params) -> str:
-        # As it is sent. FluentCRM makes one from the title only where none is sent.
-        is_sent = not is_empty(self.params.get("slug"))
-        slug: str = fields["slug"]
-        return slug if is_sent else labels.slugify(slug)
+    def sent_slug(self, slug: str) -> str:
+        return slug
 
     @override
-    def kept_slug(self, label: labels.TagOrList, title: str) -> str:
-        return labels.slugify(title)
+    def kept_slug(self, label: labels.TagOrList) -> str:
+        return ""
 
     @override
     def add_counts(self, page: Sequence[Any]) -> tuple[str, ...]:
@@ -219,11 +241,11 @@ class ContactListViewSet(LabelViewSet):
         return Response(ContactListSerializer(self.get_object()).data)
 
     @override
-    def new_slug(self, fields: Params) -> str:
-        return labels.slugify(fields["slug"])
+    def sent_slug(self, slug: str) -> str:
+        return labels.latin_slug(slug)
 
     @override
-    def kept_slug(self, label: labels.TagOrList, title: str) -> str:
+    def kept_slug(self, label: labels.TagOrList) -> str:
         return label.slug
 
     @override

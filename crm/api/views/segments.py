@@ -20,11 +20,11 @@ from crm.api.filter_backends import (
     LABEL_BACKENDS,
     LABEL_LIST_FIELDS,
     LIST_FIELDS,
-    apply_segment,
 )
 from crm.api.pagination import SegmentPagination, SubscriberPagination
 from crm.api.serializers import SegmentSerializer, SubscriberSerializer
 from crm.api.views.contacts import READ
+from crm.filters import apply_filter
 from crm.filters.options import filter_options
 from crm.labels import SlugTaken, slugify
 from crm.models import Scope, Segment, Subscriber
@@ -123,8 +123,8 @@ class SegmentViewSet(ListModelMixin, ApiViewSet):
     )
     def subscribers(self, request: Request, segment_id: str) -> Response:
         """List the contacts of a segment, with the parameters of the list of contacts."""
-        filters = self.get_object().filters
-        contacts = apply_segment(Subscriber.objects.with_user(), filters)
+        groups = segments.read_segment(self.get_object())
+        contacts = apply_filter(Subscriber.objects.with_user(), groups)
         page = self.paginate_queryset(self.filter_queryset(contacts))
         serializer = self.get_serializer(page, many=True, include=("tags", "lists"))
         return self.get_paginated_response(serializer.data)
