@@ -33,12 +33,12 @@ def email_sha256(email: str) -> str:
 
 def erased_keys(emails: Iterable[str]) -> set[str]:
     """Return the keys of those e-mails whose contact was erased, by the receipts' hashes."""
-    keys = {email_hash: email_key(email) for email in emails for email_hash in _hashes(email)}
+    keys = {email_hash: email_key(email) for email in emails for email_hash in email_hashes(email)}
     receipts = Erasure.objects.filter(email_sha256__in=keys)
     return {keys[email_hash] for email_hash in receipts.values_list("email_sha256", flat=True)}
 
 
-def _hashes(email: str) -> set[str]:
+def email_hashes(email: str) -> set[str]:
     """Return the hashes that a receipt of this e-mail may have.
 
     Earlier versions hashed the e-mail as it was sent, in lower case.
