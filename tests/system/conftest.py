@@ -18,98 +18,86 @@ from events.tracking import track
 from tests.system.stores import DRAFT, GRACE, LATER, REPLACED, SHOP, TARGET, Databases, emails, use
 
 
-def set_fsync(sql: psycopg.Connection, value: str) -> None:
-    """Change a setting of the tests' PostgreSQL."""
-    sql.execute(f"ALTER SYSTEM SET fsync = {value}")
-    sql.execute("SELECT pg_reload_conf()")
-
-
-@pytest.fixture(scope="module")
-def databases(
-    postgres: EmbeddedPostgres, django_db_blocker: DjangoDbBlocker
-) -> Iterator[Databases]:
-    """The databases of the tests' PostgreSQL, to which Django may connect."""
-    own = connection.settings_dict["NAME"]
+@pytest.fixture(scope="session")
+def databases(postgres: EmbeddedPostgres) -> Iterator[Databases]:
+    """The databases of the tests' PostgreSQL."""
     host = str(postgres.socket_dir)
-    with (
-        django_db_blocker.unblock(),
-        psycopg.connect(host=host, user=USER, dbname="postgres", autocommit=True) as sql,
-    ):
-        made = Databases(sql)
-        # Each CREATE and DROP DATABASE waits for the disk, which these tests do not need.
-        set_fsync(sql, "off")
-        yield made
-        use(own)
-        for name in (SHOP, TARGET):
-            made.drop(name)
-        set_fsync(sql, "on")
+    with psycopg.connect(host=host, user=USER, dbname="postgres", autocommit=True) as sql:
+        yield Databases(sql)
 
 
-@pytest.fixture(scope="module")
-def shop(databases: Databases) -> Databases:
-    """A store with two contacts, an event that happened twice, and a session."""
-    databases.create(SHOP)
-    use(SHOP)
-    bootstrap()
-    create({"email": GRACE, "status": Status.SUBSCRIBED})
-    for _ in range(2):
-        track({"event_key": "k", "title": "t", "email": GRACE})
-    with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO django_session VALUES ('secret-session', '', now())")
-    return databases
-
-
-@pytest.fixture(scope="module")
-def shop_backup(shop: Databases, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A backup of the shop."""
+@pytest.fixture(scope="session")
+def shop_backup(
+    databases: Databases,
+    django_db_blocker: DjangoDbBlocker,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A backup of the database SHOP: two contacts, an event that happened twice, a session."""
     path = tmp_path_factory.mktemp("backup") / "shop.backup"
-    use(SHOP)
-    write_backup(path, replace=False)
+    databases.create(SHOP)
+    with django_db_blocker.unblock(), use(SHOP):
+        bootstrap()
+        create({"email": GRACE, "status": Status.SUBSCRIBED})
+        for _ in range(2):
+            track({"event_key": "k", "title": "t", "email": GRACE})
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO django_session VALUES ('secret-session', '', now())")
+        write_backup(path, replace=False)
     return path
 
 
 @pytest.fixture
-def own_server(settings: SettingsFixture) -> None:
-    """Let the commands see the tests' PostgreSQL as one of DATABASE_URL."""
+def own_server(
+    databases: Databases, django_db_blocker: DjangoDbBlocker, settings: SettingsFixture
+) -> Iterator[Databases]:
+    """The tests' PostgreSQL as one of DATABASE_URL, which Django may connect to."""
     settings.EMBEDDED_POSTGRES = False
+    # CREATE and DROP DATABASE wait for the disk, which these tests do not need.
+    databases.set_fsync("off")
+    with django_db_blocker.unblock():
+        yield databases
+    databases.set_fsync("on")
 
 
 @pytest.fixture
-def source(shop: Databases, own_server: None) -> None:
-    """Django's connection to the shop, which tests back up and leave as it is."""
-    use(SHOP)
+def source(shop_backup: Path, own_server: Databases) -> Iterator[None]:
+    """Django's connection to SHOP, which tests leave as it is."""
+    with use(SHOP):
+        yield
 
 
 @pytest.fixture
-def empty(shop: Databases, own_server: None) -> Databases:
-    """A database without tables, to which Django is connected."""
-    use(TARGET)
-    shop.create(TARGET)
-    return shop
+def empty(own_server: Databases) -> Iterator[Databases]:
+    """A database without tables, TARGET, to which Django is connected."""
+    own_server.create(TARGET)
+    with use(TARGET):
+        yield own_server
 
 
 @pytest.fixture
-def target(shop_backup: Path, shop: Databases, own_server: None) -> Databases:
-    """A copy of the shop with a contact that is later than the backup. Django is connected."""
-    use(TARGET)
-    shop.create(TARGET, SHOP)
-    create({"email": LATER})
-    return shop
+def target(shop_backup: Path, own_server: Databases) -> Iterator[Databases]:
+    """A copy of SHOP, TARGET, with a contact that is later than the backup."""
+    own_server.create(TARGET, SHOP)
+    with use(TARGET):
+        create({"email": LATER})
+        yield own_server
 
 
 @pytest.fixture(scope="module")
-def copy_of_shop(shop_backup: Path, shop: Databases) -> Databases:
-    """The target of a whole file, which no test may change."""
-    use(TARGET)
-    shop.create(TARGET, SHOP)
-    create({"email": LATER})
-    return shop
+def copy_of_shop(
+    shop_backup: Path, databases: Databases, django_db_blocker: DjangoDbBlocker
+) -> None:
+    """The store TARGET of a whole file."""
+    databases.create(TARGET, SHOP)
+    with django_db_blocker.unblock(), use(TARGET):
+        create({"email": LATER})
 
 
 @pytest.fixture
-def untouched(copy_of_shop: Databases, own_server: None) -> Iterator[Databases]:
+def untouched(copy_of_shop: None, own_server: Databases) -> Iterator[Databases]:
     """The target of a restore that has to fail. Its store stays, and nothing is left beside it."""
-    use(TARGET)
-    yield copy_of_shop
-    assert emails() == {"ada@example.com", GRACE, LATER}
-    assert copy_of_shop.names() & {DRAFT, REPLACED} == set()
+    with use(TARGET):
+        yield own_server
+    with use(TARGET):
+        assert emails() == {"ada@example.com", GRACE, LATER}
+    assert own_server.names() & {DRAFT, REPLACED} == set()

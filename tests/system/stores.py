@@ -2,8 +2,8 @@
 
 import json
 import zipfile
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,16 +39,28 @@ class Databases(NamedTuple):
         """Return the names of all databases."""
         return {name for (name,) in self.sql.execute("SELECT datname FROM pg_database")}
 
+    def set_fsync(self, value: str) -> None:
+        """Let the server wait for the disk, or not."""
+        self.sql.execute(f"ALTER SYSTEM SET fsync = {value}")
+        self.sql.execute("SELECT pg_reload_conf()")
+
     def connect(self, name: str) -> "closing[psycopg.Connection[Any]]":
         """Connect to a database as another program does."""
         host = self.sql.info.host
         return closing(psycopg.connect(host=host, user=USER, dbname=name, autocommit=True))
 
 
-def use(database: str) -> None:
-    """Let Django connect to a database."""
+@contextmanager
+def use(database: str) -> Iterator[None]:
+    """Let Django connect to a database in the block."""
+    own = connection.settings_dict["NAME"]
     connection.close()
     connection.settings_dict["NAME"] = database
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["NAME"] = own
 
 
 def restored(path: Path, replace: bool = True) -> list[str]:

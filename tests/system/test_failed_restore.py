@@ -174,10 +174,8 @@ def test_a_name_that_leaves_no_room_for_a_suffix_is_rejected(
 ) -> None:
     name = "x" * 60
     untouched.create(name)
-    use(name)
-    with pytest.raises(StoreError, match="is too long for a restore"):
+    with use(name), pytest.raises(StoreError, match="is too long for a restore"):
         restored(shop_backup)
-    use(TARGET)
     untouched.drop(name)
 
 
