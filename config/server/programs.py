@@ -32,16 +32,19 @@ def running_postgres(note: str, alone: bool) -> Iterator[None]:
 
     Args:
         note: what `serve` reports about this process meanwhile.
-        alone: whether a PostgreSQL that `serve` runs is an error.
+        alone: True creates a store if there is none, and rejects one that `serve` runs. False
+            uses a store that exists, running or not.
 
     Raises:
         PostgresError: the embedded PostgreSQL cannot be used.
-        StoreError: `serve` runs, and `alone` is set.
+        StoreError: there is no store, or `serve` runs.
     """
     if not settings.EMBEDDED_POSTGRES:
         yield
         return
     postgres = EmbeddedPostgres(settings.DATA_DIR)
+    if not alone and not postgres.cluster.exists():
+        raise StoreError(f"There is no store in {settings.DATA_DIR}.")
     try:
         postgres.lock(note)
     except DataFolderInUse as error:

@@ -1,6 +1,8 @@
 """Stores to back up and to restore, in databases beside those of the other tests."""
 
 import json
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -14,6 +16,7 @@ from config.server import backup
 from config.server.postgres import USER
 from config.server.restore import restore_backup
 from crm.models import Subscriber
+from tests.system.server import ROOT, Server, wait_until
 
 SHOP, TARGET = "shop", "target"
 DRAFT, REPLACED = "target-restore-draft", "target-replaced-by-restore"
@@ -83,3 +86,38 @@ def changed(path: Path, folder: Path, manifest: Callable[[Any], Any], sql: str =
 def emails() -> set[str]:
     """Return the e-mails of the contacts in the database that Django is connected to."""
     return set(Subscriber.objects.values_list("email", flat=True))
+
+
+@contextmanager
+def begun(server: Server, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
+    """Begin a management command on a server's store. It is killed at the end of the block."""
+    with subprocess.Popen(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=server.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for_statement(host: str, text: str) -> None:
+    """Wait until a PostgreSQL runs a statement, and for its start.
+
+    Args:
+        host: the folder of its socket.
+        text: the beginning of the statement.
+    """
+    query = "SELECT count(*) FROM pg_stat_activity WHERE starts_with(query, %s)"
+
+    def runs() -> bool:
+        try:
+            with psycopg.connect(host=host, user=USER, dbname="postgres") as connection:
+                return connection.execute(query, [text]).fetchone() != (0,)
+        except psycopg.OperationalError:
+            return False
+
+    wait_until(runs, 30)

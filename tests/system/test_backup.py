@@ -1,8 +1,12 @@
 """manage.py backup: what the file holds, and that a failed backup leaves none."""
 
 import resource
+import signal
 import stat
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import psycopg
 import pytest
@@ -12,7 +16,9 @@ from django.db import connection
 from config.server import backup
 from config.server.backup import open_dump, read_manifest
 from events.models import TrackedEvent
-from tests.system.stores import Databases
+from tests.system.fixtures import SERVED
+from tests.system.server import Client, Server
+from tests.system.stores import Databases, begun, wait_for_statement
 
 
 def test_only_the_owner_may_read_a_backup(shop_backup: Path) -> None:
@@ -120,3 +126,47 @@ def test_a_backup_reports_the_faults_of_the_store(
     call_command("backup", tmp_path / "b")
     warning = "The store has 1 events whose counter differs (manage.py verify_counters)."
     assert warning in capsys.readouterr().err
+
+
+class InTheMiddle(NamedTuple):
+    """A backup whose pg_dump waits until it is released."""
+
+    process: "subprocess.Popen[str]"
+    release: Callable[[], Any]
+
+
+@pytest.fixture
+def in_the_middle(
+    server: Server, http: Client, databases: Databases, tmp_path: Path
+) -> Iterator[InTheMiddle]:
+    """`manage.py backup b` of the served store, which clients use meanwhile."""
+    with databases.connect(SERVED) as locking:
+        locking.execute("BEGIN; LOCK TABLE django_session IN ACCESS EXCLUSIVE MODE")
+        with begun(server, "backup", str(tmp_path / "b")) as process:
+            wait_for_statement(databases.sql.info.host, "LOCK TABLE public.")
+            yield InTheMiddle(process, locking.rollback)
+
+
+def test_a_killed_backup_leaves_no_file(in_the_middle: InTheMiddle, tmp_path: Path) -> None:
+    in_the_middle.process.kill()
+    in_the_middle.process.communicate()
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_stopped_backup_leaves_no_draft(in_the_middle: InTheMiddle, tmp_path: Path) -> None:
+    in_the_middle.process.terminate()
+    in_the_middle.process.communicate()
+    assert in_the_middle.process.returncode == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tracking_goes_on_and_the_backup_has_what_was_stored_before(
+    http: Client, ada_id: int, in_the_middle: InTheMiddle, tmp_path: Path
+) -> None:
+    answer = http.track(event_key="k", title="t", email="ada@example.com")
+    assert answer.status == 200
+    in_the_middle.release()
+    in_the_middle.process.communicate()
+    tables = read_manifest(tmp_path / "b").tables
+    assert tables["public.crm_subscriber"] == 1
+    assert tables["public.events_trackedevent"] == 0
