@@ -82,29 +82,30 @@ def restore_backup(path: Path, replace: bool, report: Callable[[str], Any]) -> M
     with connect() as old, _maintenance(old.info.dbname) as server:
         # connect() has opened it, and no other connection may exist when the names change.
         connection.close()
-        name, draft = old.info.dbname, DRAFT.format(old.info.dbname)
-        _check_rights(old, name)
-        _check_free_space(manifest)
-        _check_that_it_is_unused(old)
-        if not replace:
-            _check_that_it_is_new(old)
-        _lock_tables(old)
-        _drop(server, draft)
-        _drop(server, REPLACED.format(name))
-        try:
-            server.execute(_create_database(old, draft))
-            _connect_django(draft)
-            _load(path)
-            _check(manifest)
-            for step in settings.RESTORE_STEPS:
-                for sentence in import_string(step)(old):
-                    report(sentence)
+        name = old.info.dbname
+        draft, replaced = DRAFT.format(name), REPLACED.format(name)
+        with _reported_errors():
+            _check_rights(old)
+            _drop(server, draft)
+            _drop(server, replaced)
+            _check_free_space(manifest)
             _check_that_it_is_unused(old)
+            _lock_tables(old)
+            if not replace:
+                _check_that_it_is_new(old)
+        try:
+            with _reported_errors():
+                server.execute(_create_database(old, draft))
+                _connect_django(draft)
+                _load(path)
+                _check(manifest)
+                for step in settings.RESTORE_STEPS:
+                    for sentence in import_string(step)(old):
+                        report(sentence)
+                _check_that_it_is_unused(old)
             connection.close()
             old.close()
             _swap(server, name)
-        except (psycopg.DatabaseError, DatabaseError) as error:
-            raise StoreError(f"PostgreSQL reports: {str(error).splitlines()[0]}") from error
         finally:
             connection.close()
             connection.settings_dict["NAME"] = name
@@ -112,7 +113,7 @@ def restore_backup(path: Path, replace: bool, report: Callable[[str], Any]) -> M
             with suppress(psycopg.Error):
                 _drop(server, draft)
         with suppress(psycopg.Error):
-            _drop(server, REPLACED.format(name))
+            _drop(server, replaced)
     return manifest
 
 
@@ -138,9 +139,18 @@ def _maintenance(name: str) -> Iterator[psycopg.Connection[Any]]:
         yield server
 
 
-def _check_rights(old: psycopg.Connection[Any], name: str) -> None:
+@contextmanager
+def _reported_errors() -> Iterator[None]:
+    """Report what PostgreSQL reports."""
+    try:
+        yield
+    except (psycopg.DatabaseError, DatabaseError) as error:
+        raise StoreError(f"PostgreSQL reports: {str(error).splitlines()[0]}.") from error
+
+
+def _check_rights(old: psycopg.Connection[Any]) -> None:
+    name, role = old.info.dbname, old.info.user
     if not value(old, MAY_RESTORE):
-        role = old.info.user
         raise StoreError(
             f"A restore creates a database, which the role {role} may not do, or {role} does not "
             f"own {name}. Run ALTER ROLE {role} CREATEDB and ALTER DATABASE {name} OWNER TO {role}."
@@ -188,9 +198,11 @@ def _check_that_it_is_new(old: psycopg.Connection[Any]) -> None:
 def _lock_tables(old: psycopg.Connection[Any]) -> None:
     """Make all writes wait until the connection is closed, so that none is accepted and lost."""
     old.execute("BEGIN")
+    # Autovacuum gives way after a second.
+    old.execute("SET LOCAL lock_timeout = '10s'")
     tables = ", ".join(table for (table,) in old.execute(TABLES))
     if tables:
-        old.execute(f"LOCK TABLE {tables} IN EXCLUSIVE MODE NOWAIT")
+        old.execute(f"LOCK TABLE {tables} IN EXCLUSIVE MODE")
 
 
 def _drop(server: psycopg.Connection[Any], database: str) -> None:

@@ -8,6 +8,7 @@ from django.db import connection
 
 from config.server.backup import count_rows, read_manifest, write_backup
 from config.server.bootstrap import bootstrap
+from config.server.postgres import USER
 from crm.models import Erasure, Subscriber
 from events.maintenance import find_differences
 from events.models import EventOccurrence, TrackedEvent
@@ -55,6 +56,19 @@ def test_the_locale_of_the_database_stays(empty: Databases, shop_backup: Path) -
     restored(shop_backup)
     query = "SELECT datlocprovider, datcollate FROM pg_database WHERE datname = %s"
     assert empty.sql.execute(query, [TARGET]).fetchone() == ("c", "C")
+
+
+def test_a_role_that_is_no_superuser_restores(empty: Databases, shop_backup: Path) -> None:
+    empty.sql.execute(f"CREATE ROLE owner LOGIN CREATEDB; ALTER DATABASE {TARGET} OWNER TO owner")
+    connection.close()
+    connection.settings_dict["USER"] = "owner"
+    restored(shop_backup)
+    restored(shop_backup)
+    assert GRACE in emails()
+    connection.close()
+    connection.settings_dict["USER"] = USER
+    empty.drop(TARGET)
+    empty.sql.execute("DROP ROLE owner")
 
 
 def test_an_older_backup_is_migrated(target: Databases, tmp_path: Path) -> None:
