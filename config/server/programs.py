@@ -130,4 +130,4 @@ def program(name: str, *arguments: str, **streams: Any) -> Iterator[subprocess.P
         if process.returncode or stopped_reading:
             errors.seek(0)
             reason = errors.readline().decode(errors="replace").strip()
-            raise StoreError(f"{name} failed: {reason or f'exit code {process.returncode}'}")
+            raise StoreError(f"{name} failed: {reason or f'exit code {process.returncode}'}.")
