@@ -1,7 +1,10 @@
 """Share what the management commands have in common."""
 
+import signal
+import sys
 from typing import Any
 
+import psycopg
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 from typing_extensions import override
@@ -14,5 +17,10 @@ class DatabaseCommand(BaseCommand):
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
             return super().execute(*args, **options)
-        except OperationalError as error:
+        except (OperationalError, psycopg.OperationalError) as error:
             raise CommandError(f"The database does not answer; is it running? {error}") from None
+
+
+def end_by_sigterm() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, so that it removes its drafts."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

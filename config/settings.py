@@ -96,6 +96,24 @@ BOOTSTRAP_STEPS = [
     "crm.bootstrap.create_first_login",
 ]
 HOURLY_COMMANDS = ["prune_idempotency_keys"]
+# What a backup and a restore compare, and what a restore does for those whom the old store knows.
+STORE_FIGURES = "events.maintenance.store_figures"
+RESTORE_STEPS = ["crm.restores.keep_opt_outs", "events.restores.erase_again"]
+# The rows that migrations, a first start and logins write, as SQL conditions. A restore replaces a
+# store that holds no others without being told to.
+FIRST_ROWS = {
+    "public.auth_group": "true",
+    "public.auth_group_permissions": "true",
+    "public.auth_permission": "true",
+    "public.auth_user": "username = 'admin'",
+    "public.axes_accessattempt": "true",
+    "public.axes_accessattemptexpiration": "true",
+    "public.crm_applicationpassword": "name = 'first start'",
+    "public.crm_subscriber": "email = 'ada@example.com'",
+    "public.django_content_type": "true",
+    "public.django_migrations": "true",
+    "public.events_trackingkey": "true",
+}
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.server.wsgi.application"
 # The API's URLs work with and without a trailing slash. A redirect would lose a POST's body.

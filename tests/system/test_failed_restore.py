@@ -1,0 +1,192 @@
+"""A restore that fails leaves the old store as it was, and nothing beside it.
+
+The fixture `untouched` verifies that after each test. Processes are killed in
+test_backup_processes.py.
+"""
+
+import resource
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from pytest_django import Settings as SettingsFixture
+
+from config.server import restore
+from config.server.backup import Manifest
+from config.server.postgres import USER, EmbeddedPostgres
+from config.server.programs import StoreError
+from tests.system.stores import TARGET, Databases, changed, restored, use
+
+# The most that PostgreSQL writes of its own into one file is a segment of its log.
+WAL_SEGMENT_BYTES = 16 << 20
+# A table that is larger.
+LARGE = f"""
+CREATE TABLE public.large AS SELECT repeat('x', 1000) FROM generate_series(
+1, {WAL_SEGMENT_BYTES // 900});
+"""
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Report connections at once that are not closed."""
+    monkeypatch.setattr(restore, "LEAVING_SECONDS", 0)
+
+
+def same(_: Any) -> dict[str, Any]:
+    """Change nothing of a manifest."""
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("change", "sql", "error"),
+    [
+        (lambda _: {"rules": [1, 1]}, "", "The restored constraints and indexes differ"),
+        (lambda _: {"sums": {"counters": 9}}, "", "The restored sums differ"),
+        (same, "DELETE FROM public.events_eventname;", "The restored rows differ"),
+        (
+            same,
+            "UPDATE public.events_eventoccurrence SET event_id = 0;",
+            "The restored faults differ",
+        ),
+        (same, "SELECT 1/0;", "psql failed: ERROR:  division by zero"),
+    ],
+    ids=["indexes", "counters", "rows", "orphans", "an error of SQL"],
+)
+def test_a_backup_that_differs_from_its_manifest_is_rejected(
+    untouched: Databases,
+    shop_backup: Path,
+    tmp_path: Path,
+    change: Callable[[Any], Any],
+    sql: str,
+    error: str,
+) -> None:
+    with pytest.raises(StoreError, match=error):
+        restored(changed(shop_backup, tmp_path, change, sql))
+
+
+def test_a_store_in_use_is_kept_and_its_rows_are_named(
+    untouched: Databases, shop_backup: Path
+) -> None:
+    rows = r"public\.crm_subscriber 2, public\.events_eventname 1, .*"
+    match = rf"in use \(rows: {rows}\)\. --replace replaces it\. Nothing was changed\."
+    with pytest.raises(CommandError, match=match):
+        call_command("restore", shop_backup)
+
+
+def test_a_full_disk_is_reported(
+    untouched: Databases, postgres: EmbeddedPostgres, shop_backup: Path, tmp_path: Path
+) -> None:
+    assert postgres.process
+    limits = resource.prlimit(postgres.process.pid, resource.RLIMIT_FSIZE)
+    low = (WAL_SEGMENT_BYTES, limits[1])
+    resource.prlimit(postgres.process.pid, resource.RLIMIT_FSIZE, low)
+    try:
+        with pytest.raises(StoreError, match=r"psql failed: ERROR: .*File too large"):
+            restored(changed(shop_backup, tmp_path, same, LARGE))
+    finally:
+        resource.prlimit(postgres.process.pid, resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_truncated_file_is_rejected(
+    untouched: Databases, shop_backup: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    copy.write_bytes(shop_backup.read_bytes()[:-100])
+    with pytest.raises(CommandError, match=r"copy is damaged, or .*Nothing was changed\."):
+        call_command("restore", copy, replace=True)
+
+
+def test_a_connected_program_is_reported(
+    untouched: Databases, shop_backup: Path, no_waiting: None
+) -> None:
+    match = "1 other connections to the database target are open"
+    with untouched.connect(TARGET), pytest.raises(StoreError, match=match):
+        restored(shop_backup)
+
+
+def test_a_program_that_connects_meanwhile_cannot_write_and_is_reported(
+    untouched: Databases, shop_backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `serve` that starts meanwhile accepts no event, because the restore would lose it."""
+    check = restore._check
+
+    with ExitStack() as programs:
+
+        def connect_and_check(manifest: Manifest) -> None:
+            other = programs.enter_context(untouched.connect(TARGET))
+            other.execute("SET lock_timeout = 1")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                other.execute("UPDATE events_trackedevent SET counter = counter")
+            check(manifest)
+
+        monkeypatch.setattr(restore, "_check", connect_and_check)
+        with pytest.raises(StoreError, match="1 other connections to the database target are op"):
+            restored(shop_backup)
+
+
+@pytest.mark.skipif(
+    "config.getoption('--hypothesis-profile') != 'long'",
+    reason="PostgreSQL waits for five seconds, so only make test-long runs it.",
+)
+def test_a_program_that_connects_at_the_end_is_reported(
+    untouched: Databases, shop_backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swap = restore._swap
+
+    def connect_and_swap(server: psycopg.Connection[Any], name: str) -> None:
+        with untouched.connect(TARGET):
+            swap(server, name)
+
+    monkeypatch.setattr(restore, "_swap", connect_and_swap)
+    with pytest.raises(StoreError, match="has connected to the database target meanwhile"):
+        restored(shop_backup)
+
+
+def test_a_second_restore_is_rejected(untouched: Databases, shop_backup: Path) -> None:
+    with untouched.connect("postgres") as other:
+        other.execute("SELECT pg_advisory_lock(hashtext('target'))")
+        with pytest.raises(StoreError, match="Another restore of the database target runs"):
+            restored(shop_backup)
+
+
+def test_a_role_that_may_not_create_databases_is_told_what_to_run(
+    untouched: Databases, shop_backup: Path
+) -> None:
+    untouched.sql.execute("CREATE ROLE clerk LOGIN")
+    connection.settings_dict["USER"] = "clerk"
+    try:
+        with pytest.raises(StoreError, match="Run ALTER ROLE clerk CREATEDB and ALTER DATABASE"):
+            restored(shop_backup)
+    finally:
+        connection.settings_dict["USER"] = USER
+        connection.close()
+        untouched.sql.execute("DROP ROLE clerk")
+
+
+def test_a_name_that_leaves_no_room_for_a_suffix_is_rejected(
+    untouched: Databases, shop_backup: Path
+) -> None:
+    name = "x" * 60
+    untouched.create(name)
+    with use(name), pytest.raises(StoreError, match="is too long for a restore"):
+        restored(shop_backup)
+    untouched.drop(name)
+
+
+def test_a_disk_that_is_too_small_is_reported_before(
+    untouched: Databases,
+    shop_backup: Path,
+    settings: SettingsFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings.EMBEDDED_POSTGRES = True
+    usage = shutil.disk_usage("/")._replace(free=10 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(StoreError, match=r"needs \d+ MiB beside the old store, and 10 MiB are"):
+        restored(shop_backup)
