@@ -28,10 +28,13 @@ VALUES = (
     "50%",
     "5_0",
     "1e999x",
+    *("10.0", "7", "100,000", "true", "1", "+9"),
 )
 PROVIDERS = ("custom", "Custom", "shop")
 STATUSES = ("subscribed", "pending")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+# A postal code or a phone number.
+NAME_OF_DIGITS = re.compile(r"\+|-?0\d", re.ASCII)
 PROPERTIES: tuple[dict[str, Any], ...] = (
     {},
     {"a": {"b": 5}},
@@ -41,6 +44,9 @@ PROPERTIES: tuple[dict[str, Any], ...] = (
     {"a": {"b": 5.0}},
     {"a": "b", "0": 7},
     {"a": {"b": {"c": 1}}},
+    {"a": {"b": "5.00"}, "0": "05"},
+    {"a": {"b": "1"}, "0": "FALSE"},
+    {"a": {"b": False}, "0": 0},
 )
 
 
@@ -160,6 +166,17 @@ def date_fits(operator: str, found: Any, value: Any, start: Callable[[int], Any]
     if operator == "days_within":
         return bool(start(value) <= found < start(-1))
     return bool(start(value) <= found < start(value - 1))  # date_equal, of a day so long ago
+
+
+def values_equal(found: str, value: Any) -> bool:
+    """Return whether a value or property equals the value that a filter names."""
+    wanted = json.dumps(value) if isinstance(value, bool) else str(value)
+    if wanted.lower() in ("true", "false"):
+        return found.lower() in {"true": ("true", "1"), "false": ("false", "0")}[wanted.lower()]
+    numbers = [None if NAME_OF_DIGITS.match(text) else number(text) for text in (found, wanted)]
+    if numbers[1] is None:
+        return found.lower() == wanted.lower()
+    return numbers[0] == numbers[1]
 
 
 POSITIVE = {"!=": "=", "not_contains": "contains", "not_in": "in", "not_null": "is_null"}
@@ -325,12 +342,15 @@ def keyed_items(draw: st.DrawFn) -> Item:
         return item("event_tracking_key_count", operator, sent, fits, extra_value=key)
     operator = draw(st.sampled_from(("=", "!=", ">", "<", "contains", "not_contains")))
     numeric = operator in "<>"
-    value = draw(st.sampled_from(("9", "9.5", "-2", "1e2", "08") if numeric else VALUES[:-3]))
+    value = draw(st.sampled_from(("9", "9.5", "-2", "1e2", "08") if numeric else VALUES))
     value = value or "0"
     fits = negatable(
         operator,
         lambda contact, positive: any(
-            text_fits(positive, event.value, value) for event in contact.of_key(key)
+            values_equal(event.value, value)
+            if positive == "="
+            else text_fits(positive, event.value, value)
+            for event in contact.of_key(key)
         ),
     )
     return item("event_tracking_value", operator, value, fits, extra_value=key)
@@ -381,8 +401,8 @@ def property_items(draw: st.DrawFn) -> Item:
     path = draw(st.sampled_from(("a.b", "a", "0", "a.b.c", "none")))
     operator = draw(st.sampled_from(("=", "!=", ">", "<", "contains", "exists")))
     choices: dict[str, tuple[Any, ...]] = {
-        "=": ("red", "5", 5, 5.0, True, "zero"),
-        "!=": ("red", "5", 5, 7.0, True),
+        "=": ("red", "5", 5, 5.0, "05", True, "True", False, "0", "zero"),
+        "!=": ("red", "5", 5, 7.0, True, "false"),
         ">": (4, "4.5", 7),
         "<": (6, "6"),
         "contains": ("RE", "e", "5"),
@@ -401,10 +421,9 @@ def property_items(draw: st.DrawFn) -> Item:
             return False
         if positive == "exists":
             return True
-        if positive == "=" and not isinstance(value, str | bool):
-            return number(found) == Decimal(str(value))
-        wanted = {True: "true"}.get(value, value) if isinstance(value, bool) else value
-        return text_fits(positive, found, wanted)
+        if positive == "=":
+            return values_equal(found, value)
+        return text_fits(positive, found, value)
 
     fits = negatable(operator, has)
     return item("event_tracking_property", operator, value, fits, extra_value=key, path=path)

@@ -183,17 +183,92 @@ def test_the_latest_occurrence_has_the_property_that_counts(
     assert found(api, asked) == names
 
 
+# What is stored, what is asked, and whether both are one. Texts have quotation marks in JSON.
+EQUALITIES = [
+    *((1299, "1299.00", True), ("1299.00", 1299, True), ("1299.00", "1.299e3", True)),
+    *((1299.5, "1299.50", True), (".50", 0.5, True), ("-1", -1.0, True), ("0", "0.00", True)),
+    # Exact, where a float would be rounded.
+    *((2**53 + 1, str(2**53), False), ("0.1", "0.10000000000000000001", False)),
+    # No numbers, so that they are equal as texts only.
+    *(("1.299,00", 1.299, False), ("1.299,00", "1.299,00", True), ("1299,00", 1299, False)),
+    *(("01067", 1067, False), ("01067", "1067", False), (1067, "01067", False)),
+    *(("01067", "01067", True), ("+491511", 491511, False), ("€ 99", 99, False)),
+    *(("1e999999", "1e999999", True), ("1E9999999", 1, False), ("9" * 101, "9" * 101, True)),
+    # Longer than a number may be, though it is one.
+    *((1, f"1.{'0' * 99}", False), ("NaN", "nan", True), ("1_000", 1000, False)),
+]
+
+
+def size_is(operator: str, value: Any) -> dict[str, Any]:
+    """Return a condition about the size of the box that was sent."""
+    return condition(PROPERTY, operator, value, extra_value="ship", path="box.size")
+
+
+@pytest.mark.parametrize(("stored", "asked", "equal"), EQUALITIES)
+def test_a_property_equals_the_same_number_in_another_notation(
+    api: APIClient, stored: Any, asked: Any, equal: bool
+) -> None:
+    ship("red", stored)
+    assert found(api, size_is("=", asked)) == (["cy"] if equal else [])
+    assert found(api, size_is("!=", asked)) == (["ada", "bob"] if equal else ["ada", "bob", "cy"])
+
+
+@pytest.mark.parametrize(("stored", "asked", "equal"), EQUALITIES)
+def test_a_value_equals_the_same_number_in_another_notation(
+    api: APIClient, stored: Any, asked: Any, equal: bool
+) -> None:
+    track({"event_key": "pay", "title": "t", "value": stored, "email": CY})
+    is_equal = condition(VALUE, "=", asked, extra_value="pay")
+    assert found(api, is_equal) == (["cy"] if equal else [])
+    is_other = condition(VALUE, "!=", asked, extra_value="pay")
+    assert found(api, is_other) == (["ada", "bob"] if equal else ["ada", "bob", "cy"])
+
+
 @pytest.mark.parametrize(
-    ("operator", "value", "names"), [(">", 9, ["cy"]), ("=", 10.0, ["cy"]), ("=", "10", [])]
+    ("stored", "asked", "equal"),
+    [
+        *((stored, True, True) for stored in (True, "true", "TRUE", 1, "1")),
+        *((stored, "True", True) for stored in (True, "true", 1, "1")),
+        *((stored, False, True) for stored in (False, "false", 0, "0")),
+        *((stored, True, False) for stored in (False, "yes", 2, "11", "", None, [True])),
+        *((stored, False, False) for stored in (True, "no", "", None, "00")),
+        # A number that is asked for is no truth.
+        *((True, 1, False), (True, "1", False), (False, 0, False)),
+    ],
 )
-def test_a_property_that_is_the_text_of_a_number_compares_with_numbers(
+def test_a_property_equals_the_same_truth_in_another_notation(
+    api: APIClient, stored: Any, asked: Any, equal: bool
+) -> None:
+    ship("red", stored)
+    assert found(api, size_is("=", asked)) == (["cy"] if equal else [])
+
+
+def test_a_value_of_true_is_found_as_true(api: APIClient) -> None:
+    track({"event_key": "agree", "title": "t", "value": True, "email": CY})
+    assert found(api, condition(VALUE, "=", "true", extra_value="agree")) == ["cy"]
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "names"), [("=", 1067, []), ("=", "01067", ["cy"]), ("in", [1067], [])]
+)
+def test_a_column_of_text_compares_no_numbers(
     api: APIClient, operator: str, value: Any, names: list[str]
 ) -> None:
+    Subscriber.objects.filter(email=CY).update(postal_code="01067")
+    assert found(api, condition(("subscriber", "postal_code"), operator, value)) == names
+
+
+@pytest.mark.parametrize("operator", [">", "<"])
+def test_a_decimal_comma_is_no_number(api: APIClient, operator: str) -> None:
+    ship("red", "1.299,00")
+    assert found(api, size_is(operator, 2)) == []
+
+
+def test_a_property_that_is_the_text_of_a_number_compares_with_numbers(api: APIClient) -> None:
     ship("red", 10, days_ago=1)
     ship("blue", 10, days_ago=3)
     ship("red", "010")
-    asked = condition(PROPERTY, operator, value, extra_value="ship", path="box.size")
-    assert found(api, asked) == names
+    assert found(api, size_is(">", 9)) == ["cy"]
 
 
 @pytest.mark.parametrize(
