@@ -13,6 +13,7 @@ from django.db.models import (
     BigIntegerField,
     BooleanField,
     Count,
+    Expression,
     ExpressionWrapper,
     F,
     Func,
@@ -24,6 +25,7 @@ from django.db.models import (
     TextField,
     Value,
 )
+from django.db.models.lookups import GreaterThanOrEqual
 
 from config.api.json_fields import MAX_JSON_DEPTH
 from config.api.validation import MAX_NAME_LENGTH, InvalidValue, single_line
@@ -43,6 +45,7 @@ from crm.filters.operators import (
     to_scalar,
 )
 from crm.filters.types import (
+    Column,
     Condition,
     ContactSet,
     Need,
@@ -85,6 +88,7 @@ LINE_TYPE = ValueType("text", to_event_line)
 PATH_TYPE = ValueType("path", to_path)
 
 OF_KEY = {"extra_value": Need(KEY_TYPE, "of {}", "event key")}
+THE_KEY = {"extra_value": Need(KEY_TYPE, "{}", "event key")}
 WITHIN_DAYS = Need(
     DAYS_TYPE, "in {} days", "number of days", is_quoted=False, is_rejected_elsewhere=True
 )
@@ -149,6 +153,11 @@ def first_or_last_seen(aggregate: Max | Min) -> Callable[[Condition], ContactSet
         return ContactSet(rows.filter(condition.test(F("time"))))
 
     return matching
+
+
+def on_or_after_day(column: Column, number: int) -> Expression:
+    """Match datetimes since the start of the date that number of days ago, as `count_within`."""
+    return GreaterThanOrEqual(column, start_of_day(days_ago(number)))
 
 
 def latest_property(condition: Condition) -> ContactSet:
@@ -256,7 +265,11 @@ EVENT_TRACKING = Provider(
             first_or_last_seen(Min("created_at")),
             needs=OF_KEY,
             choices=KEY_CHOICES,
-            options={**WITH_KEY_SELECTOR, "value_config": {"label": "First Seen", "type": "dates"}},
+            options={
+                **WITH_KEY_SELECTOR,
+                "value_config": {"label": "First Seen", "type": "dates"},
+                "help": "The first time of the key. Contacts that never did it are not in it.",
+            },
         ),
         "event_tracking_last_seen": Property(
             "Event Last Seen",
@@ -264,7 +277,24 @@ EVENT_TRACKING = Provider(
             first_or_last_seen(Max("updated_at")),
             needs=OF_KEY,
             choices=KEY_CHOICES,
-            options={**WITH_KEY_SELECTOR, "value_config": {"label": "Last Seen", "type": "dates"}},
+            options={
+                **WITH_KEY_SELECTOR,
+                "value_config": {"label": "Last Seen", "type": "dates"},
+                "help": "The last time of the key. Contacts that never did it are not in it: for "
+                "those, use Has Not Done Event.",
+            },
+        ),
+        "event_tracking_not_done": Property(
+            "Has Not Done Event",
+            {"days_within": Operator("within days", DAYS_TYPE, on_or_after_day, negated=True)},
+            any_event_of_key("updated_at"),
+            needs=THE_KEY,
+            choices=KEY_CHOICES,
+            options={
+                **WITH_KEY_SELECTOR,
+                "value_config": {"label": "Days", **NUMBER_INPUT},
+                "help": "Not once in the last days. Contacts that never did it are in it.",
+            },
         ),
         "event_tracking_provider": Property(
             "Event Provider",

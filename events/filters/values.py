@@ -9,7 +9,6 @@ from django.db.models.lookups import Exact, GreaterThan, LessThan
 from config.api.validation import WHITESPACE
 from crm.filters.operators import (
     MAX_NUMBER_LENGTH,
-    NUMBER_PATTERN,
     NUMBER_TYPE,
     NumericCast,
     equals_casefolded,
@@ -19,8 +18,9 @@ from crm.filters.operators import (
 )
 from crm.filters.types import Column, Operator, ValueType
 
-# Digits behind a plus or a superfluous 0 are the text of a phone number or a postal code.
-EQUAL_NUMBER_PATTERN = rf"(?![+]|-?0[0-9]){NUMBER_PATTERN}"
+# Numbers as NUMBER_PATTERN has them, but without a plus or a superfluous 0 in front, because
+# +491511 is a phone number and 01067 a postal code.
+EQUAL_NUMBER_PATTERN = r"-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"
 # What a truth is called by the programs that send one.
 TRUTHS = {"true": ["true", "1"], "false": ["false", "0"]}
 

@@ -396,6 +396,19 @@ def seen_items(draw: st.DrawFn) -> Item:
 
 
 @st.composite
+def not_done_items(draw: st.DrawFn) -> Item:
+    key = draw(st.sampled_from((*KEYS, "never")))
+    days = draw(st.integers(0, 4))
+
+    def fits(contact: Contact) -> bool:
+        times = [at for event in contact.of_key(key) for at, _ in event.log]
+        return not any(at >= midnight(days) for at in times)
+
+    sent = draw(st.sampled_from((days, str(days))))
+    return item("event_tracking_not_done", "days_within", sent, fits, extra_value=key)
+
+
+@st.composite
 def property_items(draw: st.DrawFn) -> Item:
     key = draw(st.sampled_from((*KEYS, "never")))
     path = draw(st.sampled_from(("a.b", "a", "0", "a.b.c", "none")))
@@ -439,6 +452,7 @@ ITEMS = st.one_of(
     keyed_items(),
     number_items(),
     seen_items(),
+    not_done_items(),
     property_items(),
     property_items(),
 )

@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 from crm.contacts import create
 from crm.filters import contacts_matching
 from crm.models import Subscriber
+from events.maintenance import prune_occurrences
 from events.models import TrackingSwitch
 from events.tracking import track
 from tests.api.filters import (
@@ -22,6 +23,7 @@ from tests.api.filters import (
     FIRST_SEEN,
     KEY,
     LAST_SEEN,
+    NOT_DONE,
     PROPERTY,
     PROVIDER,
     TAGS,
@@ -289,6 +291,38 @@ def test_first_and_last_seen_are_over_all_titles_of_the_key(
         at = f"2026-01-{day} 12:00:00"
         track({"event_key": "log", "title": title, "email": CY, "occurred_at": at})
     assert found(api, condition(source, operator, value, extra_value="log")) == names
+
+
+@pytest.fixture
+def logins(contacts: None) -> datetime:
+    """The midnight seven days ago: Ada logged in then and earlier, Bob just before."""
+    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight -= timedelta(days=7)
+    for title, email, at in (
+        ("a", "ada@example.com", midnight - timedelta(days=1)),
+        ("b", "ada@example.com", midnight),
+        ("a", "bob@example.com", midnight - timedelta(microseconds=1)),
+    ):
+        track({"event_key": "log", "title": title, "email": email, "occurred_at": at})
+    return midnight
+
+
+@pytest.mark.usefixtures("logins")
+@pytest.mark.parametrize(
+    ("days", "names"), [(7, ["bob", "cy"]), ("8", ["cy"]), (6, ["ada", "bob", "cy"])]
+)
+def test_who_has_not_done_an_event_within_days_may_never_have_done_it(
+    api: APIClient, days: Any, names: list[str]
+) -> None:
+    assert found(api, condition(NOT_DONE, "days_within", days, extra_value="log")) == names
+    none = condition(WITHIN, "=", 0, extra_value="log", within_days=days)
+    assert found(api, none) == names
+
+
+@pytest.mark.usefixtures("logins")
+def test_who_has_done_an_event_whose_occurrences_were_pruned_has_done_it(api: APIClient) -> None:
+    prune_occurrences(timezone.now(), None, lambda *_: None)
+    assert found(api, condition(NOT_DONE, "days_within", 7, extra_value="log")) == ["bob", "cy"]
 
 
 def created_at(name: str, at: datetime) -> None:
