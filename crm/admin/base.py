@@ -178,6 +178,10 @@ class ValueFilter(admin.SimpleListFilter):
         """
         raise NotImplementedError
 
+    def hints(self, value: str) -> list[str]:
+        """Return sentences about a value that no row has, if it may be misspelt."""
+        return []
+
     @override
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """Yield one dict, which the template shows as an input or a select."""
@@ -202,7 +206,10 @@ class ValueFilter(admin.SimpleListFilter):
         try:
             if "\0" in value or len(value) > MAX_VALUE_LENGTH:
                 raise ValueError(value)
-            return self.filter_rows(queryset, value)
+            rows = self.filter_rows(queryset, value)
         except (ValueError, OverflowError):
             messages.error(request, f"There is no {self.title} “{value[:100]}”.")
             return queryset.none()
+        for hint in self.hints(value):
+            messages.warning(request, hint)
+        return rows

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from typing_extensions import override
 
 from crm.admin.base import PagedModelAdmin, ValueFilter
-from events.filters.options import known_keys, latest_providers
+from events.filters.options import known_keys, latest_providers, missing_key_hints
 from events.models import VIEW_EVENTS, EventName, EventOccurrence, TrackedEvent
 from events.personal_data import find_contact
 from events.templatetags.events import time_ago
@@ -60,6 +60,10 @@ class KeyFilter(ValueFilter):
     @override
     def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         return rows.filter(event_key=value)
+
+    @override
+    def hints(self, value: str) -> list[str]:
+        return missing_key_hints([value])
 
 
 class ProviderFilter(ValueFilter):
