@@ -105,6 +105,16 @@ class StrictModelAdmin(admin.ModelAdmin):
             return super().changeform_view(*args, **kwargs)
 
     @override
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        # The form has written what it rejects into the object that heading and breadcrumb name.
+        if request.method == "POST" and context["original"]:
+            stored = self.get_object(request, str(context["original"].pk))
+            context |= {"original": stored, "subtitle": str(stored)}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @override
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *arguments: Any
     ) -> HttpResponse | None:

@@ -11,7 +11,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import ManyToManyField, QuerySet
 from django.forms import CheckboxSelectMultiple
 from django.http import Http404, HttpRequest, QueryDict
-from django.utils.html import format_html_join
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from typing_extensions import override
 
@@ -99,11 +100,17 @@ class SubscriberForm(forms.ModelForm):
             field.show_hidden_initial = True
 
     def clean_email(self) -> str:
-        """Validate the e-mail as the API does."""
+        """Validate the e-mail as the API does, and link to another contact that has it."""
         try:
-            return to_email(self.cleaned_data["email"])
+            email = to_email(self.cleaned_data["email"])
         except InvalidValue as error:
             raise ValidationError(error.message.format(field="email")) from None
+        other = contacts.find_by_email(email)
+        if other and other.pk != self.instance.pk:
+            url = reverse("admin:crm_subscriber_contact", args=[other.pk])
+            message = 'Another contact has this e-mail. See <a href="{}"><bdi>{}</bdi></a>.'
+            raise ValidationError(format_html(message, url, other))
+        return email
 
     def changed_columns(self) -> dict[str, Any]:
         """Return the columns that were changed in the form, with their new values."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db.models import Func, IntegerField, OuterRef, QuerySet, Subquery
 from django.forms import ModelForm
 from django.http import Http404, HttpRequest
@@ -15,7 +16,7 @@ from typing_extensions import override
 
 from crm import labels
 from crm.admin.base import StrictModelAdmin
-from crm.labels import slugify
+from crm.labels import slugify, with_slug
 from crm.models import List, Tag
 
 MAX_COUNTED = 10_000
@@ -32,8 +33,15 @@ class LabelForm(ModelForm):
     """The form of a tag or a list."""
 
     def clean_slug(self) -> str:
-        """Make the slug as the API does."""
-        return slugify(self.cleaned_data["slug"])
+        """Make the slug as the API does, and link to another label that has it."""
+        slug = slugify(self.cleaned_data["slug"])
+        model = self._meta.model
+        other = with_slug(model._default_manager.exclude(pk=self.instance.pk), slug).first()
+        if other:
+            url = reverse(f"admin:crm_{model._meta.model_name}_change", args=[other.pk])
+            message = 'Another {} has this slug. See <a href="{}"><bdi>{}</bdi></a>.'
+            raise ValidationError(format_html(message, model._meta.verbose_name, url, other))
+        return slug
 
 
 @admin.register(Tag, List)

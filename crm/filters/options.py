@@ -57,7 +57,9 @@ def value_hints(filters: list[list[dict[str, Any]]], has_perm: Callable[[str], b
         provider, name = condition["source"]
         for field, choices in providers()[provider].properties[name].choices.items():
             value = condition.get(field, [])
-            values.setdefault(choices.name, []).extend(value if isinstance(value, list) else [value])
+            values.setdefault(choices.name, []).extend(
+                value if isinstance(value, list) else [value]
+            )
             all_choices[choices.name] = choices
     return [
         hint
