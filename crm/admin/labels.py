@@ -39,8 +39,8 @@ class LabelForm(ModelForm):
         other = with_slug(model._default_manager.exclude(pk=self.instance.pk), slug).first()
         if other:
             url = reverse(f"admin:crm_{model._meta.model_name}_change", args=[other.pk])
-            message = 'Another {} has this slug. See <a href="{}"><bdi>{}</bdi></a>.'
-            raise ValidationError(format_html(message, model._meta.verbose_name, url, other))
+            message = 'Another one has this slug. See <a href="{}"><bdi>{}</bdi></a>.'
+            raise ValidationError(format_html(message, url, other))
         return slug
 
 
