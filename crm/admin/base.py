@@ -159,6 +159,26 @@ class PagedModelAdmin(StrictModelAdmin):
         return rows
 
 
+class NoAddOrChangeAdmin(PagedModelAdmin):
+    """A list without adding and changing."""
+
+    @override
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    @override
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class ReadOnlyAdmin(NoAddOrChangeAdmin):
+    """A list without deleting either, because events are deleted with their contact."""
+
+    @override
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
 class ValueFilter(admin.SimpleListFilter):
     """A filter with one value, which is chosen from `options` or typed."""
 
