@@ -109,15 +109,15 @@ class DeleteContactsMixin(admin.ModelAdmin):
             for name, number in deleted.items()
             if number and name not in LABEL_MODELS
         )
-        if len(ids) > 1:
-            log_contacts(request, ids, f"Deleted: {numbers or 'nothing'}.")
+        outcome = f"Deleted: {numbers or 'nothing'}."
         if stopped:
-            messages.error(
-                request,
-                f"Stopped by the database. Deleted: {numbers or 'nothing'}. Select the rest again.",
-            )
+            outcome = f"Stopped by the database. {outcome}"
+            messages.error(request, f"{outcome} Select the rest again.")
         else:
-            messages.success(request, f"Deleted: {numbers or 'nothing'}.")
+            messages.success(request, outcome)
+        # A single contact has its own entry.
+        if len(ids) > 1:
+            log_contacts(request, ids, outcome)
 
     @in_transaction
     def _delete_batch(self, request: HttpRequest, ids: Sequence[int]) -> Counts:

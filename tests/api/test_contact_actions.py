@@ -316,4 +316,7 @@ def test_a_deletion_that_fails_midway_says_how_many_were_deleted(
     message = confirm(admin_client, act(admin_client, "delete_selected", ids))
     assert "Stopped by the database. Deleted: 2 contacts." in message
     assert [one.pk for one in Subscriber.objects.all()] == ids[2:]
-    assert LogEntry.objects.count() == 2
+    assert LogEntry.objects.filter(object_id__isnull=False).count() == 2
+    [summary] = LogEntry.objects.filter(object_id__isnull=True)
+    assert summary.object_repr == "3 contacts"
+    assert summary.change_message == "Stopped by the database. Deleted: 2 contacts."
