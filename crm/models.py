@@ -235,7 +235,7 @@ class HistoryEntry(LogEntry):
     class Meta:
         proxy = True
         verbose_name = "history entry"
-        verbose_name_plural = "history"
+        verbose_name_plural = "history entries"
 
 
 class Scope(models.TextChoices):

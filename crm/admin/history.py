@@ -69,7 +69,7 @@ def log_entry(
 class HistoryAdmin(ReadOnlyAdmin):
     """What admin users did, the newest first."""
 
-    list_display = ("action_time", "user", "kind", "subject", "message")
+    list_display = ("action_time", "user", "message", "subject")
     list_display_links = None
     fields = list_display
     search_fields = ("user__username", "object_repr", "change_message")
@@ -82,28 +82,24 @@ class HistoryAdmin(ReadOnlyAdmin):
         entries = super().get_queryset(request)
         if request.user.is_superuser:
             return entries
-        hidden = Q(
-            content_type__app_label__in=("auth", "crm"), content_type__model__in=HIDDEN_MODELS
-        )
+        hidden = Q(content_type__model__in=HIDDEN_MODELS)
         return entries.filter(~hidden | Q(user_id=request.user.pk))
 
     @override
     def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         return rows.select_related("user", "content_type")
 
-    @admin.display(description="of")
-    def kind(self, entry: HistoryEntry) -> str:
-        """Return the name of the model, such as contact."""
-        return str(entry.content_type.name) if entry.content_type else "-"
-
-    @admin.display(description="which")
-    def subject(self, entry: HistoryEntry) -> SafeString:
-        """Return what the entry is about, as a link to its page unless it was deleted."""
-        name = format_html("<bdi>{}</bdi>", entry.object_repr)
-        url = None if entry.is_deletion() else entry.get_admin_url()
-        return format_html('<a href="{}">{}</a>', url, name) if url else name
-
     @admin.display(description="what was done")
     def message(self, entry: HistoryEntry) -> str:
         """Return what was done in a sentence."""
         return entry.get_change_message() or SENTENCES[entry.action_flag]
+
+    @admin.display(description="to")
+    def subject(self, entry: HistoryEntry) -> SafeString:
+        """Return what the entry is about, as a link to its page unless it was deleted."""
+        name = format_html("<bdi>{}</bdi>", entry.object_repr)
+        if entry.object_id is None:  # the number of contacts, which are named so
+            return name
+        url = None if entry.is_deletion() else entry.get_admin_url()
+        link = format_html('<a href="{}">{}</a>', url, name) if url else name
+        return format_html("{} {}", entry.content_type.name if entry.content_type else "", link)

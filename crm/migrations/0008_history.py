@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
             fields=[],
             options={
                 "verbose_name": "history entry",
-                "verbose_name_plural": "history",
+                "verbose_name_plural": "history entries",
                 "proxy": True,
                 "indexes": [],
                 "constraints": [],
