@@ -107,6 +107,16 @@ class StrictModelAdmin(admin.ModelAdmin):
             return super().changeform_view(*args, **kwargs)
 
     @override
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        # The form has written what it rejects into the object that heading and breadcrumb name.
+        if request.method == "POST" and context["original"]:
+            stored = self.get_object(request, str(context["original"].pk))
+            context |= {"original": stored, "subtitle": str(stored)}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @override
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *arguments: Any
     ) -> HttpResponse | None:
@@ -151,6 +161,26 @@ class PagedModelAdmin(StrictModelAdmin):
         return rows
 
 
+class NoAddOrChangeAdmin(PagedModelAdmin):
+    """A list without adding and changing."""
+
+    @override
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    @override
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class ReadOnlyAdmin(NoAddOrChangeAdmin):
+    """A list without deleting either, because events are deleted with their contact."""
+
+    @override
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
 class ValueFilter(admin.SimpleListFilter):
     """A filter with one value, which is chosen from `options` or typed."""
 
@@ -181,6 +211,10 @@ class ValueFilter(admin.SimpleListFilter):
         """
         raise NotImplementedError
 
+    def hints(self, value: str) -> list[str]:
+        """Return sentences about a value that no row has, if it may be misspelt."""
+        return []
+
     @override
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """Yield one dict, which the template shows as an input or a select."""
@@ -205,9 +239,13 @@ class ValueFilter(admin.SimpleListFilter):
         try:
             if "\0" in value or len(value) > MAX_VALUE_LENGTH:
                 raise ValueError(value)
-            return self.filter_rows(queryset, value)
+            rows = self.filter_rows(queryset, value)
         except (ValueError, OverflowError):
             messages.error(request, f"There is no {self.title} “{value[:100]}”.")
+            return queryset.none()
         except InvalidFields as error:
             messages.error(request, " ".join(error_sentences(humanize_errors(error.detail))))
-        return queryset.none()
+            return queryset.none()
+        for hint in self.hints(value):
+            messages.warning(request, hint)
+        return rows

@@ -11,7 +11,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import ManyToManyField, QuerySet
 from django.forms import CheckboxSelectMultiple
 from django.http import Http404, HttpRequest, QueryDict
-from django.utils.html import format_html_join
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from typing_extensions import override
 
@@ -19,7 +20,6 @@ from config.api.validation import MAX_ITEMS, InvalidValue, is_valid_id, to_email
 from config.api.warnings import Warnings
 from crm import contacts
 from crm.admin.base import PagedModelAdmin, ValueFilter
-from crm.emails import email_key
 from crm.filters import apply_filter
 from crm.labels import LABEL_MODELS, LabelKind, attach, detach, memberships
 from crm.models import Segment, Status, Subscriber
@@ -97,14 +97,16 @@ class SubscriberForm(forms.ModelForm):
             field.show_hidden_initial = True
 
     def clean_email(self) -> str:
-        """Validate the e-mail as the API does."""
+        """Validate the e-mail as the API does, and link to another contact that has it."""
         try:
             email = to_email(self.cleaned_data["email"])
         except InvalidValue as error:
             raise ValidationError(error.message.format(field="email")) from None
-        others = Subscriber.objects.filter(email_key=email_key(email)).exclude(pk=self.instance.pk)
-        if others.exists():
-            raise ValidationError("Another contact has this e-mail.")
+        other = contacts.find_by_email(email)
+        if other and other.pk != self.instance.pk:
+            url = reverse("admin:crm_subscriber_contact", args=[other.pk])
+            message = 'Another contact has this e-mail. See <a href="{}"><bdi>{}</bdi></a>.'
+            raise ValidationError(format_html(message, url, other))
         return email
 
     def changed_columns(self) -> dict[str, Any]:

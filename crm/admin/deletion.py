@@ -16,6 +16,7 @@ from django.utils.html import format_html
 from typing_extensions import override
 
 from config.database import chunked, in_transaction
+from crm.admin.history import log_contacts
 from crm.admin.label_actions import CONTACTS_PER_TRANSACTION, confirmation_context, selected_ids
 from crm.contacts import Counts, count_contacts, delete_contacts
 from crm.labels import LABEL_MODELS
@@ -108,13 +109,15 @@ class DeleteContactsMixin(admin.ModelAdmin):
             for name, number in deleted.items()
             if number and name not in LABEL_MODELS
         )
+        outcome = f"Deleted: {numbers or 'nothing'}."
         if stopped:
-            messages.error(
-                request,
-                f"Stopped by the database. Deleted: {numbers or 'nothing'}. Select the rest again.",
-            )
+            outcome = f"Stopped by the database. {outcome}"
+            messages.error(request, f"{outcome} Select the rest again.")
         else:
-            messages.success(request, f"Deleted: {numbers or 'nothing'}.")
+            messages.success(request, outcome)
+        # A single contact has its own entry.
+        if len(ids) > 1:
+            log_contacts(request, ids, outcome)
 
     @in_transaction
     def _delete_batch(self, request: HttpRequest, ids: Sequence[int]) -> Counts:

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
 from config.database import chunked, in_transaction
+from crm.admin.history import log_contacts
 from crm.labels import LABEL_MODELS, LabelKind, attach, detach
 from crm.models import Subscriber
 
@@ -78,12 +79,19 @@ class LabelActionsMixin(admin.ModelAdmin):
         title = action_title(kind, attached, len(contact_ids))
         form = label_form(kind, request.POST if "chosen" in request.POST else None)
         if form.is_valid():
-            label_ids = [label.pk for label in form.cleaned_data["labels"]]
+            labels = list(form.cleaned_data["labels"])
+            label_ids = [label.pk for label in labels]
             change = in_transaction(attach if attached else detach)
-            changed = sum(
-                change(kind, ids, label_ids)
-                for ids in chunked(contact_ids, CONTACTS_PER_TRANSACTION)
-            )
+            changed = 0
+            try:
+                for ids in chunked(contact_ids, CONTACTS_PER_TRANSACTION):
+                    changed += change(kind, ids, label_ids)
+            finally:
+                # Also when the database stopped it, because the earlier transactions stay.
+                titles = ", ".join(f"“{label}”" for label in labels)
+                verb = "added" if attached else "removed"
+                message = f"{kind.capitalize()} {verb}: {titles}. Changes: {changed:,}."
+                log_contacts(request, contact_ids, message)
             unchanged = len(contact_ids) * len(label_ids) - changed
             outcome = f"{changed:,} added, {unchanged:,} already there"
             if not attached:

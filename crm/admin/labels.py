@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.db.models import Func, IntegerField, OuterRef, QuerySet, Subquery
 from django.forms import ModelForm
 from django.http import Http404, HttpRequest
@@ -17,7 +18,7 @@ from config.api.validation import MAX_NAME_LENGTH, single_line
 from crm import labels
 from crm.admin.base import StrictModelAdmin
 from crm.label_deletion import delete_labels
-from crm.labels import slugify
+from crm.labels import slugify, with_slug
 from crm.models import List, Tag
 from crm.segments import segments_using
 
@@ -39,8 +40,15 @@ class LabelForm(ModelForm):
         return single_line(MAX_NAME_LENGTH)(self.cleaned_data["title"])
 
     def clean_slug(self) -> str:
-        """Make the slug as the API does."""
-        return slugify(self.cleaned_data["slug"])
+        """Make the slug as the API does, and link to another label that has it."""
+        slug = slugify(self.cleaned_data["slug"])
+        model = self._meta.model
+        other = with_slug(model._default_manager.exclude(pk=self.instance.pk), slug).first()
+        if other:
+            url = reverse(f"admin:crm_{model._meta.model_name}_change", args=[other.pk])
+            message = 'Another one has this slug. See <a href="{}"><bdi>{}</bdi></a>.'
+            raise ValidationError(format_html(message, url, other))
+        return slug
 
 
 @admin.register(Tag, List)

@@ -21,7 +21,7 @@ from crm.admin.labels import VIEW_CONTACTS, link_to_contacts
 from crm.admin.segment_form import SegmentForm, filters_as_json, filters_from_json
 from crm.filters import contacts_matching
 from crm.filters.describe import FilterDescriber, describe_error, humanize_errors
-from crm.filters.options import builder_table
+from crm.filters.options import builder_table, value_hints
 from crm.models import Segment
 from crm.segments import read_segments
 from crm.selectors import page_ids_and_total
@@ -152,6 +152,7 @@ class SegmentAdmin(StrictModelAdmin):
     def count(self, request: HttpRequest) -> JsonResponse:
         """Return the number of contacts that a filter matches: `count`, or `errors` by path.
 
+        `hints` are sentences about values that no contact has, if there are any.
         Errors are 200, because browsers report other statuses of an unfinished filter.
         """
         if not (self.has_view_permission(request) and request.user.has_perm(VIEW_CONTACTS)):
@@ -160,12 +161,14 @@ class SegmentAdmin(StrictModelAdmin):
         if request.content_type == "multipart/form-data":
             return JsonResponse({"message": "The filter is to be sent as JSON."}, status=415)
         try:
-            contacts = contacts_matching(filters_from_json(request.body))
+            filters = filters_from_json(request.body)
+            contacts = contacts_matching(filters)
             # All contacts are counted directly, because that needs no filter to be planned.
             is_filtered = bool(contacts.query.where)
             number = page_ids_and_total(contacts, 0, 1)[1] if is_filtered else contacts.count()
+            hints = value_hints(filters, request.user.has_perm)
         except InvalidFields as error:
             return JsonResponse({"errors": humanize_errors(error.detail)})
         except (OperationalError, InterfaceError):
             return JsonResponse({"message": TOO_LONG}, status=503)
-        return JsonResponse({"count": number})
+        return JsonResponse({"count": number, **({"hints": hints} if hints else {})})

@@ -58,12 +58,13 @@ def text_property(
 
 def date_property(verbose_name: str, column_name: str) -> Property:
     """Return a property of a date or datetime column; null matches no comparison."""
-    is_date = Subscriber._meta.get_field(column_name).get_internal_type() == "DateField"
+    column = Subscriber._meta.get_field(column_name)
+    help_text = {"help": "Contacts without a date are not in it."} if column.null else {}
     return Property(
         verbose_name,
-        DATE_OPS if is_date else DATETIME_OPS,
+        DATE_OPS if column.get_internal_type() == "DateField" else DATETIME_OPS,
         lambda condition: Q(condition.test(F(column_name))),
-        options={"type": "dates"},
+        options={"type": "dates", **help_text},
     )
 
 

@@ -8,6 +8,7 @@ from django.utils.safestring import SafeString
 
 from config.api.errors import FieldErrors, InvalidFields
 from crm.filters import providers, read_filters
+from crm.filters.operators import DAYS_TYPE
 from crm.filters.types import Choices, ConditionGroup, Property
 
 # Values of a condition, and conditions or groups, that a sentence has at most.
@@ -62,7 +63,13 @@ class FilterDescriber:
         for field, need in prop.needs.items():
             value = _quote(item[field]) if need.is_quoted else str(item[field])
             words.append(format_html(need.phrase, value))
-        words.append(format_html("{}", prop.operators[str(item["operator"])].verbose_name))
+        operator = prop.operators[str(item["operator"])]
+        if operator.value_type is DAYS_TYPE:
+            # "within 14 days" instead of "within days 14".
+            days = f"{item['value']} days"
+            words.append(format_html("{}", operator.verbose_name.replace("days", days)))
+            return _join(" ", words)
+        words.append(format_html("{}", operator.verbose_name))
         if "value" in item:
             words.append(self._describe_values(item["value"], prop))
         return _join(" ", words)

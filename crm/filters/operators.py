@@ -159,7 +159,14 @@ DATETIME_TYPE = ValueType("date or time", to_date_or_datetime)
 
 
 class NumericCast(Func):
-    """The number that a text is, or null. CASE keeps the cast from texts that are no number."""
+    """The number that a text of a pattern is, or null.
+
+    CASE keeps the cast from texts that are no number.
+    """
+
+    def __init__(self, column: Column, pattern: str = NUMBER_PATTERN) -> None:
+        super().__init__(column)
+        self.pattern = pattern
 
     @override
     def as_sql(
@@ -167,7 +174,7 @@ class NumericCast(Func):
     ) -> tuple[str, tuple[str | int, ...]]:
         # The length is tested first, so that a long text is not even decompressed.
         sql, params = compiler.compile(self.source_expressions[0])
-        is_number = f"octet_length({sql}) <= {MAX_NUMBER_LENGTH} AND {sql} ~ '^({NUMBER_PATTERN})$'"
+        is_number = f"octet_length({sql}) <= {MAX_NUMBER_LENGTH} AND {sql} ~ '^({self.pattern})$'"
         return f"CASE WHEN {is_number} THEN ({sql})::numeric END", (*params, *params, *params)
 
 

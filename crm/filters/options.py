@@ -1,6 +1,7 @@
 """List what there is to filter by, for user interfaces, from the table of filters."""
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from crm.filters import providers
@@ -41,6 +42,31 @@ def _property_options(name: str, prop: Property) -> dict[str, Any]:
         ],
         "needs": {field: need.value_type.name for field, need in prop.needs.items()},
     }
+
+
+def value_hints(filters: list[list[dict[str, Any]]], has_perm: Callable[[str], bool]) -> list[str]:
+    """Return sentences about values of a valid filter that no contact has, such as misspelt ones.
+
+    Args:
+        filters: the filter as it is stored.
+        has_perm: tells whether the admin user has a permission, as for `builder_table`.
+    """
+    values: dict[str, list[str]] = {}
+    all_choices: dict[str, Choices] = {}
+    for condition in chain(*filters):
+        provider, name = condition["source"]
+        for field, choices in providers()[provider].properties[name].choices.items():
+            value = condition.get(field, [])
+            values.setdefault(choices.name, []).extend(
+                value if isinstance(value, list) else [value]
+            )
+            all_choices[choices.name] = choices
+    return [
+        hint
+        for name, choices in all_choices.items()
+        if not choices.permission or has_perm(choices.permission)
+        for hint in choices.hints(values[name])
+    ]
 
 
 def builder_table(has_perm: Callable[[str], bool]) -> dict[str, Any]:

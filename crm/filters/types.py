@@ -100,12 +100,14 @@ class Choices:
         load: returns (value, label) pairs, at most MAX_ITEMS.
         permission: Django's permission that an admin user needs to see them.
         closed: whether no other value is possible.
+        hints: returns a sentence for each of the values that no contact has.
     """
 
     name: str
     load: Callable[[], list[tuple[Any, str]]]
     permission: str = ""
     closed: bool = False
+    hints: Callable[[list[str]], list[str]] = lambda _: []
 
 
 @dataclass(frozen=True)

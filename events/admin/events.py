@@ -12,8 +12,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from typing_extensions import override
 
-from crm.admin.base import PagedModelAdmin, ValueFilter
-from events.filters.options import known_keys, latest_providers
+from crm.admin.base import NoAddOrChangeAdmin, ReadOnlyAdmin, ValueFilter
+from events.filters.options import known_keys, latest_providers, missing_key_hints
 from events.models import VIEW_EVENTS, EventName, EventOccurrence, TrackedEvent
 from events.personal_data import find_contact
 from events.templatetags.events import time_ago
@@ -23,26 +23,6 @@ from events.templatetags.events import time_ago
 MAX_ROWS = 10_000
 # Characters of a value in a list.
 MAX_VALUE_LENGTH = 80
-
-
-class NoAddOrChangeAdmin(PagedModelAdmin):
-    """A list without adding and changing."""
-
-    @override
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    @override
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-
-class ReadOnlyAdmin(NoAddOrChangeAdmin):
-    """A list without deleting either, because events are deleted with their contact."""
-
-    @override
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
 
 class KeyFilter(ValueFilter):
@@ -60,6 +40,10 @@ class KeyFilter(ValueFilter):
     @override
     def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         return rows.filter(event_key=value)
+
+    @override
+    def hints(self, value: str) -> list[str]:
+        return missing_key_hints([value])
 
 
 class ProviderFilter(ValueFilter):

@@ -1,16 +1,17 @@
 """Admin actions that export the selected contacts with their events as files."""
 
-from functools import partial
+from collections.abc import Callable, Sequence
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from crm.admin.history import log_contacts
 from crm.admin.label_actions import selected_ids
 from crm.models import Subscriber
 from events.admin.downloads import Download, download
-from events.exports import write_csv, write_ndjson
+from events.exports import Write, write_csv, write_ndjson
 from events.models import VIEW_EVENTS
 
 
@@ -30,8 +31,7 @@ class ExportActionsMixin(admin.ModelAdmin):
         queryset: QuerySet[Subscriber],
     ) -> Download:
         """Return a line of JSON for each contact."""
-        write_into = partial(write_ndjson, selected_ids(queryset))
-        return download(_file_name("ndjson"), "application/x-ndjson", write_into)
+        return _export(request, queryset, "ndjson", "application/x-ndjson", write_ndjson)
 
     @admin.action(
         description="Export the selected contacts with events (CSV)", permissions=["export"]
@@ -42,9 +42,22 @@ class ExportActionsMixin(admin.ModelAdmin):
         queryset: QuerySet[Subscriber],
     ) -> Download:
         """Return a row for each contact and event."""
-        write_into = partial(write_csv, selected_ids(queryset))
-        return download(_file_name("csv"), "text/csv; charset=utf-8", write_into)
+        return _export(request, queryset, "csv", "text/csv; charset=utf-8", write_csv)
 
 
-def _file_name(suffix: str) -> str:
-    return f"contacts-{timezone.localtime():%Y-%m-%d-%H%M%S}.{suffix}"
+def _export(
+    request: HttpRequest,
+    queryset: QuerySet[Subscriber],
+    suffix: str,
+    content_type: str,
+    write_contacts: Callable[[Sequence[int], Write], None],
+) -> Download:
+    """Return the selected contacts as a file, and add its export to the history."""
+    ids = selected_ids(queryset)
+
+    def write_into(write: Write) -> None:
+        write_contacts(ids, write)
+        log_contacts(request, ids, f"Exported with events as {suffix.upper()}.")
+
+    name = f"contacts-{timezone.localtime():%Y-%m-%d-%H%M%S}.{suffix}"
+    return download(name, content_type, write_into)

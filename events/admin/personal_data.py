@@ -1,12 +1,10 @@
 """Admin pages of personal data: export a contact, erase it, and the receipt of an erasure."""
 
 import json
-from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import DELETION, LogEntry
-from django.contrib.contenttypes.models import ContentType
+from django.contrib.admin.models import DELETION
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -19,11 +17,13 @@ from typing_extensions import override
 
 from config.api.errors import ObjectNotFound
 from config.database import in_transaction
+from crm.admin.base import ReadOnlyAdmin
+from crm.admin.history import log_contacts, log_entry
 from crm.contacts import count_contacts
 from crm.emails import email_sha256
-from crm.models import Erasure, Subscriber
+from crm.models import Erasure
 from events.admin.downloads import download
-from events.admin.events import ReadOnlyAdmin
+from events.exports import Write
 from events.models import VIEW_EVENTS
 from events.personal_data import ERASED, erase_contact, export_contact
 
@@ -56,8 +56,12 @@ class PersonalDataMixin(admin.ModelAdmin):
             raise PermissionDenied
         if contact is None:
             return self._redirect_to_start(request, contact_id)
+
+        def write_into(write: Write) -> None:
+            export_contact(contact_id, write)
+            log_contacts(request, [contact_id], "Exported everything.")
+
         try:
-            write_into = partial(export_contact, contact_id)
             return download(f"contact-{contact_id}.json", "application/json", write_into)
         except ObjectNotFound:  # deleted since it was read
             return self._redirect_to_start(request, contact_id)
@@ -107,15 +111,7 @@ class PersonalDataMixin(admin.ModelAdmin):
     @in_transaction
     def _erase(self, request: HttpRequest, contact_id: int) -> None:
         erase_contact(contact_id, by=request.user.get_username())
-        user_id = request.user.pk
-        assert user_id  # the admin user is logged in
-        LogEntry.objects.create(
-            user_id=user_id,
-            content_type=ContentType.objects.get_for_model(Subscriber),
-            object_id=str(contact_id),
-            object_repr=ERASED,
-            action_flag=DELETION,
-        )
+        log_entry(request, str(contact_id), ERASED, DELETION)
 
     def _erasure(self, request: HttpRequest, contact_id: int) -> Erasure | None:
         if not self.has_delete_permission(request):

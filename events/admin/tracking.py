@@ -10,8 +10,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from typing_extensions import override
 
+from crm.admin.base import ReadOnlyAdmin
 from events.activecampaign.credentials import rotate_tracking_key
-from events.admin.events import ReadOnlyAdmin
 from events.models import TrackingKey, TrackingSwitch
 
 # The id of the switch's row.

@@ -25,27 +25,23 @@ from django.db.models import (
     TextField,
     Value,
 )
-from django.db.models.lookups import Exact, GreaterThan, LessThan
+from django.db.models.lookups import GreaterThanOrEqual
 
 from config.api.json_fields import MAX_JSON_DEPTH
-from config.api.validation import MAX_NAME_LENGTH, WHITESPACE, InvalidValue, single_line
+from config.api.validation import MAX_NAME_LENGTH, InvalidValue, single_line
 from crm.filters.operators import (
     COMPARISONS,
     CONTAINS_OPS,
     DATETIME_OPS,
     DAYS_TYPE,
-    NUMBER_TYPE,
-    NumericCast,
     comparison_ops,
     days_ago,
     equality_ops,
-    equals_casefolded,
     in_exact,
     in_ops,
     is_not_null,
     non_empty_list,
     start_of_day,
-    to_number,
     to_scalar,
 )
 from crm.filters.types import (
@@ -59,6 +55,7 @@ from crm.filters.types import (
     ValueType,
 )
 from events.filters.options import EVENT_KEYS, EVENT_PROVIDERS
+from events.filters.values import NUMBER_OPS, NUMBER_OR_TEXT_TYPE, VALUE_TYPE, equal_ops
 from events.models import EventOccurrence, TrackedEvent
 from events.tracking.fields import MAX_PROVIDER_LENGTH
 
@@ -73,11 +70,6 @@ def to_provider(value: Any) -> str:
     return single_line(MAX_PROVIDER_LENGTH)(to_scalar(value))
 
 
-def to_stored_value(value: Any) -> str:
-    """Convert to text without the whitespace around it, as values are stored."""
-    return to_scalar(value).strip(WHITESPACE)
-
-
 def to_path(value: Any) -> list[str]:
     """Split a path into its keys: `order.total` is `["order", "total"]`."""
     keys = to_scalar(value).split(".")
@@ -89,22 +81,14 @@ def to_path(value: Any) -> list[str]:
     return keys
 
 
-def to_number_or_text(value: Any) -> Any:
-    """Convert a JSON number to a number; other scalars to text, true to "true"."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return to_number(value) if isinstance(value, int | float) else to_scalar(value)
-
-
 KEY_TYPE = ValueType("event key", to_event_line)
 KEYS_TYPE = ValueType("event keys", non_empty_list(to_event_line))
 PROVIDERS_TYPE = ValueType("providers", non_empty_list(to_provider))
 LINE_TYPE = ValueType("text", to_event_line)
-VALUE_TYPE = ValueType("text", to_stored_value)
-NUMBER_OR_TEXT_TYPE = ValueType("text or number", to_number_or_text)
 PATH_TYPE = ValueType("path", to_path)
 
 OF_KEY = {"extra_value": Need(KEY_TYPE, "of {}", "event key")}
+THE_KEY = {"extra_value": Need(KEY_TYPE, "{}", "event key")}
 WITHIN_DAYS = Need(DAYS_TYPE, "in {} days", "number of days", is_quoted=False)
 AT_PATH = Need(PATH_TYPE, "at {}", "path")
 KEY_CHOICES = {"extra_value": EVENT_KEYS}
@@ -118,23 +102,6 @@ PYTHON_OPERATORS: Mapping[str, Callable[[int, int], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
 }
-
-
-def greater_number(column: Column, value: Any) -> Expression:
-    """Match texts that are a greater number."""
-    return GreaterThan(NumericCast(column), value)
-
-
-def less_number(column: Column, value: Any) -> Expression:
-    """Match texts that are a smaller number."""
-    return LessThan(NumericCast(column), value)
-
-
-def equal_value(column: Column, value: Any) -> Expression:
-    """Match the same text, or the same number in any notation."""
-    if isinstance(value, str):
-        return equals_casefolded(column, value)
-    return Exact(NumericCast(column), value)
 
 
 def events_of_key(condition: Condition) -> QuerySet[TrackedEvent]:
@@ -184,6 +151,11 @@ def first_or_last_seen(aggregate: Max | Min) -> Callable[[Condition], ContactSet
         return ContactSet(rows.filter(condition.test(F("time"))))
 
     return matching
+
+
+def on_or_after_day(column: Column, number: int) -> Expression:
+    """Match datetimes since the start of the date that number of days ago, as `count_within`."""
+    return GreaterThanOrEqual(column, start_of_day(days_ago(number)))
 
 
 def latest_property(condition: Condition) -> ContactSet:
@@ -245,12 +217,7 @@ EVENT_TRACKING = Provider(
         ),
         "event_tracking_value": Property(
             "Event Value",
-            equality_ops(VALUE_TYPE)
-            | CONTAINS_OPS
-            | {
-                ">": Operator("greater than", NUMBER_TYPE, greater_number),
-                "<": Operator("less than", NUMBER_TYPE, less_number),
-            },
+            equal_ops(VALUE_TYPE) | CONTAINS_OPS | NUMBER_OPS,
             any_event_of_key("value"),
             needs=OF_KEY,
             choices=KEY_CHOICES,
@@ -296,7 +263,11 @@ EVENT_TRACKING = Provider(
             first_or_last_seen(Min("created_at")),
             needs=OF_KEY,
             choices=KEY_CHOICES,
-            options={**WITH_KEY_SELECTOR, "value_config": {"label": "First Seen", "type": "dates"}},
+            options={
+                **WITH_KEY_SELECTOR,
+                "value_config": {"label": "First Seen", "type": "dates"},
+                "help": "The first time of the key. Contacts that never did it are not in it.",
+            },
         ),
         "event_tracking_last_seen": Property(
             "Event Last Seen",
@@ -304,7 +275,24 @@ EVENT_TRACKING = Provider(
             first_or_last_seen(Max("updated_at")),
             needs=OF_KEY,
             choices=KEY_CHOICES,
-            options={**WITH_KEY_SELECTOR, "value_config": {"label": "Last Seen", "type": "dates"}},
+            options={
+                **WITH_KEY_SELECTOR,
+                "value_config": {"label": "Last Seen", "type": "dates"},
+                "help": "The last time of the key. Contacts that never did it are not in it: for "
+                "those, use Has Not Done Event.",
+            },
+        ),
+        "event_tracking_not_done": Property(
+            "Has Not Done Event",
+            {"days_within": Operator("within days", DAYS_TYPE, on_or_after_day, negated=True)},
+            any_event_of_key("updated_at"),
+            needs=THE_KEY,
+            choices=KEY_CHOICES,
+            options={
+                **WITH_KEY_SELECTOR,
+                "value_config": {"label": "Days", **NUMBER_INPUT},
+                "help": "Not once in the last days. Contacts that never did it are in it.",
+            },
         ),
         "event_tracking_provider": Property(
             "Event Provider",
@@ -321,10 +309,8 @@ EVENT_TRACKING = Provider(
         "event_tracking_property": Property(
             "Event Property",
             {
-                "=": Operator("equal", NUMBER_OR_TEXT_TYPE, equal_value),
-                "!=": Operator("does not equal", NUMBER_OR_TEXT_TYPE, equal_value, negated=True),
-                ">": Operator("greater than", NUMBER_TYPE, greater_number),
-                "<": Operator("less than", NUMBER_TYPE, less_number),
+                **equal_ops(NUMBER_OR_TEXT_TYPE),
+                **NUMBER_OPS,
                 "contains": CONTAINS_OPS["contains"],
                 "exists": Operator("exists", None, is_not_null),
             },

@@ -28,10 +28,13 @@ VALUES = (
     "50%",
     "5_0",
     "1e999x",
+    *("10.0", "1e1", "010", "true", "1"),
 )
 PROVIDERS = ("custom", "Custom", "shop")
 STATUSES = ("subscribed", "pending")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+# A postal code or a phone number.
+NAME_OF_DIGITS = re.compile(r"\+|-?0\d", re.ASCII)
 PROPERTIES: tuple[dict[str, Any], ...] = (
     {},
     {"a": {"b": 5}},
@@ -41,7 +44,11 @@ PROPERTIES: tuple[dict[str, Any], ...] = (
     {"a": {"b": 5.0}},
     {"a": "b", "0": 7},
     {"a": {"b": {"c": 1}}},
+    {"a": {"b": "5.00"}, "0": "05"},
 )
+# Stored and asked for: some are equal, though none are the same text.
+NUMBERS = (5, "5", "5.00", "05", "5,00")
+TRUTHS = (True, "True", 1, "1", False, "0")
 
 
 @dataclass
@@ -85,6 +92,12 @@ MOMENTS = st.builds(
     st.integers(-1, 3),
     st.sampled_from((timedelta(0), timedelta(microseconds=-1), timedelta(hours=7))),
 )
+STORED_PROPERTIES = st.builds(
+    lambda properties, number, truth: {**properties, "number": number, "truth": truth},
+    st.sampled_from(PROPERTIES),
+    st.sampled_from(NUMBERS),
+    st.sampled_from(TRUTHS),
+)
 OPTIONAL_TEXT = st.sampled_from((None, "", *TEXTS))
 EVENTS = st.builds(
     Event,
@@ -93,7 +106,7 @@ EVENTS = st.builds(
     value=st.sampled_from(VALUES),
     provider=st.sampled_from(PROVIDERS),
     unlogged=st.integers(0, 2),
-    log=st.lists(st.tuples(MOMENTS, st.sampled_from(PROPERTIES)), min_size=1, max_size=4),
+    log=st.lists(st.tuples(MOMENTS, STORED_PROPERTIES), min_size=1, max_size=4),
 )
 CONTACTS = st.builds(
     Contact,
@@ -160,6 +173,17 @@ def date_fits(operator: str, found: Any, value: Any, start: Callable[[int], Any]
     if operator == "days_within":
         return bool(start(value) <= found < start(-1))
     return bool(start(value) <= found < start(value - 1))  # date_equal, of a day so long ago
+
+
+def values_equal(found: str, value: Any) -> bool:
+    """Return whether a value or property equals the value that a filter names."""
+    wanted = json.dumps(value) if isinstance(value, bool) else str(value)
+    if wanted.lower() in ("true", "false"):
+        return found.lower() in {"true": ("true", "1"), "false": ("false", "0")}[wanted.lower()]
+    numbers = [None if NAME_OF_DIGITS.match(text) else number(text) for text in (found, wanted)]
+    if numbers[1] is None:
+        return found.lower() == wanted.lower()
+    return numbers[0] == numbers[1]
 
 
 POSITIVE = {"!=": "=", "not_contains": "contains", "not_in": "in", "not_null": "is_null"}
@@ -325,12 +349,15 @@ def keyed_items(draw: st.DrawFn) -> Item:
         return item("event_tracking_key_count", operator, sent, fits, extra_value=key)
     operator = draw(st.sampled_from(("=", "!=", ">", "<", "contains", "not_contains")))
     numeric = operator in "<>"
-    value = draw(st.sampled_from(("9", "9.5", "-2", "1e2", "08") if numeric else VALUES[:-3]))
+    value = draw(st.sampled_from(("9", "9.5", "-2", "1e2", "08") if numeric else VALUES))
     value = value or "0"
     fits = negatable(
         operator,
         lambda contact, positive: any(
-            text_fits(positive, event.value, value) for event in contact.of_key(key)
+            values_equal(event.value, value)
+            if positive == "="
+            else text_fits(positive, event.value, value)
+            for event in contact.of_key(key)
         ),
     )
     return item("event_tracking_value", operator, value, fits, extra_value=key)
@@ -376,8 +403,20 @@ def seen_items(draw: st.DrawFn) -> Item:
 
 
 @st.composite
-def property_items(draw: st.DrawFn) -> Item:
+def not_done_items(draw: st.DrawFn) -> Item:
     key = draw(st.sampled_from((*KEYS, "never")))
+    days = draw(st.integers(0, 4))
+
+    def fits(contact: Contact) -> bool:
+        times = [at for event in contact.of_key(key) for at, _ in event.log]
+        return not any(at >= midnight(days) for at in times)
+
+    sent = draw(st.sampled_from((days, str(days))))
+    return item("event_tracking_not_done", "days_within", sent, fits, extra_value=key)
+
+
+@st.composite
+def property_items(draw: st.DrawFn) -> Item:
     path = draw(st.sampled_from(("a.b", "a", "0", "a.b.c", "none")))
     operator = draw(st.sampled_from(("=", "!=", ">", "<", "contains", "exists")))
     choices: dict[str, tuple[Any, ...]] = {
@@ -388,7 +427,19 @@ def property_items(draw: st.DrawFn) -> Item:
         "contains": ("RE", "e", "5"),
         "exists": (None, ""),
     }
-    value = draw(st.sampled_from(choices[operator]))
+    return draw(items_at(path, operator, draw(st.sampled_from(choices[operator]))))
+
+
+@st.composite
+def equality_items(draw: st.DrawFn) -> Item:
+    path, values = draw(st.sampled_from((("number", NUMBERS), ("truth", TRUTHS))))
+    operator = draw(st.sampled_from(("=", "!=")))
+    return draw(items_at(path, operator, draw(st.sampled_from(values))))
+
+
+@st.composite
+def items_at(draw: st.DrawFn, path: str, operator: str, value: Any) -> Item:
+    key = draw(st.sampled_from((*KEYS, "never")))
 
     def has(contact: Contact, positive: str) -> bool:
         # The later of equal times is the one that was written later.
@@ -401,10 +452,9 @@ def property_items(draw: st.DrawFn) -> Item:
             return False
         if positive == "exists":
             return True
-        if positive == "=" and not isinstance(value, str | bool):
-            return number(found) == Decimal(str(value))
-        wanted = {True: "true"}.get(value, value) if isinstance(value, bool) else value
-        return text_fits(positive, found, wanted)
+        if positive == "=":
+            return values_equal(found, value)
+        return text_fits(positive, found, value)
 
     fits = negatable(operator, has)
     return item("event_tracking_property", operator, value, fits, extra_value=key, path=path)
@@ -420,7 +470,11 @@ ITEMS = st.one_of(
     keyed_items(),
     number_items(),
     seen_items(),
+    not_done_items(),
     property_items(),
     property_items(),
+    equality_items(),
+    equality_items(),
+    equality_items(),
 )
 FILTERS = st.lists(st.lists(ITEMS, max_size=3), max_size=3)

@@ -20,6 +20,7 @@ TOTAL = ("event_tracking", "event_tracking_total")
 WITHIN = ("event_tracking", "event_tracking_count_within")
 FIRST_SEEN = ("event_tracking", "event_tracking_first_seen")
 LAST_SEEN = ("event_tracking", "event_tracking_last_seen")
+NOT_DONE = ("event_tracking", "event_tracking_not_done")
 PROVIDER = ("event_tracking", "event_tracking_provider")
 PROPERTY = ("event_tracking", "event_tracking_property")
 

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.test import Client
 
 from crm.contacts import create
-from crm.models import List, Segment, Tag
+from crm.models import HistoryEntry, List, Segment, Subscriber, Tag
 from crm.passwords import create_application_password
 from events.activecampaign.credentials import tracking_key
 from events.models import EventName, EventOccurrence, TrackingSwitch
@@ -34,6 +34,7 @@ MODELS = {
     "crm/list": ("viewer", "manager", "manager"),
     "crm/segment": ("viewer", "manager", "manager"),
     "crm/erasure": ("manager", NO_ROLE, NO_ROLE),
+    "crm/historyentry": ("manager", NO_ROLE, NO_ROLE),
     PASSWORDS: ("manager", "manager", "manager"),
     "events/trackedevent": ("viewer", NO_ROLE, NO_ROLE),
     "events/eventoccurrence": ("viewer", NO_ROLE, NO_ROLE),
@@ -146,14 +147,20 @@ def _create_rows(superuser: Client) -> dict[str, str]:
     users = {user.username: user for user in User.objects.all()}
     own, _ = create_application_password(users["manager"], "own", "manage")
     others, _ = create_application_password(users["superuser"], "other's", "manage")
+    tag = Tag.objects.create(title="tag", slug="tag").pk
+    tagged = {"action": "add_tags", "_selected_action": contact, "chosen": "yes", "labels": tag}
+    superuser.post(CONTACTS, tagged)
+    entry = HistoryEntry.objects.get()
+    Subscriber.tags.through.objects.all().delete()
     selected = {"action": "delete_selected", "_selected_action": contact}
     page = superuser.post(CONTACTS, selected).content.decode()
     values = {
         "crm/subscriber": contact,
-        "crm/tag": Tag.objects.create(title="tag", slug="tag").pk,
+        "crm/tag": tag,
         "crm/list": List.objects.create(title="list", slug="list").pk,
         "crm/segment": Segment.objects.create(title="all", slug="all").pk,
         "crm/erasure": erasure.pk,
+        "crm/historyentry": entry.pk,
         "erased contact": erased,
         PASSWORDS: own.pk,
         "own": own.pk,

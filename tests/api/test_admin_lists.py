@@ -97,6 +97,28 @@ def test_an_invalid_filter_finds_no_contact_and_is_reported(
     assert "0 contacts" in page
 
 
+@pytest.mark.parametrize("path", [f"{CONTACTS}?did=", f"{EVENTS}?key=", f"{OCCURRENCES}?key="])
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("byu", "There is no event “byu”. Did you mean “buy”?"),
+        ("purchse", "There is no event “purchse”."),
+    ],
+)
+def test_an_event_key_that_no_contact_has_is_told_on_a_list(
+    admin_client: Client, ada: Subscriber, path: str, key: str, hint: str
+) -> None:
+    did(ada, "buy")
+    assert f'<li class="warning">{hint}</li>' in open_page(admin_client, path + key)
+
+
+def test_an_event_key_that_a_contact_has_is_no_reason_for_a_hint(
+    admin_client: Client, ada: Subscriber
+) -> None:
+    did(ada, "buy")
+    assert "There is no event" not in open_page(admin_client, f"{CONTACTS}?did=buy")
+
+
 @pytest.mark.parametrize("query", ["p=2", "p=0", "p=-1", "p=99999999999999999999"])
 def test_a_page_that_does_not_exist_redirects_to_the_list(
     admin_client: Client, ada: Subscriber, query: str
@@ -257,6 +279,7 @@ def test_more_events_are_not_counted_and_the_page_says_so(
         "crm/segment/{segment}/change/",
         "crm/segment/add/",
         "crm/erasure/",
+        "crm/historyentry/",
         "crm/applicationpassword/",
         "events/eventname/",
         "events/trackingkey/",

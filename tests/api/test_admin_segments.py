@@ -246,6 +246,45 @@ def test_contacts_are_counted_while_the_filter_is_made(
     assert (response.status_code, response.json()) == (200, {"count": number})
 
 
+def of_key(key: str) -> dict[str, Any]:
+    """Return a condition about the total of an event key."""
+    source = ["event_tracking", "event_tracking_total"]
+    return {"source": source, "operator": "=", "value": 0, "extra_value": key}
+
+
+@pytest.mark.usefixtures("ada_and_bob")
+@pytest.mark.parametrize(
+    ("conditions", "hints"),
+    [
+        ([{**BOUGHT, "value": ["buy", "bye"]}], ["There is no event “bye”. Did you mean “buy”?"]),
+        ([of_key(" BUY ")], ["There is no event “BUY”. Did you mean “buy”?"]),
+        ([of_key("other"), of_key("other")], ["There is no event “other”."]),
+        (
+            [of_key("other"), of_key("more")],
+            ["There is no event “other”.", "There is no event “more”."],
+        ),
+        ([of_key("planned")], ["There is no event “planned”."]),
+    ],
+)
+def test_an_event_key_that_no_contact_has_is_told_beside_the_count(
+    admin_client: Client, conditions: list[Any], hints: list[str]
+) -> None:
+    EventName.objects.create(name="planned", first_seen_at="2026-01-01T00:00Z")
+    assert count(admin_client, [conditions]).json()["hints"] == hints
+
+
+@pytest.mark.usefixtures("ada_and_bob")
+def test_of_many_event_keys_that_no_contact_has_three_are_told(admin_client: Client) -> None:
+    keys = [f"{number}{number}" for number in range(1000)]
+    response = count(admin_client, [[{**BOUGHT, "value": keys}]])
+    assert len(response.json()["hints"]) == 3
+
+
+@pytest.mark.usefixtures("ada_and_bob")
+def test_users_who_may_not_see_events_are_not_told_which_exist(viewer: Client) -> None:
+    assert count(viewer, [[of_key("bye")]]).json() == {"count": 2}
+
+
 @pytest.mark.parametrize(
     ("sent", "places"),
     [

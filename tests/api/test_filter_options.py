@@ -57,6 +57,7 @@ OPERATORS: dict[str, dict[str, str]] = {
         "event_tracking_count_within": COMPARISON,
         "event_tracking_first_seen": DATE,
         "event_tracking_last_seen": DATE,
+        "event_tracking_not_done": "days_within",
         "event_tracking_provider": "in not_in",
         "event_tracking_property": "= != > < contains exists",
     },
@@ -68,6 +69,7 @@ NEEDS: dict[str, list[str]] = {
     "event_tracking_count_within": ["extra_value", "within_days"],
     "event_tracking_first_seen": ["extra_value"],
     "event_tracking_last_seen": ["extra_value"],
+    "event_tracking_not_done": ["extra_value"],
     "event_tracking_property": ["extra_value", "path"],
 }
 EACH_OPERATOR = [
@@ -114,6 +116,22 @@ def test_the_options_name_the_operators_as_fluentcrm_does(api: APIClient) -> Non
         for provider, options in get_options(api).items()
     }
     assert shown == OPERATORS
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "sentence"),
+    [
+        ("event_tracking", "event_tracking_first_seen", "Contacts that never did it are not in it"),
+        ("event_tracking", "event_tracking_last_seen", "Contacts that never did it are not in it"),
+        ("event_tracking", "event_tracking_not_done", "Contacts that never did it are in it"),
+        ("subscriber", "last_activity", "Contacts without a date are not in it"),
+        ("subscriber", "date_of_birth", "Contacts without a date are not in it"),
+    ],
+)
+def test_an_option_says_what_becomes_of_contacts_that_have_no_date(
+    api: APIClient, provider: str, name: str, sentence: str
+) -> None:
+    assert sentence in get_options(api)[provider][name]["help"]
 
 
 def test_the_options_name_the_further_fields_that_a_condition_needs(api: APIClient) -> None:

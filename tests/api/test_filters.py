@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 from crm.contacts import create
 from crm.filters import contacts_matching
 from crm.models import Subscriber
+from events.maintenance import prune_occurrences
 from events.models import TrackingSwitch
 from events.tracking import track
 from tests.api.filters import (
@@ -21,6 +22,7 @@ from tests.api.filters import (
     FIRST_SEEN,
     KEY,
     LAST_SEEN,
+    NOT_DONE,
     PROPERTY,
     PROVIDER,
     TITLE,
@@ -180,17 +182,92 @@ def test_the_latest_occurrence_has_the_property_that_counts(
     assert found(api, asked) == names
 
 
+# What is stored, what is asked, and whether both are one. Texts have quotation marks in JSON.
+EQUALITIES = [
+    *((1299, "1299.00", True), ("1299.00", 1299, True), ("1299.00", "1.299e3", True)),
+    *((1299.5, "1299.50", True), (".50", 0.5, True), ("-1", -1.0, True), ("0", "0.00", True)),
+    # Exact, where a float would be rounded.
+    *((2**53 + 1, str(2**53), False), ("0.1", "0.10000000000000000001", False)),
+    # No numbers, so that they are equal as texts only.
+    *(("1.299,00", 1.299, False), ("1.299,00", "1.299,00", True), ("1299,00", 1299, False)),
+    *(("01067", 1067, False), ("01067", "1067", False), (1067, "01067", False)),
+    *(("01067", "01067", True), ("+491511", 491511, False), ("€ 99", 99, False)),
+    *(("1e999999", "1e999999", True), ("1E9999999", 1, False), ("9" * 101, "9" * 101, True)),
+    # Longer than a number may be, though it is one.
+    *((1, f"1.{'0' * 99}", False), ("NaN", "nan", True), ("1_000", 1000, False)),
+]
+
+
+def size_is(operator: str, value: Any) -> dict[str, Any]:
+    """Return a condition about the size of the box that was sent."""
+    return condition(PROPERTY, operator, value, extra_value="ship", path="box.size")
+
+
+@pytest.mark.parametrize(("stored", "asked", "equal"), EQUALITIES)
+def test_a_property_equals_the_same_number_in_another_notation(
+    api: APIClient, stored: Any, asked: Any, equal: bool
+) -> None:
+    ship("red", stored)
+    assert found(api, size_is("=", asked)) == (["cy"] if equal else [])
+    assert found(api, size_is("!=", asked)) == (["ada", "bob"] if equal else ["ada", "bob", "cy"])
+
+
+@pytest.mark.parametrize(("stored", "asked", "equal"), EQUALITIES)
+def test_a_value_equals_the_same_number_in_another_notation(
+    api: APIClient, stored: Any, asked: Any, equal: bool
+) -> None:
+    track({"event_key": "pay", "title": "t", "value": stored, "email": CY})
+    is_equal = condition(VALUE, "=", asked, extra_value="pay")
+    assert found(api, is_equal) == (["cy"] if equal else [])
+    is_other = condition(VALUE, "!=", asked, extra_value="pay")
+    assert found(api, is_other) == (["ada", "bob"] if equal else ["ada", "bob", "cy"])
+
+
 @pytest.mark.parametrize(
-    ("operator", "value", "names"), [(">", 9, ["cy"]), ("=", 10.0, ["cy"]), ("=", "10", [])]
+    ("stored", "asked", "equal"),
+    [
+        *((stored, True, True) for stored in (True, "true", "TRUE", 1, "1")),
+        *((stored, "True", True) for stored in (True, "true", 1, "1")),
+        *((stored, False, True) for stored in (False, "false", 0, "0")),
+        *((stored, True, False) for stored in (False, "yes", 2, "11", "", None, [True])),
+        *((stored, False, False) for stored in (True, "no", "", None, "00")),
+        # A number that is asked for is no truth.
+        *((True, 1, False), (True, "1", False), (False, 0, False)),
+    ],
 )
-def test_a_property_that_is_the_text_of_a_number_compares_with_numbers(
+def test_a_property_equals_the_same_truth_in_another_notation(
+    api: APIClient, stored: Any, asked: Any, equal: bool
+) -> None:
+    ship("red", stored)
+    assert found(api, size_is("=", asked)) == (["cy"] if equal else [])
+
+
+def test_a_value_of_true_is_found_as_true(api: APIClient) -> None:
+    track({"event_key": "agree", "title": "t", "value": True, "email": CY})
+    assert found(api, condition(VALUE, "=", "true", extra_value="agree")) == ["cy"]
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "names"), [("=", 1067, []), ("=", "01067", ["cy"]), ("in", [1067], [])]
+)
+def test_a_column_of_text_compares_no_numbers(
     api: APIClient, operator: str, value: Any, names: list[str]
 ) -> None:
+    Subscriber.objects.filter(email=CY).update(postal_code="01067")
+    assert found(api, condition(("subscriber", "postal_code"), operator, value)) == names
+
+
+@pytest.mark.parametrize("operator", [">", "<"])
+def test_a_decimal_comma_is_no_number(api: APIClient, operator: str) -> None:
+    ship("red", "1.299,00")
+    assert found(api, size_is(operator, 2)) == []
+
+
+def test_a_property_that_is_the_text_of_a_number_compares_with_numbers(api: APIClient) -> None:
     ship("red", 10, days_ago=1)
     ship("blue", 10, days_ago=3)
     ship("red", "010")
-    asked = condition(PROPERTY, operator, value, extra_value="ship", path="box.size")
-    assert found(api, asked) == names
+    assert found(api, size_is(">", 9)) == ["cy"]
 
 
 @pytest.mark.parametrize(
@@ -211,6 +288,38 @@ def test_first_and_last_seen_are_over_all_titles_of_the_key(
         at = f"2026-01-{day} 12:00:00"
         track({"event_key": "log", "title": title, "email": CY, "occurred_at": at})
     assert found(api, condition(source, operator, value, extra_value="log")) == names
+
+
+@pytest.fixture
+def logins(contacts: None) -> datetime:
+    """The midnight seven days ago: Ada logged in then and earlier, Bob just before."""
+    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight -= timedelta(days=7)
+    for title, email, at in (
+        ("a", "ada@example.com", midnight - timedelta(days=1)),
+        ("b", "ada@example.com", midnight),
+        ("a", "bob@example.com", midnight - timedelta(microseconds=1)),
+    ):
+        track({"event_key": "log", "title": title, "email": email, "occurred_at": at})
+    return midnight
+
+
+@pytest.mark.usefixtures("logins")
+@pytest.mark.parametrize(
+    ("days", "names"), [(7, ["bob", "cy"]), ("8", ["cy"]), (6, ["ada", "bob", "cy"])]
+)
+def test_who_has_not_done_an_event_within_days_may_never_have_done_it(
+    api: APIClient, days: Any, names: list[str]
+) -> None:
+    assert found(api, condition(NOT_DONE, "days_within", days, extra_value="log")) == names
+    none = condition(WITHIN, "=", 0, extra_value="log", within_days=days)
+    assert found(api, none) == names
+
+
+@pytest.mark.usefixtures("logins")
+def test_who_has_done_an_event_whose_occurrences_were_pruned_has_done_it(api: APIClient) -> None:
+    prune_occurrences(timezone.now(), None, lambda *_: None)
+    assert found(api, condition(NOT_DONE, "days_within", 7, extra_value="log")) == ["bob", "cy"]
 
 
 def created_at(name: str, at: datetime) -> None:

@@ -43,8 +43,8 @@ def grace(db: None) -> Subscriber:
 def add_contact(old: Old, email: str, status: str) -> None:
     """Create a contact of the old store."""
     old.execute(
-        "INSERT INTO crm_subscriber (email, email_key, status, contact_type, total_points, life_time_value, "
-        "custom_values, created_at, updated_at) "
+        "INSERT INTO crm_subscriber (email, email_key, status, contact_type, total_points, "
+        "life_time_value, custom_values, created_at, updated_at) "
         "VALUES (%s, lower(%s), %s, 'lead', 0, 0, '{}', now(), now())",
         [email, email, status],
     )

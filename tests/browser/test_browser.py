@@ -32,6 +32,7 @@ PAGES = (
     *("/admin/crm/segment/", "/admin/crm/segment/add/"),
     *("/admin/crm/applicationpassword/", "/admin/crm/applicationpassword/add/"),
     *("/admin/events/trackingkey/", "/admin/crm/subscriber/{}/erase/"),
+    *("/admin/crm/historyentry/", "/admin/crm/subscriber/?did=checkoud"),
 )
 CONTACT_PAGES = ("", "change/", "delete/", "history/", "erase/")
 
@@ -234,6 +235,19 @@ def test_a_segment_is_built_while_its_contacts_are_counted(
     page.get_by_role("link", name="Show contacts").click()
     expect(page.get_by_role("link", name="ada@example.com")).to_be_visible()
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
+
+
+def test_the_builder_suggests_an_event_key_that_exists(page: Page, learner_id: int) -> None:
+    page.goto("/admin/crm/segment/add/")
+    page.get_by_role("button", name="Add condition").click()
+    page.get_by_label("Provider", exact=True).select_option(label="Event Tracking")
+    page.get_by_label("Property", exact=True).select_option(label="Has Not Done Event")
+    page.get_by_label("For event key", exact=True).fill("checkoud")
+    page.get_by_label("Value", exact=True).fill("14")
+    count = page.locator("#segment-count")
+    expect(count).to_have_text("1 contact. There is no event “checkoud”. Did you mean “checkout”?")
+    page.get_by_label("For event key", exact=True).fill("checkout")
+    expect(count).to_have_text("0 contacts")
 
 
 def test_a_segment_builder_after_going_back_shows_its_json(page: Page, learner_id: int) -> None:

@@ -8,6 +8,7 @@ from crm.filters.describe import FilterDescriber, error_sentences, humanize_erro
 
 NAME = ["subscriber", "first_name"]
 COUNT = ["event_tracking", "event_tracking_key_count"]
+NOT_DONE = ["event_tracking", "event_tracking_not_done"]
 
 
 def condition(source: list[str], operator: str, **fields: Any) -> dict[str, Any]:
@@ -75,6 +76,11 @@ def test_conditions_are_joined_by_and_groups_by_or() -> None:
 def test_a_sentence_mentions_the_event_key_and_a_plain_number() -> None:
     bought = condition(COUNT, ">", value=5, extra_value="purchase")
     assert describe([bought]) == ("Event Occurrence Count of “<bdi>purchase</bdi>” greater than 5")
+
+
+def test_a_sentence_has_the_number_of_days_before_its_noun() -> None:
+    quiet = condition(NOT_DONE, "days_within", value="14", extra_value="login")
+    assert describe([quiet]) == "Has Not Done Event “<bdi>login</bdi>” within 14 days"
 
 
 def test_html_in_a_value_is_escaped() -> None:

@@ -57,6 +57,7 @@ PAGES = (
     ("lists", "/admin/crm/list/"),
     ("segments", "/admin/crm/segment/"),
     ("a segment, the builder", "/admin/crm/segment/{segment}/change/"),
+    ("history", "/admin/crm/historyentry/"),
     ("application passwords", "/admin/crm/applicationpassword/"),
     ("tracking key", "/admin/events/trackingkey/"),
 )

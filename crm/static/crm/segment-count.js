@@ -33,7 +33,8 @@ export function counter(address, textarea, show) {
     else if (body.message) show(body.message, {});
     else if (!answer) show("Not counted: the server cannot be reached.", {});
     else if (body.count !== undefined) {
-      show(`${body.count.toLocaleString("en")} ${body.count === 1 ? "contact" : "contacts"}`, {});
+      const number = `${body.count.toLocaleString("en")} ${body.count === 1 ? "contact" : "contacts"}`;
+      show([number, ...(body.hints ?? [])].join(". "), {});
     } else if (answer.type === "opaqueredirect" || answer.status === 403) {
       show("Not counted: you are logged out, or may not see contacts.", {});
     } else show("Not counted: something went wrong.", {});

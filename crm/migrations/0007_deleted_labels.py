@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
 
-    dependencies = [("crm", "0005_contact_identity")]
+    dependencies = [("crm", "0006_history")]
 
     operations = [
         migrations.AddField(
