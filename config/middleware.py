@@ -15,6 +15,7 @@ from django.utils.deprecation import MiddlewareMixin
 from typing_extensions import override
 
 from config.error_pages import ADMIN_PATH
+from config.views import healthz, readyz
 
 DOCS_PATH = "/api/docs/"
 ADMIN_PATHS = (ADMIN_PATH, DOCS_PATH, "/api/schema/")
@@ -26,6 +27,20 @@ POLICY = (
 )
 # Swagger's page has a style element of its own.
 DOCS_POLICY = f"{POLICY}; style-src 'self' 'unsafe-inline'"
+
+
+class HealthMiddleware(MiddlewareMixin):
+    """Answer health checks whatever their Host, because load balancers ask by address.
+
+    Every other URL goes on to CommonMiddleware, which checks the Host.
+    """
+
+    VIEWS = {"/healthz": healthz, "/readyz": readyz}  # noqa: RUF012
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        """Return the response to a health check, or None."""
+        view = self.VIEWS.get(request.path_info)
+        return view(request) if view else None
 
 
 class AdminPathsMixin(MiddlewareMixin):

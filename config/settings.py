@@ -27,6 +27,8 @@ if not DATA_DIR.is_absolute():
     DATA_DIR = BASE_DIR / DATA_DIR
 # 0 means one worker per core.
 WORKERS = env.int("TALLYBOOK_WORKERS", default=0) or len(os.sched_getaffinity(0))
+# How long a retry is recognized by its idempotency key. Stripe retries for three days.
+KEEP_KEYS_DAYS = env.int("TALLYBOOK_KEEP_KEYS_DAYS", default=7)
 # What an event of an unknown e-mail does: crm.models.NewContacts.
 NEW_CONTACTS = env.str("TALLYBOOK_NEW_CONTACTS", default="none")
 HTTPS = env.bool("TALLYBOOK_HTTPS", default=False)
@@ -79,6 +81,7 @@ CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
 CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "api-token"]
 CORS_EXPOSE_HEADERS = ["Idempotency-Replayed", "Retry-After"]
 MIDDLEWARE = [
+    "config.middleware.HealthMiddleware",
     "config.middleware.ContentSecurityPolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -207,8 +210,6 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
-# Health checks come over plain HTTP.
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 X_FRAME_OPTIONS = "DENY"
 
 REST_FRAMEWORK = {

@@ -37,6 +37,4 @@ urlpatterns = [
             url_name="schema", renderer_classes=[TemplateHTMLRenderer]
         ),
     ),
-    path("healthz", views.healthz),
-    path("readyz", views.readyz),
 ]

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from django.conf import settings
 from django.utils import timezone
 
 from config.database import fetch_one, fetch_row, fetch_rows, in_transaction
 from config.server.backup import Figures
 
 # Retries are recognized for at least this time.
-IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=24)
 # Ids that one transaction looks at, or keys that it deletes.
 BATCH_SIZE = 10_000
 
@@ -162,8 +162,8 @@ def _prune(first: int, end: int, before: datetime, event_key: str | None) -> int
 
 
 def prune_idempotency_keys() -> int:
-    """Delete the keys that are older than 24 hours. Returns their number."""
-    before = timezone.now() - IDEMPOTENCY_KEY_LIFETIME
+    """Delete the keys that are older than TALLYBOOK_KEEP_KEYS_DAYS. Returns their number."""
+    before = timezone.now() - timedelta(days=settings.KEEP_KEYS_DAYS)
     removed = 0
     in_batch = BATCH_SIZE
     while in_batch == BATCH_SIZE:

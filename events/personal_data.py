@@ -20,6 +20,7 @@ from crm.emails import email_sha256
 from crm.models import Erasure, Subscriber
 from crm.segments import segments_of
 from events.exports import Write, contacts_of, events_of, snapshot
+from events.models import EventOccurrence, IdempotencyKey
 
 # 64 KB each of properties, context and value: at most 50 MB.
 OCCURRENCES_PER_STATEMENT = 200
@@ -39,11 +40,6 @@ SELECT o.occurred_at, o.id, row_to_json(o)::text,
 FROM events_eventoccurrence o
 WHERE o.subscriber_id = %(contact)s AND (o.occurred_at, o.id) > (%(after)s, %(after_id)s)
 ORDER BY o.occurred_at, o.id LIMIT %(limit)s
-"""
-# API clients choose the keys, so a key may name a person.
-DELETE_KEYS = """
-DELETE FROM events_idempotencykey WHERE occurrence_id IN (
-    SELECT id FROM events_eventoccurrence WHERE subscriber_id = %s)
 """
 
 
@@ -145,9 +141,8 @@ def erase_contact(contact_id: int, by: str) -> Erasure:
     contact = Subscriber.objects.select_for_update().filter(pk=contact_id).first()
     if contact is None:
         raise ObjectNotFound("Subscriber")
-    with connection.cursor() as cursor:
-        cursor.execute(DELETE_KEYS, [contact_id])
-        keys = cursor.rowcount
+    occurrence_ids = EventOccurrence.objects.filter(subscriber_id=contact_id).values("id")
+    keys = IdempotencyKey.objects.filter(occurrence_id__in=occurrence_ids).count()
     return Erasure.objects.create(
         contact_id=contact_id,
         email_sha256=email_sha256(contact.email),

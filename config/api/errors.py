@@ -108,6 +108,16 @@ class BadRequest(ApiError):
         super().__init__(status_error(400))
 
 
+class JSONAsForm(ApiError):
+    """400: the body is JSON, but its Content-Type says that it is a form, as curl -d sends it."""
+
+    status_code = 400
+
+    def __init__(self) -> None:
+        message = "The body is JSON: send it with the header Content-Type: application/json."
+        super().__init__(rest_error("rest_invalid_json", message, 400))
+
+
 class InvalidJSON(ApiError):
     """400 as WordPress answers a body that is not JSON; 4 is PHP's JSON_ERROR_SYNTAX.
 

@@ -1,6 +1,8 @@
 """Parse request bodies and query strings, as PHP programs send them, into plain dicts."""
 
+import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from itertools import islice
@@ -15,11 +17,13 @@ from rest_framework import parsers
 from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from typing_extensions import override
 
-from config.api.errors import BadRequest, InvalidJSON
-from config.api.validation import MAX_ITEMS
+from config.api.errors import BadRequest, InvalidJSON, JSONAsForm
+from config.api.validation import MAX_ITEMS, php_list
 
 Params = dict[str, Any]
 MAX_BRACKETS = 10
+# In place of a number that JSON does not have. It cannot be written as JSON.
+NOT_JSON = object()
 # A parameter that holds an e-mail, and its value, in an urlencoded text.
 EMAIL_PARAMETER = re.compile(
     r"(?<![^&])((?:[^=&]*(?:\[|%5B))?(?:email|get_by_email|search)(?:\]|%5D)?=)([^&]+)",
@@ -111,7 +115,8 @@ class BodyParser(parsers.BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> Params:
         require_utf8(media_type)
-        return self.parse_body(stream.read())
+        # Excel, Notepad and PowerShell write a byte order mark at the start of a file.
+        return self.parse_body(stream.read().removeprefix(BOM_UTF8))
 
     def parse_body(self, body: bytes) -> Params:
         """Return the fields of a body."""
@@ -130,8 +135,46 @@ class JSONParser(BodyParser):
         try:
             value = orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            raise InvalidJSON(error.msg) from error
+            value = _with_invalid_events(body)
+            if value is None:
+                raise InvalidJSON(error.msg) from error
         return value if isinstance(value, dict) else {}
+
+
+def _with_invalid_events(body: bytes) -> Params | None:
+    """Parse a batch in which single events are not JSON, though the syntax of the whole is.
+
+    Python's parser reads half an emoji (a lone surrogate), NaN and 1e400, which orjson rejects.
+
+    Returns:
+        The fields, an event that has such a value as the InvalidJSON of its outcome, or None if
+        the body is no batch of events, or no JSON to Python either.
+    """
+    try:
+        fields = json.loads(
+            body, parse_int=_number, parse_float=_number, parse_constant=lambda _: NOT_JSON
+        )
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict) or fields.keys() != {"events"}:
+        return None
+    events = php_list(fields["events"])
+    return {"events": [_checked(event) for event in events]} if isinstance(events, list) else None
+
+
+def _number(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return NOT_JSON
+
+
+def _checked(event: Any) -> Any:
+    try:
+        orjson.dumps(event)
+    except orjson.JSONEncodeError:
+        return InvalidJSON("the event has half a character, or a number beyond all bounds")
+    return event
 
 
 class NDJSONParser(BodyParser):
@@ -167,6 +210,8 @@ class FormParser(BodyParser):
             text = body.decode()
         except UnicodeDecodeError as error:
             raise BadRequest from error
+        if text.lstrip().startswith(("{", "[")):
+            raise JSONAsForm
         return expand_brackets(parse_urlencoded(text))
 
 

@@ -374,12 +374,29 @@ def parse_age(text: str) -> timedelta:
     return timedelta(days=int(match[1]) * DAYS_PER_UNIT[match[2]])
 
 
+def php_list(value: Any) -> Any:
+    """Return the values of an object whose keys are all digits, and any other value as it is.
+
+    PHP's json_encode writes a list with gaps, such as array_filter leaves, as such an object, and
+    forms send `tags[0]` and `tags[2]`. Only for fields that are lists: elsewhere it is an object.
+    """
+    if isinstance(value, dict) and value and all(map(is_digits, value)):
+        return list(value.values())
+    return value
+
+
+def is_digits(key: str) -> bool:
+    """Return whether a key of an object is a position in a list of PHP."""
+    return key.isascii() and key.isdigit()
+
+
 def to_list(value: Any) -> list[Any]:
     """Return a list of up to 1,000 items; one value alone is a list of it, null and "" are empty.
 
     Raises:
-        InvalidValue: an object, or more items.
+        InvalidValue: an object that is no list of PHP, or more items.
     """
+    value = php_list(value)
     if isinstance(value, dict):
         raise InvalidValue("array")
     if isinstance(value, list):

@@ -17,7 +17,7 @@ from typing import Any
 from django.db.models import Expression, Q, QuerySet
 
 from config.api.errors import FieldErrors, InvalidFields
-from config.api.validation import MESSAGES, InvalidValue, Validator
+from config.api.validation import MESSAGES, InvalidValue, Validator, php_list
 from crm.filters.types import (
     CompiledCondition,
     Condition,
@@ -170,7 +170,9 @@ def compile_filters(filters: Any, path: str) -> list[ConditionGroup]:
     Raises:
         InvalidFields: 422 with every error by its path.
     """
-    if not isinstance(filters, list) or not all(isinstance(group, list) for group in filters):
+    filters = php_list(filters)
+    filters = [php_list(group) for group in filters] if isinstance(filters, list) else None
+    if filters is None or not all(isinstance(group, list) for group in filters):
         raise InvalidFields({path: {"array": f"The {path} must be a list of lists."}})
     if sum(map(len, filters)) > MAX_CONDITIONS:
         message = f"The {path} may not have more than {MAX_CONDITIONS} conditions."

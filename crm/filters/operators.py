@@ -40,6 +40,7 @@ from config.api.validation import (
     WHITESPACE,
     InvalidValue,
     Validator,
+    php_list,
     single_line,
     to_bigint,
     to_date,
@@ -79,6 +80,7 @@ def non_empty_list(validator: Validator) -> Validator:
     """Return a validator of a list of up to 1,000 values, of which none is empty."""
 
     def to_list(value: Any) -> list[Any]:
+        value = php_list(value)
         if not isinstance(value, list):
             raise InvalidValue("array")
         if len(value) > MAX_ITEMS:

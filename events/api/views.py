@@ -18,6 +18,7 @@ from config.api.validation import (
     InvalidValue,
     Validator,
     clamp_id,
+    php_list,
     single_line,
     to_datetime,
     to_strict_bool,
@@ -25,6 +26,7 @@ from config.api.validation import (
     validate,
 )
 from config.api.viewsets import ApiViewSet
+from config.api.warnings import Warnings, with_warnings
 from crm.models import ApplicationPassword, Scope, Subscriber
 from crm.permissions import Access
 from events import tracking
@@ -34,7 +36,7 @@ from events.api.serializers import OccurrenceSerializer, TrackedEventSerializer
 from events.history import MICROSECOND, ContactEvents, Cursor, EventOccurrences, Timeline
 from events.models import TrackedEvent, TrackingSwitch
 from events.tracking.batches import Outcome, RolledBack, Tracked, track_many
-from events.tracking.fields import MAX_PROVIDER_LENGTH
+from events.tracking.fields import MAX_PROVIDER_LENGTH, foreign_fields
 
 # The header of a response that repeats an earlier one.
 REPLAYED = {"Idempotency-Replayed": "true"}
@@ -50,6 +52,7 @@ def to_event_list(value: Any) -> list[Any]:
     Raises:
         InvalidValue: not a list, or over 1,000 events.
     """
+    value = php_list(value)
     if not isinstance(value, list):
         raise InvalidValue("array")
     if len(value) > MAX_ITEMS:
@@ -117,7 +120,12 @@ class EventViewSet(ApiViewSet):
             **caller(request),
         )
         body = {"message": "Event has been tracked", "id": event.id}
-        return Response(body, headers=REPLAYED if event.replayed else None)
+        warnings: Warnings = [
+            {"field": field, "rule": rule, "message": message}
+            for field, rules in foreign_fields(self.params).items()
+            for rule, message in rules.items()
+        ]
+        return Response(with_warnings(body, warnings), headers=REPLAYED if event.replayed else None)
 
     @schema.TRACK_EVENTS
     @action(

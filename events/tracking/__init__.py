@@ -5,6 +5,7 @@ Batches are in events/tracking/batches.py. events/maintenance.py prunes the log 
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC
 from typing import Any
 
 import orjson
@@ -15,13 +16,14 @@ from django.utils import timezone
 from psycopg.errors import ForeignKeyViolation
 
 from config.api.errors import ApiError
+from config.api.validation import MAX_EXACT_FLOAT, is_valid_id
 from config.database import Row, fetch_one, fetch_rows, retry_on_deadlock
 from crm.contacts import create_for_events
 from crm.emails import email_key
 from crm.models import NewContacts
 from events.models import TrackedEvent
 from events.signals import event_tracked
-from events.tracking.fields import EventFields, parse_event
+from events.tracking.fields import EMPTY_OBJECT, EventFields, parse_event
 from events.tracking.statements import (
     EARLIER_RESULTS,
     EVENT_COLUMNS,
@@ -152,14 +154,23 @@ def track_on_signal(
     return track(data, repeatable)
 
 
+DELETE_KEYS = """
+DELETE FROM events_idempotencykey WHERE occurrence_id IN (
+    SELECT id FROM events_eventoccurrence WHERE subscriber_id = ANY(%s::bigint[]))
+"""
+
+
 def delete_events_of(contact_ids: Sequence[int]) -> dict[str, int]:
-    """Delete the events and occurrences of contacts that delete_contacts holds locked.
+    """Delete what belongs to contacts that delete_contacts holds locked.
+
+    Their idempotency keys are free again, so that an event counts for a contact that is made again.
 
     Returns:
         The numbers of deleted rows, as "events" and "occurrences".
     """
     counts = {}
     with connection.cursor() as cursor:
+        cursor.execute(DELETE_KEYS, [list(contact_ids)])
         for name, table in (
             ("events", "events_trackedevent"),
             ("occurrences", "events_eventoccurrence"),
@@ -186,11 +197,38 @@ def count_events_of(contact_ids: Sequence[int]) -> dict[str, int]:
 
 
 def fingerprint(fields: EventFields) -> bytes:
-    """Return the SHA-256 of an event's fields, by which a retry is recognized.
+    """Return the SHA-256 of an event's content, by which a retry is recognized.
 
-    Stores keep it for a day, so the order and names of EventFields are part of the format.
+    Equal are an instant in two zones, 2 and 2.0 in properties and context, and an e-mail in two
+    spellings. Stores keep it, so the order and names of EventFields are part of the format.
     """
-    return hashlib.sha256(orjson.dumps(fields._asdict())).digest()
+    content = fields._asdict() | {
+        "email": email_key(fields.email),
+        "properties": canonical_json(fields.properties),
+        "context": canonical_json(fields.context),
+        "occurred_at": fields.occurred_at and fields.occurred_at.astimezone(UTC),
+    }
+    return hashlib.sha256(orjson.dumps(content)).digest()
+
+
+def earlier_fingerprint(fields: EventFields) -> bytes:
+    """Return the fingerprint that earlier versions stored, whose user_id was a number."""
+    user_id = int(fields.user_id) if is_valid_id(fields.user_id) else 0
+    return hashlib.sha256(orjson.dumps(fields._asdict() | {"user_id": user_id})).digest()
+
+
+def canonical_json(text: str) -> str:
+    """Return JSON text in which a whole number is written without a fraction."""
+
+    def canonical(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: canonical(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [canonical(inner) for inner in value]
+        is_whole = isinstance(value, float) and value.is_integer() and abs(value) < MAX_EXACT_FLOAT
+        return int(value) if is_whole else value
+
+    return text if text == EMPTY_OBJECT else orjson.dumps(canonical(orjson.loads(text))).decode()
 
 
 def is_unnamed(fields: EventFields) -> bool:
@@ -209,11 +247,11 @@ def earlier_results(credential: str, keys: list[str]) -> dict[str, tuple[bytes, 
     return {key: (bytes(content), tuple(columns)) for key, content, *columns in rows}
 
 
-def replay(content: bytes, earlier: tuple[bytes, Row]) -> TrackedEvent:
+def replay(fields: EventFields, earlier: tuple[bytes, Row]) -> TrackedEvent:
     """Return the event of an earlier request with the same key.
 
     Args:
-        content: the fingerprint of this request.
+        fields: the fields of this request.
         earlier: fingerprint and EVENT_COLUMNS of the earlier one.
 
     Raises:
@@ -221,7 +259,7 @@ def replay(content: bytes, earlier: tuple[bytes, Row]) -> TrackedEvent:
         SubscriberNotFound: the contact was deleted since.
     """
     earlier_content, columns = earlier
-    if earlier_content != content:
+    if earlier_content not in (fingerprint(fields), earlier_fingerprint(fields)):
         raise IdempotencyMismatch
     event = TrackedEvent.from_db("default", EVENT_COLUMNS, columns)
     if event.id is None:
@@ -282,7 +320,7 @@ def _write(fields: EventFields, created_by: int | None, credential: str) -> Trac
             return event
         # First the earlier request, because the contact may have another e-mail by now.
         if earlier := earlier_results(credential, [key]).get(key):
-            return replay(content, earlier)
+            return replay(fields, earlier)
         if event is None:
             raise contact_error(fields)
 

@@ -8,7 +8,7 @@ import orjson
 from django.db import transaction
 from django.utils import timezone
 
-from config.api.errors import ApiError
+from config.api.errors import ApiError, InvalidFields
 from config.database import fetch_rows, in_transaction, retry_on_deadlock
 from crm.emails import email_key
 from crm.models import NewContacts
@@ -25,7 +25,7 @@ from events.tracking import (
     own_email_key,
     replay,
 )
-from events.tracking.fields import EventFields, parse_event
+from events.tracking.fields import EventFields, foreign_fields, parse_event
 from events.tracking.statements import TRACK_MANY
 
 
@@ -113,6 +113,9 @@ def _parse(items: Iterable[Mapping[str, Any] | ApiError]) -> tuple[Outcomes, Eve
         try:
             if isinstance(item, ApiError):
                 raise item
+            if errors := foreign_fields(item):
+                # Refused, because a history under `timestamp` would count as of now.
+                raise InvalidFields(errors)
             valid[number] = parse_event(item)
         except ApiError as error:
             rejected[number] = error
@@ -197,7 +200,7 @@ def _write(
         if (key := events[number].idempotency_key)
     }
     outcomes |= _replay_all(
-        keys, contents, credential, {events[number].idempotency_key: number for number in outcomes}
+        keys, events, credential, {events[number].idempotency_key: number for number in outcomes}
     )
     missing = {number: events[number] for number in without_contact if number not in outcomes}
     if create_contacts((fields.email for fields in missing.values()), new_contacts):
@@ -207,7 +210,7 @@ def _write(
 
 def _replay_all(
     keys: Mapping[int, str],
-    contents: Mapping[int, bytes],
+    events: Events,
     credential: str,
     first_uses: Mapping[str, int],
 ) -> Outcomes:
@@ -215,7 +218,7 @@ def _replay_all(
 
     Args:
         keys: the idempotency keys of events that were not counted, by the number of the item.
-        contents: the fingerprints of the events, by the number of the item.
+        events: the fields of the events, by the number of the item.
         credential: the owner of the keys.
         first_uses: the keys that this statement claimed, and the number of the item that did.
     """
@@ -226,7 +229,7 @@ def _replay_all(
         if key not in results or first_uses.get(key, -1) >= number:
             continue
         try:
-            event = replay(contents[number], results[key])
+            event = replay(events[number], results[key])
             outcomes[number] = Tracked(event.id, event.counter, replayed=True)
         except ApiError as error:
             outcomes[number] = error

@@ -15,12 +15,14 @@ import orjson
 from django.utils import timezone
 from rest_framework import serializers
 
+from config.api.errors import FieldErrors
 from config.api.json_fields import check_json, json_text_or, stored_size, to_json_object
 from config.api.validation import (
     MAX_NAME_LENGTH,
     WHITESPACE,
     InvalidValue,
     Validator,
+    is_empty,
     single_line,
     to_bigint,
     to_bool,
@@ -239,6 +241,25 @@ VALIDATORS_BY_NAME = {
     name: {field: VALIDATORS[field] for field in VALIDATORS if field not in CONTACT_NAMES[number:]}
     for number, name in enumerate(CONTACT_NAMES, start=1)
 }
+
+
+# What other programs' events have. Tallybook reads none of them.
+FOREIGN_FIELDS = {
+    **dict.fromkeys(
+        ("timestamp", "time", "created_at"),
+        "The {field} is not read: send the time as occurred_at.",
+    ),
+    "counter": "The {field} is not read: each event counts one.",
+}
+
+
+def foreign_fields(data: Mapping[str, Any]) -> FieldErrors:
+    """Return the errors of fields that a program means, but that are not read."""
+    return {
+        field: {"unknown": message.format(field=field)}
+        for field, message in FOREIGN_FIELDS.items()
+        if not is_empty(data.get(field))
+    }
 
 
 def parse_event(

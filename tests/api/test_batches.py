@@ -328,3 +328,42 @@ def test_a_broken_line_is_400_and_the_other_lines_are_stored(api: APIClient) -> 
 def test_another_content_type_than_json_or_lines_is_415(api: APIClient, content_type: str) -> None:
     response = api.post(BATCH, b"events=1", content_type=content_type)
     assert response.status_code == 415
+
+
+def test_a_byte_order_mark_costs_no_event(api: APIClient, ada: Subscriber) -> None:
+    line = b'{"event_key":"k","title":"t","email":"ada@example.com"}\r\n'
+    body = b"\xef\xbb\xbf" + line * 2
+    response = api.post(BATCH, body, content_type="application/x-ndjson")
+    assert response.json()["tracked"] == 2
+
+
+@pytest.mark.parametrize("title", [r'"cut \ud83d"', "1e400", "NaN", "-Infinity"])
+def test_an_event_that_is_no_json_costs_itself(api: APIClient, ada: Subscriber, title: str) -> None:
+    event = '{"event_key":"k","title":%s,"email":"ada@example.com"}'
+    body = f'{{"events":[{event % title},{event % 1}]}}'
+    response = api.post(BATCH, body, content_type="application/json")
+    answer = response.json()
+    assert (response.status_code, answer["tracked"], answer["failed"]) == (200, 1, 1)
+    assert answer["results"][0]["code"] == "rest_invalid_json"
+
+
+def test_a_batch_of_broken_syntax_is_400_as_a_whole(api: APIClient, ada: Subscriber) -> None:
+    response = api.post(BATCH, '{"events":[{"a":1},]}', content_type="application/json")
+    assert response.status_code == 400
+
+
+def test_a_batch_may_be_a_list_of_php_with_gaps(api: APIClient, ada: Subscriber) -> None:
+    event = {"event_key": "k", "title": "t", "email": "ada@example.com"}
+    response = api.post(BATCH, {"events": {"0": event, "2": event}})
+    assert response.json()["tracked"] == 2
+
+
+@pytest.mark.parametrize("field", ["timestamp", "time", "created_at", "counter"])
+def test_a_field_that_another_program_means_is_rejected(
+    api: APIClient, ada: Subscriber, field: str
+) -> None:
+    event = {"event_key": "k", "title": "t", "email": "ada@example.com"}
+    sent = [event | {field: "2020-01-01T00:00:00Z"}, event | {field: None}]
+    answer = api.post(BATCH, {"events": sent}).json()
+    assert list(answer["results"][0][field]) == ["unknown"]
+    assert answer["tracked"] == 1

@@ -439,3 +439,11 @@ def test_the_values_of_a_condition_are_one_parameter_of_the_statement(api: APICl
     # PostgreSQL needs seven seconds for as many parameters as values, and a fifth of one for this.
     assert len(contacts_matching(filters).query.sql_with_params()[1]) <= 2 * len(filters)
     assert ask(api, filters).json()["subscribers"]["total"] == 3
+
+
+def test_the_lists_of_a_filter_may_be_those_of_php_with_gaps(api: APIClient) -> None:
+    bought = condition(KEY, "in", {"0": "buy", "2": "missing"})
+    assert (
+        ask(api, {"0": {"1": bought}}).json()
+        == ask(api, [[condition(KEY, "in", ["buy", "missing"])]]).json()
+    )

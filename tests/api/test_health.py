@@ -114,3 +114,12 @@ def test_a_read_only_database_answers_writes_with_503(
     assert response.json()["code"] == "service_unavailable"
     assert response.headers["Retry-After"] == "1"
     assert not TrackedEvent.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_a_health_check_by_address_is_answered(db: None, client: Client, path: str) -> None:
+    assert client.get(path, headers={"host": "10.0.3.7:8000"}).status_code == 200
+
+
+def test_any_other_path_checks_the_host(client: Client) -> None:
+    assert client.get("/admin/login/", headers={"host": "10.0.3.7:8000"}).status_code == 400

@@ -1,5 +1,6 @@
 """Retries count once: the header Idempotency-Key and the field idempotency_key."""
 
+import hashlib
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,7 +10,7 @@ from rest_framework.test import APIClient
 
 from crm.contacts import create
 from crm.models import Subscriber
-from events.models import TrackedEvent, TrackingSwitch
+from events.models import IdempotencyKey, TrackedEvent, TrackingSwitch
 from tests.api.conftest import MakePassword, basic
 from tests.api.counts import counted
 
@@ -180,15 +181,55 @@ def test_a_retry_for_a_deleted_contact_is_422(api: APIClient, ada: Subscriber) -
     assert counted() == (0, 0)
 
 
-def test_a_retry_for_a_deleted_contact_is_422_also_after_it_was_created_again(
+def test_a_retry_counts_for_a_contact_that_was_deleted_and_created_again(
     api: APIClient, ada: Subscriber
 ) -> None:
     track_keyed(api, "k")
     api.delete(f"/subscribers/{ada.pk}")
     create({"email": "ada@example.com"})
-    response = track_keyed(api, "k")
-    assert (response.status_code, response.json()["error_code"]) == (422, "subscriber_not_found")
-    assert counted() == (0, 0)
+    assert track_keyed(api, "k").status_code == 200
+    assert counted() == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"email": "ada@example.com"}, {"email": "ADA@Example.com"}),
+        (
+            {"occurred_at": "2026-11-20T10:00:00Z"},
+            {"occurred_at": "2026-11-20T11:00:00.000+01:00"},
+        ),
+        ({"properties": {"n": 2, "deep": [2]}}, {"properties": {"n": 2.0, "deep": [2.0]}}),
+        ({"context": {"n": 2}}, {"context": {"n": 2.0}}),
+        ({"value": 2}, {"value": 2.0}),
+    ],
+)
+def test_the_same_content_in_another_spelling_is_a_retry(
+    api: APIClient, ada: Subscriber, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    keyed = {"event_key": "k", "title": "t", "email": "ada@example.com", "idempotency_key": "k"}
+    assert api.post(TRACK, keyed | first).status_code == 200
+    again = api.post(TRACK, keyed | second)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert counted() == (1, 1)
+
+
+def test_a_key_that_an_earlier_version_claimed_is_recognized(
+    api: APIClient, ada: Subscriber
+) -> None:
+    keyed = {
+        **{"event_key": "k", "title": "t", "email": "ADA@example.com", "idempotency_key": "k"},
+        **{"occurred_at": "2026-11-20T11:00:00+01:00", "properties": {"n": 2.0}},
+    }
+    api.post(TRACK, keyed)
+    # The fields in their order of then, with the e-mail and the time as sent.
+    stored = (
+        b'{"event_key":"k","title":"t","value":"","provider":"custom","subscriber_id":0,'
+        b'"email":"ADA@example.com","user_id":0,"repeatable":true,"properties":"{\\"n\\":2.0}",'
+        b'"context":"{}","occurred_at":"2026-11-20T11:00:00+01:00","idempotency_key":"k"}'
+    )
+    IdempotencyKey.objects.update(content=hashlib.sha256(stored).digest())
+    assert api.post(TRACK, keyed).headers["Idempotency-Replayed"] == "true"
 
 
 def test_a_retry_is_recognized_after_the_contact_changed_its_email(

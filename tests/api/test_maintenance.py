@@ -169,18 +169,18 @@ def aged_keys(api: APIClient, ada: Subscriber) -> None:
     now = timezone.now()
     for key, minutes in (("a", -1), ("b", 1)):
         track(api, idempotency_key=key)
-        created_at = now - timedelta(hours=24, minutes=minutes)
+        created_at = now - timedelta(days=7, minutes=minutes)
         IdempotencyKey.objects.filter(key=key).update(created_at=created_at)
 
 
 @pytest.mark.usefixtures("aged_keys")
-def test_a_key_older_than_24_hours_is_recognized_until_it_is_pruned(api: APIClient) -> None:
+def test_a_key_older_than_seven_days_is_recognized_until_it_is_pruned(api: APIClient) -> None:
     assert track(api, idempotency_key="b").headers["Idempotency-Replayed"] == "true"
     assert counted() == (2, 2)
 
 
 @pytest.mark.usefixtures("aged_keys")
-def test_keys_older_than_24_hours_are_pruned(api: APIClient) -> None:
+def test_keys_older_than_seven_days_are_pruned(api: APIClient) -> None:
     assert run("prune_idempotency_keys") == "1 idempotency keys deleted.\n"
     assert IdempotencyKey.objects.get().key == "a"
 

@@ -132,10 +132,11 @@ class Model:
         return len(pruned)
 
     def delete(self, email: str) -> None:
-        """Delete a contact with its events. Its keys stay."""
+        """Delete a contact with its events and their keys."""
         self.emails.discard(email)
         self.rows = {event_id: row for event_id, row in self.rows.items() if row.email != email}
         self.log = [entry for entry in self.log if entry[0] in self.rows]
+        self.keys = {key: claim for key, claim in self.keys.items() if claim[1] in self.rows}
 
 
 class Store(RuleBasedStateMachine):

@@ -332,3 +332,19 @@ def test_the_last_of_equal_json_keys_wins(api: APIClient, ada: Subscriber) -> No
     body = json.dumps(event())[:-1] + ', "title": "Last"}'
     assert api.post(TRACK, body.encode(), content_type=JSON).status_code == 200
     assert TrackedEvent.objects.get().title == "Last"
+
+
+@pytest.mark.parametrize("body", ['{"event_key":"a"}', ' [{"event_key":"a"}]'])
+def test_json_that_is_sent_as_a_form_is_told_so(api: APIClient, body: str) -> None:
+    response = api.post(TRACK, body, content_type="application/x-www-form-urlencoded")
+    assert response.status_code == 400
+    assert "Content-Type: application/json" in response.json()["message"]
+
+
+@pytest.mark.parametrize("field", ["timestamp", "time", "created_at", "counter"])
+def test_a_field_that_another_program_means_is_told(
+    api: APIClient, ada: Subscriber, field: str
+) -> None:
+    response = api.post(TRACK, event(**{field: "47"}))
+    assert response.status_code == 200
+    assert [warning["field"] for warning in response.json()["warnings"]] == [field]

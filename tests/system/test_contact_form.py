@@ -80,9 +80,10 @@ def test_an_email_that_was_added_meanwhile_is_rejected_by_the_form(
     page = session("GET", ADD).body.decode()
     form = form_of(page, email="eve@example.com")
     meanwhile.execute(
-        "INSERT INTO crm_subscriber (email, status, contact_type, total_points, life_time_value, "
-        "custom_values, created_at, updated_at) "
-        "VALUES ('Eve@example.com', 'subscribed', 'lead', 0, 0, '{}', now(), now())"
+        "INSERT INTO crm_subscriber (email, email_key, status, contact_type, total_points, "
+        "life_time_value, custom_values, created_at, updated_at) "
+        "VALUES ('Eve@example.com', 'eve@example.com', 'subscribed', 'lead', 0, 0, '{}', "
+        "now(), now())"
     )
     answer = while_waiting(store, lambda: submit(session, ADD, form), meanwhile.commit)
     assert answer.status == 200

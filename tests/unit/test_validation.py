@@ -378,8 +378,15 @@ def test_one_value_alone_is_a_list_of_it(value: Any, items: list[Any]) -> None:
     assert to_list(value) == items
 
 
-def test_an_object_is_no_list() -> None:
-    assert rejection(to_list, {"0": "a"}) == {"array": "The field must be an array."}
+@pytest.mark.parametrize(
+    "value", [{}, {"a": 1}, {"0": "a", "b": 1}, {"": 1}, {"-1": 1}, {"\u0661": 1}]
+)
+def test_an_object_is_no_list(value: Any) -> None:
+    assert rejection(to_list, value) == {"array": "The field must be an array."}
+
+
+def test_an_object_whose_keys_are_digits_is_a_list_of_php() -> None:
+    assert to_list({"0": "Buyer", "2": {"38": 2}}) == ["Buyer", {"38": 2}]
 
 
 def test_a_list_of_1000_items_is_accepted() -> None:

@@ -9,7 +9,7 @@ from events.maintenance import prune_idempotency_keys
 class Command(DatabaseCommand):
     """Delete old idempotency keys. `serve` runs it every hour."""
 
-    help = "Delete the idempotency keys that are older than 24 hours."
+    help = "Delete the idempotency keys that are older than TALLYBOOK_KEEP_KEYS_DAYS."
 
     @override
     def handle(self, *args: Any, **options: Any) -> None:
