@@ -43,7 +43,7 @@ def test_serve_prunes_old_keys(
     server: Server, http: Client, store: psycopg.Connection, tmp_path: Path, ada_id: int
 ) -> None:
     http.track(**EVENT, idempotency_key="a")
-    store.execute("UPDATE events_idempotencykey SET created_at = now() - interval '25 hours'")
+    store.execute("UPDATE events_idempotencykey SET created_at = now() - interval '8 days'")
     # A second server on the same database.
     second = Server(tmp_path, DATABASE_URL=server.environment["DATABASE_URL"])
     process = subprocess.Popen(
