@@ -14,6 +14,7 @@ from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
 from django.utils.crypto import get_random_string
 from django.utils.timezone import now
+from typing_extensions import override
 
 from config.api.validation import MAX_NAME_LENGTH
 from config.database import fetch_rows, in_transaction
@@ -266,6 +267,20 @@ def missing_labels(labels: Iterable[LabelKey], lock: bool = False) -> set[LabelK
     return missing
 
 
+class LabelTitle(NamedTuple):
+    """The title of a label in a request that says so, and which may be a number."""
+
+    title: str
+
+    @override
+    def __str__(self) -> str:
+        return self.title
+
+
+# How a request names a label: by id, title or slug, or by what can only be the title.
+LabelName = str | LabelTitle
+
+
 class ResolvedLabels(NamedTuple):
     """The ids of labels that a request names, and the names that no label has."""
 
@@ -273,12 +288,12 @@ class ResolvedLabels(NamedTuple):
     missing: list[str]
 
 
-def resolve_label_ids(kind: LabelKind, names: Iterable[str], create: bool) -> list[int]:
+def resolve_label_ids(kind: LabelKind, names: Iterable[LabelName], create: bool) -> list[int]:
     """Return the ids that `resolve_labels` returns, without the names that no label has."""
     return resolve_labels(kind, names, create).ids
 
 
-def resolve_labels(kind: LabelKind, names: Iterable[str], create: bool) -> ResolvedLabels:
+def resolve_labels(kind: LabelKind, names: Iterable[LabelName], create: bool) -> ResolvedLabels:
     """Find labels that an API client names by id, title or slug.
 
     `["7", "VIP customer"]` is `[7, 12]` if the tag "VIP customer" has the id 12.
@@ -286,29 +301,47 @@ def resolve_labels(kind: LabelKind, names: Iterable[str], create: bool) -> Resol
     Args:
         kind: tags or lists.
         names: the names. PHP's empty ones are ignored.
-        create: whether a name that no label has creates one, as in FluentCRM. Digits create none,
-            because they are ids. Names of fewer than three bytes create none either, as in
+        create: whether a name that no label has creates one, as in FluentCRM. A text of digits
+            creates none, because it is an id, and one of fewer than three bytes none either, as in
             FluentCRM (app/Services/Sanitize.php, sanitizeTagIds).
     """
     wanted = [name for name in dict.fromkeys(names) if name]
-    found = find_labels(kind, wanted) if wanted else {}
+    found = find_named(kind, wanted)
     missing = [name for name in wanted if name not in found]
     if create and (new := [name for name in missing if is_new_title(name)]):
         found |= create_missing(kind, new)
         missing = [name for name in missing if name not in found]
     ids = dict.fromkeys(found[name] for name in wanted if name in found)
-    return ResolvedLabels(list(ids), missing)
+    return ResolvedLabels(list(ids), list(map(str, missing)))
+
+
+def find_named(kind: LabelKind, names: Sequence[LabelName]) -> dict[LabelName, int]:
+    """Return the ids of the labels that a request names, as `find_labels` does."""
+    found: dict[LabelName, int] = {}
+    if texts := [name for name in names if isinstance(name, str)]:
+        found.update(find_labels(kind, texts))
+    if titles := [name.title for name in names if isinstance(name, LabelTitle)]:
+        by_title = find_labels(kind, titles, by=("title",))
+        found.update({LabelTitle(title): label_id for title, label_id in by_title.items()})
+    return found
 
 
 @in_transaction
-def create_missing(kind: LabelKind, names: Sequence[str]) -> dict[str, int]:
+def create_missing(kind: LabelKind, names: Sequence[LabelName]) -> dict[LabelName, int]:
     """Create labels for names that none had a moment ago. Returns their ids by name."""
     lock_labels(kind)
-    return {name: find_or_create(kind, name, ("title", "written slug")) for name in names}
+    return {
+        name: find_or_create(
+            kind, str(name), ("title", "written slug") if isinstance(name, str) else ("title",)
+        )
+        for name in names
+    }
 
 
-def is_new_title(name: str) -> bool:
+def is_new_title(name: LabelName) -> bool:
     """Return whether a name that no label has may become the title of a new one."""
+    if isinstance(name, LabelTitle):
+        return True
     is_id = name.isascii() and name.isdigit()
     return not is_id and len(name.encode()) >= MIN_NEW_TITLE_BYTES
 

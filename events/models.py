@@ -122,8 +122,8 @@ class EventOccurrence(models.Model):
 class IdempotencyKey(models.Model):
     """The claim on a key that an event was sent with. A retry finds it and counts nothing."""
 
-    # Drawn by the statement that writes both. Without a foreign key, so that after the deletion of
-    # the contact a retry is still recognized.
+    # Drawn by the statement that writes both. Without a foreign key, because its check would cost
+    # each event a lock: delete_events_of deletes the keys of a contact.
     occurrence_id = models.BigIntegerField(primary_key=True)
     # The owner of the key, because two API clients may choose the same.
     credential = models.CharField(max_length=40)

@@ -87,7 +87,10 @@ ERRORS: dict[int, tuple[str, str]] = {
     405: ("rest_method_not_allowed", "The method is not allowed for this URL."),
     411: ("rest_length_required", "Send the body's length: only JSON and gzip may come in chunks."),
     413: ("rest_body_too_large", "The request body is too large."),
-    415: ("rest_unsupported_media_type", "The request's content type is not supported."),
+    415: (
+        "rest_unsupported_media_type",
+        "The body must be UTF-8, and only track-events reads Content-Encoding: gzip.",
+    ),
     500: ("internal_server_error", "Something went wrong here. It has been logged."),
     503: ("service_unavailable", "The database cannot answer right now. Try again."),
 }
@@ -127,6 +130,7 @@ class InvalidJSON(ApiError):
     status_code = 400
 
     def __init__(self, reason: str) -> None:
+        self.reason = reason
         super().__init__(
             rest_error(
                 "rest_invalid_json",
@@ -164,6 +168,10 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     headers: dict[str, str] = {}
     if challenge := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = challenge
+    body = status_error(error.status_code)
+    if isinstance(error, exceptions.UnsupportedMediaType):
+        media_types = " or ".join(parser.media_type for parser in context["view"].parser_classes)
+        body["message"] = f"The content type is not supported. Send {media_types}, in UTF-8."
     if isinstance(error, exceptions.MethodNotAllowed):
         headers["Allow"] = ", ".join(context["view"].allowed_methods)
-    return Response(status_error(error.status_code), status=error.status_code, headers=headers)
+    return Response(body, status=error.status_code, headers=headers)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from io import BytesIO
 from itertools import islice
 from typing import IO, Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, unquote_plus
 
 import orjson
 from django.conf import settings
@@ -22,8 +22,13 @@ from config.api.validation import MAX_ITEMS, php_list
 
 Params = dict[str, Any]
 MAX_BRACKETS = 10
-# In place of a number that JSON does not have. It cannot be written as JSON.
-NOT_JSON = object()
+# The fields of requests whose items have an outcome each.
+ITEM_LISTS = ("events", "contacts")
+# The characters of a form that show whether it is JSON, also after some spaces in percent-encoding.
+JSON_START = 30
+MAX_WHOLE_DIGITS = 22
+HALF_CHARACTER = "half a character: a \\u escape of a surrogate without the other one"
+NO_NUMBER = "a number that JSON does not have: NaN, Infinity, or one beyond 1.8e308"
 # A parameter that holds an e-mail, and its value, in an urlencoded text.
 EMAIL_PARAMETER = re.compile(
     r"(?<![^&])((?:[^=&]*(?:\[|%5B))?(?:email|get_by_email|search)(?:\]|%5D)?=)([^&]+)",
@@ -135,46 +140,63 @@ class JSONParser(BodyParser):
         try:
             value = orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            value = _with_invalid_events(body)
-            if value is None:
-                raise InvalidJSON(error.msg) from error
+            value = _read_by_items(body, error)
         return value if isinstance(value, dict) else {}
 
 
-def _with_invalid_events(body: bytes) -> Params | None:
-    """Parse a batch in which single events are not JSON, though the syntax of the whole is.
+def _read_by_items(body: bytes, error: orjson.JSONDecodeError) -> Any:
+    """Parse a body whose syntax is that of JSON, though single values are not JSON.
 
-    Python's parser reads half an emoji (a lone surrogate), NaN and 1e400, which orjson rejects.
+    Python's parser reads them: half an emoji (a lone surrogate), NaN and 1e400, which orjson
+    rejects. An event or a contact with such a value becomes the InvalidJSON of its outcome.
 
-    Returns:
-        The fields, an event that has such a value as the InvalidJSON of its outcome, or None if
-        the body is no batch of events, or no JSON to Python either.
+    Raises:
+        InvalidJSON: the syntax is broken, or such a value is in another field.
     """
     try:
-        fields = json.loads(
-            body, parse_int=_number, parse_float=_number, parse_constant=lambda _: NOT_JSON
-        )
+        value = json.loads(body.decode(), parse_int=_whole_number)
     except (ValueError, RecursionError):
-        return None
-    if not isinstance(fields, dict) or fields.keys() != {"events"}:
-        return None
-    events = php_list(fields["events"])
-    return {"events": [_checked(event) for event in events]} if isinstance(events, list) else None
+        raise InvalidJSON(error.msg) from error
+    if not isinstance(value, dict):
+        raise InvalidJSON(error.msg) from error
+    return {
+        name: _read_items(field) if name in ITEM_LISTS else _read_exactly(field)
+        for name, field in value.items()
+    }
 
 
-def _number(text: str) -> Any:
+def _whole_number(digits: str) -> int | float:
+    # Python reads at most 4,300 digits, and over 64 bits orjson reads a float as well.
+    return int(digits) if len(digits) < MAX_WHOLE_DIGITS else float(digits)
+
+
+def _read_items(value: Any) -> Any:
+    items = php_list(value)
+    if not isinstance(items, list):
+        return _read_exactly(value)
+    # A longer list is refused as a whole later.
+    return [_item_or_error(item) for item in items[: MAX_ITEMS + 1]]
+
+
+def _item_or_error(item: Any) -> Any:
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return NOT_JSON
+        return _read_exactly(item)
+    except InvalidJSON as error:
+        return error
 
 
-def _checked(event: Any) -> Any:
+def _read_exactly(value: Any) -> Any:
+    """Return a value of Python's parser as orjson reads it.
+
+    Raises:
+        InvalidJSON: the value has something that JSON does not have.
+    """
     try:
-        orjson.dumps(event)
-    except orjson.JSONEncodeError:
-        return InvalidJSON("the event has half a character, or a number beyond all bounds")
-    return event
+        return orjson.loads(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
+    except UnicodeEncodeError as error:
+        raise InvalidJSON(HALF_CHARACTER) from error
+    except ValueError as error:
+        raise InvalidJSON(NO_NUMBER) from error
 
 
 class NDJSONParser(BodyParser):
@@ -210,7 +232,7 @@ class FormParser(BodyParser):
             text = body.decode()
         except UnicodeDecodeError as error:
             raise BadRequest from error
-        if text.lstrip().startswith(("{", "[")):
+        if unquote_plus(text[:JSON_START]).lstrip().startswith(("{", "[")):
             raise JSONAsForm
         return expand_brackets(parse_urlencoded(text))
 

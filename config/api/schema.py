@@ -153,6 +153,13 @@ class FieldWarningSerializer(serializers.Serializer[Any]):
     message = serializers.CharField()
 
 
+WARNINGS: dict[str, Any] = {
+    "warnings": FieldWarningSerializer(
+        many=True, required=False, help_text="What was not written as sent."
+    )
+}
+
+
 def describe(
     response: Any,
     request: Any = None,

@@ -74,6 +74,7 @@ DATE_FORMS = f"{MESSAGES['date']} Send YYYY-MM-DD."
 DATETIME_FORMS = (
     f"{MESSAGES['date']} Send YYYY-MM-DD HH:MM:SS, or ISO 8601 such as 2026-01-31T09:30:00+01:00."
 )
+DATE_OR_DATETIME_FORMS = DATETIME_FORMS.replace("Send", "Send YYYY-MM-DD,")
 TOO_MANY_ITEMS = "The {field} may not have more than 1000 items."
 NUL_MESSAGE = "The {field} must not contain a NUL character."
 
@@ -326,8 +327,12 @@ def to_date(value: Any) -> date | None:
     return parsed
 
 
-def to_datetime(value: Any) -> datetime | None:
+def to_datetime(value: Any, forms: str = DATE_OR_DATETIME_FORMS) -> datetime | None:
     """Convert FluentCRM's `YYYY-MM-DD HH:MM:SS` in TIME_ZONE, or ISO 8601; empty values are None.
+
+    Args:
+        value: the value.
+        forms: the message of the error.
 
     Raises:
         InvalidValue: not a datetime of the years 2 to 9998, because others overflow in some zone.
@@ -343,11 +348,11 @@ def to_datetime(value: Any) -> datetime | None:
     except (ValueError, OverflowError):
         parsed = None
     if parsed is None:
-        raise InvalidValue("date", DATETIME_FORMS)
+        raise InvalidValue("date", forms)
     return parsed
 
 
-def to_strict_datetime(value: Any) -> datetime | None:
+def to_strict_datetime(value: Any, forms: str = DATETIME_FORMS) -> datetime | None:
     """Convert as `to_datetime` does, but only text with at least hours and minutes.
 
     Raises:
@@ -358,8 +363,8 @@ def to_strict_datetime(value: Any) -> datetime | None:
     if value is None or (isinstance(value, str) and not value.strip(WHITESPACE)):
         return None
     if not isinstance(value, str) or not DATE_AND_TIME.match(value.strip(WHITESPACE)):
-        raise InvalidValue("date")
-    return to_datetime(value)
+        raise InvalidValue("date", forms)
+    return to_datetime(value, forms)
 
 
 def parse_age(text: str) -> timedelta:

@@ -1,6 +1,6 @@
 """Report what a request did otherwise than it was sent, beside FluentCRM's keys of the response."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 
@@ -15,6 +15,6 @@ class FieldWarning(TypedDict):
 Warnings = list[FieldWarning]
 
 
-def with_warnings(body: Mapping[str, Any], warnings: Warnings) -> dict[str, Any]:
+def with_warnings(body: Mapping[str, Any], warnings: Sequence[FieldWarning]) -> dict[str, Any]:
     """Return the body of a response, with the key `warnings` if there are any."""
     return {**body, "warnings": warnings} if warnings else {**body}

@@ -29,6 +29,7 @@ from config.api.validation import (
     validate,
 )
 from config.api.warnings import Warnings
+from crm.labels import LabelName, LabelTitle
 from crm.models import Subscriber
 
 TEXT_COLUMNS = (
@@ -37,9 +38,6 @@ TEXT_COLUMNS = (
 )
 # MySQL's null, as FluentCRM shows it.
 ZERO_DATE = re.compile(r"0000-00-00([T ]00:00(:00(\.0+)?)?(Z|[+-]00:?00)?)?")
-LABEL_IS_NUMBER = (
-    "Of the {field}, a label whose title is a number was ignored, because numbers are read as ids."
-)
 IGNORED = "The {field} was ignored. Send it to bulk-add-update, or with __force_update."
 to_line = nullable_line(MAX_NAME_LENGTH)
 
@@ -72,32 +70,31 @@ def optional_date(validator: Validator) -> Validator:
     return to_date_or_none
 
 
-def to_label_names(value: Any) -> list[str]:
-    """Convert a list of ids, titles or slugs to lines.
+def to_label_names(value: Any) -> list[LabelName]:
+    """Convert a list of ids, titles or slugs to lines, and of labels to their titles.
 
     Raises:
         InvalidValue: an item is a list, or an object without title and slug, or all is one text
             with a comma, because it may be one title or several. In a list, a title may have one.
-        InvalidPart: a name is too long, or the title of a label is a number. It keeps the other
-            names, and of several reasons it has the last.
+        InvalidPart: a name is too long. It keeps the other names, and the start of this one.
     """
     if isinstance(value, str) and "," in value:
         message = "The {field} must be an array, because a title may have a comma."
         raise InvalidValue("array", message)
-    names: list[str] = []
+    names: list[LabelName] = []
     problem: InvalidPart | None = None
     for item in to_list(value):
         try:
             names.append(to_label_name(item))
         except InvalidPart as error:
             problem = error
-            names += [error.kept] if error.kept else []
+            names.append(error.kept)
     if problem:
         raise InvalidPart(problem.rule, problem.message, kept=names)
     return names
 
 
-def to_label_name(item: Any) -> str:
+def to_label_name(item: Any) -> LabelName:
     """Convert an id, title or slug to a line.
 
     A label as a response shows it, an object, is named by its title. Its id is ignored, because it
@@ -105,12 +102,14 @@ def to_label_name(item: Any) -> str:
     """
     if not isinstance(item, dict):
         return to_line(item) or ""
-    name = to_line(item.get("title")) or to_line(item.get("slug"))
-    if not name:
-        raise InvalidValue("string", "The {field} must be ids, titles or slugs.")
-    if name.isascii() and name.isdigit():
-        raise InvalidPart("string", LABEL_IS_NUMBER)
-    return name
+    try:
+        if title := to_line(item.get("title")):
+            return LabelTitle(title)
+    except InvalidPart as error:
+        raise InvalidPart(error.rule, error.message, kept=LabelTitle(error.kept)) from None
+    if slug := to_line(item.get("slug")):
+        return slug
+    raise InvalidValue("string", "The {field} must be ids, titles or slugs.")
 
 
 def to_keep_opt_outs(value: Any) -> bool:

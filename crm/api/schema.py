@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from config.api.pagination import COUNT
 from config.api.schema import (
+    WARNINGS,
     FieldWarningSerializer,
     MessageSerializer,
     describe,
@@ -25,7 +26,6 @@ from crm.api.serializers import (
     SegmentSerializer,
     SubscriberSerializer,
     TagSerializer,
-    WarningSerializer,
 )
 from crm.models import Status
 
@@ -52,11 +52,6 @@ def choice(*choices: str, required: bool = True) -> serializers.ChoiceField:
     return serializers.ChoiceField(choices=choices, required=required)
 
 
-WARNINGS: Fields = {
-    "warnings": FieldWarningSerializer(
-        many=True, required=False, help_text="What was not written as sent."
-    )
-}
 KEEP_OPT_OUTS: Fields = {
     "keep_opt_outs": serializers.BooleanField(
         required=False,
@@ -148,7 +143,7 @@ CONTACT_SEGMENTS = describe(
     envelope(
         "ContactSegments",
         segments=SegmentSerializer(many=True),
-        warnings=WarningSerializer(many=True, required=False),
+        **WARNINGS,
     )
 )
 
@@ -167,6 +162,7 @@ SYNC_LABELS = describe(
         "SyncedContacts",
         message=serializers.CharField(),
         subscribers=SubscriberSerializer(many=True),
+        **WARNINGS,
     ),
     request=envelope(
         "LabelSync",
@@ -257,18 +253,24 @@ CREATE_LABEL = describe(
         lists=TagSerializer(),
         item=TagSerializer(),
         message=serializers.CharField(),
+        **WARNINGS,
     ),
     request=LABEL,
 )
 UPDATE_LABEL = describe(
-    envelope("UpdatedLabel", lists=serializers.IntegerField(), message=serializers.CharField()),
+    envelope(
+        "UpdatedLabel",
+        lists=serializers.IntegerField(),
+        message=serializers.CharField(),
+        **WARNINGS,
+    ),
     request=LABEL,
 )
 DESTROY_LABEL = describe(
     envelope(
         "DeletedLabel",
         message=serializers.CharField(),
-        warnings=WarningSerializer(many=True, required=False),
+        **WARNINGS,
     ),
     parameters=[
         parameter("force", "1: also if segments use it. They are 422 until they are changed.")
@@ -279,6 +281,7 @@ BULK_CREATE_LABELS = describe(
         "CreatedLabels",
         message=serializers.CharField(),
         ids=serializers.ListField(child=serializers.IntegerField()),
+        **WARNINGS,
     ),
     request=envelope(
         "LabelBatch",
@@ -318,7 +321,7 @@ def filters(required: bool = True) -> serializers.ListField:
 
 
 STORED_SEGMENT = envelope(
-    "StoredSegment", message=serializers.CharField(), segment=SegmentSerializer()
+    "StoredSegment", message=serializers.CharField(), segment=SegmentSerializer(), **WARNINGS
 )
 CREATE_SEGMENT = describe(
     STORED_SEGMENT,

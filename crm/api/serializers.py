@@ -183,11 +183,3 @@ class SegmentSerializer(RowSerializer):
     filters = FilterField()
     created_at = FluentDateTimeField()
     updated_at = FluentDateTimeField()
-
-
-class WarningSerializer(serializers.Serializer[Any]):
-    """What a request sent and Tallybook did not do. It is there if there is something to say."""
-
-    field = serializers.CharField()
-    rule = serializers.CharField()
-    message = serializers.CharField()

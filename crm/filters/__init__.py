@@ -194,7 +194,8 @@ def _compile(item: Any, path: str, errors: FieldErrors) -> CompiledCondition:
     if not isinstance(item, dict):
         errors[path] = {"object": MESSAGES["object"].format(field=path)}
         return invalid
-    prop = _property(item.get("source"), f"{path}.source", errors)
+    item = {**item, "source": php_list(item.get("source"))}
+    prop = _property(item["source"], f"{path}.source", errors)
     if prop is None:
         return invalid
     operator_name = str(item.get("operator"))

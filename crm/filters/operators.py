@@ -35,6 +35,8 @@ from django.utils import timezone
 from typing_extensions import override
 
 from config.api.validation import (
+    DATE_FORMS,
+    DATE_OR_DATETIME_FORMS,
     MAX_ITEMS,
     TOO_MANY_ITEMS,
     WHITESPACE,
@@ -126,10 +128,10 @@ def to_days(value: Any) -> int:
 def to_plain_date(value: Any) -> date | None:
     """Convert a date `YYYY-MM-DD` of the years 2 to 9998, without a time after it."""
     if not isinstance(value, str) or not DATE_PATTERN.fullmatch(value.strip(WHITESPACE)):
-        raise InvalidValue("date")
+        raise InvalidValue("date", DATE_FORMS)
     day = to_date(value)
     if day is None or not 1 < day.year < 9999:
-        raise InvalidValue("date")
+        raise InvalidValue("date", DATE_FORMS)
     return day
 
 
@@ -137,7 +139,7 @@ def to_date_or_datetime(value: Any) -> datetime | None:
     """Convert a date to its start in TIME_ZONE, or a datetime with at least its minutes."""
     if isinstance(value, str) and DATE_PATTERN.fullmatch(value.strip(WHITESPACE)):
         return to_datetime(value)
-    return to_strict_datetime(value)
+    return to_strict_datetime(value, DATE_OR_DATETIME_FORMS)
 
 
 def start_of_day(day: date) -> datetime:

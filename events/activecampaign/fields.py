@@ -15,6 +15,7 @@ from config.api.validation import (
     InvalidValue,
     Validator,
     is_empty,
+    nullable_line,
     single_line,
     to_bigint,
     to_email,
@@ -74,7 +75,7 @@ ACCOUNT_FIELDS: dict[str, Validator] = {
     "key": single_line(MAX_NAME_LENGTH),
 }
 EVENT_FIELDS: dict[str, Validator] = {
-    "event": single_line(MAX_NAME_LENGTH),
+    "event": nullable_line(MAX_NAME_LENGTH),
     "eventdata": to_value_text,
     "visit": to_visit,
 }

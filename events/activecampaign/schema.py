@@ -2,12 +2,17 @@
 
 from rest_framework import serializers
 
-from config.api.schema import describe, envelope
+from config.api.schema import WARNINGS, describe, envelope
 from events.activecampaign.pagination import EventNameSerializer
 from events.api.schema import IDEMPOTENCY_KEY, REPLAYED
 
 EVENT_CALL = describe(
-    envelope("EventSpawned", success=serializers.IntegerField(), message=serializers.CharField()),
+    envelope(
+        "EventSpawned",
+        success=serializers.IntegerField(),
+        message=serializers.CharField(),
+        **WARNINGS,
+    ),
     request=envelope(
         "EventCall",
         actid=serializers.CharField(),

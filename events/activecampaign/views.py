@@ -13,6 +13,7 @@ from config.api.errors import ApiError, InvalidFields, ObjectNotFound
 from config.api.parsers import FormParser, MultiPartParser
 from config.api.validation import InvalidValue, validate
 from config.api.viewsets import ApiViewSet
+from config.api.warnings import Warnings, with_warnings
 from crm.authentication import ApiTokenAuthentication, ApplicationPasswordAuthentication
 from crm.models import Scope
 from crm.permissions import Access
@@ -31,6 +32,7 @@ from events.activecampaign.fields import (
 from events.activecampaign.pagination import EventNamePagination, EventNameSerializer
 from events.api.views import REPLAYED
 from events.models import EventName, TrackingSwitch
+from events.tracking.fields import without_foreign_fields
 
 PROVIDER = "activecampaign"
 
@@ -54,16 +56,18 @@ class EventCallViewSet(ApiViewSet):
         A rejection is 200 with success 0, because the official wrappers read no body of another
         status. `api_key` is ignored.
         """
+        warnings: Warnings = []
         try:
-            replayed = call_event(self.params, request.META.get("HTTP_IDEMPOTENCY_KEY"))
+            params = without_foreign_fields(self.params, warnings)
+            replayed = call_event(params, request.META.get("HTTP_IDEMPOTENCY_KEY"), warnings)
         except (EventCallError, ApiError) as error:
             return Response({"success": 0, "message": error_message(error)})
         body = {"success": 1, "message": "Event spawned"}
-        return Response(body, headers=REPLAYED if replayed else None)
+        return Response(with_warnings(body, warnings), headers=REPLAYED if replayed else None)
 
 
-def call_event(params: Mapping[str, Any], idempotency_key: str | None) -> bool:
-    """Track the event of a call. Returns whether it was a retry.
+def call_event(params: Mapping[str, Any], idempotency_key: str | None, warnings: Warnings) -> bool:
+    """Track the event of a call, and collect warnings. Returns whether it was a retry.
 
     Raises:
         EventCallError: the credentials or the name are missing or wrong.
@@ -76,7 +80,7 @@ def call_event(params: Mapping[str, Any], idempotency_key: str | None) -> bool:
         raise EventCallError("An event key must be provided.")
     if not credentials_match(account["actid"], account["key"]):
         raise EventCallError("The account ID or the event key is wrong.")
-    fields = validate(EVENT_FIELDS, params)
+    fields = validate(EVENT_FIELDS, params, warnings=warnings)
     if not fields.get("event"):
         raise EventCallError("An event name must be provided.")
     visit = fields.get("visit", {})

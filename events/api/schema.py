@@ -5,7 +5,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
 from config.api.schema import (
-    FieldWarningSerializer,
+    WARNINGS,
     MessageSerializer,
     describe,
     envelope,
@@ -29,7 +29,7 @@ TRACK_EVENT = describe(
         "TrackedEventReference",
         message=serializers.CharField(),
         id=serializers.IntegerField(),
-        warnings=FieldWarningSerializer(many=True, required=False),
+        **WARNINGS,
     ),
     request=envelope("Event", **EVENT),
     parameters=[IDEMPOTENCY_KEY, REPLAYED],

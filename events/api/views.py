@@ -36,7 +36,7 @@ from events.api.serializers import OccurrenceSerializer, TrackedEventSerializer
 from events.history import MICROSECOND, ContactEvents, Cursor, EventOccurrences, Timeline
 from events.models import TrackedEvent, TrackingSwitch
 from events.tracking.batches import Outcome, RolledBack, Tracked, track_many
-from events.tracking.fields import MAX_PROVIDER_LENGTH, foreign_fields
+from events.tracking.fields import MAX_PROVIDER_LENGTH, without_foreign_fields
 
 # The header of a response that repeats an earlier one.
 REPLAYED = {"Idempotency-Replayed": "true"}
@@ -114,17 +114,14 @@ class EventViewSet(ApiViewSet):
     @action(detail=False, methods=["post"], url_path="track-event")
     def track_event(self, request: Request) -> Response:
         """Count an event on its contact."""
+        warnings: Warnings = []
         event = tracking.track(
-            self.params,
+            without_foreign_fields(self.params, warnings),
             idempotency_key=request.META.get("HTTP_IDEMPOTENCY_KEY"),
             **caller(request),
+            warnings=warnings,
         )
         body = {"message": "Event has been tracked", "id": event.id}
-        warnings: Warnings = [
-            {"field": field, "rule": rule, "message": message}
-            for field, rules in foreign_fields(self.params).items()
-            for rule, message in rules.items()
-        ]
         return Response(with_warnings(body, warnings), headers=REPLAYED if event.replayed else None)
 
     @schema.TRACK_EVENTS
@@ -225,7 +222,8 @@ def caller(request: Request) -> Caller:
 def outcome_data(outcome: Outcome) -> dict[str, Any]:
     """Serialize an outcome of a batch: id and counter, or status and body of the rejection."""
     if isinstance(outcome, Tracked):
-        return {"id": outcome.event_id, "counter": str(outcome.counter)}
+        body = {"id": outcome.event_id, "counter": str(outcome.counter)}
+        return with_warnings(body, outcome.warnings)
     return {"status": outcome.status_code, **outcome.detail}
 
 

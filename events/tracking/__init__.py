@@ -17,6 +17,7 @@ from psycopg.errors import ForeignKeyViolation
 
 from config.api.errors import ApiError
 from config.api.validation import MAX_EXACT_FLOAT, is_valid_id
+from config.api.warnings import Warnings
 from config.database import Row, fetch_one, fetch_rows, retry_on_deadlock
 from crm.contacts import create_for_events
 from crm.emails import email_key
@@ -85,6 +86,7 @@ def track(
     idempotency_key: str | None = None,
     credential: str = PYTHON_CREDENTIAL,
     new_contacts: str = "",
+    warnings: Warnings | None = None,
 ) -> TrackedEvent:
     """Count an event on its contact and keep the occurrence.
 
@@ -101,6 +103,7 @@ def track(
             properties, context: JSON objects up to 64 KB.
             occurred_at: an aware datetime or ISO 8601, from 1970 to a day ahead, now by default.
             repeatable, idempotency_key: as the arguments.
+            timestamp, time, created_at, counter: refused, because they are not read.
         repeatable: whether equal events share one row. False creates a row of its own.
         created_by: id of the calling user, whose own contact is meant if `data` names none.
         idempotency_key: 1 to 255 characters. A second call with the same key and data counts
@@ -108,6 +111,7 @@ def track(
         credential: the owner of the key, because two callers may choose the same.
         new_contacts: a value of NewContacts: what happens if no contact has the e-mail. By default
             the setting TALLYBOOK_NEW_CONTACTS.
+        warnings: collects a warning for each text that is cut.
 
     Returns:
         The event as it is after this call, or the replayed one.
@@ -119,7 +123,7 @@ def track(
         CurrentSubscriberNotFound: no contact is named, and the user is none.
         IdempotencyMismatch: the key was used with other data.
     """
-    fields = parse_event(data, repeatable, idempotency_key)
+    fields = parse_event(data, repeatable, idempotency_key, warnings)
     try:
         event = _write(fields, created_by, credential)
     except SubscriberNotFound:

@@ -8,7 +8,8 @@ import orjson
 from django.db import transaction
 from django.utils import timezone
 
-from config.api.errors import ApiError, InvalidFields
+from config.api.errors import ApiError
+from config.api.warnings import FieldWarning, Warnings
 from config.database import fetch_rows, in_transaction, retry_on_deadlock
 from crm.emails import email_key
 from crm.models import NewContacts
@@ -25,16 +26,17 @@ from events.tracking import (
     own_email_key,
     replay,
 )
-from events.tracking.fields import EventFields, foreign_fields, parse_event
+from events.tracking.fields import EventFields, parse_event
 from events.tracking.statements import TRACK_MANY
 
 
 class Tracked(NamedTuple):
-    """A counted event of a batch: its id, and the counter that it made."""
+    """A counted event of a batch: its id, the counter that it made, and what was cut of it."""
 
     event_id: int
     counter: int
     replayed: bool = False
+    warnings: Sequence[FieldWarning] = ()
 
 
 class RolledBack(ApiError):
@@ -87,7 +89,8 @@ def track_many(
     Raises:
         NotEnabled: tracking is switched off.
     """
-    rejected, valid = _parse(items)
+    warnings: dict[int, Warnings] = {}
+    rejected, valid = _parse(items, warnings)
     contents = {
         number: fingerprint(fields) for number, fields in valid.items() if fields.idempotency_key
     }
@@ -102,21 +105,27 @@ def track_many(
         # It repeats only for events whose key was pruned just now.
         while pending := {number: valid[number] for number in valid if number not in outcomes}:
             outcomes |= write(pending)
-    return [outcomes[number] for number in range(len(outcomes))]
+    return [_with_warnings(outcomes[n], warnings.get(n, ())) for n in range(len(outcomes))]
 
 
-def _parse(items: Iterable[Mapping[str, Any] | ApiError]) -> tuple[Outcomes, Events]:
-    """Return the outcomes of invalid items, and the fields of the valid ones."""
+def _with_warnings(outcome: Outcome, warnings: Sequence[FieldWarning]) -> Outcome:
+    if warnings and isinstance(outcome, Tracked):
+        return outcome._replace(warnings=warnings)
+    return outcome
+
+
+def _parse(
+    items: Iterable[Mapping[str, Any] | ApiError], warnings: dict[int, Warnings]
+) -> tuple[Outcomes, Events]:
+    """Return the outcomes of invalid items and the fields of valid ones, and collect warnings."""
     rejected: Outcomes = {}
     valid: dict[int, EventFields] = {}
     for number, item in enumerate(items):
         try:
             if isinstance(item, ApiError):
                 raise item
-            if errors := foreign_fields(item):
-                # Refused, because a history under `timestamp` would count as of now.
-                raise InvalidFields(errors)
-            valid[number] = parse_event(item)
+            warnings[number] = []
+            valid[number] = parse_event(item, warnings=warnings[number])
         except ApiError as error:
             rejected[number] = error
     return rejected, valid

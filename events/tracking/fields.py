@@ -15,7 +15,7 @@ import orjson
 from django.utils import timezone
 from rest_framework import serializers
 
-from config.api.errors import FieldErrors
+from config.api.errors import FieldErrors, InvalidFields
 from config.api.json_fields import check_json, json_text_or, stored_size, to_json_object
 from config.api.validation import (
     MAX_NAME_LENGTH,
@@ -23,7 +23,7 @@ from config.api.validation import (
     InvalidValue,
     Validator,
     is_empty,
-    single_line,
+    nullable_line,
     to_bigint,
     to_bool,
     to_email,
@@ -32,6 +32,7 @@ from config.api.validation import (
     to_user_id,
     validate,
 )
+from config.api.warnings import Warnings
 
 DEFAULT_PROVIDER = "custom"
 MAX_PROVIDER_LENGTH = 50
@@ -178,7 +179,7 @@ class EventField(NamedTuple):
 
 def _name() -> EventField:
     description = serializers.CharField(min_length=1, max_length=MAX_NAME_LENGTH)
-    return EventField(single_line(MAX_NAME_LENGTH), description)
+    return EventField(nullable_line(MAX_NAME_LENGTH), description)
 
 
 # FluentCRM's fields (app/Api/Classes/Tracker.php, track), then those of Tallybook.
@@ -190,7 +191,7 @@ EVENT_FIELDS: dict[str, EventField] = {
         serializers.CharField(required=False, allow_blank=True, max_length=MAX_VALUE_LENGTH),
     ),
     "provider": EventField(
-        single_line(MAX_PROVIDER_LENGTH),
+        nullable_line(MAX_PROVIDER_LENGTH),
         serializers.CharField(required=False, allow_blank=True, max_length=MAX_PROVIDER_LENGTH),
     ),
     "subscriber_id": EventField(
@@ -243,7 +244,8 @@ VALIDATORS_BY_NAME = {
 }
 
 
-# What other programs' events have. Tallybook reads none of them.
+# What other programs' events have. Tallybook reads none of them, and an event is refused that has
+# one, because a history under `timestamp` would count as of now.
 FOREIGN_FIELDS = {
     **dict.fromkeys(
         ("timestamp", "time", "created_at"),
@@ -255,6 +257,8 @@ FOREIGN_FIELDS = {
 
 def foreign_fields(data: Mapping[str, Any]) -> FieldErrors:
     """Return the errors of fields that a program means, but that are not read."""
+    if FOREIGN_FIELDS.keys().isdisjoint(data):
+        return {}
     return {
         field: {"unknown": message.format(field=field)}
         for field, message in FOREIGN_FIELDS.items()
@@ -262,8 +266,29 @@ def foreign_fields(data: Mapping[str, Any]) -> FieldErrors:
     }
 
 
+def without_foreign_fields(data: Mapping[str, Any], warnings: Warnings) -> Mapping[str, Any]:
+    """Return the fields of FluentCRM's call, which ignores unknown ones, and warn of the foreign.
+
+    Args:
+        data: the fields as sent.
+        warnings: collects a warning for each of FOREIGN_FIELDS.
+    """
+    errors = foreign_fields(data)
+    if not errors:
+        return data
+    warnings += [
+        {"field": field, "rule": rule, "message": message}
+        for field, rules in errors.items()
+        for rule, message in rules.items()
+    ]
+    return {field: value for field, value in data.items() if field not in errors}
+
+
 def parse_event(
-    data: Mapping[str, Any], repeatable: bool = True, idempotency_key: str | None = None
+    data: Mapping[str, Any],
+    repeatable: bool = True,
+    idempotency_key: str | None = None,
+    warnings: Warnings | None = None,
 ) -> EventFields:
     """Validate the fields of an event: their shape only, without the database.
 
@@ -272,19 +297,23 @@ def parse_event(
     "subscriber_id wins over email".
 
     Args:
-        data: the fields as sent; unknown ones are ignored.
+        data: the fields as sent; unknown ones are ignored but for FOREIGN_FIELDS.
         repeatable: false makes a row of its own, as `repeatable` in `data` does.
         idempotency_key: replaces the one in `data`.
+        warnings: collects a warning for each text that is cut.
 
     Raises:
-        InvalidFields: 422 with all invalid fields.
+        InvalidFields: 422 with all invalid fields, or with all of FOREIGN_FIELDS.
     """
+    if errors := foreign_fields(data):
+        raise InvalidFields(errors)
     if idempotency_key is not None:
         data = ChainMap({"idempotency_key": idempotency_key}, data)  # type: ignore[arg-type]
+    told: Warnings = [] if warnings is None else warnings
     named_by = next(
         (name for name in CONTACT_NAMES if data.get(name) not in EMPTY_VALUES), "user_id"
     )
-    values = validate(VALIDATORS_BY_NAME[named_by], data, required=("event_key", "title"))
+    values = validate(VALIDATORS_BY_NAME[named_by], data, ("event_key", "title"), told)
     return EventFields(
         event_key=values["event_key"],
         title=values["title"],

@@ -436,3 +436,12 @@ def test_a_missing_name_is_422(token: APIClient, body: Any) -> None:
 def test_a_wrong_token_is_401(anonymous: APIClient, secret: str) -> None:
     anonymous.credentials(HTTP_API_TOKEN=secret.encode().decode("latin-1"))
     assert anonymous.get(SWITCH).status_code == 401
+
+
+def test_what_is_not_stored_as_sent_is_told(
+    client: APIClient, pair: dict[str, str], ada: Subscriber
+) -> None:
+    fields = {**pair, "event": "e" * 193, "visit": visit(), "timestamp": "1700000000"}
+    body = call(client, fields).json()
+    assert body["success"] == 1
+    assert [warning["field"] for warning in body["warnings"]] == ["timestamp", "event"]

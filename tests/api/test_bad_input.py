@@ -75,6 +75,14 @@ def test_another_content_type_or_charset_is_415(api: APIClient, content_type: st
     assert_rest_error(response, 415, "rest_unsupported_media_type")
 
 
+def test_a_415_names_the_content_types_that_are_read(api: APIClient) -> None:
+    response = api.post("/subscribers/track-events", b"{}", content_type="text/plain")
+    assert response.json()["message"] == (
+        "The content type is not supported. Send application/json or application/x-ndjson, in "
+        "UTF-8."
+    )
+
+
 def test_a_body_without_a_content_type_is_415(api: APIClient) -> None:
     response: Any = api.generic("POST", TRACK, json.dumps(EVENT), content_type="")
     assert_rest_error(response, 415, "rest_unsupported_media_type")

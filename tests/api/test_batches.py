@@ -367,3 +367,19 @@ def test_a_field_that_another_program_means_is_rejected(
     answer = api.post(BATCH, {"events": sent}).json()
     assert list(answer["results"][0][field]) == ["unknown"]
     assert answer["tracked"] == 1
+
+
+def test_texts_of_an_event_that_are_cut_are_told(api: APIClient, ada: Subscriber) -> None:
+    event = {"event_key": "k", "title": "t", "email": "ada@example.com"}
+    answer = api.post(BATCH, {"events": [event | {"title": "t" * 193}, event]}).json()
+    [warning] = answer["results"][0]["warnings"]
+    assert warning["message"] == "The title was cut at 192 characters."
+    assert "warnings" not in answer["results"][1]
+
+
+def test_other_fields_beside_the_events_do_not_reject_those_that_are_json(
+    api: APIClient, ada: Subscriber
+) -> None:
+    event = '{"event_key":"k","title":%s,"email":"ada@example.com"}'
+    body = f'{{"source":"shop","events":[{event % "NaN"},{event % 1}]}}'
+    assert api.post(BATCH, body, content_type="application/json").json()["tracked"] == 1

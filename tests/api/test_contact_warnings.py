@@ -29,6 +29,18 @@ def test_a_request_that_is_done_as_sent_has_no_warnings(api: APIClient) -> None:
     assert "warnings" not in api.post("/subscribers", NEW).json()
 
 
+@pytest.mark.parametrize("broken", [r'"\ud83d"', "NaN"])
+def test_a_contact_that_is_no_json_costs_itself(api: APIClient, broken: str) -> None:
+    contacts = f'{{"email": "ada@example.com"}}, {{"email": "b@example.com", "city": {broken}}}'
+    body = f'{{"contacts": [{contacts}, {{"email": "c@example.com"}}]}}'
+    response = api.post(BULK, body, content_type="application/json")
+    answer = response.json()
+    assert [row["email"] for row in answer["created"]] == [ADA, "c@example.com"]
+    assert answer["invalids"] == [None]
+    [error] = answer["errors"]
+    assert (error["index"], error["email"], list(error["errors"])) == (1, None, ["contact"])
+
+
 BROKEN_DATE = {
     "field": "date_of_birth",
     "rule": "date",
@@ -254,9 +266,69 @@ def test_the_id_of_a_label_of_another_store_attaches_nothing(api: APIClient) -> 
     assert not Subscriber.objects.exists()
 
 
-def test_a_label_whose_title_is_a_number_is_not_read_as_an_id(api: APIClient) -> None:
-    tag = create_label("tags", {"title": "Do not contact", "slug": "dnc"})
-    labels = [{"id": 1, "title": str(tag.pk), "slug": str(tag.pk)}, {"title": "Buyer"}]
-    response = api.post("/subscribers", NEW | {"tags": labels}).json()
-    assert titles(api) == ["Buyer"]
-    assert [warning["field"] for warning in response["warnings"]] == ["tags"]
+@pytest.mark.parametrize("kind", ["tags", "lists"])
+def test_a_label_as_shown_is_attached_though_its_title_is_a_number(
+    api: APIClient, kind: str
+) -> None:
+    other = api.post(f"/{kind}", {"title": "Other", "slug": "other"}).json()["item"]
+    label = {"id": 1, "title": str(other["id"]), "slug": str(other["id"])}
+    response = api.post("/subscribers", NEW | {kind: [label]})
+    assert "warnings" not in response.json()
+    assert titles(api, kind) == [str(other["id"])]
+    api.post("/subscribers", NEW | {kind: [label], "__force_update": "yes"})
+    assert titles(api, kind) == [str(other["id"])]
+
+
+def test_a_name_that_no_tag_has_and_that_is_no_title_is_told(api: APIClient) -> None:
+    response = api.post("/subscribers", NEW | {"tags": ["987654", "ab", "VIP"]})
+    assert response.json()["warnings"] == [
+        {"field": "tags", "rule": "exists", "message": "The tags name no tags: 987654, ab."}
+    ]
+    assert titles(api) == ["VIP"]
+
+
+@pytest.mark.parametrize(
+    ("by", "names", "missing"),
+    [
+        ("slug", ["vip", "gold"], "gold"),
+        ("title", ["VIP", "gold", {"title": "Gold"}], "gold, Gold"),
+        ("id", [987654], "987654"),
+    ],
+)
+@pytest.mark.parametrize("field", ["attach", "detach"])
+def test_a_synchronization_tells_the_names_that_no_tag_has(
+    api: APIClient, ada: Subscriber, field: str, by: str, names: list[Any], missing: str
+) -> None:
+    create_label("tags", {"title": "VIP", "description": ""})
+    fields = {"type": "tags", field: names, "find_by": by, "subscribers": [ada.pk]}
+    response = api.post("/subscribers/sync-segments", fields)
+    message = f"The {field} name no tags: {missing}."
+    assert response.json()["warnings"] == [{"field": field, "rule": "exists", "message": message}]
+
+
+def test_a_bulk_action_tells_the_ids_that_no_list_has(api: APIClient, ada: Subscriber) -> None:
+    news = create_label("lists", {"title": "News", "description": ""})
+    fields = {"action_name": "add_to_lists", "action_options": [news.id, 987654]}
+    response = api.post("/subscribers/do-bulk-action", fields | {"subscriber_ids": [ada.pk]})
+    [warning] = response.json()["warnings"]
+    assert warning["message"] == "The action_options name no lists: 987654."
+    assert titles(api, "lists") == ["News"]
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "fields"),
+    [
+        ("post", "/tags", {"title": "a" * 193}),
+        ("put", "/lists/{news}", {"title": "a" * 193}),
+        ("post", "/lists/bulk", {"items": [{"title": "a" * 193}]}),
+        ("post", "/segments", {"title": "a" * 193, "filters": []}),
+    ],
+)
+def test_a_title_that_is_cut_is_told(
+    api: APIClient, method: str, url: str, fields: dict[str, Any]
+) -> None:
+    news = create_label("lists", {"title": "News", "description": ""})
+    response = getattr(api, method)(url.format(news=news.id), fields)
+    assert response.status_code == 200
+    [warning] = response.json()["warnings"]
+    assert warning["message"] == "The title was cut at 192 characters."

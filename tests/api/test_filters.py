@@ -444,6 +444,6 @@ def test_the_values_of_a_condition_are_one_parameter_of_the_statement(api: APICl
 def test_the_lists_of_a_filter_may_be_those_of_php_with_gaps(api: APIClient) -> None:
     bought = condition(KEY, "in", {"0": "buy", "2": "missing"})
     assert (
-        ask(api, {"0": {"1": bought}}).json()
+        ask(api, {"0": {"1": bought | {"source": dict(enumerate(KEY))}}}).json()
         == ask(api, [[condition(KEY, "in", ["buy", "missing"])]]).json()
     )

@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, models, transaction
 
 from config.api.errors import ApiError, InvalidFields
+from config.api.warnings import Warnings
 from crm.contacts import delete_contacts, set_user_id
 from crm.models import Subscriber
 from events.models import EventOccurrence, TrackedEvent, TrackingSwitch
@@ -256,3 +257,17 @@ def test_another_deletion_of_a_contact_with_events_is_rejected_by_the_database(
     with pytest.raises(IntegrityError), transaction.atomic():
         Subscriber.objects.filter(pk=ada.pk).delete()
     assert Subscriber.objects.filter(pk=ada.pk).exists()
+
+
+@pytest.mark.parametrize("field", ["timestamp", "time", "created_at", "counter"])
+def test_a_field_that_another_program_means_is_rejected(ada: Subscriber, field: str) -> None:
+    with pytest.raises(InvalidFields) as raised:
+        track({**EVENT, field: "2020-01-01T00:00:00Z"})
+    assert list(raised.value.detail) == [field]
+    assert not TrackedEvent.objects.exists()
+
+
+def test_a_text_that_is_cut_is_told(ada: Subscriber) -> None:
+    warnings: Warnings = []
+    track({**EVENT, "title": "t" * 193}, warnings=warnings)
+    assert [warning["field"] for warning in warnings] == ["title"]

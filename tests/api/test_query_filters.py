@@ -15,6 +15,7 @@ PREFIX = "/wp-json/fluent-crm/v2"
 KNOWN = (
     "created_after, event_key, event_count_min, event_since, event_provider, event_value_contains"
 )
+FORMS = "Send YYYY-MM-DD, YYYY-MM-DD HH:MM:SS, or ISO 8601 such as 2026-01-31T09:30:00+01:00."
 ALL = f"{KNOWN}, advanced_filters, filter_type, segment, tags, lists, statuses"
 
 
@@ -111,10 +112,10 @@ def test_parameters_find_the_contacts_that_match_all_of_them(
         ("event_count_min=0", "min", "The event_count_min must be at least 1."),
         ("event_count_min=many", "numeric", "The event_count_min must be a number."),
         ("event_count_min=1.5", "numeric", "The event_count_min must be a number."),
-        ("event_since=30", "date", "The event_since is not a valid date."),
-        ("event_since=month", "date", "The event_since is not a valid date."),
+        ("event_since=30", "date", f"The event_since is not a valid date. {FORMS}"),
+        ("event_since=month", "date", f"The event_since is not a valid date. {FORMS}"),
         ("event_value_contains=", "required", "The event_value_contains field is required."),
-        ("created_after=x", "date", "The created_after is not a valid date."),
+        ("created_after=x", "date", f"The created_after is not a valid date. {FORMS}"),
         ("created_before=2020-01-01", "in", f"There is no created_before; there are {ALL}."),
         ("segments=bought", "in", f"There is no segments; there are {ALL}."),
         ("tag=vip", "in", f"There is no tag; there are {ALL}."),
@@ -124,7 +125,7 @@ def test_parameters_find_the_contacts_that_match_all_of_them(
         ("company_ids[]=5", "in", f"There is no company_ids; there are {ALL}."),
         ("advanced_filter=[[]]", "in", f"There is no advanced_filter; there are {ALL}."),
         ("eventkey=checkout", "in", f"There is no eventkey; there are {ALL}."),
-        ("created_after=20260101", "date", "The created_after is not a valid date."),
+        ("created_after=20260101", "date", f"The created_after is not a valid date. {FORMS}"),
         ("event_kye=checkout", "in", f"There is no event_kye; there are {ALL}."),
     ],
 )

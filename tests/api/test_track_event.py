@@ -348,3 +348,14 @@ def test_a_field_that_another_program_means_is_told(
     response = api.post(TRACK, event(**{field: "47"}))
     assert response.status_code == 200
     assert [warning["field"] for warning in response.json()["warnings"]] == [field]
+
+
+@pytest.mark.parametrize(("field", "limit"), [("event_key", 192), ("title", 192), ("provider", 50)])
+def test_a_text_that_is_cut_is_told(
+    api: APIClient, ada: Subscriber, field: str, limit: int
+) -> None:
+    event = {"event_key": "k", "title": "t", "email": "ada@example.com", field: "a" * (limit + 1)}
+    response = api.post("/subscribers/track-event", event)
+    message = f"The {field} was cut at {limit} characters."
+    assert response.json()["warnings"] == [{"field": field, "rule": "max", "message": message}]
+    assert getattr(TrackedEvent.objects.get(), field) == "a" * limit

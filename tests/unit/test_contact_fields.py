@@ -15,6 +15,7 @@ from crm.api.fields import (
     to_keep_opt_outs,
     to_label_names,
 )
+from crm.labels import LabelName, LabelTitle
 from tests.unit.rejections import rejection
 
 
@@ -196,11 +197,12 @@ BUYER = {"id": 1, "title": "Buyer", "slug": "buyer"}
     [
         (None, []),
         (["VIP", 7, " a \n b ", None], ["VIP", "7", "a b", ""]),
-        ([BUYER], ["Buyer"]),
+        ([BUYER], [LabelTitle("Buyer")]),
+        ([BUYER | {"title": 2024}], [LabelTitle("2024")]),
         (BUYER | {"title": ""}, ["buyer"]),
     ],
 )
-def test_a_label_is_named_by_a_text_or_by_its_title(value: Any, names: list[str]) -> None:
+def test_a_label_is_named_by_a_text_or_by_its_title(value: Any, names: list[LabelName]) -> None:
     value = [value] if isinstance(value, dict) else value
     assert to_label_names(value) == names
 
@@ -214,12 +216,11 @@ def test_a_label_without_title_and_slug_is_rejected(label: Any) -> None:
     ("label", "kept", "rule"),
     [
         ("a" * 193, ["a" * 192, "VIP"], "max"),
-        ({"title": "a" * 193}, ["a" * 192, "VIP"], "max"),
-        ({"id": 1, "title": "2024", "slug": "2024"}, ["VIP"], "string"),
+        ({"title": "a" * 193}, [LabelTitle("a" * 192), "VIP"], "max"),
     ],
 )
 def test_a_label_that_is_not_attached_as_sent_is_reported(
-    label: Any, kept: list[str], rule: str
+    label: Any, kept: list[LabelName], rule: str
 ) -> None:
     with pytest.raises(InvalidPart) as raised:
         to_label_names([label, "VIP"])

@@ -148,7 +148,10 @@ def test_all_invalid_fields_are_reported_at_once() -> None:
         "repeatable": {"boolean": "The repeatable must be true or false."},
         "properties": {"object": "The properties must be an object."},
         "context": {"json": "The context must be JSON."},
-        "occurred_at": {"date": "The occurred_at is not a valid date."},
+        "occurred_at": {
+            "date": "The occurred_at is not a valid date. Send YYYY-MM-DD HH:MM:SS, or ISO 8601 "
+            "such as 2026-01-31T09:30:00+01:00."
+        },
         "idempotency_key": {"min": "The idempotency_key must be at least 1 character."},
     }
 

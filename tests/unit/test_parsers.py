@@ -3,12 +3,15 @@
 from io import BytesIO
 from typing import Any
 
+import orjson
 import pytest
 from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.test import APIRequestFactory
 
-from config.api.errors import BadRequest, InvalidJSON
+from config.api.errors import BadRequest, InvalidJSON, JSONAsForm
 from config.api.parsers import (
+    HALF_CHARACTER,
+    NO_NUMBER,
     FormParser,
     JSONParser,
     MultiPartParser,
@@ -162,6 +165,39 @@ def test_a_body_that_is_not_json_is_rejected(body: bytes) -> None:
     assert raised.value.detail["code"] == "rest_invalid_json"
 
 
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (r'"\ud800"', HALF_CHARACTER),
+        (r'{"\udc00": 1}', HALF_CHARACTER),
+        ("NaN", NO_NUMBER),
+        ("-Infinity", NO_NUMBER),
+        ("[1e400]", NO_NUMBER),
+        ("9" * 5000, NO_NUMBER),
+    ],
+)
+def test_what_json_does_not_have_is_named(value: str, reason: str) -> None:
+    with pytest.raises(InvalidJSON) as raised:
+        JSONParser().parse(BytesIO(b'{"a": %s}' % value.encode()), "application/json")
+    assert raised.value.reason == reason
+
+
+@pytest.mark.parametrize("field", ["events", "contacts"])
+@pytest.mark.parametrize("item", [r'{"a": "\ud83d"}', "1e400", '{"a": [NaN]}', "9" * 5000])
+def test_an_item_that_is_no_json_does_not_reject_the_others(field: str, item: str) -> None:
+    valid = '{"n": 12345678901234567890123, "m": 18446744073709551615, "f": 0.1}'
+    body = f'{{"more": 1, "{field}": [{valid}, {item}, {valid}]}}'.encode()
+    fields = JSONParser().parse(BytesIO(body), "application/json")
+    assert fields[field][0] == fields[field][2] == orjson.loads(valid)
+    assert isinstance(fields[field][1], InvalidJSON)
+    assert fields["more"] == 1
+
+
+def test_what_json_does_not_have_rejects_the_body_beside_the_items() -> None:
+    with pytest.raises(InvalidJSON):
+        JSONParser().parse(BytesIO(b'{"atomic": NaN, "events": [NaN]}'), "application/json")
+
+
 def test_each_line_of_ndjson_is_an_event() -> None:
     body = b'{"a": 1}\n\n  \r\n{"a": 2}\r\n3'
     assert NDJSONParser().parse(BytesIO(body)) == {"events": [{"a": 1}, {"a": 2}, 3]}
@@ -181,6 +217,12 @@ def test_a_form_is_decoded_as_a_query_string() -> None:
     body = b"a=b+c&tags[]=1&tags[]=2&custom[x]=%C3%A4"
     fields = {"a": "b c", "tags": ["1", "2"], "custom": {"x": "ä"}}
     assert FormParser().parse(BytesIO(body)) == fields
+
+
+@pytest.mark.parametrize("body", [b'{"a": 1}', b" [1]", b"%7B%22a%22%3A1%7D", b"+%20%5B1%5D="])
+def test_json_that_is_sent_as_a_form_is_told(body: bytes) -> None:
+    with pytest.raises(JSONAsForm):
+        FormParser().parse(BytesIO(body))
 
 
 @pytest.mark.parametrize("body", [b"a=\xff", b"a=%FF"])

@@ -8,7 +8,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.api.errors import FieldErrors, InvalidFields, Unprocessable
+from config.api.errors import FieldErrors, InvalidFields, InvalidJSON, Unprocessable
 from config.api.json_fields import json_text_or, to_shallow_list
 from config.api.parsers import Params
 from config.api.validation import (
@@ -32,8 +32,15 @@ from crm.api.fields import (
     to_label_names,
 )
 from crm.api.serializers import ContactReferenceSerializer, SubscriberSerializer
-from crm.api.views.contacts import ADD, CHANGE, DELETE, LabelNames, change_labels
-from crm.labels import LABEL_MODELS, LabelKind, attach, detach, find_labels
+from crm.api.views.contacts import (
+    ADD,
+    CHANGE,
+    DELETE,
+    LabelNames,
+    change_labels,
+    missing_label_warnings,
+)
+from crm.labels import LABEL_MODELS, LabelKind, attach, detach, find_labels, missing_labels
 from crm.models import ContactType, Erasure, Status, Subscriber
 from crm.permissions import Access
 
@@ -149,8 +156,9 @@ class BulkViewSet(ApiViewSet):
             raise InvalidFields({"type": {"in": "The type must be tags or lists."}})
         kind: LabelKind = params["type"]
         contact_ids = params["subscribers"]
-        attached = find_label_ids(kind, params, "attach")
-        detached = find_label_ids(kind, params, "detach")
+        warnings: Warnings = []
+        attached = find_label_ids(kind, params, "attach", warnings)
+        detached = find_label_ids(kind, params, "detach", warnings)
 
         @in_transaction
         def sync() -> None:
@@ -167,7 +175,8 @@ class BulkViewSet(ApiViewSet):
         noun = "subscriber" if len(contact_ids) == 1 else "subscribers"
         serializer = SubscriberSerializer(rows, many=True, include=("tags", "lists"))
         message = f"Successfully updated the {noun}."
-        return Response({"message": message, "subscribers": serializer.data})
+        body = {"message": message, "subscribers": serializer.data}
+        return Response(with_warnings(body, warnings))
 
     @schema.BULK_ADD_UPDATE
     @action(detail=False, methods=["post"], url_path="bulk-add-update")
@@ -203,7 +212,7 @@ class BulkViewSet(ApiViewSet):
             "message": "Successfully added/updated the subscribers.",
             "created": created,
             "updated": updated,
-            "invalids": [items[index] for index in sorted(errors)],
+            "invalids": [sent_item(items[index]) for index in sorted(errors)],
         }
         if errors:
             body["errors"] = [
@@ -242,6 +251,7 @@ class BulkViewSet(ApiViewSet):
                 raise Unprocessable("Please provide bulk options")
             change = in_transaction(attach if is_attached else detach)
             change(kind, contact_ids, params["action_options"])
+            warnings = missing_id_warnings("action_options", kind, params["action_options"])
             message = "Selected bulk action has been successfully completed"
         else:
             raise Unprocessable("Selected Action is not valid")
@@ -275,8 +285,10 @@ def read_row(item: Any) -> Row:
     """Validate one contact of a batch.
 
     Raises:
-        InvalidFields: a field is invalid, or the item is not an object.
+        InvalidFields: a field is invalid, or the item is not JSON, or not an object.
     """
+    if isinstance(item, InvalidJSON):
+        raise InvalidFields({"contact": {"json": f"The contact is not JSON: {item.reason}."}})
     if not isinstance(item, Mapping):
         raise InvalidFields({"contact": {"object": "The contact must be an object."}})
     warnings: Warnings = []
@@ -306,13 +318,26 @@ def add_or_update(row: Row, **rules: Any) -> tuple[Subscriber, bool, Warnings]:
     return write()
 
 
+def sent_item(item: Any) -> Any:
+    """Return an item of a batch as sent, or null if it cannot be written as JSON."""
+    return None if isinstance(item, InvalidJSON) else item
+
+
 def sent_email(item: Any) -> Any:
     """Return the e-mail of an item of a batch as sent, or null."""
     return item.get("email") if isinstance(item, Mapping) else None
 
 
-def find_label_ids(kind: LabelKind, params: Params, field: str) -> list[int]:
+def missing_id_warnings(field: str, kind: LabelKind, ids: list[int]) -> Warnings:
+    """Return a warning if a field has ids that no label has."""
+    missing = {label_id for _, label_id in missing_labels((kind, each) for each in ids)}
+    return missing_label_warnings(field, kind, list(map(str, sorted(missing))))
+
+
+def find_label_ids(kind: LabelKind, params: Params, field: str, warnings: Warnings) -> list[int]:
     """Return the ids of the tags or lists that a field of sync-segments names.
+
+    Names that no label has are added to `warnings`.
 
     Raises:
         InvalidFields: 422, find_by is not slug, title or id, or an id is invalid.
@@ -321,7 +346,12 @@ def find_label_ids(kind: LabelKind, params: Params, field: str) -> list[int]:
     match params.get("find_by") or "slug":
         case "id":
             ids: list[int] = validate({field: to_ids}, params).get(field, [])
+            warnings += missing_id_warnings(field, kind, ids)
             return ids
         case "slug" | "title" as column:
-            return list(find_labels(kind, names, by=(column,)).values())
+            texts = [text for text in map(str, names) if text]
+            found = find_labels(kind, texts, by=(column,))
+            missing = [text for text in dict.fromkeys(texts) if text not in found]
+            warnings += missing_label_warnings(field, kind, missing)
+            return list(found.values())
     raise InvalidFields({"find_by": {"in": "The find_by must be slug, title or id."}})

@@ -30,7 +30,7 @@ from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS
 from crm.api.pagination import ContactListPagination
 from crm.api.serializers import ContactChoiceSerializer, SegmentSerializer, SubscriberSerializer
 from crm.filters.describe import error_sentences, humanize_errors
-from crm.labels import LABEL_MODELS, LabelKind, attach, detach, resolve_labels
+from crm.labels import LABEL_MODELS, LabelKind, LabelName, attach, detach, resolve_labels
 from crm.models import Scope, Segment, Status, Subscriber
 from crm.permissions import Access
 from crm.segments import segments_of
@@ -63,7 +63,7 @@ LABEL_CHANGES: dict[str, tuple[LabelKind, bool]] = {
     "detach_lists": ("lists", False),
 }
 # Names, slugs or ids of labels, by the field of a request.
-LabelNames = Mapping[str, Sequence[str]]
+LabelNames = Mapping[str, Sequence[LabelName]]
 UNSUBSCRIBED = (Status.UNSUBSCRIBED, Status.BOUNCED, Status.COMPLAINED)
 
 
@@ -287,7 +287,11 @@ def change_labels(contact: Subscriber, labels: LabelNames, warnings: Warnings) -
             label_ids, missing = resolve_labels(kind, names, create=is_attached)
             (attach if is_attached else detach)(kind, [contact.id], label_ids)
             kinds.add(kind)
-            if missing:
-                message = f"The {field} name no {kind}: {', '.join(missing)}."
-                warnings.append({"field": field, "rule": "exists", "message": message})
+            warnings += missing_label_warnings(field, kind, missing)
     return kinds
+
+
+def missing_label_warnings(field: str, kind: LabelKind, missing: Sequence[str]) -> Warnings:
+    """Return a warning if a field names labels that do not exist."""
+    message = f"The {field} name no {kind}: {', '.join(missing)}."
+    return [{"field": field, "rule": "exists", "message": message}] if missing else []

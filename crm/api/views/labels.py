@@ -17,12 +17,14 @@ from config.api.validation import (
     Validator,
     is_empty,
     multi_line,
+    nullable_line,
     single_line,
     to_bool,
     to_list,
     validate,
 )
 from config.api.viewsets import ApiViewSet
+from config.api.warnings import Warnings, with_warnings
 from crm import labels
 from crm.api import schema
 from crm.api.filter_backends import LABEL_BACKENDS, LABEL_LIST_FIELDS
@@ -38,7 +40,7 @@ from crm.models import List, Scope, Status, Tag
 from crm.permissions import Access
 
 FIELDS: dict[str, Validator] = {
-    "title": single_line(MAX_NAME_LENGTH),
+    "title": nullable_line(MAX_NAME_LENGTH),
     "slug": single_line(MAX_NAME_LENGTH),
     "description": multi_line,
 }
@@ -70,7 +72,8 @@ class LabelViewSet(ApiViewSet):
         is_sent = not is_empty(params.get("slug"))
         if not is_sent:
             params = {**params, "slug": params.get("title")}
-        fields = validate(FIELDS, params, self.required_fields)
+        warnings: Warnings = []
+        fields = validate(FIELDS, params, self.required_fields, warnings)
         fields["slug"] = self.sent_slug(fields["slug"]) if is_sent else ""
         fields.setdefault("description", "")
         try:
@@ -79,7 +82,7 @@ class LabelViewSet(ApiViewSet):
             raise InvalidFields({"slug": SLUG_TAKEN}) from None
         item = TagSerializer(label).data
         message = f"Successfully saved the {self.noun.lower()}."
-        return Response({"lists": item, "item": item, "message": message})
+        return Response(with_warnings({"lists": item, "item": item, "message": message}, warnings))
 
     @schema.UPDATE_LABEL
     def update(self, request: Request, label_id: str) -> Response:
@@ -88,7 +91,8 @@ class LabelViewSet(ApiViewSet):
             label = self._get_by_slug()
         else:
             label = self.get_object()
-        fields = validate(FIELDS, self.params, required=("title",))
+        warnings: Warnings = []
+        fields = validate(FIELDS, self.params, ("title",), warnings)
         fields["slug"] = fields.get("slug") or self.kept_slug(label)
         fields.setdefault("description", "")
         try:
@@ -97,21 +101,23 @@ class LabelViewSet(ApiViewSet):
             noun = self.noun.lower()
             raise Unprocessable(f"Provided slug already exist in another {noun}") from None
         message = f"Successfully saved the {self.noun.lower()}."
-        return Response({"lists": changed, "message": message})
+        return Response(with_warnings({"lists": changed, "message": message}, warnings))
 
     @schema.BULK_CREATE_LABELS
     @action(detail=False, methods=["post"])
     def bulk(self, request: Request) -> Response:
         """Create several labels; one whose slug is sent and exists gets the new title."""
         params = validate({self.kind: to_list, "items": to_list}, self.params)
+        warnings: Warnings = []
         rows = []
         for item in params.get(self.kind) or params.get("items", []):
             if not isinstance(item, dict) or is_empty(item.get("title")):
                 continue
-            fields = validate({name: FIELDS[name] for name in ("title", "slug")}, item)
+            columns = {name: FIELDS[name] for name in ("title", "slug")}
+            fields = validate(columns, item, warnings=warnings)
             rows.append((labels.latin_slug(fields.get("slug", "")), fields["title"]))
         ids = labels.create_or_update_labels(self.kind, rows)
-        return Response({"message": self.bulk_message, "ids": ids})
+        return Response(with_warnings({"message": self.bulk_message, "ids": ids}, warnings))
 
     @schema.DESTROY_LABEL
     def destroy(self, request: Request, label_id: str) -> Response:

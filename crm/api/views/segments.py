@@ -11,8 +11,9 @@ from typing_extensions import override
 from config.api.errors import InvalidFields, ObjectNotFound
 from config.api.json_fields import json_text_or
 from config.api.routers import ID_REGEX
-from config.api.validation import MAX_NAME_LENGTH, Validator, single_line, validate
+from config.api.validation import MAX_NAME_LENGTH, Validator, nullable_line, single_line, validate
 from config.api.viewsets import ApiViewSet
+from config.api.warnings import Warnings, with_warnings
 from crm import segments
 from crm.api import schema
 from crm.api.filter_backends import (
@@ -31,7 +32,7 @@ from crm.models import Scope, Segment, Subscriber
 from crm.permissions import Access
 
 FIELDS: dict[str, Validator] = {
-    "title": single_line(MAX_NAME_LENGTH),
+    "title": nullable_line(MAX_NAME_LENGTH),
     "slug": single_line(MAX_NAME_LENGTH),
     "filters": json_text_or(lambda value: value),
 }
@@ -75,14 +76,14 @@ class SegmentViewSet(ListModelMixin, ApiViewSet):
         """Save a filter; without a slug, one is made from the title."""
         # The empty list is a filter that all contacts match.
         filters = () if isinstance(self.params.get("filters"), list) else ("filters",)
-        fields = validate(FIELDS, self.params, ("title", *filters))
+        warnings: Warnings = []
+        fields = validate(FIELDS, self.params, ("title", *filters), warnings)
         fields["slug"] = slugify(fields.get("slug") or fields["title"])
         try:
             segment = segments.create_segment(fields)
         except SlugTaken:
             raise InvalidFields({"slug": SLUG_TAKEN}) from None
-        message = "Segment has been created"
-        return Response({"message": message, "segment": self.get_serializer(segment).data})
+        return self._stored("Segment has been created", segment, warnings)
 
     @schema.RETRIEVE_SEGMENT
     def retrieve(self, request: Request, segment_id: str) -> Response:
@@ -94,7 +95,8 @@ class SegmentViewSet(ListModelMixin, ApiViewSet):
         """Change title, slug and filters, whichever are sent."""
         sent = [field for field in FIELDS if field in self.params]
         required = [field for field in sent if self.params[field] != []]
-        fields = validate(FIELDS, self.params, required)
+        warnings: Warnings = []
+        fields = validate(FIELDS, self.params, required, warnings)
         if "slug" in fields:
             fields["slug"] = slugify(fields["slug"])
         try:
@@ -103,8 +105,11 @@ class SegmentViewSet(ListModelMixin, ApiViewSet):
             raise InvalidFields({"slug": SLUG_TAKEN}) from None
         if segment is None:
             raise ObjectNotFound(self.noun)
-        message = "Segment has been updated"
-        return Response({"message": message, "segment": self.get_serializer(segment).data})
+        return self._stored("Segment has been updated", segment, warnings)
+
+    def _stored(self, message: str, segment: Segment, warnings: Warnings) -> Response:
+        body = {"message": message, "segment": self.get_serializer(segment).data}
+        return Response(with_warnings(body, warnings))
 
     @schema.MESSAGE
     def destroy(self, request: Request, segment_id: str) -> Response:
