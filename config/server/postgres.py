@@ -126,9 +126,13 @@ class EmbeddedPostgres:
 
         Raises:
             DataFolderInUse: another process holds the lock; the message has its note.
+            PostgresError: the folder cannot be written.
         """
-        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = open(self.data_dir / "lock", "a+")  # noqa: SIM115 - held until the process ends
+        try:
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = open(self.data_dir / "lock", "a+")  # noqa: SIM115 - held until the process ends
+        except OSError as error:
+            raise PostgresError(f"TALLYBOOK_DATA_DIR cannot be used: {error}.") from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
