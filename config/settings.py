@@ -92,6 +92,7 @@ CORS_EXPOSE_HEADERS = ["Idempotency-Replayed", "Retry-After"]
 MIDDLEWARE = [
     "config.middleware.HealthMiddleware",
     "config.middleware.ContentSecurityPolicyMiddleware",
+    "config.middleware.ForwardedProtocolMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
@@ -261,7 +262,7 @@ LOGGING = {
     "loggers": {
         # Its WARNING lines repeat every 4xx response.
         "django.request": {"level": "ERROR"},
-        # Hostile Host headers and too many fields, which are answered with 400.
+        # Hostile Host headers, foreign forms and too many fields. config.proxy logs some of them.
         "django.security": {"level": "CRITICAL"},
     },
 }

@@ -150,7 +150,7 @@ def test_plain_http_behind_a_proxy_redirects_to_https_without_a_cookie(
     proxied_server: Server,
 ) -> None:
     client = Client(proxied_server.port, None)
-    answer = client("GET", LOGIN)
+    answer = client("GET", LOGIN, headers={"X-Forwarded-Proto": "http"})
     client.close()
     assert answer.status == 301
     assert answer.headers["Location"].startswith("https://")
