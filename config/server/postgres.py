@@ -40,7 +40,7 @@ _libc = ctypes.CDLL(None)
 
 
 class PostgresError(Exception):
-    """The embedded PostgreSQL cannot be used. The message says what the operator can do."""
+    """PostgreSQL cannot be used. The message says what the operator can do."""
 
 
 class DataFolderInUse(PostgresError):
