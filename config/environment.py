@@ -29,6 +29,13 @@ HOST_NAME = r"[a-z0-9_-]+(\.[a-z0-9_-]+)*"
 ALLOWED_HOST = re.compile(rf"\*|\.?{HOST_NAME}|\[[0-9a-f:.]+\]", re.IGNORECASE)
 ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://({HOST_NAME}|\[[0-9a-f:.]+\])(:\d+)?", re.IGNORECASE)
 ENV_LINE = re.compile(r"(export )?\w+=")
+URL_PREFIX = re.compile(r"(/[a-z0-9_~-][a-z0-9._~-]*)+", re.IGNORECASE)
+# The first parts of Tallybook's own paths. After a proxy has removed a prefix of the same name, it
+# could not be known.
+OWN_PATHS = (
+    *("admin", "api", "custom-fields", "event", "healthz", "lists", "readyz", "reports"),
+    *("segments", "setting", "static", "subscribers", "tags", "wp-json"),
+)
 POSTGRES_SCHEMES = ("postgres", "postgresql", "pgsql", "psql")
 # What libpq reads, and what Django reads besides.
 DATABASE_OPTIONS = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()} | {
@@ -169,6 +176,13 @@ def _list(item: re.Pattern[str]) -> Callable[[str], list[str]]:
     return parse
 
 
+def _url_prefix(value: str) -> str:
+    path = value.strip("/")
+    _require(not path or URL_PREFIX.fullmatch(f"/{path}"))
+    _require(path.partition("/")[0] not in OWN_PATHS)
+    return f"/{path}" if path else ""
+
+
 def _time_zone(value: str) -> str:
     # "localtime" and "posix/…" are files of the system, which PostgreSQL does not know.
     _require(value[:1].isupper())
@@ -225,6 +239,11 @@ VARIABLES = {
     ),
     "TALLYBOOK_NEW_CONTACTS": Variable("none", f"one of {', '.join(NEW_CONTACTS)}", _new_contacts),
     "TALLYBOOK_HTTPS": Variable("false", ON_OR_OFF, _boolean),
+    "TALLYBOOK_URL_PREFIX": Variable(
+        "",
+        f"a path such as /crm, whose first part is none of Tallybook's own: {', '.join(OWN_PATHS)}",
+        _url_prefix,
+    ),
     "CORS_ALLOWED_ORIGINS": Variable(
         "",
         "origins of a scheme, a host and maybe a port, separated by commas, such as "

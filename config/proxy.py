@@ -65,9 +65,9 @@ def protocol_fault(request: HttpRequest) -> str | None:
     if (protocol or "").partition(",")[0].strip().lower() in ("http", "https"):
         return None
     return (
-        "TALLYBOOK_HTTPS=true needs a proxy that passes X-Forwarded-Proto with http or https, but "
-        f"this request has {_shown(protocol)}. In nginx: "
-        "proxy_set_header X-Forwarded-Proto $scheme;"
+        "TALLYBOOK_HTTPS=true needs a proxy that passes X-Forwarded-Proto with http or https "
+        '("proxy_set_header X-Forwarded-Proto $scheme;" in nginx). Here the header is '
+        f"{_shown(protocol)}."
     )
 
 
@@ -82,8 +82,8 @@ def host_fault(request: HttpRequest) -> str:
 def _remedy(named: str, passed: str) -> str:
     if named.partition("://")[2] != passed.partition("://")[2]:
         return (
-            "let the proxy pass the browser's Host with its port, in nginx: "
-            "proxy_set_header Host $http_host;"
+            "let the proxy pass the browser's Host with its port "
+            '("proxy_set_header Host $http_host;" in nginx)'
         )
     if settings.HTTPS:
         return "let the proxy pass the browser's protocol in X-Forwarded-Proto"

@@ -29,6 +29,8 @@ KEEP_KEYS_DAYS = chosen["TALLYBOOK_KEEP_KEYS_DAYS"]
 # What an event of an unknown e-mail does: crm.models.NewContacts.
 NEW_CONTACTS = chosen["TALLYBOOK_NEW_CONTACTS"]
 HTTPS = chosen["TALLYBOOK_HTTPS"]
+# The path of Tallybook on its site, such as /crm. config/server/wsgi.py removes it from requests.
+FORCE_SCRIPT_NAME: str = chosen["TALLYBOOK_URL_PREFIX"]
 
 
 def _stored_secret_key() -> str:
@@ -195,12 +197,12 @@ AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 AXES_SENSITIVE_PARAMETERS = ["username"]
 
-LOGIN_REDIRECT_URL = "/admin/"
+LOGIN_REDIRECT_URL = "admin:index"
 
 USE_TZ = True
 USE_I18N = False
 LANGUAGE_CODE = "en-us"
-STATIC_URL = "/static/"
+STATIC_URL = f"{FORCE_SCRIPT_NAME}/static/"
 # Static files are served from the packages that hold them, so collectstatic is not needed.
 WHITENOISE_USE_FINDERS = True
 
@@ -214,6 +216,11 @@ GZIP_BODY_PATHS = ("/subscribers/track-events",)
 DATA_UPLOAD_MAX_MEMORY_SIZE = None
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 
+# Names of its own, because another Django site of this host, on the path above or on another port,
+# has cookies of Django's names, which browsers send too.
+SESSION_COOKIE_NAME = "tallybook_sessionid"
+CSRF_COOKIE_NAME = "tallybook_csrftoken"
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{FORCE_SCRIPT_NAME}/"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
@@ -241,6 +248,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Tallybook",
     "DESCRIPTION": "Counts and stores what contacts do: FluentCRM's REST API on PostgreSQL.",
     "VERSION": __version__,
+    "SERVERS": [{"url": FORCE_SCRIPT_NAME}] if FORCE_SCRIPT_NAME else [],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],

@@ -260,8 +260,8 @@ class EmbeddedPostgres:
     def _initdb(self) -> None:
         if not self._as_user and not _has_name(os.geteuid()):
             raise PostgresError(
-                f"initdb needs a name for the user id {os.geteuid()}, and the system permits no user "
-                "namespace. Add the id to /etc/passwd, start as another user, or set DATABASE_URL."
+                f"initdb needs a name for the user id {os.geteuid()}, and the system permits no "
+                "user namespace. Add the id to /etc/passwd, use another user, or set DATABASE_URL."
             )
         # Created beside its place and then renamed, because a partial cluster would never start.
         draft = self.data_dir / "postgres.new"

@@ -35,7 +35,7 @@ def send_form(**headers: str) -> Any:
     """Send a login form with a valid token through the proxy, which passes these headers."""
     token = "a" * 32
     client = Client(enforce_csrf_checks=True)
-    client.cookies["csrftoken"] = token
+    client.cookies["tallybook_csrftoken"] = token
     form = {"csrfmiddlewaretoken": token, "username": "ada", "password": "wrong"}
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     return client.post(LOGIN, form, headers=sent)
@@ -61,8 +61,8 @@ def test_a_host_without_the_port_of_the_browser_is_reported(https: None) -> None
         "The form came from 'https://crm.example.com:8443', but the proxy passed "
         "'https://crm.example.com' (Host 'crm.example.com', X-Forwarded-Proto 'https', "
         "TALLYBOOK_HTTPS=true). If 'https://crm.example.com:8443' is where you reach Tallybook, "
-        "let the proxy pass the browser's Host with its port, in nginx: "
-        "proxy_set_header Host $http_host;." in page_of(response)
+        "let the proxy pass the browser's Host with its port "
+        '("proxy_set_header Host $http_host;" in nginx).' in page_of(response)
     )
 
 

@@ -1,21 +1,25 @@
 """config.environment: which variables are read, and the sentence about each that is not."""
 
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.urls import URLPattern, URLResolver, get_resolver
 from hypothesis import given
 from hypothesis import strategies as st
 
 from config.environment import (
     NEW_CONTACTS,
+    OWN_PATHS,
     VARIABLES,
     InvalidSettings,
     read,
     read_file,
     unknown_variables,
 )
+from config.middleware import HealthMiddleware
 from crm.models import NewContacts
 
 
@@ -24,6 +28,18 @@ def sentence(**variables: str) -> str:
     with pytest.raises(InvalidSettings) as ended:
         read(variables)
     return str(ended.value)
+
+
+def first_parts(patterns: list[URLPattern | URLResolver]) -> set[str]:
+    """Return what the paths of URL patterns begin with."""
+    parts = set()
+    for pattern in patterns:
+        route = str(pattern.pattern).lstrip("^")
+        if route or isinstance(pattern, URLPattern):
+            parts.add(re.split(r"[^\w-]", route)[0])
+        else:
+            parts |= first_parts(pattern.url_patterns)
+    return parts
 
 
 @pytest.mark.parametrize(
@@ -70,6 +86,12 @@ def sentence(**variables: str) -> str:
         ("TALLYBOOK_KEEP_KEYS_DAYS", "abc"),
         ("TALLYBOOK_NEW_CONTACTS", "subscribed"),
         ("TALLYBOOK_HTTPS", "maybe"),
+        ("TALLYBOOK_URL_PREFIX", "https://example.com/crm"),
+        ("TALLYBOOK_URL_PREFIX", "/crm?x"),
+        ("TALLYBOOK_URL_PREFIX", "/crm/../x"),
+        ("TALLYBOOK_URL_PREFIX", "/a//b"),
+        ("TALLYBOOK_URL_PREFIX", "/api"),
+        ("TALLYBOOK_URL_PREFIX", "/admin/crm"),
         ("CORS_ALLOWED_ORIGINS", "shop.example.com"),
         ("CORS_ALLOWED_ORIGINS", "https://shop.example.com/cart"),
         ("CORS_ALLOWED_ORIGINS", "*"),
@@ -101,6 +123,10 @@ def test_an_invalid_variable_ends_the_process_with_one_sentence(name: str, value
         ("TALLYBOOK_HTTPS", "Yes", True),
         ("TALLYBOOK_HTTPS", "OFF", False),
         ("TALLYBOOK_HTTPS", "", False),
+        ("TALLYBOOK_URL_PREFIX", "", ""),
+        ("TALLYBOOK_URL_PREFIX", "/", ""),
+        ("TALLYBOOK_URL_PREFIX", "crm", "/crm"),
+        ("TALLYBOOK_URL_PREFIX", "/tools/crm.v2/", "/tools/crm.v2"),
         ("CORS_ALLOWED_ORIGINS", "", []),
         (
             "CORS_ALLOWED_ORIGINS",
@@ -145,6 +171,12 @@ def test_any_database_url_is_read_or_reported(rest: str) -> None:
 
 def test_the_words_for_new_contacts_are_those_of_the_model() -> None:
     assert set(NEW_CONTACTS) == set(NewContacts.values)
+
+
+def test_the_paths_that_no_prefix_may_have_are_those_of_the_urls() -> None:
+    served = {"static", *(path.lstrip("/") for path in HealthMiddleware.VIEWS)}
+    served |= first_parts(get_resolver().url_patterns)
+    assert set(OWN_PATHS) == served - {""}
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ class Command(BaseCommand):
         self._start_server()
         self._wait_until_it_answers(url)
         if not self.stopping:
-            self._print_welcome(url, first_login)
+            self._print_welcome(url + settings.FORCE_SCRIPT_NAME, first_login)
         self._keep_running()
 
     def _start_server(self) -> None:
