@@ -3,10 +3,12 @@
 import sys
 
 import orjson
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
 from config.api.errors import RETRY_AFTER_SECONDS, is_unavailable, status_error
+from config.proxy import form_address_fault, host_fault, log_fault
 
 ADMIN_PATH, SITE_NAME = "/admin/", "Tallybook"
 # status -> heading, sentence
@@ -17,15 +19,17 @@ ERROR_PAGES: dict[int, tuple[str, str]] = {
     500: ("An error", "Something went wrong here. It has been logged."),
     503: ("Not right now", "The database cannot answer right now. Try again in a moment."),
 }
-CSRF_ERROR_PAGE = (
-    "Not accepted",
+FORM_ERROR = (
     "The form is too old, or your browser keeps no cookies from here. "
-    "Go back, load the page again, and send it once more.",
+    "Go back, load the page again, and send it once more."
 )
 
 
-def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
-    """Answer a hostile Host header, or too many form fields."""
+def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a Host that ALLOWED_HOSTS does not have, or too many form fields."""
+    if isinstance(exception, DisallowedHost):
+        # A page that names the Host would show a stranger's text.
+        log_fault("host", host_fault(request))
     return error_page_or_json(request, 400)
 
 
@@ -35,8 +39,11 @@ def handler403(request: HttpRequest, exception: Exception) -> HttpResponse:  # n
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
-    """Answer a form of the admin that has no valid CSRF token."""
-    return error_page_or_json(request, 403, CSRF_ERROR_PAGE)
+    """Answer a form of the admin from another site, or one that has no valid CSRF token."""
+    fault = form_address_fault(request)
+    if fault:
+        log_fault("form", fault)
+    return error_page_or_json(request, 403, fault or FORM_ERROR)
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
@@ -50,17 +57,23 @@ def handler500(request: HttpRequest) -> HttpResponse:
 
 
 def error_page_or_json(
-    request: HttpRequest, status: int, page: tuple[str, str] | None = None
+    request: HttpRequest, status: int, explanation: str | None = None
 ) -> HttpResponse:
-    """Return an HTML page below /admin/ and JSON elsewhere; `page` is its heading and sentence."""
+    """Return an HTML page below /admin/ and JSON elsewhere.
+
+    Args:
+        request: the request.
+        status: a status of ERROR_PAGES.
+        explanation: sentences in place of the status's own.
+    """
     if not request.path_info.startswith(ADMIN_PATH):
-        return json_error(status)
-    title, sentence = page or ERROR_PAGES[status]
+        return json_error(status, explanation)
+    title, sentence = ERROR_PAGES[status]
     # Rendered without the request, because its user would be looked up in a database that may be
     # the very thing that is unavailable.
     context = {
         "title": title,
-        "sentence": sentence,
+        "sentence": explanation or sentence,
         "site_header": SITE_NAME,
         "site_title": SITE_NAME,
     }
@@ -68,9 +81,12 @@ def error_page_or_json(
     return HttpResponse(html, status=status, headers=_retry_after(status))
 
 
-def json_error(status: int, **headers: str) -> HttpResponse:
+def json_error(status: int, explanation: str | None = None, **headers: str) -> HttpResponse:
     """Return the JSON body of a status outside DRF, with further response headers."""
-    body = orjson.dumps(status_error(status))
+    error = status_error(status)
+    if explanation:
+        error["message"] = explanation
+    body = orjson.dumps(error)
     all_headers = {"Content-Length": str(len(body)), **headers, **_retry_after(status)}
     return HttpResponse(body, "application/json", status, headers=all_headers)
 

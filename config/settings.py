@@ -1,4 +1,4 @@
-"""Settings. Those that operators choose come from the environment; .env.example lists them."""
+"""Settings. Those that operators choose come from the environment: config/environment.py."""
 
 import os
 import secrets
@@ -6,32 +6,31 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import environ
 from corsheaders.defaults import default_headers
 
-from config import __version__
+from config import __version__, environment
 from config.server.postgres import django_database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
-env.read_env(str(BASE_DIR / ".env"))
+environment.read_file(BASE_DIR / ".env")
+chosen = environment.read(os.environ)
 
-DEBUG = env.bool("DEBUG", default=False)
-HOST = env.str("HOST", default="127.0.0.1")
-PORT = env.int("PORT", default=8000)
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-TIME_ZONE = env.str("TIME_ZONE", default="UTC")
-DATA_DIR = Path(env.str("TALLYBOOK_DATA_DIR", default="var") or "var")
-if not DATA_DIR.is_absolute():
-    DATA_DIR = BASE_DIR / DATA_DIR
+DEBUG = chosen["DEBUG"]
+HOST = chosen["HOST"]
+PORT = chosen["PORT"]
+ALLOWED_HOSTS = chosen["ALLOWED_HOSTS"]
+TIME_ZONE = chosen["TIME_ZONE"]
+DATA_DIR: Path = BASE_DIR / chosen["TALLYBOOK_DATA_DIR"]
 # 0 means one worker per core.
-WORKERS = env.int("TALLYBOOK_WORKERS", default=0) or len(os.sched_getaffinity(0))
+WORKERS = chosen["TALLYBOOK_WORKERS"] or len(os.sched_getaffinity(0))
 # How long a retry is recognized by its idempotency key. Stripe retries for three days.
-KEEP_KEYS_DAYS = env.int("TALLYBOOK_KEEP_KEYS_DAYS", default=7)
+KEEP_KEYS_DAYS = chosen["TALLYBOOK_KEEP_KEYS_DAYS"]
 # What an event of an unknown e-mail does: crm.models.NewContacts.
-NEW_CONTACTS = env.str("TALLYBOOK_NEW_CONTACTS", default="none")
-HTTPS = env.bool("TALLYBOOK_HTTPS", default=False)
+NEW_CONTACTS = chosen["TALLYBOOK_NEW_CONTACTS"]
+HTTPS = chosen["TALLYBOOK_HTTPS"]
+# The path of Tallybook on its site, such as /crm. config/server/wsgi.py removes it from requests.
+FORCE_SCRIPT_NAME: str = chosen["TALLYBOOK_URL_PREFIX"]
 
 
 def _stored_secret_key() -> str:
@@ -40,24 +39,36 @@ def _stored_secret_key() -> str:
     It is created here and not by `serve`, because every management command needs it. It is written
     to a draft and linked, so that concurrent processes agree on one key and a crash leaves no empty
     file.
+
+    Raises:
+        InvalidSettings: the data folder cannot be used.
     """
     path = DATA_DIR / "secret_key"
-    if not path.exists():
-        DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = DATA_DIR / f"secret_key.{os.getpid()}"
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(64))
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass  # another process was first, and its key is used
-        finally:
-            draft.unlink()
-    return path.read_text()
+    try:
+        if not path.exists():
+            _create_secret_key(path)
+        return path.read_text()
+    except OSError as error:
+        raise environment.InvalidSettings(
+            f"TALLYBOOK_DATA_DIR is '{DATA_DIR}', where the secret key cannot be kept: {error}."
+        ) from None
 
 
-SECRET_KEY = env.str("SECRET_KEY", default="") or _stored_secret_key()
+def _create_secret_key(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f"secret_key.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(64))
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass  # another process was first, and its key is used
+    finally:
+        draft.unlink()
+
+
+SECRET_KEY = chosen["SECRET_KEY"] or _stored_secret_key()
 
 INSTALLED_APPS = [
     # Before the admin, because they extend its templates by templates of the same names.
@@ -77,12 +88,13 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
 ]
-CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+CORS_ALLOWED_ORIGINS = chosen["CORS_ALLOWED_ORIGINS"]
 CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "api-token"]
 CORS_EXPOSE_HEADERS = ["Idempotency-Replayed", "Retry-After"]
 MIDDLEWARE = [
     "config.middleware.HealthMiddleware",
     "config.middleware.ContentSecurityPolicyMiddleware",
+    "config.middleware.ForwardedProtocolMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
@@ -137,10 +149,8 @@ TEMPLATES = [
 ]
 
 # Without DATABASE_URL, `manage.py serve` runs an embedded PostgreSQL in DATA_DIR.
-EMBEDDED_POSTGRES = not env.str("DATABASE_URL", default="")
-_database: dict[str, Any] = (
-    django_database(DATA_DIR) if EMBEDDED_POSTGRES else env.db("DATABASE_URL")
-)
+EMBEDDED_POSTGRES = chosen["DATABASE_URL"] is None
+_database: dict[str, Any] = chosen["DATABASE_URL"] or django_database(DATA_DIR)
 _database["CONN_MAX_AGE"] = None
 # One statement instead of three for the choices of a form.
 _database["DISABLE_SERVER_SIDE_CURSORS"] = True
@@ -187,12 +197,12 @@ AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 AXES_SENSITIVE_PARAMETERS = ["username"]
 
-LOGIN_REDIRECT_URL = "/admin/"
+LOGIN_REDIRECT_URL = "admin:index"
 
 USE_TZ = True
 USE_I18N = False
 LANGUAGE_CODE = "en-us"
-STATIC_URL = "/static/"
+STATIC_URL = f"{FORCE_SCRIPT_NAME}/static/"
 # Static files are served from the packages that hold them, so collectstatic is not needed.
 WHITENOISE_USE_FINDERS = True
 
@@ -206,6 +216,11 @@ GZIP_BODY_PATHS = ("/subscribers/track-events",)
 DATA_UPLOAD_MAX_MEMORY_SIZE = None
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 
+# Names of its own, because another Django site of this host, on the path above or on another port,
+# has cookies of Django's names, which browsers send too.
+SESSION_COOKIE_NAME = "tallybook_sessionid"
+CSRF_COOKIE_NAME = "tallybook_csrftoken"
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{FORCE_SCRIPT_NAME}/"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
@@ -233,6 +248,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Tallybook",
     "DESCRIPTION": "Counts and stores what contacts do: FluentCRM's REST API on PostgreSQL.",
     "VERSION": __version__,
+    "SERVERS": [{"url": FORCE_SCRIPT_NAME}] if FORCE_SCRIPT_NAME else [],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
@@ -254,7 +270,7 @@ LOGGING = {
     "loggers": {
         # Its WARNING lines repeat every 4xx response.
         "django.request": {"level": "ERROR"},
-        # Hostile Host headers and too many fields, which are answered with 400.
+        # Hostile Host headers, foreign forms and too many fields. config.proxy logs some of them.
         "django.security": {"level": "CRITICAL"},
     },
 }

@@ -36,5 +36,6 @@ urlpatterns = [
         SpectacularSwaggerSplitView.as_view(
             url_name="schema", renderer_classes=[TemplateHTMLRenderer]
         ),
+        name="docs",
     ),
 ]

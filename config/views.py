@@ -5,11 +5,12 @@ from functools import wraps
 
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 
 from config.api.errors import RETRY_AFTER_SECONDS
 from config.database import migrations_are_missing
-from config.error_pages import ADMIN_PATH, json_error
+from config.error_pages import json_error
 
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -30,7 +31,7 @@ def require_safe(view: View) -> View:
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     """Redirect to the admin."""
-    return HttpResponseRedirect(ADMIN_PATH)
+    return HttpResponseRedirect(reverse("admin:index"))
 
 
 @require_safe

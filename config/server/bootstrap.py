@@ -7,13 +7,18 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils.module_loading import import_string
 
-from config.database import migrations_are_missing
+from config.database import fetch_one, migrations_are_missing
+from config.server.postgres import PostgresError
 from config.server.restore import drop_leftovers
 
 # Any number that is the same in every process: a second process waits for the first.
 MIGRATION_LOCK = 0x7A11_B00C
 # The contact of the first event in the welcome text.
 DEMO_EMAIL = "ada@example.com"
+# The name of the database, whether it can store all letters, and whether it knows their case. The
+# locale C knows that of ASCII only, and Turkish folds I to another letter.
+ENCODING = "SELECT current_database(), getdatabaseencoding() = 'UTF8'"
+KNOWS_CASE = "SELECT lower('IÖ') = 'iö'"
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,11 @@ def bootstrap() -> FirstLogin | None:
 
     Returns:
         The first login if a step created it now.
+
+    Raises:
+        PostgresError: the database has another encoding or locale than Tallybook needs.
     """
+    _check_locale()
     first_login = None
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
@@ -47,3 +56,17 @@ def bootstrap() -> FirstLogin | None:
         finally:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
     return first_login
+
+
+def _check_locale() -> None:
+    name, is_utf8 = fetch_one(ENCODING, {})
+    # In other encodings the statement may fail.
+    if is_utf8 and fetch_one(KNOWS_CASE, {})[0]:
+        return
+    fault = "does not fold Ö to ö, or I to i" if is_utf8 else "has another encoding than UTF8"
+    raise PostgresError(
+        f"The database {name} {fault}, so contacts would not be found by their names. Use "
+        "one made with TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER builtin LOCALE 'C' "
+        "BUILTIN_LOCALE 'C.UTF-8', before PostgreSQL 17 with LOCALE 'en_US.UTF-8': "
+        "docs/how-to/operate.md."
+    )

@@ -40,7 +40,7 @@ _libc = ctypes.CDLL(None)
 
 
 class PostgresError(Exception):
-    """The embedded PostgreSQL cannot be used. The message says what the operator can do."""
+    """PostgreSQL cannot be used. The message says what the operator can do."""
 
 
 class DataFolderInUse(PostgresError):
@@ -103,6 +103,13 @@ def major_version() -> int:
     return int(output.split()[2].split(".")[0])
 
 
+def _has_name(uid: int) -> bool:
+    try:
+        return bool(pwd.getpwuid(uid).pw_name)
+    except KeyError:
+        return False
+
+
 class EmbeddedPostgres:
     """One PostgreSQL server with one data folder, a child of this process."""
 
@@ -126,9 +133,13 @@ class EmbeddedPostgres:
 
         Raises:
             DataFolderInUse: another process holds the lock; the message has its note.
+            PostgresError: the folder cannot be written.
         """
-        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = open(self.data_dir / "lock", "a+")  # noqa: SIM115 - held until the process ends
+        try:
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = open(self.data_dir / "lock", "a+")  # noqa: SIM115 - held until the process ends
+        except OSError as error:
+            raise PostgresError(f"TALLYBOOK_DATA_DIR cannot be used: {error}.") from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -147,7 +158,7 @@ class EmbeddedPostgres:
         Raises:
             PostgresError: the operator has to do something.
         """
-        self._become_other_than_root()
+        self._choose_user()
         self._make_private(self.socket_dir)
         if not (self.cluster / "PG_VERSION").exists():
             self._initdb()
@@ -194,15 +205,22 @@ class EmbeddedPostgres:
         if self._lock is not None:
             self._lock.close()
 
-    def _become_other_than_root(self) -> None:
-        """Choose how the processes change their user, because PostgreSQL refuses to run as root."""
-        if os.geteuid() != 0 or self._as_user or self._owner:
+    def _choose_user(self) -> None:
+        """Choose the user of the processes.
+
+        PostgreSQL rejects root, and initdb an id without a name, which OpenShift and
+        `docker run --user` give to containers.
+        """
+        uid = os.geteuid()
+        if (uid != 0 and _has_name(uid)) or self._as_user or self._owner:
             return
-        # In a user namespace the files stay root's, and the data folder stays where it is.
+        # In a user namespace the files keep their owner, and the data folder stays where it is.
         mapped = ["unshare", "--user", "--map-user=65534", "--map-group=65534"]
         if shutil.which("unshare") and self._run([*mapped, "true"]).returncode == 0:
             self._as_user = mapped
             return
+        if uid != 0:
+            return  # only initdb looks for a name
         accounts = {account.pw_name: account for account in pwd.getpwall()}
         self._owner = accounts.get("postgres") or accounts.get("nobody")
         if self._owner is None:
@@ -240,6 +258,11 @@ class EmbeddedPostgres:
         folder.chmod(0o700)
 
     def _initdb(self) -> None:
+        if not self._as_user and not _has_name(os.geteuid()):
+            raise PostgresError(
+                f"initdb needs a name for the user id {os.geteuid()}, and the system permits no "
+                "user namespace. Add the id to /etc/passwd, use another user, or set DATABASE_URL."
+            )
         # Created beside its place and then renamed, because a partial cluster would never start.
         draft = self.data_dir / "postgres.new"
         shutil.rmtree(draft, ignore_errors=True)

@@ -43,6 +43,7 @@ def buffer_body(application: Application) -> Application:
     """
 
     def buffering(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        environ["PATH_INFO"] = without_prefix(environ.get("PATH_INFO", ""))
         body = read_body(environ)
         if isinstance(body, int):
             return send_error(body, start_response)
@@ -51,6 +52,12 @@ def buffer_body(application: Application) -> Application:
         return buffered(application(environ, start_response))
 
     return buffering
+
+
+def without_prefix(path: str) -> str:
+    """Return a path without TALLYBOOK_URL_PREFIX, which the proxy may or may not have removed."""
+    prefix = settings.FORCE_SCRIPT_NAME
+    return path.removeprefix(prefix) if f"{path}/".startswith(f"{prefix}/") else path
 
 
 def read_body(environ: Environ) -> bytes | int:

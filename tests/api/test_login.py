@@ -74,7 +74,7 @@ def test_after_five_wrong_passwords_the_name_is_locked_and_the_page_says_so(
     assert LOCKED in page
     assert "Try again in 10 minutes." in page
     assert 'id="login-form"' in page
-    assert "sessionid" not in response.cookies
+    assert "tallybook_sessionid" not in response.cookies
 
 
 @pytest.mark.usefixtures("behind_proxy")

@@ -139,18 +139,18 @@ def test_cookies_behind_a_proxy_are_for_https_only(log_in: LogIn) -> None:
     cookies = log_in("right").headers.get_all("Set-Cookie")
     assert cookies
     by_name = {cookie.partition("=")[0]: cookie.lower() for cookie in cookies}
-    assert set(by_name) == {"sessionid", "csrftoken"}
+    assert set(by_name) == {"tallybook_sessionid", "tallybook_csrftoken"}
     for cookie in by_name.values():
         assert "; secure" in cookie
         assert "; samesite=lax" in cookie
-    assert "; httponly" in by_name["sessionid"]
+    assert "; httponly" in by_name["tallybook_sessionid"]
 
 
 def test_plain_http_behind_a_proxy_redirects_to_https_without_a_cookie(
     proxied_server: Server,
 ) -> None:
     client = Client(proxied_server.port, None)
-    answer = client("GET", LOGIN)
+    answer = client("GET", LOGIN, headers={"X-Forwarded-Proto": "http"})
     client.close()
     assert answer.status == 301
     assert answer.headers["Location"].startswith("https://")

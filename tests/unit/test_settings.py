@@ -1,4 +1,4 @@
-"""The file .env.example: it lists every variable that the settings read, with its default."""
+"""The settings of a process: its variables, where operators read about them, and how it ends."""
 
 import os
 import re
@@ -8,14 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from config.environment import VARIABLES
+
 ROOT = Path(__file__).parents[2]
-READ = re.compile(r'env\.\w+\(\s*"(\w+)"(?:,\s*default=(.*?))?\)(?: or|$| if|\n)', re.MULTILINE)
-VARIABLES = dict(READ.findall((ROOT / "config" / "settings.py").read_text()))
+DEFAULTS = {name: variable.default for name, variable in VARIABLES.items()}
 EXAMPLE = dict(
     re.findall(r"^#?\s?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
 )
-# Python -> the text of an environment variable.
-PLAIN = {"False": "false", "True": "true", "[]": "", '""': "", "0": "0"}
+REFERENCE = dict(
+    re.findall(
+        r"^\| `([A-Z_]+)` \| (.*?) \|",
+        (ROOT / "docs" / "reference" / "settings.md").read_text(),
+        re.MULTILINE,
+    )
+)
 PRINT_SETTINGS = """
 from django.conf import settings as s
 print(s.HOST, s.PORT, s.DEBUG, s.TIME_ZONE, s.ALLOWED_HOSTS, s.HTTPS, s.WORKERS,
@@ -23,36 +29,51 @@ print(s.HOST, s.PORT, s.DEBUG, s.TIME_ZONE, s.ALLOWED_HOSTS, s.HTTPS, s.WORKERS,
 """
 
 
-def plain(default: str) -> str:
-    """Return a default of the settings as an operator would write it in .env."""
-    if default.startswith('["'):
-        return ",".join(re.findall(r'"([^"]+)"', default))
-    return PLAIN.get(default, default.strip('"'))
-
-
-def print_settings(variables: dict[str, str]) -> str:
-    """Return the settings of a process with these variables and none of Tallybook's others."""
+def run(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Run Python with these variables and none of Tallybook's others."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TALLYBOOK")}
-    environment = {**kept, "DJANGO_SETTINGS_MODULE": "config.settings", **variables}
-    process = subprocess.run(
-        [sys.executable, "-c", PRINT_SETTINGS],
+    return subprocess.run(
+        [sys.executable, *arguments],
         cwd=ROOT,
-        env=environment,
+        env={**kept, "DJANGO_SETTINGS_MODULE": "config.settings", **variables},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
-    return process.stdout
 
 
-def test_the_example_lists_exactly_the_variables_that_the_settings_read() -> None:
-    assert set(EXAMPLE) == set(VARIABLES)
+def test_the_example_lists_every_variable_with_its_default() -> None:
+    assert EXAMPLE == DEFAULTS
 
 
-@pytest.mark.parametrize(("name", "default"), VARIABLES.items())
-def test_the_example_shows_the_default(name: str, default: str) -> None:
-    assert EXAMPLE[name] == plain(default)
+def test_the_reference_lists_every_variable_with_its_default() -> None:
+    shown = {name: default.strip("`") for name, default in REFERENCE.items()}
+    assert shown == {name: default or "empty" for name, default in DEFAULTS.items()}
 
 
 def test_the_example_with_every_line_uncommented_changes_no_setting() -> None:
-    assert print_settings(EXAMPLE) == print_settings({})
+    printed = run("-c", PRINT_SETTINGS, **EXAMPLE)
+    assert printed.stdout
+    assert printed.stdout == run("-c", PRINT_SETTINGS).stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "backup"])
+def test_every_command_ends_with_the_sentence_alone(command: str) -> None:
+    process = run("manage.py", command, TIME_ZONE="CEST")
+    assert process.returncode == 1
+    assert process.stdout == ""
+    assert re.fullmatch(r"TIME_ZONE is 'CEST', but must be .+\.\n", process.stderr)
+
+
+def test_a_data_folder_that_cannot_be_used_ends_the_process_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    folder = str(tmp_path / "file" / "data")
+    process = run("manage.py", "check", TALLYBOOK_DATA_DIR=folder)
+    assert process.returncode == 1
+    assert re.fullmatch(rf"TALLYBOOK_DATA_DIR is '{folder}', where .+\.\n", process.stderr)
+
+
+def test_a_command_warns_of_an_unknown_variable() -> None:
+    process = run("manage.py", "check", TALLYBOOK_HTPPS="true")
+    assert process.returncode == 0
+    assert "TALLYBOOK_HTPPS is no setting" in process.stderr

@@ -54,6 +54,30 @@ def small_limits(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "rest"),
+    [
+        ("/crm", ""),
+        ("/crm/", "/"),
+        ("/crm/admin/crm/tag/", "/admin/crm/tag/"),
+        ("/admin/crm/tag/", "/admin/crm/tag/"),
+        ("/crmx/admin/", "/crmx/admin/"),
+        ("/crm/crm/", "/crm/"),
+        ("/", "/"),
+    ],
+)
+def test_the_prefix_is_removed_once_where_a_path_has_it(
+    wsgi: ModuleType, settings: Settings, path: str, rest: str
+) -> None:
+    settings.FORCE_SCRIPT_NAME = "/crm"
+    assert wsgi.without_prefix(path) == rest
+
+
+@pytest.mark.parametrize("path", ["", "/", "/crm/"])
+def test_without_a_prefix_paths_stay(wsgi: ModuleType, path: str) -> None:
+    assert wsgi.without_prefix(path) == path
+
+
+@pytest.mark.parametrize(
     ("path", "limit"),
     [
         ("/subscribers/track-event", MIB),

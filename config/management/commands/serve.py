@@ -18,6 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connections
 from typing_extensions import override
 
+from config.apps import ENVIRONMENT
 from config.server.bootstrap import DEMO_EMAIL, FirstLogin, bootstrap
 from config.server.postgres import EmbeddedPostgres, PostgresError, die_with_parent
 
@@ -36,7 +37,7 @@ class Command(BaseCommand):
     """Run Tallybook until SIGINT or SIGTERM."""
 
     help = "Run Tallybook: its PostgreSQL (unless DATABASE_URL is set) and its web server."
-    requires_system_checks = ()
+    requires_system_checks = (ENVIRONMENT,)
     postgres: EmbeddedPostgres | None = None
     server: subprocess.Popen[bytes] | None = None
     hourly: tuple[subprocess.Popen[bytes], ...] = ()
@@ -83,7 +84,7 @@ class Command(BaseCommand):
         self._start_server()
         self._wait_until_it_answers(url)
         if not self.stopping:
-            self._print_welcome(url, first_login)
+            self._print_welcome(url + settings.FORCE_SCRIPT_NAME, first_login)
         self._keep_running()
 
     def _start_server(self) -> None:
@@ -104,14 +105,13 @@ class Command(BaseCommand):
 
     def _wait_until_it_answers(self, url: str) -> None:
         deadline = time.monotonic() + READY_SECONDS
-        request = urllib.request.Request(f"{url}/healthz", headers={"Host": "localhost"})  # noqa: S310
         while not self.stopping:
             if self.server is None or self.server.poll() is not None:
                 raise CommandError("The web server ended while starting.")
             if time.monotonic() > deadline:
                 raise CommandError("The web server did not answer.")
             try:
-                with urllib.request.urlopen(request, timeout=2):  # noqa: S310
+                with urllib.request.urlopen(f"{url}/healthz", timeout=2):  # noqa: S310
                     return
             except urllib.error.HTTPError:
                 return
