@@ -27,6 +27,7 @@ LabelKey = tuple[LabelKind, int]
 LABEL_MODELS: dict[LabelKind, type[TagOrList]] = {"tags": Tag, "lists": List}
 # What a name of a label may be.
 NameKind = Literal["id", "title", "slug", "written slug"]
+NAME_KINDS: tuple[NameKind, ...] = ("id", "title", "written slug")
 # Any two numbers that are the same in every process.
 WRITE_LOCKS = {"tags": 0x7A11_7A65, "lists": 0x7A11_1157}
 MIN_NEW_TITLE_BYTES = 3
@@ -221,7 +222,7 @@ MATCHES: dict[NameKind, str] = {
 def find_labels(
     kind: LabelKind,
     names: Iterable[str],
-    by: Sequence[NameKind] = ("id", "title", "written slug"),
+    by: Sequence[NameKind] = NAME_KINDS,
 ) -> dict[str, int]:
     """Return the ids of the labels that have these names.
 
@@ -315,11 +316,13 @@ def resolve_labels(kind: LabelKind, names: Iterable[LabelName], create: bool) ->
     return ResolvedLabels(list(ids), list(map(str, missing)))
 
 
-def find_named(kind: LabelKind, names: Sequence[LabelName]) -> dict[LabelName, int]:
+def find_named(
+    kind: LabelKind, names: Sequence[LabelName], by: Sequence[NameKind] = NAME_KINDS
+) -> dict[LabelName, int]:
     """Return the ids of the labels that a request names, as `find_labels` does."""
     found: dict[LabelName, int] = {}
     if texts := [name for name in names if isinstance(name, str)]:
-        found.update(find_labels(kind, texts))
+        found.update(find_labels(kind, texts, by))
     if titles := [name.title for name in names if isinstance(name, LabelTitle)]:
         by_title = find_labels(kind, titles, by=("title",))
         found.update({LabelTitle(title): label_id for title, label_id in by_title.items()})

@@ -8,6 +8,7 @@ from django.db.models.functions import Lower
 
 from config.api.validation import MAX_ID
 from config.database import fetch_rows
+from crm.emails import email_key
 from crm.models import Subscriber
 
 ModelRow = TypeVar("ModelRow", bound=Model)
@@ -26,6 +27,8 @@ def search_q(search: str) -> Q:
     matches = Q()
     for column in SEARCHED_COLUMNS:
         matches |= Q(**{f"{column}__icontains": search})
+    if "@" in search:
+        matches |= Q(email_key__contains=email_key(search))
     first, _, last = search.partition(" ")
     if last:
         matches |= Q(first_name__icontains=first) | Q(last_name__icontains=last)

@@ -1,7 +1,7 @@
 """Admin pages of tags and lists."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
@@ -36,8 +36,17 @@ class LabelForm(ModelForm):
     """The form of a tag or a list."""
 
     def clean_title(self) -> str:
-        """Fold the whitespace of the title, because API clients find the label by it."""
-        return single_line(MAX_NAME_LENGTH)(self.cleaned_data["title"])
+        """Fold the whitespace of the title, and reject that of another label.
+
+        API clients find the label by its title.
+        """
+        title = single_line(MAX_NAME_LENGTH)(self.cleaned_data["title"])
+        model = self._meta.model
+        kind: labels.LabelKind = "tags" if model is Tag else "lists"
+        other_id = labels.find_labels(kind, [title], by=("title",)).get(title, self.instance.pk)
+        if other_id != self.instance.pk:
+            self._reject("title", model._default_manager.get(pk=other_id))
+        return title
 
     def clean_slug(self) -> str:
         """Make the slug as the API does, and link to another label that has it."""
@@ -45,10 +54,13 @@ class LabelForm(ModelForm):
         model = self._meta.model
         other = with_slug(model._default_manager.exclude(pk=self.instance.pk), slug).first()
         if other:
-            url = reverse(f"admin:crm_{model._meta.model_name}_change", args=[other.pk])
-            message = 'Another one has this slug. See <a href="{}"><bdi>{}</bdi></a>.'
-            raise ValidationError(format_html(message, url, other))
+            self._reject("slug", other)
         return slug
+
+    def _reject(self, field: str, other: labels.TagOrList) -> NoReturn:
+        url = reverse(f"admin:crm_{other._meta.model_name}_change", args=[other.pk])
+        message = 'Another one has this {}. See <a href="{}"><bdi>{}</bdi></a>.'
+        raise ValidationError(format_html(message, field, url, other))
 
 
 @admin.register(Tag, List)

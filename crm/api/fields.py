@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
+import orjson
 from django.db.models import CharField
 
 from config.api.json_fields import json_text_or, to_json_object
@@ -73,11 +75,17 @@ def optional_date(validator: Validator) -> Validator:
 def to_label_names(value: Any) -> list[LabelName]:
     """Convert a list of ids, titles or slugs to lines, and of labels to their titles.
 
+    The list may be JSON text, as forms send it.
+
     Raises:
         InvalidValue: an item is a list, or an object without title and slug, or all is one text
             with a comma, because it may be one title or several. In a list, a title may have one.
         InvalidPart: a name is too long. It keeps the other names, and the start of this one.
     """
+    if isinstance(value, str) and value.strip(WHITESPACE).startswith(("[", "{")):
+        # A title may begin with a bracket, too.
+        with suppress(orjson.JSONDecodeError):
+            value = orjson.loads(value)
     if isinstance(value, str) and "," in value:
         message = "The {field} must be an array, because a title may have a comma."
         raise InvalidValue("array", message)
@@ -100,6 +108,8 @@ def to_label_name(item: Any) -> LabelName:
     A label as a response shows it, an object, is named by its title. Its id is ignored, because it
     may be that of another store's label.
     """
+    if item is True:
+        raise InvalidValue("string")
     if not isinstance(item, dict):
         return to_line(item) or ""
     try:
@@ -107,7 +117,9 @@ def to_label_name(item: Any) -> LabelName:
             return LabelTitle(title)
     except InvalidPart as error:
         raise InvalidPart(error.rule, error.message, kept=LabelTitle(error.kept)) from None
-    if slug := to_line(item.get("slug")):
+    slug = to_line(item.get("slug"))
+    # Digits would be read as an id.
+    if slug and not slug.isdecimal():
         return slug
     raise InvalidValue("string", "The {field} must be ids, titles or slugs.")
 

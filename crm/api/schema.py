@@ -281,6 +281,11 @@ BULK_CREATE_LABELS = describe(
         "CreatedLabels",
         message=serializers.CharField(),
         ids=serializers.ListField(child=serializers.IntegerField()),
+        errors=serializers.ListField(
+            child=serializers.DictField(),
+            required=False,
+            help_text="Why an item was not stored: `index`, its position from 0, and `errors`.",
+        ),
         **WARNINGS,
     ),
     request=envelope(

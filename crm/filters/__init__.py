@@ -217,8 +217,10 @@ def _compile(item: Any, path: str, errors: FieldErrors) -> CompiledCondition:
     }
     if len(errors) > errors_before:
         return invalid
+    # With lists of PHP as lists, because segments are stored and shown so.
+    sent = {f: php_list(item[f]) if isinstance(values[f], list) else item[f] for f in types}
     condition = Condition(operator_name, operator, values.pop("value", None), values)
-    used_item = {field: item[field] for field in ("source", "operator", *types)}
+    used_item = {"source": item["source"], "operator": operator_name, **sent}
     labels = [(prop.label_kind, each) for each in condition.value] if prop.label_kind else []
     return CompiledCondition(
         prop.matching(condition), operator.negated, path, used_item, frozenset(labels)

@@ -6,6 +6,7 @@ from django.db.models import Count, Expression, F, Q
 from django.db.models.lookups import Exact, GreaterThan
 
 from config.api.validation import MAX_ITEMS, InvalidValue, to_bigint
+from crm.emails import email_key
 from crm.filters.operators import (
     CONTAINS_OPS,
     DATE_OPS,
@@ -80,6 +81,25 @@ def to_status(value: Any) -> str:
 def to_id_text(value: Any) -> str:
     """Convert to an id in digits."""
     return str(to_bigint(to_scalar(value)))
+
+
+def to_email_key(value: Any) -> str:
+    """Convert an e-mail to its key, so that it is found in every spelling."""
+    return email_key(to_line(value))
+
+
+EMAIL_TYPE = ValueType("text", to_email_key)
+EMAILS_TYPE = ValueType("texts", one_or_list(to_email_key))
+EMAIL_KEY_OPS = {
+    "=": Operator("equal", EMAIL_TYPE, Exact),
+    "!=": Operator("does not equal", EMAIL_TYPE, Exact, negated=True),
+} | in_ops(EMAILS_TYPE, in_exact)
+
+
+def has_email(condition: Condition) -> Q:
+    """Match whole e-mails by their key, and parts of e-mails as they are stored."""
+    by_key = condition.operator_name in EMAIL_KEY_OPS
+    return Q(condition.test(F("email_key" if by_key else "email")))
 
 
 STATUS_TYPE = ValueType("status", to_status)
@@ -163,7 +183,7 @@ SUBSCRIBER = Provider(
     {
         "first_name": text_property("First Name", "first_name"),
         "last_name": text_property("Last Name", "last_name"),
-        "email": text_property("Email", "email"),
+        "email": Property("Email", TEXT_OPS | EMAIL_KEY_OPS, has_email, options={"type": "text"}),
         "address_line_1": text_property("Address Line 1", "address_line_1"),
         "address_line_2": text_property("Address Line 2", "address_line_2"),
         "city": text_property("City", "city"),

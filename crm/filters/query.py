@@ -89,6 +89,11 @@ class ContactQueryFilterSet(QueryFilterSet):
 OTHER_PARAMETERS = ("advanced_filters", "filter_type", "segment", "tags", "lists", "statuses")
 # FluentCRM filters by company_ids as well. There are no companies here.
 OTHER_PREFIXES = ("advanced_filter", "filter", "segment", "tag", "list", "status", "compan")
+# The columns of contacts and their ids are not parameters.
+NO_PARAMETERS = {
+    *(column.name for column in Subscriber._meta.get_fields()),
+    *("hash", "user_id", "ids", "contact_id", "contact_ids", "subscriber_ids", "subscribers"),
+}
 _registered: list[type[QueryFilterSet]] = [ContactQueryFilterSet]
 
 
@@ -112,7 +117,8 @@ def apply_query_filters(
     """Return those of the contacts that the query parameters match.
 
     Raises:
-        InvalidFields: 422, a parameter is invalid, or starts with a protected prefix and is none.
+        InvalidFields: 422, a parameter is invalid, or is none but starts with a protected prefix or
+            has the name of a column, in any case.
     """
     known = query_filter_help()
     prefixes = (*OTHER_PREFIXES, *(prefix for each in _registered for prefix in each.prefixes))
@@ -120,7 +126,9 @@ def apply_query_filters(
     unknown = {
         name: {"in": f"There is no {name}; there are {names}."}
         for name in params
-        if name not in known and name not in OTHER_PARAMETERS and name.startswith(prefixes)
+        if name not in known
+        and name not in OTHER_PARAMETERS
+        and (name.lower().startswith(prefixes) or name.lower() in NO_PARAMETERS)
     }
     if unknown:
         raise InvalidFields(unknown)

@@ -92,3 +92,15 @@ def test_the_whitespace_of_a_title_is_folded(
 ) -> None:
     admin_client.post(f"{path}add/", {"title": " Early  Bird ", "slug": "early"})
     assert model._default_manager.get().title == "Early Bird"
+
+
+def test_the_title_of_another_label_is_rejected_at_its_field(
+    admin_client: Client, path: str, model: type[Tag | List], unused: Tag | List
+) -> None:
+    other = model._default_manager.create(title="VIP", slug="vip")
+    fields = {"title": " vip ", "slug": "unused", "description": ""}
+    response = admin_client.post(f"{path}{unused.pk}/change/", fields)
+    page = response.content.decode()
+    assert f'Another one has this title. See <a href="{path}{other.pk}/change/">' in page
+    unused.refresh_from_db()
+    assert unused.title == "Unused"

@@ -332,3 +332,33 @@ def test_a_title_that_is_cut_is_told(
     assert response.status_code == 200
     [warning] = response.json()["warnings"]
     assert warning["message"] == "The title was cut at 192 characters."
+
+
+@pytest.mark.parametrize("kind", ["tags", "lists"])
+def test_a_synchronization_attaches_the_label_that_is_shown(
+    api: APIClient, ada: Subscriber, kind: str
+) -> None:
+    api.post(f"/{kind}", {"title": "VIP ✓", "slug": "vip"})
+    shown_label = api.post(f"/{kind}", {"title": "VIP", "slug": "vip-2"}).json()["item"]
+    fields = {"type": kind, "attach": [shown_label], "subscribers": [ada.pk]}
+    response = api.post("/subscribers/sync-segments", fields)
+    assert "warnings" not in response.json()
+    assert titles(api, kind) == ["VIP"]
+
+
+@pytest.mark.parametrize("names", [True, [True], [{"slug": "1"}], "[true]"])
+@pytest.mark.parametrize("field", ["attach_tags", "detach_tags", "tags"])
+def test_what_is_no_name_of_a_tag_is_rejected(
+    api: APIClient, ada: Subscriber, field: str, names: Any
+) -> None:
+    response = api.put(f"/subscribers/{ada.pk}", {field: names})
+    assert (response.status_code, list(response.json())) == (422, [field])
+
+
+@pytest.mark.parametrize(
+    ("text", "tags"),
+    [('["Buyer", "VIP"]', ["Buyer", "VIP"]), ('{"0": "VIP"}', ["VIP"]), ("[VIP", ["[VIP"])],
+)
+def test_tags_may_be_json_text(api: APIClient, text: str, tags: list[str]) -> None:
+    api.post("/subscribers", NEW | {"tags": text})
+    assert titles(api) == tags

@@ -447,3 +447,23 @@ def test_the_lists_of_a_filter_may_be_those_of_php_with_gaps(api: APIClient) -> 
         ask(api, {"0": {"1": bought | {"source": dict(enumerate(KEY))}}}).json()
         == ask(api, [[condition(KEY, "in", ["buy", "missing"])]]).json()
     )
+
+
+SPELLINGS = ["JÖRG@bücher.example", "jo\u0308rg@bu\u0308cher.example", "jörg@xn--bcher-kva.example"]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_whole_e_mail_is_found_in_every_spelling(api: APIClient, spelling: str) -> None:
+    Subscriber.objects.create(email="jörg@bücher.example", first_name="jörg")
+    email = ["subscriber", "email"]
+    assert found(api, condition(email, "=", spelling)) == ["jörg"]
+    assert found(api, condition(email, "in", [spelling])) == ["jörg"]
+    assert "jörg" not in found(api, condition(email, "!=", spelling))
+    assert "jörg" not in found(api, condition(email, "not_in", [spelling]))
+    assert names_of(api.get(CONTACTS, {"search": spelling})) == ["jörg"]
+
+
+def test_a_list_of_php_is_stored_in_a_segment_as_a_list(api: APIClient) -> None:
+    filters = [[condition(KEY, "in", {"3": "buy"})]]
+    segment = api.post("/segments", {"title": "Buyers", "filters": filters}).json()["segment"]
+    assert segment["filters"][0][0]["value"] == ["buy"]

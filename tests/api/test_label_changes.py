@@ -32,10 +32,26 @@ def test_a_change_by_an_unknown_slug_is_rejected(api: APIClient, kind: str, noun
 
 @pytest.mark.parametrize("kind", ["tags", "lists"])
 @pytest.mark.parametrize(
-    "item", [{}, {"title": " "}, {"title": None, "slug": "x"}, "Gold", 5, None]
+    ("item", "field"),
+    [
+        *((item, "title") for item in ({}, {"title": " "}, {"title": None, "slug": "x"})),
+        ({"title": ["Gold"]}, "title"),
+        *((item, "item") for item in ("Gold", 5, None)),
+    ],
 )
-def test_an_item_without_a_title_is_ignored(api: APIClient, kind: str, item: object) -> None:
-    response = api.post(f"/{kind}/bulk", {"items": [item, {"title": "Silver"}]})
+def test_an_item_without_a_title_is_told_and_costs_itself(
+    api: APIClient, kind: str, item: object, field: str
+) -> None:
+    response = api.post(f"/{kind}/bulk", {"items": [{"title": "Silver"}, item]})
     assert response.status_code == 200
     silver = MODELS[kind].objects.get()
-    assert (silver.title, response.json()["ids"]) == ("Silver", [silver.id])
+    body = response.json()
+    assert (silver.title, body["ids"]) == ("Silver", [silver.id])
+    assert [(error["index"], list(error["errors"])) for error in body["errors"]] == [(1, [field])]
+
+
+@pytest.mark.parametrize("kind", ["tags", "lists"])
+def test_the_items_may_be_json_text(api: APIClient, kind: str) -> None:
+    body = api.post(f"/{kind}/bulk", {kind: '[{"title": "Silver"}]'}).json()
+    assert "errors" not in body
+    assert MODELS[kind].objects.get().title == "Silver"

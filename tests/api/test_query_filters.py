@@ -126,6 +126,10 @@ def test_parameters_find_the_contacts_that_match_all_of_them(
         ("advanced_filter=[[]]", "in", f"There is no advanced_filter; there are {ALL}."),
         ("eventkey=checkout", "in", f"There is no eventkey; there are {ALL}."),
         ("created_after=20260101", "date", f"The created_after is not a valid date. {FORMS}"),
+        ("user_id=59", "in", f"There is no user_id; there are {ALL}."),
+        ("email=ada@example.com", "in", f"There is no email; there are {ALL}."),
+        ("ids[]=3", "in", f"There is no ids; there are {ALL}."),
+        ("Tags[]=1", "in", f"There is no Tags; there are {ALL}."),
         ("event_kye=checkout", "in", f"There is no event_kye; there are {ALL}."),
     ],
 )

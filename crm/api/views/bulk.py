@@ -40,7 +40,7 @@ from crm.api.views.contacts import (
     change_labels,
     missing_label_warnings,
 )
-from crm.labels import LABEL_MODELS, LabelKind, attach, detach, find_labels, missing_labels
+from crm.labels import LABEL_MODELS, LabelKind, attach, detach, find_named, missing_labels
 from crm.models import ContactType, Erasure, Status, Subscriber
 from crm.permissions import Access
 
@@ -349,9 +349,9 @@ def find_label_ids(kind: LabelKind, params: Params, field: str, warnings: Warnin
             warnings += missing_id_warnings(field, kind, ids)
             return ids
         case "slug" | "title" as column:
-            texts = [text for text in map(str, names) if text]
-            found = find_labels(kind, texts, by=(column,))
-            missing = [text for text in dict.fromkeys(texts) if text not in found]
+            wanted = [name for name in dict.fromkeys(names) if name]
+            found = find_named(kind, wanted, by=(column,))
+            missing = [str(name) for name in wanted if name not in found]
             warnings += missing_label_warnings(field, kind, missing)
             return list(found.values())
     raise InvalidFields({"find_by": {"in": "The find_by must be slug, title or id."}})

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from typing_extensions import override
 
 from config.api.errors import ApiError, InvalidFields, Unprocessable
+from config.api.json_fields import json_text_or
 from config.api.routers import ID_REGEX
 from config.api.validation import (
     MAX_NAME_LENGTH,
@@ -106,18 +107,23 @@ class LabelViewSet(ApiViewSet):
     @schema.BULK_CREATE_LABELS
     @action(detail=False, methods=["post"])
     def bulk(self, request: Request) -> Response:
-        """Create several labels; one whose slug is sent and exists gets the new title."""
-        params = validate({self.kind: to_list, "items": to_list}, self.params)
+        """Create several labels; one whose slug is sent and exists gets the new title.
+
+        An item without a title is not stored, as in FluentCRM, and is told in `errors`.
+        """
+        to_items = json_text_or(to_list)
+        params = validate({self.kind: to_items, "items": to_items}, self.params)
         warnings: Warnings = []
         rows = []
-        for item in params.get(self.kind) or params.get("items", []):
-            if not isinstance(item, dict) or is_empty(item.get("title")):
-                continue
-            columns = {name: FIELDS[name] for name in ("title", "slug")}
-            fields = validate(columns, item, warnings=warnings)
-            rows.append((labels.latin_slug(fields.get("slug", "")), fields["title"]))
+        errors = []
+        for index, item in enumerate(params.get(self.kind) or params.get("items", [])):
+            try:
+                rows.append(read_item(item, warnings))
+            except InvalidFields as error:
+                errors.append({"index": index, "errors": error.detail})
         ids = labels.create_or_update_labels(self.kind, rows)
-        return Response(with_warnings({"message": self.bulk_message, "ids": ids}, warnings))
+        body = {"message": self.bulk_message, "ids": ids} | ({"errors": errors} if errors else {})
+        return Response(with_warnings(body, warnings))
 
     @schema.DESTROY_LABEL
     def destroy(self, request: Request, label_id: str) -> Response:
@@ -180,6 +186,19 @@ class LabelViewSet(ApiViewSet):
         if label is None:
             raise Unprocessable(f"{self.noun} could not be found")
         return label
+
+
+def read_item(item: Any, warnings: Warnings) -> tuple[str, str]:
+    """Return the slug, or "" if none is sent, and the title of a label.
+
+    Raises:
+        InvalidFields: a field is invalid, or the item is not an object.
+    """
+    if not isinstance(item, dict):
+        raise InvalidFields({"item": {"object": "The item must be an object."}})
+    columns = {name: FIELDS[name] for name in ("title", "slug")}
+    fields = validate(columns, item, ("title",), warnings)
+    return labels.latin_slug(fields.get("slug", "")), fields["title"]
 
 
 class TagViewSet(LabelViewSet):
