@@ -170,7 +170,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
         headers["WWW-Authenticate"] = challenge
     body = status_error(error.status_code)
     if isinstance(error, exceptions.UnsupportedMediaType):
-        media_types = " or ".join(parser.media_type for parser in context["view"].parser_classes)
+        parsers = getattr(context["view"], "parser_classes", ())
+        media_types = " or ".join(parser.media_type for parser in parsers)
         body["message"] = f"The content type is not supported. Send {media_types}, in UTF-8."
     if isinstance(error, exceptions.MethodNotAllowed):
         headers["Allow"] = ", ".join(context["view"].allowed_methods)

@@ -22,7 +22,7 @@ from crm import contacts
 from crm.admin.base import PagedModelAdmin, ValueFilter
 from crm.filters import apply_filter
 from crm.labels import LABEL_MODELS, LabelKind, attach, detach, memberships
-from crm.models import Segment, Status, Subscriber
+from crm.models import Identity, Segment, Status, Subscriber
 from crm.segments import find_segment, read_segment
 from crm.selectors import page_ids_and_total
 
@@ -141,7 +141,12 @@ class SubscriberAdmin(PagedModelAdmin):
     fieldsets = (
         (
             None,
-            {"fields": ("email", ("prefix", "first_name", "last_name"), "status", "contact_type")},
+            {
+                "fields": (
+                    *("email", ("prefix", "first_name", "last_name"), "status", "contact_type"),
+                    "user_id",
+                )
+            },
         ),
         ("Tags and lists", {"fields": ("tags", "lists")}),
         (
@@ -163,13 +168,19 @@ class SubscriberAdmin(PagedModelAdmin):
             },
         ),
     )
-    readonly_fields = ("custom_values", "created_at", "updated_at", "last_activity")
+    readonly_fields = ("user_id", "custom_values", "created_at", "updated_at", "last_activity")
     formfield_overrides: ClassVar[Any] = {ManyToManyField: {"widget": CheckboxSelectMultiple}}
 
     @admin.display(description="name")
     def name(self, contact: Subscriber) -> str:
         """Return first and last name."""
         return contact.full_name or "-"
+
+    @admin.display(description="user ID")
+    def user_id(self, contact: Subscriber) -> str:
+        """Return the id that the calling program gave the contact."""
+        identity = contact.identities.filter(**Identity.USER).first() if contact.pk else None
+        return identity.value if identity else "-"
 
     @admin.display(description="tags")
     def tag_titles(self, contact: Subscriber) -> SafeString | str:

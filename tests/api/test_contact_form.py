@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
-from crm.contacts import create
+from crm.contacts import create, set_user_id
 from crm.labels import attach, resolve_label_ids
 from crm.models import Subscriber, Tag
 from tests.api.pages import CONTACTS, form_of, open_page
@@ -57,3 +57,11 @@ def test_an_unticked_tag_goes_and_one_that_came_meanwhile_stays(
     response = admin_client.post(path, form_of(page, tags=[str(two.pk)]))
     assert response.status_code == 302
     assert sorted(contact.tags.values_list("title", flat=True)) == ["three", "two"]
+
+
+def test_the_form_shows_the_id_that_a_program_gave_the_contact(
+    admin_client: Client, ada: Subscriber
+) -> None:
+    set_user_id(ada, "shop-59")
+    page = open_page(admin_client, f"{CONTACTS}{ada.pk}/change/")
+    assert '<div class="readonly">shop-59</div>' in page

@@ -1,5 +1,6 @@
 """Advanced filters over the API: which contacts they find, and what else a request may ask."""
 
+import unicodedata
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -449,7 +450,11 @@ def test_the_lists_of_a_filter_may_be_those_of_php_with_gaps(api: APIClient) -> 
     )
 
 
-SPELLINGS = ["JÖRG@bücher.example", "jo\u0308rg@bu\u0308cher.example", "jörg@xn--bcher-kva.example"]
+SPELLINGS = [
+    "JÖRG@bücher.example",
+    unicodedata.normalize("NFD", "jörg@bücher.example"),
+    "jörg@xn--bcher-kva.example",
+]
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)

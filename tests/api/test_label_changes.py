@@ -35,7 +35,7 @@ def test_a_change_by_an_unknown_slug_is_rejected(api: APIClient, kind: str, noun
     ("item", "field"),
     [
         *((item, "title") for item in ({}, {"title": " "}, {"title": None, "slug": "x"})),
-        ({"title": ["Gold"]}, "title"),
+        *((item, "title") for item in ({"title": ["Gold"]}, {"title": "a\0"})),
         *((item, "item") for item in ("Gold", 5, None)),
     ],
 )
