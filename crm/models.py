@@ -39,6 +39,8 @@ class Status(models.TextChoices):
 
 # The statuses of people who must not be mailed: they said so, or their mailbox did.
 OPT_OUTS = (Status.UNSUBSCRIBED, Status.COMPLAINED, Status.BOUNCED, Status.SPAMMED)
+# The statuses that a contact has after an erasure only if a program or a person restored it.
+OPT_INS = (Status.SUBSCRIBED, Status.TRANSACTIONAL)
 
 
 class ContactType(models.TextChoices):

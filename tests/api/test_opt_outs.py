@@ -342,6 +342,70 @@ class TestAnErasedContact:
         assert response["contact"]["status"] == "unsubscribed"
         assert "warnings" not in response
 
+    @pytest.mark.parametrize("switch", [{}, {"force_update": True}, {"keep_opt_outs": False}])
+    @pytest.mark.parametrize("status", ["subscribed", "transactional"])
+    @pytest.mark.parametrize("call", BULK_CALLS)
+    def test_that_is_pending_stays_so_in_a_call_about_several(
+        self, api: APIClient, call: Any, status: str, switch: dict[str, bool]
+    ) -> None:
+        erase()
+        response = call(api, contact_with("subscribed"), status, **switch)
+        assert (response.status_code, status_of()) == (200, "pending")
+        assert "was erased" in str(response.json()) or "were erased" in str(response.json())
+
+    def test_that_is_unsubscribed_stays_so_though_opt_outs_are_given_up(
+        self, api: APIClient
+    ) -> None:
+        erase()
+        contact_with("unsubscribed")
+        change = {"contacts": [{"email": ADA, "status": "subscribed"}], "keep_opt_outs": False}
+        row = api.post(BULK, change).json()["updated"][0]
+        message = "The contact of this email was erased, so the contact stays unsubscribed."
+        assert row["warnings"] == [{"field": "email", "rule": "erased", "message": message}]
+        assert status_of() == "unsubscribed"
+
+    def test_that_is_pending_is_subscribed_by_a_batch_with_restore_erased(
+        self, api: APIClient
+    ) -> None:
+        erase()
+        contact_with("subscribed")
+        change = {"contacts": [{"email": ADA, "status": "subscribed"}], "restore_erased": True}
+        assert "warnings" not in api.post(BULK, change).json()["updated"][0]
+        assert status_of() == "subscribed"
+
+    def test_that_is_pending_stays_so_by_a_second_request(self, api: APIClient) -> None:
+        erase()
+        contact = {"email": ADA, "status": "subscribed", "__force_update": "yes"}
+        for _ in range(2):
+            response = api.post("/subscribers", contact).json()
+            assert rules(response["warnings"]) == [("email", "erased")]
+        assert status_of() == "pending"
+
+    @pytest.mark.parametrize("call", BULK_CALLS)
+    def test_that_is_pending_opts_out_by_a_call_about_several(
+        self, api: APIClient, call: Any
+    ) -> None:
+        erase()
+        response = call(api, contact_with("pending"), "unsubscribed")
+        assert "erased" not in str(response.json())
+        assert status_of() == "unsubscribed"
+
+    @pytest.mark.parametrize("call", BULK_CALLS[1:])
+    def test_that_is_pending_is_reported_by_a_call_by_ids(self, api: APIClient, call: Any) -> None:
+        erase()
+        contact = contact_with("subscribed")
+        message = f"Contacts that were erased keep their status: 1, with the ids {contact.pk}."
+        warning = {"field": "status", "rule": "erased", "message": message}
+        assert call(api, contact, "subscribed").json()["warnings"] == [warning]
+
+    def test_that_was_subscribed_again_is_a_contact_like_others(self, api: APIClient) -> None:
+        erase()
+        contact = contact_with("subscribed")
+        api.put(f"/subscribers/{contact.pk}", {"status": "subscribed"})
+        change = {"contacts": [{"email": ADA, "status": "transactional"}], "force_update": True}
+        assert "warnings" not in api.post(BULK, change).json()["updated"][0]
+        assert status_of() == "transactional"
+
     def test_that_was_stored_again_may_be_subscribed(self, api: APIClient) -> None:
         erase()
         contact = contact_with("subscribed")
@@ -383,7 +447,8 @@ def test_python_keeps_opt_outs_when_it_sets_the_status_of_several_contacts(
     db: None, status: str
 ) -> None:
     contact = contact_with("unsubscribed")
-    assert contacts.set_column([contact.pk], "status", status) == [contact.pk]
+    kept = contacts.set_column([contact.pk], "status", status)
+    assert kept == {"keep_opt_outs": [contact.pk]}
     assert status_of() == "unsubscribed"
 
 

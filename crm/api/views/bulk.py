@@ -101,6 +101,8 @@ COLUMN_ACTIONS: dict[str, tuple[contacts.BulkColumn, str, str]] = {
     ),
 }
 
+# Rule of a warning -> which contacts kept their status.
+KEPT = {"keep_opt_outs": "opted out", "erased": "were erased"}
 IS_VALID: dict[contacts.BulkColumn, Callable[[str], bool]] = {
     "status": is_status,
     "contact_type": ContactType.values.__contains__,
@@ -266,19 +268,20 @@ class BulkViewSet(ApiViewSet):
 def set_column(
     column: contacts.BulkColumn, value: str, contact_ids: list[int], params: Params
 ) -> Warnings:
-    """Set a column of contacts. Returns a warning if contacts kept their opt-out.
+    """Set a column of contacts. Returns a warning for each reason for which contacts kept theirs.
 
     Raises:
         Unprocessable: 422, the column cannot have this value.
     """
     if not IS_VALID[column](value):
         raise Unprocessable("Value is not valid")
-    kept_ids = contacts.set_column(contact_ids, column, value, params.get("keep_opt_outs", True))
-    if not kept_ids:
-        return []
-    ids = ", ".join(map(str, kept_ids))
-    message = f"Contacts that opted out keep their status: {len(kept_ids)}, with the ids {ids}."
-    return [{"field": column, "rule": "keep_opt_outs", "message": message}]
+    kept = contacts.set_column(contact_ids, column, value, params.get("keep_opt_outs", True))
+    warnings: Warnings = []
+    for rule, kept_ids in kept.items():
+        who, ids = KEPT[rule], ", ".join(map(str, kept_ids))
+        message = f"Contacts that {who} keep their status: {len(kept_ids)}, with the ids {ids}."
+        warnings.append({"field": column, "rule": rule, "message": message})
+    return warnings
 
 
 def read_row(item: Any) -> Row:
