@@ -270,13 +270,13 @@ def set_user_id(contact: Subscriber, user_id: str | None) -> bool:
     """
     if getattr(contact, "user_id", None) == user_id:
         return False
-    Identity.objects.filter(subscriber=contact, **Identity.USER).delete()
-    if user_id:
-        try:
-            with transaction.atomic():
+    try:
+        with transaction.atomic():
+            Identity.objects.filter(subscriber=contact, **Identity.USER).delete()
+            if user_id:
                 Identity.objects.create(subscriber=contact, value=user_id, **Identity.USER)
-        except IntegrityError:
-            raise InvalidFields({"user_id": USER_ID_TAKEN}) from None
+    except IntegrityError:
+        raise InvalidFields({"user_id": USER_ID_TAKEN}) from None
     contact.user_id = user_id  # type: ignore[attr-defined]  # as with_user annotates it
     return True
 

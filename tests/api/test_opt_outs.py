@@ -114,7 +114,7 @@ def test_the_list_reads_a_status_in_any_case(api: APIClient, word: str) -> None:
     assert found["total"] == 1
 
 
-UNKNOWN = ["cleaned", "2", "subscribed!", 0, True]
+UNKNOWN = ["cleaned", "2", "subscribed!", 0, "0", True, False, "false"]
 
 
 @pytest.mark.parametrize("word", UNKNOWN)
@@ -144,6 +144,52 @@ def test_an_unknown_status_changes_nothing_and_the_response_says_so(
     assert status_of() == before
     message = f'The status "cleaned" is unknown, so the contact stays {before}.'
     assert response["warnings"] == [{"field": "status", "rule": "in", "message": message}]
+
+
+@pytest.mark.parametrize("status", [None, "", "   "])
+def test_a_new_contact_of_a_batch_without_a_status_is_subscribed(
+    api: APIClient, status: str | None
+) -> None:
+    row = api.post(BULK, {"contacts": [{"email": ADA, "status": status}]}).json()["created"][0]
+    assert (row["status"], "warnings" in row) == ("subscribed", False)
+
+
+@pytest.mark.parametrize("word", [False, 0])
+def test_a_false_status_of_an_update_is_unknown(api: APIClient, ada: Subscriber, word: Any) -> None:
+    response = api.put(f"/subscribers/{ada.pk}", {"status": word}).json()
+    assert (rules(response["warnings"]), status_of()) == ([("status", "in")], "subscribed")
+
+
+class TestAFieldNamedInCapitals:
+    """Other tools capitalize the names of columns, and an opt-out must not be lost by that."""
+
+    def test_is_read_by_a_batch(self, api: APIClient) -> None:
+        row = {"Email": ADA, "Status": "Unsubscribed", "TAGS": ["VIP"]}
+        answer = api.post(BULK, {"contacts": [row]}).json()
+        assert [made["status"] for made in answer["created"]] == ["unsubscribed"]
+        assert Subscriber.objects.get(tags__title="VIP").email == ADA
+
+    def test_is_read_by_a_request(self, api: APIClient) -> None:
+        response = api.post("/subscribers", {"EMAIL": ADA, "Status": "bounced", "Tags": ["VIP"]})
+        assert (response.status_code, status_of()) == (200, "bounced")
+        assert Subscriber.objects.get().tags.get().title == "VIP"
+
+    @pytest.mark.parametrize("nested", [False, True])
+    def test_is_read_by_an_update(self, api: APIClient, ada: Subscriber, nested: bool) -> None:
+        change = {"Status": "complained", "Attach_Tags": ["VIP"]}
+        api.put(f"/subscribers/{ada.pk}", {"subscriber": change} if nested else change)
+        assert (status_of(), ada.tags.get().title) == ("complained", "VIP")
+
+    def test_gives_way_to_the_name_in_lower_case(self, api: APIClient) -> None:
+        row = {"email": ADA, "status": "unsubscribed", "Status": "subscribed"}
+        api.post(BULK, {"contacts": [row]})
+        assert status_of() == "unsubscribed"
+
+    def test_names_the_email_of_a_rejected_row(self, api: APIClient) -> None:
+        answer = api.post(BULK, {"contacts": [{"Email": "ada@"}]}).json()
+        assert [(error["email"], list(error["errors"])) for error in answer["errors"]] == [
+            ("ada@", ["email"])
+        ]
 
 
 def test_an_unknown_status_of_a_batch_changes_nothing_even_by_force(
