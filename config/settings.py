@@ -113,7 +113,8 @@ BOOTSTRAP_STEPS = [
 HOURLY_COMMANDS = ["prune_idempotency_keys"]
 # What a backup and a restore compare, and what a restore does for those whom the old store knows.
 STORE_FIGURES = "events.maintenance.store_figures"
-RESTORE_STEPS = ["crm.restores.keep_opt_outs", "events.restores.erase_again"]
+# In this order, because who was erased and came back to opt out is a contact of the old store.
+RESTORE_STEPS = ["events.restores.erase_again", "crm.restores.keep_opt_outs"]
 # The rows that migrations, a first start and logins write, as SQL conditions. A restore replaces a
 # store that holds no others without being told to.
 FIRST_ROWS = {

@@ -9,10 +9,10 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from config.api.errors import InvalidFields
-from config.api.warnings import Warnings
+from config.api.warnings import FieldWarning, Warnings
 from config.database import fetch_one, in_transaction
 from crm.emails import email_key
-from crm.models import OPT_OUTS, Erasure, Identity, Status, Subscriber
+from crm.models import OPT_INS, OPT_OUTS, Erasure, Identity, Status, Subscriber
 
 # The columns that are set for several contacts at once.
 BulkColumn = Literal["status", "contact_type", "avatar"]
@@ -31,11 +31,7 @@ class EmailTaken(Exception):
     """Another contact has this e-mail."""
 
 
-def create(
-    fields: Mapping[str, Any],
-    erased: Collection[str] | None = None,
-    warnings: Warnings | None = None,
-) -> Subscriber:
+def create(fields: Mapping[str, Any], warnings: Warnings | None = None) -> Subscriber:
     """Create a contact; empty fields keep the column's default.
 
     A contact that an event made, and that no program has written since, becomes this one. The
@@ -43,34 +39,50 @@ def create(
 
     Args:
         fields: the columns, and `user_id`, the id that the calling program gave the contact. An
-            unknown status is pending.
-        erased: of a call about several contacts, the keys of e-mails whose contact was erased and
-            stays so. None looks the e-mail up: then the contact is pending, or has opted out.
+            unknown status is pending. So is the contact of an e-mail whose contact was erased,
+            unless the status is an opt-out.
         warnings: collects what is not stored as sent.
 
     Raises:
         EmailTaken: another contact has the e-mail.
-        InvalidFields: 422, another contact has the user_id, or the contact stays erased.
+        InvalidFields: 422, another contact has the user_id.
     """
     warnings = [] if warnings is None else warnings
+    try:
+        return _insert(fields, None, warnings)
+    except EmailTaken:
+        contact = get_for_update(email=fields["email"])
+        if contact is None or not contact.made_by_track:
+            raise
+    _write(contact, fields, warnings)
+    return contact
+
+
+def _insert(
+    fields: Mapping[str, Any], erased: Collection[str] | None, warnings: Warnings
+) -> Subscriber:
+    """Create a contact, as `create` and `create_or_update` describe it.
+
+    Raises:
+        EmailTaken: another contact has the e-mail. There are no warnings then.
+        InvalidFields: 422, another contact has the user_id, or the contact stays erased.
+    """
     columns = non_empty(fields)
     user_id = columns.pop("user_id", None)
-    columns["status"] = _read_status(columns.get("status", Status.SUBSCRIBED), None, warnings)
+    found: Warnings = []
+    columns["status"] = _read_status(columns.get("status", Status.SUBSCRIBED), None, found)
     if erased is None:
-        columns["status"] = _status_after_erasure(columns["email"], columns["status"], warnings)
+        columns["status"] = _status_after_erasure(columns["email"], columns["status"], found)
     elif email_key(columns["email"]) in erased:
         raise InvalidFields({"email": ERASED})
     try:
         with transaction.atomic():
             contact = Subscriber.objects.create(**columns)
     except IntegrityError as error:
-        existing = get_for_update(email=columns["email"])
-        if existing is None or not existing.made_by_track:
-            raise EmailTaken from error
-        contact = existing
-        update(contact, columns)
+        raise EmailTaken from error
     if user_id:
         set_user_id(contact, user_id)
+    warnings += found
     return contact
 
 
@@ -90,9 +102,13 @@ def _status_after_erasure(email: str, status: Status, warnings: Warnings) -> Sta
     """Return the status of a contact that gets an e-mail: pending if its contact was erased."""
     if status in OPT_OUTS or not Erasure.erased_keys([email]):
         return status
-    message = "The contact of this email was erased, so the contact is pending."
-    warnings.append({"field": "email", "rule": "erased", "message": message})
+    warnings.append(_erasure_warning("is pending"))
     return Status.PENDING
+
+
+def _erasure_warning(outcome: str) -> FieldWarning:
+    message = f"The contact of this email was erased, so the contact {outcome}."
+    return {"field": "email", "rule": "erased", "message": message}
 
 
 def create_for_events(emails: Iterable[str], status: str) -> bool:
@@ -136,40 +152,69 @@ def create_or_update(
             subscribed, unless the status is an opt-out.
         keep_opt_outs: whether a contact that opted out stays so, as calls about several contacts
             keep them. Another opt-out is written.
-        erased: as in `create`.
+        erased: of a call about several contacts, the keys of e-mails whose contact was erased and
+            stays so: a new contact is rejected. None looks the e-mail up, as `create` does.
         warnings: collects what is not written as sent.
 
     Returns:
-        The contact, and whether it is new.
+        The contact, and whether it is new, as one that an event made is.
 
     Raises:
         InvalidFields: 422, another contact has the user_id, or the contact stays erased.
     """
     warnings = [] if warnings is None else warnings
-    while (contact := get_for_update(email=fields["email"])) is None or contact.made_by_track:
+    while (contact := get_for_update(email=fields["email"])) is None:
         # A concurrent call may create it first. Then it is found, or already deleted again.
-        found: Warnings = []
         with suppress(EmailTaken):
-            contact = create(fields, erased, found)
-            warnings += found
-            return contact, True
+            return _insert(fields, erased, warnings), True
+    is_new = contact.made_by_track
+    _write(
+        contact,
+        fields,
+        warnings,
+        force_status=force_status,
+        keep_opt_outs=keep_opt_outs,
+        erased=erased,
+    )
+    return contact, is_new
+
+
+def _write(
+    contact: Subscriber,
+    fields: Mapping[str, Any],
+    warnings: Warnings,
+    *,
+    force_status: bool = False,
+    keep_opt_outs: bool = False,
+    erased: Collection[str] | None = None,
+) -> None:
+    """Update a contact that was found by its e-mail, as `create_or_update` describes it."""
     changes = non_empty(fields)
     if "status" in changes:
         status = _read_status(changes.pop("status"), contact, warnings)
-        is_kept = status not in OPT_OUTS and (
-            (keep_opt_outs and contact.status in OPT_OUTS)
-            or (not force_status and contact.status == Status.SUBSCRIBED)
-        )
-        if not is_kept:
+        if status in OPT_OUTS:
             changes["status"] = status
         elif status != contact.status:
-            rule = "keep_opt_outs" if contact.status in OPT_OUTS else "force_update"
             message = f'The contact stays {contact.status}, "{status}" was not written.'
-            warnings.append({"field": "status", "rule": rule, "message": message})
+            if keep_opt_outs and contact.status in OPT_OUTS:
+                warnings.append({"field": "status", "rule": "keep_opt_outs", "message": message})
+            elif not force_status and contact.status == Status.SUBSCRIBED:
+                warnings.append({"field": "status", "rule": "force_update", "message": message})
+            elif _stays_erased(contact, erased):
+                warnings.append(_erasure_warning(f"stays {contact.status}"))
+            else:
+                changes["status"] = status
     custom_values = changes.pop("custom_values", {})
     update(contact, changes)
     set_custom_values(contact, custom_values)
-    return contact, False
+
+
+def _stays_erased(contact: Subscriber, erased: Collection[str] | None) -> bool:
+    """Return whether a contact whose e-mail has a receipt was not restored since."""
+    if contact.status in OPT_INS:
+        return False
+    erased = Erasure.erased_keys([contact.email]) if erased is None else erased
+    return email_key(contact.email) in erased
 
 
 def non_empty(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,13 +270,13 @@ def set_user_id(contact: Subscriber, user_id: str | None) -> bool:
     """
     if getattr(contact, "user_id", None) == user_id:
         return False
-    Identity.objects.filter(subscriber=contact, **Identity.USER).delete()
-    if user_id:
-        try:
-            with transaction.atomic():
+    try:
+        with transaction.atomic():
+            Identity.objects.filter(subscriber=contact, **Identity.USER).delete()
+            if user_id:
                 Identity.objects.create(subscriber=contact, value=user_id, **Identity.USER)
-        except IntegrityError:
-            raise InvalidFields({"user_id": USER_ID_TAKEN}) from None
+    except IntegrityError:
+        raise InvalidFields({"user_id": USER_ID_TAKEN}) from None
     contact.user_id = user_id  # type: ignore[attr-defined]  # as with_user annotates it
     return True
 
@@ -278,7 +323,7 @@ def find_key_collisions() -> list[tuple[Subscriber, Subscriber]]:
 @in_transaction
 def set_column(
     contact_ids: Iterable[int], column: BulkColumn, value: str, keep_opt_outs: bool = True
-) -> list[int]:
+) -> dict[Literal["keep_opt_outs", "erased"], list[int]]:
     """Set one column of several contacts, which are locked in id order. Equal values stay.
 
     Args:
@@ -288,26 +333,32 @@ def set_column(
         keep_opt_outs: whether contacts that opted out stay so, unless the value is an opt-out too.
 
     Returns:
-        The ids of the contacts that kept their opt-out.
+        The ids of the contacts that kept their status, by the reason: an opt-out, or an erasure
+        after which the contact was not restored.
 
     Raises:
         ValueError: an unknown status.
     """
     if column == "status":
         value = Status(value)
-    is_opt_in = column == "status" and value not in OPT_OUTS
-    statuses = dict(
+    contacts = list(
         Subscriber.objects.filter(id__in=list(contact_ids))
         .exclude(**{column: value})
         .order_by("id")
         .select_for_update(no_key=True)
-        .values_list("id", "status")
+        .only("email", "status")
     )
-    staying = OPT_OUTS if keep_opt_outs and is_opt_in else ()
-    kept_ids = [contact_id for contact_id, status in statuses.items() if status in staying]
+    ids = {contact.pk for contact in contacts}
+    kept: dict[Literal["keep_opt_outs", "erased"], list[int]] = {}
+    if column == "status" and value not in OPT_OUTS:
+        opt_outs = [each.pk for each in contacts if keep_opt_outs and each.status in OPT_OUTS]
+        others = [each for each in contacts if each.pk not in opt_outs]
+        keys = Erasure.erased_keys(each.email for each in others if each.status not in OPT_INS)
+        erased = [each.pk for each in others if _stays_erased(each, keys)]
+        kept = {"keep_opt_outs": opt_outs, "erased": erased}
     changes = {column: value, "made_by_track": False, "updated_at": timezone.now()}
-    Subscriber.objects.filter(id__in=statuses.keys() - kept_ids).update(**changes)
-    return kept_ids
+    Subscriber.objects.filter(id__in=ids.difference(*kept.values())).update(**changes)
+    return {rule: kept_ids for rule, kept_ids in kept.items() if kept_ids}
 
 
 def register_deleter(delete: Counting, count: Counting) -> None:

@@ -35,11 +35,16 @@ def email_sha256(email: str) -> str:
 def email_hashes(email: str) -> set[str]:
     """Return the hashes that a receipt of this e-mail may have.
 
-    Earlier versions hashed the e-mail as it was sent, in lower case, and not its key.
+    Earlier versions hashed the e-mail as it was sent, in lower case, and not its key: the domain in
+    Unicode or in punycode, in any normal form.
     """
-    if email.isascii():
-        return {email_sha256(email)}
-    spellings = (email, email_key(email))
+    key = email_key(email)
+    spellings = {email, key}
+    if "@xn--" in key or ".xn--" in key:
+        name, at, domain = key.rpartition("@")
+        # A name that no host can have has no other spelling.
+        with suppress(UnicodeError):
+            spellings.add(f"{name}{at}{idna.decode(domain)}")
     forms = (unicodedata.normalize(form, each) for each in spellings for form in ("NFC", "NFD"))
     return {_sha256(form.lower()) for form in (email, *forms)}
 

@@ -39,6 +39,8 @@ class Status(models.TextChoices):
 
 # The statuses of people who must not be mailed: they said so, or their mailbox did.
 OPT_OUTS = (Status.UNSUBSCRIBED, Status.COMPLAINED, Status.BOUNCED, Status.SPAMMED)
+# The statuses that a contact has after an erasure only if a program or a person restored it.
+OPT_INS = (Status.SUBSCRIBED, Status.TRANSACTIONAL)
 
 
 class ContactType(models.TextChoices):
@@ -241,9 +243,10 @@ class Segment(SluggedModel):
 
 
 class Erasure(models.Model):
-    """The receipt of an erased contact. It holds the SHA-256 of the lower-cased e-mail only.
+    """The receipt of an erased contact. Of the e-mail it holds the SHA-256 of the key only.
 
-    Written by erase_contact (events/personal_data.py).
+    The key is the e-mail in lower case with its domain in punycode (crm/emails.py). Written by
+    erase_contact (events/personal_data.py).
     """
 
     contact_id = models.BigIntegerField("contact", db_index=True)

@@ -7,7 +7,7 @@ leaves a draft, which the next restore or start of `serve` drops.
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -261,7 +261,9 @@ def _check(manifest: Manifest) -> None:
     """
     rows = count_rows()
     _compare("rows", rows, manifest.tables)
-    _compare("constraints and indexes", count_rules(rows), manifest.rules)
+    names = ("constraints", "indexes")
+    rules = dict(zip(names, count_rules(rows), strict=True))
+    _compare(" and ".join(names), rules, dict(zip(names, manifest.rules, strict=True)))
     if migrations_are_missing():
         call_command("migrate", verbosity=0, interactive=False)
     figures = store_figures()
@@ -272,9 +274,18 @@ def _check(manifest: Manifest) -> None:
         cursor.execute("VACUUM (ANALYZE)")
 
 
-def _compare(what: str, found: Any, expected: Any) -> None:
-    if found != expected:
-        raise StoreError(f"The restored {what} differ: {found} instead of {expected}.")
+def _compare(what: str, found: Mapping[str, int], expected: Mapping[str, int]) -> None:
+    differing = [
+        f"{name} {_number(found, name)} instead of {_number(expected, name)}"
+        for name in sorted(found.keys() | expected.keys())
+        if found.get(name) != expected.get(name)
+    ]
+    if differing:
+        raise StoreError(f"The restored {what} differ: {', '.join(differing)}.")
+
+
+def _number(numbers: Mapping[str, int], name: str) -> str:
+    return f"{numbers[name]:,}" if name in numbers else "none"
 
 
 def _swap(server: psycopg.Connection[Any], name: str) -> None:

@@ -52,16 +52,14 @@ def max_length(column: str) -> int:
     return field.max_length
 
 
-def optional_date(validator: Validator) -> Validator:
-    """Return a validator that ignores and reports an invalid date, and reads zeros as null.
+def ignored_if_invalid(validator: Validator) -> Validator:
+    """Return a validator that ignores and reports an invalid value.
 
     Raises:
         InvalidValue: by the returned validator, for a NUL, as in every field.
     """
 
-    def to_date_or_none(value: Any) -> Any:
-        if isinstance(value, str) and ZERO_DATE.fullmatch(value.strip(WHITESPACE)):
-            return None
+    def to_value(value: Any) -> Any:
         try:
             return validator(value)
         except InvalidValue as error:
@@ -69,7 +67,24 @@ def optional_date(validator: Validator) -> Validator:
                 raise
             raise InvalidPart(error.rule, error.message) from None
 
+    return to_value
+
+
+def optional_date(validator: Validator) -> Validator:
+    """Return a validator as `ignored_if_invalid` does, which reads zeros as null."""
+    to_value = ignored_if_invalid(validator)
+
+    def to_date_or_none(value: Any) -> Any:
+        if isinstance(value, str) and ZERO_DATE.fullmatch(value.strip(WHITESPACE)):
+            return None
+        return to_value(value)
+
     return to_date_or_none
+
+
+def to_status(value: Any) -> str:
+    """Convert a status to a line. False is a word, and an unknown one, because "" says nothing."""
+    return single_line(max_length("status"))("false" if value is False else value)
 
 
 def to_label_names(value: Any) -> list[LabelName]:
@@ -132,8 +147,8 @@ def to_keep_opt_outs(value: Any) -> bool:
 # What an API client may set. Other fields are ignored, as in FluentCRM.
 CONTACT_FIELDS: dict[str, Validator] = {
     "email": to_email,
-    "status": single_line(max_length("status")),
-    "user_id": lambda value: to_user_id(value) or None,
+    "status": to_status,
+    "user_id": ignored_if_invalid(lambda value: to_user_id(value) or None),
     "contact_type": nullable_line(max_length("contact_type")),
     "date_of_birth": optional_date(to_date),
     "latitude": to_coordinate,
@@ -151,6 +166,15 @@ FULL_NAME: dict[str, Validator] = {"full_name": single_line(2 * MAX_NAME_LENGTH 
 LABEL_FIELDS: dict[str, Validator] = {"tags": to_label_names, "lists": to_label_names}
 
 
+def contact_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a contact by their names in lower case.
+
+    Other tools capitalize the names of columns, and `{"Status": "Unsubscribed"}` must not be lost.
+    A field whose name is sent in lower case wins.
+    """
+    return {**{name.lower(): value for name, value in params.items()}, **params}
+
+
 def contact_fields(
     params: Mapping[str, Any],
     warnings: Warnings,
@@ -163,7 +187,7 @@ def contact_fields(
     `custom_values`. An unknown status is left to crm/contacts.py.
 
     Args:
-        params: the fields of the request.
+        params: the fields of the request, as `contact_params` returns them.
         warnings: collects what is not stored as sent.
         required: fields that must not be empty.
         ignored: fields that this request must not set.

@@ -20,7 +20,7 @@ from config.database import in_transaction
 from crm.admin.base import ReadOnlyAdmin
 from crm.admin.history import log_contacts, log_entry
 from crm.contacts import count_contacts
-from crm.emails import email_sha256
+from crm.emails import email_hashes
 from crm.models import Erasure
 from events.admin.downloads import download
 from events.exports import Write
@@ -146,7 +146,7 @@ class ErasureAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet[Erasure], bool]:
         term = search_term.strip()
         if "@" in term:
-            return queryset.filter(email_sha256=email_sha256(term)), False
+            return queryset.filter(email_sha256__in=email_hashes(term)), False
         if term.isascii() and term.isdigit() and len(term) < 19:
             return queryset.filter(contact_id=int(term)), False
         return super().get_search_results(request, queryset, term)

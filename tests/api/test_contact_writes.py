@@ -15,6 +15,8 @@ from events.personal_data import erase_contact
 from tests.api.savepoints import rolled_back
 
 ERASED, NEW = "erased@example.com", "new@example.com"
+# Erased, and pending again since.
+BACK = "back@example.com"
 # One contact of each status.
 EMAILS = {f"{status}@example.com": status for status in Status}
 WORDS = [*Status.values, "Subscribed", " PENDING ", "cleaned", "subscribed!", "2", ""]
@@ -47,7 +49,9 @@ SENT = st.builds(
     | st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=5), VALUES, max_size=3),
     st.just({}) | st.fixed_dictionaries({"status": st.sampled_from(WORDS) | VALUES}),
 )
-PEOPLE = st.sampled_from([*EMAILS, "UNSUBSCRIBED@example.com"]) | st.just(NEW) | st.just(ERASED)
+PEOPLE = st.sampled_from([*EMAILS, "UNSUBSCRIBED@example.com"]) | st.sampled_from(
+    [NEW, ERASED, BACK]
+)
 CONTACTS = st.builds(lambda sent, email: sent | {"email": email}, SENT, PEOPLE)
 SWITCHES = st.sampled_from([*FALSE, *TRUE, *OTHER])
 
@@ -65,8 +69,10 @@ def known_status(sent: Any) -> str | None:
 
 @pytest.fixture
 def ids(db: None) -> dict[str, int]:
-    """The ids of a contact of each status, beside one that was erased."""
-    erase_contact(create({"email": ERASED}).pk, by="eve")
+    """The ids of a contact of each status, beside one that was erased, and one that came back."""
+    for erased in (ERASED, BACK):
+        erase_contact(create({"email": erased}).pk, by="eve")
+    create({"email": BACK})
     return {email: create({"email": email, "status": EMAILS[email]}).pk for email in EMAILS}
 
 
@@ -120,6 +126,7 @@ def test_a_random_contact_changes_no_other_and_widens_nothing(
                 may_widen = force in TRUE
                 assert_no_opt_out_is_lost(before[key]["status"], row, sent.get("status"), may_widen)
                 assert response.status_code == 200 or row == before[key]
+                assert key != BACK or row["status"] in ("pending", *OPT_OUTS)
             elif row is not None:
                 expected = known_status(sent["status"]) or "pending"
                 is_restored = key == ERASED and expected not in OPT_OUTS
@@ -158,6 +165,7 @@ def test_a_random_batch_changes_no_other_contact_and_widens_nothing(
                     assert after[key]["status"] in OPT_OUTS
             if sent.get("restore_erased") not in TRUE:
                 assert ERASED not in after
+                assert after[BACK]["status"] in ("pending", *OPT_OUTS)
             if response.status_code == 200:
                 body = response.json()
                 done = len(body["created"]) + len(body["updated"]) + len(body["invalids"])

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from rest_framework.test import APIClient
 
-from crm.contacts import create, delete_contacts
+from crm.contacts import USER_ID_TAKEN, create, delete_contacts
 from crm.models import Identity, Subscriber
 from events.models import TrackedEvent
 
@@ -117,6 +117,30 @@ def test_a_batch_refuses_only_the_row_with_the_user_id_of_another_contact(
         ["cy@example.com"],
         rows[:1],
     )
+
+
+@pytest.mark.parametrize("broken", ["null", "undefined", [], True, "9" * 193])
+def test_a_broken_user_id_costs_itself_and_no_opt_out(
+    api: APIClient, ada: Subscriber, broken: Any
+) -> None:
+    row = {"email": "ada@example.com", "status": "unsubscribed", "user_id": broken}
+    [updated] = api.post("/subscribers/bulk-add-update", {"contacts": [row]}).json()["updated"]
+    assert (updated["status"], shown(api, ada.pk)["user_id"]) == ("unsubscribed", None)
+    assert [warning["field"] for warning in updated["warnings"]] == ["user_id"]
+
+
+@pytest.mark.parametrize("own", [None, "58"])
+def test_the_user_id_of_another_contact_costs_an_existing_one_no_opt_out(
+    api: APIClient, ada: Subscriber, own: str | None
+) -> None:
+    post_contact(api, "bob@example.com", user_id=57)
+    api.put(f"/subscribers/{ada.pk}", {"user_id": own})
+    row = {"email": "ada@example.com", "status": "unsubscribed", "user_id": 57}
+    [updated] = api.post("/subscribers/bulk-add-update", {"contacts": [row]}).json()["updated"]
+    assert (updated["status"], shown(api, ada.pk)["user_id"]) == ("unsubscribed", own)
+    assert updated["warnings"] == [
+        {"field": "user_id", "rule": "unique", "message": USER_ID_TAKEN["unique"]}
+    ]
 
 
 def test_a_put_replaces_and_removes_a_user_id(api: APIClient, ada: Subscriber) -> None:

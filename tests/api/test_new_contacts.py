@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
+from crm.contacts import create
 from crm.models import Erasure, Subscriber
 from crm.passwords import create_application_password
 from events.models import TrackedEvent
@@ -111,6 +112,45 @@ def test_a_bulk_call_creates_a_contact_that_an_event_made(pending: None, api: AP
     bulk = {"contacts": [{"email": "early@example.com", "status": "transactional"}]}
     [created] = api.post("/subscribers/bulk-add-update", bulk).json()["created"]
     assert created["status"] == "transactional"
+
+
+@pytest.mark.parametrize("sent", [{}, {"status": None}, {"status": "cleaned"}])
+def test_a_bulk_call_without_a_known_status_leaves_that_of_a_contact_that_an_event_made(
+    pending: None, api: APIClient, sent: dict[str, Any]
+) -> None:
+    api.post(TRACK, EARLY)
+    bulk = {"contacts": [{"email": "early@example.com"} | sent]}
+    [created] = api.post("/subscribers/bulk-add-update", bulk).json()["created"]
+    assert created["status"] == "pending"
+    assert list(statuses().values()) == ["pending"]
+
+
+def test_python_without_a_status_leaves_that_of_a_contact_that_an_event_made(
+    pending: None, api: APIClient
+) -> None:
+    api.post(TRACK, EARLY)
+    assert create({"email": "early@example.com", "city": "London"}).status == "pending"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_bulk_call_keeps_the_opt_out_of_a_contact_that_an_event_made(
+    pending: None, api: APIClient, force: bool
+) -> None:
+    api.post(TRACK, EARLY)
+    Subscriber.objects.update(status="unsubscribed")
+    bulk = {"contacts": [{"email": "early@example.com", "status": "subscribed"}]}
+    answer = api.post("/subscribers/bulk-add-update", bulk | {"force_update": force}).json()
+    assert [warning["rule"] for warning in answer["created"][0]["warnings"]] == ["keep_opt_outs"]
+    assert list(statuses().values()) == ["unsubscribed"]
+
+
+def test_a_request_with_an_unknown_status_keeps_the_opt_out_of_a_contact_that_an_event_made(
+    pending: None, api: APIClient
+) -> None:
+    api.post(TRACK, EARLY)
+    Subscriber.objects.update(status="unsubscribed")
+    response = api.post("/subscribers", {"email": "early@example.com", "status": "cleaned"})
+    assert (response.status_code, list(statuses().values())) == (200, ["unsubscribed"])
 
 
 def test_a_contact_that_a_program_wrote_is_no_longer_made_by_an_event(

@@ -114,7 +114,7 @@ def test_the_list_reads_a_status_in_any_case(api: APIClient, word: str) -> None:
     assert found["total"] == 1
 
 
-UNKNOWN = ["cleaned", "2", "subscribed!", 0, True]
+UNKNOWN = ["cleaned", "2", "subscribed!", 0, "0", True, False, "false"]
 
 
 @pytest.mark.parametrize("word", UNKNOWN)
@@ -144,6 +144,52 @@ def test_an_unknown_status_changes_nothing_and_the_response_says_so(
     assert status_of() == before
     message = f'The status "cleaned" is unknown, so the contact stays {before}.'
     assert response["warnings"] == [{"field": "status", "rule": "in", "message": message}]
+
+
+@pytest.mark.parametrize("status", [None, "", "   "])
+def test_a_new_contact_of_a_batch_without_a_status_is_subscribed(
+    api: APIClient, status: str | None
+) -> None:
+    row = api.post(BULK, {"contacts": [{"email": ADA, "status": status}]}).json()["created"][0]
+    assert (row["status"], "warnings" in row) == ("subscribed", False)
+
+
+@pytest.mark.parametrize("word", [False, 0])
+def test_a_false_status_of_an_update_is_unknown(api: APIClient, ada: Subscriber, word: Any) -> None:
+    response = api.put(f"/subscribers/{ada.pk}", {"status": word}).json()
+    assert (rules(response["warnings"]), status_of()) == ([("status", "in")], "subscribed")
+
+
+class TestAFieldNamedInCapitals:
+    """Other tools capitalize the names of columns, and an opt-out must not be lost by that."""
+
+    def test_is_read_by_a_batch(self, api: APIClient) -> None:
+        row = {"Email": ADA, "Status": "Unsubscribed", "TAGS": ["VIP"]}
+        answer = api.post(BULK, {"contacts": [row]}).json()
+        assert [made["status"] for made in answer["created"]] == ["unsubscribed"]
+        assert Subscriber.objects.get(tags__title="VIP").email == ADA
+
+    def test_is_read_by_a_request(self, api: APIClient) -> None:
+        response = api.post("/subscribers", {"EMAIL": ADA, "Status": "bounced", "Tags": ["VIP"]})
+        assert (response.status_code, status_of()) == (200, "bounced")
+        assert Subscriber.objects.get().tags.get().title == "VIP"
+
+    @pytest.mark.parametrize("nested", [False, True])
+    def test_is_read_by_an_update(self, api: APIClient, ada: Subscriber, nested: bool) -> None:
+        change = {"Status": "complained", "Attach_Tags": ["VIP"]}
+        api.put(f"/subscribers/{ada.pk}", {"subscriber": change} if nested else change)
+        assert (status_of(), ada.tags.get().title) == ("complained", "VIP")
+
+    def test_gives_way_to_the_name_in_lower_case(self, api: APIClient) -> None:
+        row = {"email": ADA, "status": "unsubscribed", "Status": "subscribed"}
+        api.post(BULK, {"contacts": [row]})
+        assert status_of() == "unsubscribed"
+
+    def test_names_the_email_of_a_rejected_row(self, api: APIClient) -> None:
+        answer = api.post(BULK, {"contacts": [{"Email": "ada@"}]}).json()
+        assert [(error["email"], list(error["errors"])) for error in answer["errors"]] == [
+            ("ada@", ["email"])
+        ]
 
 
 def test_an_unknown_status_of_a_batch_changes_nothing_even_by_force(
@@ -342,6 +388,70 @@ class TestAnErasedContact:
         assert response["contact"]["status"] == "unsubscribed"
         assert "warnings" not in response
 
+    @pytest.mark.parametrize("switch", [{}, {"force_update": True}, {"keep_opt_outs": False}])
+    @pytest.mark.parametrize("status", ["subscribed", "transactional"])
+    @pytest.mark.parametrize("call", BULK_CALLS)
+    def test_that_is_pending_stays_so_in_a_call_about_several(
+        self, api: APIClient, call: Any, status: str, switch: dict[str, bool]
+    ) -> None:
+        erase()
+        response = call(api, contact_with("subscribed"), status, **switch)
+        assert (response.status_code, status_of()) == (200, "pending")
+        assert "was erased" in str(response.json()) or "were erased" in str(response.json())
+
+    def test_that_is_unsubscribed_stays_so_though_opt_outs_are_given_up(
+        self, api: APIClient
+    ) -> None:
+        erase()
+        contact_with("unsubscribed")
+        change = {"contacts": [{"email": ADA, "status": "subscribed"}], "keep_opt_outs": False}
+        row = api.post(BULK, change).json()["updated"][0]
+        message = "The contact of this email was erased, so the contact stays unsubscribed."
+        assert row["warnings"] == [{"field": "email", "rule": "erased", "message": message}]
+        assert status_of() == "unsubscribed"
+
+    def test_that_is_pending_is_subscribed_by_a_batch_with_restore_erased(
+        self, api: APIClient
+    ) -> None:
+        erase()
+        contact_with("subscribed")
+        change = {"contacts": [{"email": ADA, "status": "subscribed"}], "restore_erased": True}
+        assert "warnings" not in api.post(BULK, change).json()["updated"][0]
+        assert status_of() == "subscribed"
+
+    def test_that_is_pending_stays_so_by_a_second_request(self, api: APIClient) -> None:
+        erase()
+        contact = {"email": ADA, "status": "subscribed", "__force_update": "yes"}
+        for _ in range(2):
+            response = api.post("/subscribers", contact).json()
+            assert rules(response["warnings"]) == [("email", "erased")]
+        assert status_of() == "pending"
+
+    @pytest.mark.parametrize("call", BULK_CALLS)
+    def test_that_is_pending_opts_out_by_a_call_about_several(
+        self, api: APIClient, call: Any
+    ) -> None:
+        erase()
+        response = call(api, contact_with("pending"), "unsubscribed")
+        assert "erased" not in str(response.json())
+        assert status_of() == "unsubscribed"
+
+    @pytest.mark.parametrize("call", BULK_CALLS[1:])
+    def test_that_is_pending_is_reported_by_a_call_by_ids(self, api: APIClient, call: Any) -> None:
+        erase()
+        contact = contact_with("subscribed")
+        message = f"Contacts that were erased keep their status: 1, with the ids {contact.pk}."
+        warning = {"field": "status", "rule": "erased", "message": message}
+        assert call(api, contact, "subscribed").json()["warnings"] == [warning]
+
+    def test_that_was_subscribed_again_is_a_contact_like_others(self, api: APIClient) -> None:
+        erase()
+        contact = contact_with("subscribed")
+        api.put(f"/subscribers/{contact.pk}", {"status": "subscribed"})
+        change = {"contacts": [{"email": ADA, "status": "transactional"}], "force_update": True}
+        assert "warnings" not in api.post(BULK, change).json()["updated"][0]
+        assert status_of() == "transactional"
+
     def test_that_was_stored_again_may_be_subscribed(self, api: APIClient) -> None:
         erase()
         contact = contact_with("subscribed")
@@ -383,7 +493,8 @@ def test_python_keeps_opt_outs_when_it_sets_the_status_of_several_contacts(
     db: None, status: str
 ) -> None:
     contact = contact_with("unsubscribed")
-    assert contacts.set_column([contact.pk], "status", status) == [contact.pk]
+    kept = contacts.set_column([contact.pk], "status", status)
+    assert kept == {"keep_opt_outs": [contact.pk]}
     assert status_of() == "unsubscribed"
 
 

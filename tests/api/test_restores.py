@@ -6,8 +6,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.conf import settings
 from django.db import connection
+from django.utils.module_loading import import_string
 from psycopg.types.json import Json
+from rest_framework.test import APIClient
 
 from crm.contacts import create
 from crm.emails import email_sha256
@@ -20,6 +23,12 @@ from events.tracking import track
 
 GRACE = "grace@example.com"
 ERASED_AT = datetime(2026, 11, 3, tzinfo=UTC)
+CREATED_AT = datetime(2026, 11, 2, tzinfo=UTC)
+OPTED_OUT = "1 contacts opted out after the backup. They stay opted out."
+ADDED = (
+    "1 e-mails that opted out are of no contact of the backup. Each is stored as a contact with "
+    "its status, without other data."
+)
 
 Old = psycopg.Connection[Any]
 
@@ -40,14 +49,20 @@ def grace(db: None) -> Subscriber:
     return create({"email": GRACE, "status": "subscribed"})
 
 
-def add_contact(old: Old, email: str, status: str) -> None:
-    """Create a contact of the old store."""
+def add_contact(old: Old, email: str, status: str, same: Subscriber | None = None) -> None:
+    """Create a contact of the old store, or the row that a contact of the restored one was."""
+    contact_id, created_at = (same.pk, same.created_at) if same else (987654, CREATED_AT)
     old.execute(
-        "INSERT INTO crm_subscriber (email, email_key, status, contact_type, total_points, "
+        "INSERT INTO crm_subscriber (id, email, email_key, status, contact_type, total_points, "
         "life_time_value, custom_values, created_at, updated_at) "
-        "VALUES (%s, lower(%s), %s, 'lead', 0, 0, '{}', now(), now())",
-        [email, email, status],
+        "VALUES (%s, %s, lower(%s), %s, 'lead', 0, 0, '{}', %s, now())",
+        [contact_id, email, email, status, created_at],
     )
+
+
+def statuses() -> dict[str, str]:
+    """Return the statuses of the restored store's contacts by e-mail."""
+    return dict(Subscriber.objects.values_list("email", "status"))
 
 
 def add_receipt(old: Old, contact_id: int, email: str, erased_at: datetime = ERASED_AT) -> None:
@@ -65,11 +80,69 @@ def test_who_opted_out_after_the_backup_stays_opted_out(
     old: Old, grace: Subscriber, status: str
 ) -> None:
     add_contact(old, GRACE.upper(), status)
-    assert list(keep_opt_outs(old)) == [
-        "1 contacts opted out after the backup. They stay opted out."
-    ]
+    assert list(keep_opt_outs(old)) == [OPTED_OUT]
     grace.refresh_from_db()
     assert grace.status == status
+
+
+def test_who_opted_out_after_a_change_of_the_email_stays_opted_out_with_both(
+    old: Old, grace: Subscriber
+) -> None:
+    add_contact(old, "hopper@example.com", "unsubscribed", same=grace)
+    assert list(keep_opt_outs(old)) == [OPTED_OUT, ADDED]
+    assert statuses() == {GRACE: "unsubscribed", "hopper@example.com": "unsubscribed"}
+
+
+def test_the_contact_of_another_store_with_the_same_id_is_another_person(
+    old: Old, grace: Subscriber
+) -> None:
+    add_contact(old, "bob@example.com", "unsubscribed", same=grace)
+    old.execute("UPDATE crm_subscriber SET created_at = %s", [CREATED_AT])
+    assert list(keep_opt_outs(old)) == [ADDED]
+    assert statuses() == {GRACE: "subscribed", "bob@example.com": "unsubscribed"}
+
+
+def test_who_opted_out_and_is_not_in_the_backup_stays_opted_out(
+    old: Old, api: APIClient, grace: Subscriber
+) -> None:
+    add_contact(old, "Later@Example.com", "complained")
+    assert list(keep_opt_outs(old)) == [ADDED]
+    later = Subscriber.objects.get(email="Later@Example.com")
+    assert (later.status, later.created_at) == ("complained", CREATED_AT)
+    sent = {"email": "later@example.com", "status": "subscribed"}
+    answer = api.post("/subscribers/bulk-add-update", {"contacts": [sent]}).json()
+    assert [row["status"] for row in answer["updated"]] == ["complained"]
+
+
+def test_two_contacts_of_one_mailbox_that_opted_out_are_stored_as_one(old: Old) -> None:
+    add_contact(old, "jörg@bücher.example", "unsubscribed")
+    old.execute("UPDATE crm_subscriber SET id = 1")
+    add_contact(old, "jörg@xn--bcher-kva.example", "unsubscribed")
+    assert list(keep_opt_outs(old)) == [ADDED]
+    assert list(statuses().values()) == ["unsubscribed"]
+
+
+def test_a_contact_made_by_an_event_stays_opted_out_of_the_next_batch(
+    old: Old, api: APIClient, grace: Subscriber
+) -> None:
+    Subscriber.objects.update(status="pending", made_by_track=True)
+    add_contact(old, GRACE, "unsubscribed")
+    list(keep_opt_outs(old))
+    sent = {"email": GRACE, "status": "subscribed"}
+    answer = api.post("/subscribers/bulk-add-update", {"contacts": [sent]}).json()
+    assert [row["status"] for row in answer["updated"]] == ["unsubscribed"]
+    assert statuses() == {GRACE: "unsubscribed"}
+
+
+def test_who_was_erased_and_came_back_to_opt_out_stays_opted_out(
+    old: Old, grace: Subscriber
+) -> None:
+    add_receipt(old, grace.pk, GRACE)
+    add_contact(old, GRACE, "unsubscribed")
+    for step in settings.RESTORE_STEPS:
+        list(import_string(step)(old))
+    assert statuses() == {GRACE: "unsubscribed"}
+    assert Subscriber.objects.get().pk != grace.pk
 
 
 def test_an_opt_out_of_the_backup_stays_as_it_was(old: Old, grace: Subscriber) -> None:

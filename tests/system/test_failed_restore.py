@@ -46,9 +46,26 @@ def same(_: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "sql", "error"),
     [
-        (lambda _: {"rules": [1, 1]}, "", "The restored constraints and indexes differ"),
-        (lambda _: {"sums": {"counters": 9}}, "", "The restored sums differ"),
-        (same, "DELETE FROM public.events_eventname;", "The restored rows differ"),
+        (
+            lambda _: {"rules": [1, 1]},
+            "",
+            r"The restored constraints and indexes differ: constraints \d+ instead of 1, indexes",
+        ),
+        (
+            lambda backup: {"sums": {**backup["sums"], "counters": 9}},
+            "",
+            r"The restored sums differ: counters \d+ instead of 9\.$",
+        ),
+        (
+            same,
+            "DELETE FROM public.events_eventname;",
+            r"The restored rows differ: public.events_eventname 0 instead of 1\.$",
+        ),
+        (
+            lambda backup: {"tables": {**backup["tables"], "public.lost": 1200}},
+            "",
+            r"The restored rows differ: public.lost none instead of 1,200\.$",
+        ),
         (
             same,
             "UPDATE public.events_eventoccurrence SET event_id = 0;",
@@ -56,7 +73,7 @@ def same(_: Any) -> dict[str, Any]:
         ),
         (same, "SELECT 1/0;", "psql failed: ERROR:  division by zero"),
     ],
-    ids=["indexes", "counters", "rows", "orphans", "an error of SQL"],
+    ids=["indexes", "counters", "rows", "table", "orphans", "an error of SQL"],
 )
 def test_a_backup_that_differs_from_its_manifest_is_rejected(
     untouched: Databases,

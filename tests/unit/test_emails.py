@@ -1,6 +1,8 @@
 """Keys of e-mails, and what is accepted as one."""
 
+import hashlib
 import unicodedata
+from typing import Literal
 
 import pytest
 
@@ -46,6 +48,31 @@ def test_a_key_has_itself_as_its_key(email: str) -> None:
 )
 def test_the_hash_of_the_key_recognizes_every_spelling(earlier: str, now: str) -> None:
     assert email_sha256(earlier) in email_hashes(now)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    ("earlier", "now"),
+    [
+        ("anna@bücher.example", "Anna@xn--bcher-kva.example"),
+        ("anna@xn--bcher-kva.example", "anna@BÜCHER.example"),
+        ("jörg@bücher.example", "JÖRG@xn--bcher-kva.example"),
+        ("jörg@xn--bcher-kva.example", "jörg@bücher.example"),
+        ("anna@straße.example", "anna@xn--strae-oqa.example"),
+        ("jörg@bücher.example", "\ufeffJÖRG@bücher.example"),
+    ],
+)
+def test_the_hash_of_an_earlier_version_recognizes_every_spelling(
+    earlier: str, now: str, form: Literal["NFC", "NFD"]
+) -> None:
+    # Earlier versions hashed the e-mail as sent, in lower case.
+    sha256 = hashlib.sha256(unicodedata.normalize(form, earlier).encode()).hexdigest()
+    assert sha256 in email_hashes(now)
+
+
+@pytest.mark.parametrize("email", ["ada@xn--\u0080.example", "ada@xn--a.example", "ada@xn--.io"])
+def test_the_hashes_of_a_domain_that_is_no_punycode_are_of_the_email(email: str) -> None:
+    assert email_sha256(email) in email_hashes(email)
 
 
 @pytest.mark.parametrize(

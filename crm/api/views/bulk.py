@@ -27,6 +27,7 @@ from crm.api import schema
 from crm.api.fields import (
     LABEL_FIELDS,
     contact_fields,
+    contact_params,
     max_length,
     to_keep_opt_outs,
     to_label_names,
@@ -101,6 +102,8 @@ COLUMN_ACTIONS: dict[str, tuple[contacts.BulkColumn, str, str]] = {
     ),
 }
 
+# Rule of a warning -> which contacts kept their status.
+KEPT = {"keep_opt_outs": "opted out", "erased": "were erased"}
 IS_VALID: dict[contacts.BulkColumn, Callable[[str], bool]] = {
     "status": is_status,
     "contact_type": ContactType.values.__contains__,
@@ -266,19 +269,20 @@ class BulkViewSet(ApiViewSet):
 def set_column(
     column: contacts.BulkColumn, value: str, contact_ids: list[int], params: Params
 ) -> Warnings:
-    """Set a column of contacts. Returns a warning if contacts kept their opt-out.
+    """Set a column of contacts. Returns a warning for each reason for which contacts kept theirs.
 
     Raises:
         Unprocessable: 422, the column cannot have this value.
     """
     if not IS_VALID[column](value):
         raise Unprocessable("Value is not valid")
-    kept_ids = contacts.set_column(contact_ids, column, value, params.get("keep_opt_outs", True))
-    if not kept_ids:
-        return []
-    ids = ", ".join(map(str, kept_ids))
-    message = f"Contacts that opted out keep their status: {len(kept_ids)}, with the ids {ids}."
-    return [{"field": column, "rule": "keep_opt_outs", "message": message}]
+    kept = contacts.set_column(contact_ids, column, value, params.get("keep_opt_outs", True))
+    warnings: Warnings = []
+    for rule, kept_ids in kept.items():
+        who, ids = KEPT[rule], ", ".join(map(str, kept_ids))
+        message = f"Contacts that {who} keep their status: {len(kept_ids)}, with the ids {ids}."
+        warnings.append({"field": column, "rule": rule, "message": message})
+    return warnings
 
 
 def read_row(item: Any) -> Row:
@@ -292,26 +296,40 @@ def read_row(item: Any) -> Row:
     if not isinstance(item, Mapping):
         raise InvalidFields({"contact": {"object": "The contact must be an object."}})
     warnings: Warnings = []
-    fields = contact_fields(item, warnings, required=("email",))
-    labels = validate(LABEL_FIELDS, item, warnings=warnings)
+    params = contact_params(item)
+    fields = contact_fields(params, warnings, required=("email",))
+    labels = validate(LABEL_FIELDS, params, warnings=warnings)
     return Row(fields, labels, warnings)
 
 
 def add_or_update(row: Row, **rules: Any) -> tuple[Subscriber, bool, Warnings]:
     """Create or update one contact of a batch, by the rules of `contacts.create_or_update`.
 
+    A user_id that another contact has is ignored and reported if the contact exists, because an
+    opt-out beside it has to be written.
+
     Returns:
         The contact, whether it is new, and all warnings.
 
     Raises:
-        InvalidFields: another contact has the user_id, or the contact stays erased.
+        InvalidFields: another contact has the user_id of a new one, or the contact stays erased.
     """
+    user_id = row.fields.get("user_id")
+    fields = {name: value for name, value in row.fields.items() if name != "user_id"}
 
     @in_transaction
     def write() -> tuple[Subscriber, bool, Warnings]:
         # A list of each try, because a deadlock repeats this function.
         reported = [*row.warnings]
-        contact, created = contacts.create_or_update(row.fields, **rules, warnings=reported)
+        contact, created = contacts.create_or_update(fields, **rules, warnings=reported)
+        try:
+            if user_id:
+                contacts.set_user_id(contact, user_id)
+        except InvalidFields:
+            if created:
+                raise
+            message = contacts.USER_ID_TAKEN["unique"]
+            reported.append({"field": "user_id", "rule": "unique", "message": message})
         change_labels(contact, row.labels, reported)
         return contact, created, reported
 
@@ -325,7 +343,7 @@ def sent_item(item: Any) -> Any:
 
 def sent_email(item: Any) -> Any:
     """Return the e-mail of an item of a batch as sent, or null."""
-    return item.get("email") if isinstance(item, Mapping) else None
+    return contact_params(item).get("email") if isinstance(item, Mapping) else None
 
 
 def missing_id_warnings(field: str, kind: LabelKind, ids: list[int]) -> Warnings:

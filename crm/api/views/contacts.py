@@ -25,7 +25,7 @@ from config.api.warnings import Warnings, with_warnings
 from config.database import in_transaction
 from crm import contacts
 from crm.api import schema
-from crm.api.fields import LABEL_FIELDS, contact_fields, to_label_names
+from crm.api.fields import LABEL_FIELDS, contact_fields, contact_params, to_label_names
 from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS
 from crm.api.pagination import ContactListPagination
 from crm.api.serializers import ContactChoiceSerializer, SegmentSerializer, SubscriberSerializer
@@ -124,8 +124,9 @@ class SubscriberViewSet(ApiViewSet):
         force = self.is_on("__force_update")
         warnings: Warnings = []
         ignored = () if force else ("created_at",)
-        fields = contact_fields(self.params, warnings, ("email", "status"), ignored)
-        labels = validate(LABEL_FIELDS, self.params, warnings=warnings)
+        params = contact_params(self.params)
+        fields = contact_fields(params, warnings, ("email", "status"), ignored)
+        labels = validate(LABEL_FIELDS, params, warnings=warnings)
         contact, created, warnings = self._create(fields, labels, force, warnings)
         message = (
             "Successfully added the subscriber."
@@ -140,7 +141,7 @@ class SubscriberViewSet(ApiViewSet):
     def update(self, request: Request, contact_id: str) -> Response:
         """Change a contact's fields, and its tags and lists by id, title or slug."""
         nested = validate({"subscriber": json_text_or(to_fields)}, self.params)
-        params = nested.get("subscriber") or self.params
+        params = contact_params(nested.get("subscriber") or self.params)
         if params.get("email", "") is None:
             params = {name: value for name, value in params.items() if name != "email"}
         warnings: Warnings = []
