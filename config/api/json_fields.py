@@ -1,11 +1,13 @@
 """Validate request fields that hold JSON: their depth, their texts and their stored size."""
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import orjson
 
+from config.api.errors import InvalidJSON
 from config.api.validation import NUL_MESSAGE, InvalidValue, Validator, to_list
 
 MAX_JSON_DEPTH = 10
@@ -47,8 +49,12 @@ def check_json(value: Any) -> None:
             pending += [(child, level + 1) for child in children]
 
 
-def json_text_or(validator: Validator) -> Validator:
+def json_text_or(validator: Validator, read: Callable[[str], Any] = orjson.loads) -> Validator:
     """Return a validator that accepts JSON text as well, because FluentCRM's forms send it so.
+
+    Args:
+        validator: validates the value.
+        read: parses the text, such as `read_items` for a list whose items have an outcome each.
 
     Raises:
         InvalidValue: by the returned validator, for a text that is not JSON.
@@ -58,9 +64,10 @@ def json_text_or(validator: Validator) -> Validator:
         if not isinstance(value, str) or not value.strip():
             return validator(value)
         try:
-            return validator(orjson.loads(value))
-        except orjson.JSONDecodeError:
+            parsed = read(value)
+        except (orjson.JSONDecodeError, InvalidJSON):
             raise InvalidValue("json") from None
+        return validator(parsed)
 
     return parse_and_validate
 

@@ -1,6 +1,5 @@
 """Parse request bodies and query strings, as PHP programs send them, into plain dicts."""
 
-import json
 import re
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping
@@ -18,17 +17,13 @@ from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from typing_extensions import override
 
 from config.api.errors import BadRequest, InvalidJSON, JSONAsForm
-from config.api.validation import MAX_ITEMS, php_list
+from config.api.json_text import read_body
+from config.api.validation import MAX_ITEMS
 
 Params = dict[str, Any]
 MAX_BRACKETS = 10
-# The fields of requests whose items have an outcome each.
-ITEM_LISTS = ("events", "contacts")
 # The characters of a form that show whether it is JSON, also after some spaces in percent-encoding.
 JSON_START = 30
-MAX_WHOLE_DIGITS = 22
-HALF_CHARACTER = "half a character: a \\u escape of a surrogate without the other one"
-NO_NUMBER = "a number that JSON does not have: NaN, Infinity, or one beyond 1.8e308"
 # A parameter that holds an e-mail, and its value, in an urlencoded text.
 EMAIL_PARAMETER = re.compile(
     r"(?<![^&])((?:[^=&]*(?:\[|%5B))?(?:email|get_by_email|search)(?:\]|%5D)?=)([^&]+)",
@@ -135,68 +130,8 @@ class JSONParser(BodyParser):
 
     @override
     def parse_body(self, body: bytes) -> Params:
-        if not body.strip():
-            return {}
-        try:
-            value = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            value = _read_by_items(body, error)
+        value = read_body(body) if body.strip() else {}
         return value if isinstance(value, dict) else {}
-
-
-def _read_by_items(body: bytes, error: orjson.JSONDecodeError) -> Any:
-    """Parse a body whose syntax is that of JSON, though single values are not JSON.
-
-    Python's parser reads them: half an emoji (a lone surrogate), NaN and 1e400, which orjson
-    rejects. An event or a contact with such a value becomes the InvalidJSON of its outcome.
-
-    Raises:
-        InvalidJSON: the syntax is broken, or such a value is in another field.
-    """
-    try:
-        value = json.loads(body.decode(), parse_int=_whole_number)
-    except (ValueError, RecursionError):
-        raise InvalidJSON(error.msg) from error
-    if not isinstance(value, dict):
-        raise InvalidJSON(error.msg) from error
-    return {
-        name: _read_items(field) if name in ITEM_LISTS else _read_exactly(field)
-        for name, field in value.items()
-    }
-
-
-def _whole_number(digits: str) -> int | float:
-    # Python reads at most 4,300 digits, and over 64 bits orjson reads a float as well.
-    return int(digits) if len(digits) < MAX_WHOLE_DIGITS else float(digits)
-
-
-def _read_items(value: Any) -> Any:
-    items = php_list(value)
-    if not isinstance(items, list):
-        return _read_exactly(value)
-    # A longer list is refused as a whole later.
-    return [_item_or_error(item) for item in items[: MAX_ITEMS + 1]]
-
-
-def _item_or_error(item: Any) -> Any:
-    try:
-        return _read_exactly(item)
-    except InvalidJSON as error:
-        return error
-
-
-def _read_exactly(value: Any) -> Any:
-    """Return a value of Python's parser as orjson reads it.
-
-    Raises:
-        InvalidJSON: the value has something that JSON does not have.
-    """
-    try:
-        return orjson.loads(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
-    except UnicodeEncodeError as error:
-        raise InvalidJSON(HALF_CHARACTER) from error
-    except ValueError as error:
-        raise InvalidJSON(NO_NUMBER) from error
 
 
 class NDJSONParser(BodyParser):

@@ -211,3 +211,27 @@ def test_a_property_needs_a_column_and_contacts(api: APIClient) -> None:
     response = api.put("/subscribers/subscribers-property", {})
     assert response.status_code == 422
     assert set(response.json()) == {"column", "subscriber_ids"}
+
+
+BROKEN = [
+    r'{"email":"j@example.com","first_name":"x\ud83d"}',
+    '{"email":"j@example.com","city":NaN}',
+]
+
+
+@pytest.mark.parametrize("item", BROKEN)
+def test_a_contact_of_a_json_text_that_is_no_json_costs_itself(api: APIClient, item: str) -> None:
+    text = f'[{{"email":"ada@example.com"}},{item}]'
+    answer = api.post(BULK, urlencode({"contacts": text}), content_type=FORM).json()
+    assert [row["email"] for row in answer["created"]] == ["ada@example.com"]
+    assert list(answer["errors"][0]["errors"]["contact"]) == ["json"]
+    assert answer["errors"][0]["index"] == 1
+
+
+@pytest.mark.parametrize("text", ["[{]", "{", "NaN", r'"\ud83d"'])
+def test_a_text_of_contacts_that_is_no_json_is_rejected(api: APIClient, text: str) -> None:
+    response = api.post(BULK, {"contacts": text})
+    assert (response.status_code, response.json()["contacts"]) == (
+        422,
+        {"json": "The contacts must be JSON."},
+    )

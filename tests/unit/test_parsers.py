@@ -9,9 +9,8 @@ from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.test import APIRequestFactory
 
 from config.api.errors import BadRequest, InvalidJSON, JSONAsForm
+from config.api.json_text import HALF_CHARACTER, NO_NUMBER
 from config.api.parsers import (
-    HALF_CHARACTER,
-    NO_NUMBER,
     FormParser,
     JSONParser,
     MultiPartParser,
@@ -191,6 +190,20 @@ def test_an_item_that_is_no_json_does_not_reject_the_others(field: str, item: st
     assert fields[field][0] == fields[field][2] == orjson.loads(valid)
     assert isinstance(fields[field][1], InvalidJSON)
     assert fields["more"] == 1
+
+
+@pytest.mark.parametrize("field", ["events", "contacts"])
+def test_an_item_that_is_not_utf8_does_not_reject_the_others(field: str) -> None:
+    body = b'{"%s": [{"a": "caf\xc3\xa9"}, {"a": "caf\xc3"}, {"a": "caf\xe9"}, {"a": 1}]}'
+    items = JSONParser().parse(BytesIO(body % field.encode()), "application/json")[field]
+    assert (items[0], items[3]) == ({"a": "café"}, {"a": 1})
+    assert [item.reason for item in items[1:3]] == [HALF_CHARACTER] * 2
+
+
+def test_a_body_that_is_not_utf8_is_rejected_with_the_position_of_the_byte() -> None:
+    with pytest.raises(InvalidJSON) as raised:
+        JSONParser().parse(BytesIO(b'{"events": [{"a": "\xc3"},]}'), "application/json")
+    assert raised.value.reason == "byte 20 is not UTF-8"
 
 
 def test_what_json_does_not_have_rejects_the_body_beside_the_items() -> None:
