@@ -96,3 +96,5 @@ def _read_exactly(value: Any) -> Any:
         raise InvalidJSON(HALF_CHARACTER) from error
     except ValueError as error:
         raise InvalidJSON(NO_NUMBER) from error
+    except RecursionError as error:
+        raise InvalidJSON("values nested too deep") from error

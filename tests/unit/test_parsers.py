@@ -206,6 +206,13 @@ def test_a_body_that_is_not_utf8_is_rejected_with_the_position_of_the_byte() -> 
     assert raised.value.reason == "byte 20 is not UTF-8"
 
 
+@pytest.mark.parametrize("levels", [980, 990, 1000, 5000])
+def test_an_item_that_is_nested_too_deep_beside_half_a_character_is_no_json(levels: int) -> None:
+    body = b'{"events": [NaN, %s]}' % (b"[" * levels + b"]" * levels)
+    with pytest.raises(InvalidJSON):
+        raise JSONParser().parse(BytesIO(body), "application/json")["events"][0]
+
+
 def test_what_json_does_not_have_rejects_the_body_beside_the_items() -> None:
     with pytest.raises(InvalidJSON):
         JSONParser().parse(BytesIO(b'{"atomic": NaN, "events": [NaN]}'), "application/json")
