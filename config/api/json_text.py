@@ -12,7 +12,7 @@ from config.api.validation import MAX_ITEMS, php_list
 # The fields of requests whose items have an outcome each.
 ITEM_LISTS = ("events", "contacts")
 MAX_WHOLE_DIGITS = 22
-HALF_CHARACTER = "half a character: bytes that are not UTF-8, or a \\u escape of a surrogate without the other one"
+HALF_CHARACTER = "half a character: bytes that are not UTF-8, or a lone \\u escape of a surrogate"
 NO_NUMBER = "a number that JSON does not have: NaN, Infinity, or one beyond 1.8e308"
 
 
