@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from config.api.errors import InvalidJSON
-from config.api.validation import NUL_MESSAGE, InvalidValue, Validator, to_list
+from config.api.validation import InvalidValue, Validator, check_number, check_text, to_list
 
 MAX_JSON_DEPTH = 10
 # orjson writes 254 levels, and a response wraps the items in some of its own.
@@ -20,7 +20,7 @@ def to_json_object(value: Any) -> dict[str, Any]:
     """Return a JSON object of at most ten levels; null, "" and [] are PHP's empty object.
 
     Raises:
-        InvalidValue: not an object, deeper than ten levels, or a NUL in a text or key.
+        InvalidValue: not an object, or as `check_json`.
     """
     if value in (None, "", []):
         return {}
@@ -31,18 +31,19 @@ def to_json_object(value: Any) -> dict[str, Any]:
 
 
 def check_json(value: Any) -> None:
-    """Check that a JSON value is at most ten levels deep and has no NUL in a text or key.
+    """Check that a JSON value is at most ten levels deep, and its texts, keys and numbers.
 
     Raises:
-        InvalidValue: otherwise.
+        InvalidValue: deeper, or as `check_text` and `check_number`.
     """
     pending = [(value, 1)]
     while pending:
         item, level = pending.pop()
         if isinstance(item, str):
-            if "\0" in item:
-                raise InvalidValue("string", NUL_MESSAGE)
-        elif isinstance(item, dict | list):
+            check_text(item)
+        elif isinstance(item, float):
+            check_number(item)
+        elif isinstance(item, dict | list | tuple):
             if level > MAX_JSON_DEPTH:
                 raise InvalidValue("depth")
             children = [*item, *item.values()] if isinstance(item, dict) else item
@@ -117,4 +118,4 @@ def _expansion(value: Any) -> int:
     if isinstance(value, float):
         return max(0, len(f"{Decimal(repr(value)):f}") - len(repr(value)))
     children = value.values() if isinstance(value, dict) else value
-    return sum(map(_expansion, children)) if isinstance(value, dict | list) else 0
+    return sum(map(_expansion, children)) if isinstance(value, dict | list | tuple) else 0

@@ -4,6 +4,7 @@ DRF's serializer fields are not used for input, because FluentCRM's rule names, 
 the speed of tracking ask for another way: docs/decisions/validators-for-input.md.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
@@ -77,6 +78,8 @@ DATETIME_FORMS = (
 DATE_OR_DATETIME_FORMS = DATETIME_FORMS.replace("Send", "Send YYYY-MM-DD,")
 TOO_MANY_ITEMS = "The {field} may not have more than 1000 items."
 NUL_MESSAGE = "The {field} must not contain a NUL character."
+HALF_CHARACTER_MESSAGE = "The {field} must not contain half a character (a lone surrogate)."
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class InvalidValue(serializers.ValidationError):
@@ -160,11 +163,11 @@ def to_text(value: Any) -> str:
     """Convert a JSON scalar to text as PHP prints it: true is "1", false and null are "".
 
     Raises:
-        InvalidValue: a list, an object, or a NUL character, which PostgreSQL cannot store.
+        InvalidValue: a list, an object, a NUL character or half a character, which PostgreSQL
+            cannot store, or from Python NaN or infinity.
     """
     if isinstance(value, str):
-        if "\0" in value:
-            raise InvalidValue("string", NUL_MESSAGE)
+        check_text(value)
         return value
     if value is None or value is False:
         return ""
@@ -173,9 +176,33 @@ def to_text(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
+        check_number(value)
         is_whole = value.is_integer() and abs(value) < MAX_EXACT_FLOAT
         return str(int(value)) if is_whole else repr(value)
     raise InvalidValue("string")
+
+
+def check_text(text: str) -> None:
+    """Check that PostgreSQL can store a text.
+
+    Raises:
+        InvalidValue: a NUL, or a surrogate without the other one, which only Python can send.
+    """
+    if "\0" in text:
+        raise InvalidValue("string", NUL_MESSAGE)
+    # isascii() costs nothing, and most texts are.
+    if not text.isascii() and SURROGATE.search(text):
+        raise InvalidValue("string", HALF_CHARACTER_MESSAGE)
+
+
+def check_number(number: float) -> None:
+    """Check that JSON has a number.
+
+    Raises:
+        InvalidValue: NaN or infinity, which only Python can send.
+    """
+    if not math.isfinite(number):
+        raise InvalidValue("numeric", "The {field} must not contain NaN or infinity.")
 
 
 def single_line(max_length: int) -> Callable[[Any], str]:

@@ -139,7 +139,7 @@ class EventViewSet(ApiViewSet):
         params = {"events": body.get("events"), "atomic": self.query.get("atomic", "")}
         batch = validate(BATCH_FIELDS, params, required=("events",))
         outcomes = track_many(
-            [event if isinstance(event, ApiError | dict) else {} for event in batch["events"]],
+            batch["events"],
             atomic=batch["atomic"],
             **caller(request),
         )

@@ -122,12 +122,14 @@ def track(
         SubscriberNotFound: the contact does not exist.
         CurrentSubscriberNotFound: no contact is named, and the user is none.
         IdempotencyMismatch: the key was used with other data.
+        ValueError: `new_contacts` is no value of NewContacts.
     """
+    choice = to_new_contacts(new_contacts)
     fields = parse_event(data, repeatable, idempotency_key, warnings)
     try:
         event = _write(fields, created_by, credential)
     except SubscriberNotFound:
-        if not create_contacts([fields.email], new_contacts):
+        if not create_contacts([fields.email], choice):
             raise
         event = _write(fields, created_by, credential)
     if event_tracked.receivers and not event.replayed:
@@ -272,19 +274,28 @@ def replay(fields: EventFields, earlier: tuple[bytes, Row]) -> TrackedEvent:
     return event
 
 
-def create_contacts(emails: Iterable[str], new_contacts: str) -> bool:
+def to_new_contacts(word: str) -> NewContacts:
+    """Return what happens to events of unknown e-mails; "" is as the setting says.
+
+    Raises:
+        ValueError: no value of NewContacts, so that no contact gets a status that there is not.
+    """
+    return NewContacts(word or settings.NEW_CONTACTS)
+
+
+def create_contacts(emails: Iterable[str], new_contacts: NewContacts) -> bool:
     """Create the contacts of events without one, where this is wanted.
 
     Args:
         emails: the e-mails of the events, "" where an event has none.
-        new_contacts: as for `track`.
+        new_contacts: whether, and with which status.
 
     Returns:
         Whether the events are worth another try.
     """
-    status = new_contacts or settings.NEW_CONTACTS
     named = [email for email in emails if email]
-    return status != NewContacts.NONE and bool(named) and create_for_events(named, status)
+    is_wanted = new_contacts != NewContacts.NONE and bool(named)
+    return is_wanted and create_for_events(named, new_contacts)
 
 
 def own_email_key(created_by: int | None) -> str:
