@@ -13,7 +13,7 @@ from typing import Any
 
 import email_validator
 from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.dateparse import parse_datetime
 from rest_framework import serializers
 
 from config.api.errors import FieldErrors, InvalidFields
@@ -48,6 +48,8 @@ EMAIL = re.compile(
 )
 MIN_EMAIL_LENGTH, MAX_EMAIL_LENGTH = 6, 254
 WHITESPACE_RUN = re.compile(f"[{WHITESPACE}]+")
+# Python reads other forms too, such as the first digits of a Unix time in milliseconds.
+DATE = re.compile(r"\d{4}-\d\d-\d\d(?:$|[T ]\d\d:\d\d)", re.ASCII)
 DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", re.ASCII)
 # The words of PHP's FILTER_VALIDATE_BOOLEAN, in any case.
 TRUE_WORDS = ("1", "true", "on", "yes")
@@ -341,17 +343,10 @@ def to_date(value: Any) -> date | None:
     """Convert `YYYY-MM-DD`, and ignore a time after it; empty values are None.
 
     Raises:
-        InvalidValue: not a date.
+        InvalidValue: as `to_datetime`.
     """
-    if is_empty(value):
-        return None
-    try:
-        parsed = parse_date(re.split("[T ]", to_text(value).strip(WHITESPACE))[0])
-    except ValueError:
-        parsed = None
-    if parsed is None:
-        raise InvalidValue("date", DATE_FORMS)
-    return parsed
+    parsed = to_datetime(value, DATE_FORMS)
+    return parsed and parsed.date()
 
 
 def to_datetime(value: Any, forms: str = DATE_OR_DATETIME_FORMS) -> datetime | None:
@@ -366,8 +361,9 @@ def to_datetime(value: Any, forms: str = DATE_OR_DATETIME_FORMS) -> datetime | N
     """
     if is_empty(value):
         return None
+    text = to_text(value).strip(WHITESPACE)
     try:
-        parsed = parse_datetime(to_text(value).strip(WHITESPACE))
+        parsed = parse_datetime(text) if DATE.match(text) else None
         if parsed is not None and timezone.is_naive(parsed):
             parsed = timezone.make_aware(parsed)
         if parsed is not None and not 1 < parsed.year < 9999:
