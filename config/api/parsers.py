@@ -135,7 +135,10 @@ class JSONParser(BodyParser):
 
 
 class NDJSONParser(BodyParser):
-    """`application/x-ndjson`: a JSON value on each line that is not blank."""
+    """`application/x-ndjson`: a JSON value on each line that is not blank.
+
+    A line may start with a byte order mark, because files are concatenated.
+    """
 
     media_type = "application/x-ndjson"
 
@@ -145,8 +148,8 @@ class NDJSONParser(BodyParser):
 
         At most one line too many is parsed.
         """
-        lines = (line for line in BytesIO(body) if line.strip())
-        return {"events": [_line(line) for line in islice(lines, MAX_ITEMS + 1)]}
+        lines = (line.removeprefix(BOM_UTF8).strip() for line in BytesIO(body))
+        return {"events": [_line(line) for line in islice(filter(None, lines), MAX_ITEMS + 1)]}
 
 
 def _line(line: bytes) -> Any:

@@ -6,6 +6,7 @@ Batches are in events/tracking/batches.py. events/maintenance.py prunes the log 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ from django.utils import timezone
 from psycopg.errors import ForeignKeyViolation
 
 from config.api.errors import ApiError
-from config.api.validation import MAX_EXACT_FLOAT, is_valid_id
+from config.api.validation import MAX_ID, is_valid_id
 from config.api.warnings import Warnings
 from config.database import Row, fetch_one, fetch_rows, retry_on_deadlock
 from crm.contacts import create_for_events
@@ -224,15 +225,16 @@ def earlier_fingerprint(fields: EventFields) -> bytes:
 
 
 def canonical_json(text: str) -> str:
-    """Return JSON text in which a whole number is written without a fraction."""
+    """Return JSON text in which a whole number is written in digits, as PostgreSQL stores it."""
 
     def canonical(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: canonical(inner) for key, inner in value.items()}
         if isinstance(value, list):
             return [canonical(inner) for inner in value]
-        is_whole = isinstance(value, float) and value.is_integer() and abs(value) < MAX_EXACT_FLOAT
-        return int(value) if is_whole else value
+        is_whole = isinstance(value, float) and value.is_integer() and abs(value) < MAX_ID
+        # By its shortest digits, because these are sent to PostgreSQL.
+        return int(Decimal(repr(value))) if is_whole else value
 
     return text if text == EMPTY_OBJECT else orjson.dumps(canonical(orjson.loads(text))).decode()
 

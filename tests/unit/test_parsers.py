@@ -223,6 +223,11 @@ def test_each_line_of_ndjson_is_an_event() -> None:
     assert NDJSONParser().parse(BytesIO(body)) == {"events": [{"a": 1}, {"a": 2}, 3]}
 
 
+def test_a_byte_order_mark_is_ignored_at_the_start_of_each_line_of_ndjson() -> None:
+    body = b'\xef\xbb\xbf{"a": 1}\n\xef\xbb\xbf{"a": 2}\n\xef\xbb\xbf\n'
+    assert NDJSONParser().parse(BytesIO(body)) == {"events": [{"a": 1}, {"a": 2}]}
+
+
 def test_an_invalid_line_of_ndjson_does_not_reject_the_others() -> None:
     first, second, third = NDJSONParser().parse(BytesIO(b'{"a": 1}\n{\n{"a": 3}'))["events"]
     assert (first, third) == ({"a": 1}, {"a": 3})
