@@ -29,6 +29,13 @@ EMAIL_PARAMETER = re.compile(
     r"(?<![^&])((?:[^=&]*(?:\[|%5B))?(?:email|get_by_email|search)(?:\]|%5D)?=)([^&]+)",
     re.IGNORECASE,
 )
+# An e-mail that is a whole parameter, or a whole text in JSON. Its @ is not encoded, so that its
+# plus is not either. Pluses around it are spaces.
+PLAIN_EMAIL = re.compile(
+    r"""(?:(?<=[="])|(?<=%22))(\+*+)([^"%&=<>,;:@\s]+@[^"%&=<>,;:@\s+]+)(?=\+*(?:["&]|%22|$))"""
+)
+# The fields that are objects, also if their keys are 0, 1, 2 …
+OBJECT_FIELDS = ("custom_values", "custom_fields", "properties", "context")
 BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 
 
@@ -45,14 +52,15 @@ def parse_urlencoded(text: str) -> list[tuple[str, str]]:
     """Return the pairs of an urlencoded text.
 
     A plus inside an e-mail is a plus, also where the program should have sent %2B, because an
-    e-mail has no blank.
+    e-mail has no blank. So it is in JSON text such as `contacts` and `advanced_filters`, where the
+    program encoded nothing.
 
     Raises:
         BadRequest: not UTF-8, or more than 1,000 pairs.
     """
     try:
         return parse_qsl(
-            EMAIL_PARAMETER.sub(_encode_plus, text),
+            PLAIN_EMAIL.sub(_encode_plain_plus, EMAIL_PARAMETER.sub(_encode_plus, text)),
             keep_blank_values=True,
             errors="strict",
             max_num_fields=settings.DATA_UPLOAD_MAX_NUMBER_FIELDS,
@@ -66,6 +74,11 @@ def _encode_plus(parameter: re.Match[str]) -> str:
     email = value.strip("+")
     is_email = unquote(email).count("@") == 1 and " " not in unquote(email)
     return name + (email.replace("+", "%2B") if is_email else value)
+
+
+def _encode_plain_plus(parameter: re.Match[str]) -> str:
+    spaces, email = parameter.groups()
+    return spaces + email.replace("+", "%2B")
 
 
 def expand_brackets(pairs: Iterable[tuple[str, Any]]) -> Params:
@@ -91,15 +104,15 @@ def expand_brackets(pairs: Iterable[tuple[str, Any]]) -> Params:
                 inner = level[key] = {}
             level = inner
         level[last or str(len(level))] = value
-    return {name: _lists(value) for name, value in fields.items()}
+    return {name: _lists(value, name) for name, value in fields.items()}
 
 
-def _lists(value: Any) -> Any:
+def _lists(value: Any, name: str) -> Any:
     """Convert dicts whose keys are 0, 1, 2 … to lists, which they are in PHP."""
     if not isinstance(value, dict):
         return value
-    items = {key: _lists(inner) for key, inner in value.items()}
-    if list(items) == [str(number) for number in range(len(items))]:
+    items = {key: _lists(inner, key) for key, inner in value.items()}
+    if name not in OBJECT_FIELDS and list(items) == [str(number) for number in range(len(items))]:
         return list(items.values())
     return items
 

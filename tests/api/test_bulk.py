@@ -235,3 +235,24 @@ def test_a_text_of_contacts_that_is_no_json_is_rejected(api: APIClient, text: st
         422,
         {"json": "The contacts must be JSON."},
     )
+
+
+ROWS: list[dict[str, Any]] = [
+    {"custom_fields": '{"size":"L"}'},
+    {"custom_fields": {"size": "L"}, "custom_values": []},
+    {"custom_fields": {"size": "L"}, "custom_values": ""},
+    {"custom_fields": {"size": "M"}, "custom_values": {"size": "L"}},
+]
+
+
+@pytest.mark.parametrize("fields", ROWS)
+def test_custom_fields_of_a_row_are_read_as_custom_values(
+    api: APIClient, fields: dict[str, Any]
+) -> None:
+    api.post(BULK, {"contacts": [{"email": "ada@example.com", **fields}]})
+    assert Subscriber.objects.get().custom_values == {"size": "L"}
+
+
+def test_custom_fields_that_are_no_json_are_rejected_by_their_name(api: APIClient) -> None:
+    answer = api.post(BULK, {"contacts": [{"email": "ada@example.com", "custom_fields": "{"}]})
+    assert list(answer.json()["errors"][0]["errors"]) == ["custom_fields"]

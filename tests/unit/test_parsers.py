@@ -122,6 +122,31 @@ def test_a_query_string_is_decoded(query: str, fields: dict[str, Any]) -> None:
     assert parse_query(query) == fields
 
 
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        ('a=[{"email":"ada+shop@example.com"}]', '[{"email":"ada+shop@example.com"}]'),
+        ('a={"email":"+ada+b+c@example.com"}', '{"email":" ada+b+c@example.com"}'),
+        ("a=%7B%22email%22:%22ada+shop@example.com%22%7D", '{"email":"ada+shop@example.com"}'),
+        ("a=ada+shop@example.com", "ada+shop@example.com"),
+        # Where @ is encoded, the plus of an e-mail is as well.
+        ("a=%22ada+shop%40example.com%22", '"ada shop@example.com"'),
+        ('a="ada%2Bshop%40example.com"', '"ada+shop@example.com"'),
+        ('a="mail+to+<ada@example.com>+now"', '"mail to <ada@example.com> now"'),
+        ('a="at+home"&b="x@example.com"', '"at home"'),
+        ('a="ada@example.com+later"', '"ada@example.com later"'),
+    ],
+)
+def test_a_plus_in_an_email_whose_at_is_not_encoded_is_a_plus(query: str, value: str) -> None:
+    assert parse_query(query)["a"] == value
+
+
+@pytest.mark.parametrize("name", ["custom_values", "custom_fields", "properties", "context"])
+def test_a_field_that_is_an_object_keeps_its_numbers_as_keys(name: str) -> None:
+    pairs = [(f"{name}[0]", "x"), (f"rows[0][{name}][0]", "y"), (f"{name}[1][]", "z")]
+    assert expand_brackets(pairs) == {name: {"0": "x", "1": ["z"]}, "rows": [{name: {"0": "y"}}]}
+
+
 @pytest.mark.parametrize("query", ["a=%FF", "%E4=1", "a=%C3"])
 def test_a_query_string_that_is_not_utf8_is_rejected(query: str) -> None:
     with pytest.raises(BadRequest):
