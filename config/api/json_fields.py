@@ -8,11 +8,13 @@ from typing import Any
 import orjson
 
 from config.api.errors import InvalidJSON
-from config.api.validation import InvalidValue, Validator, check_number, check_text, to_list
+from config.api.validation import NUL_MESSAGE, InvalidValue, Validator, check_number, to_list
 
 MAX_JSON_DEPTH = 10
 # orjson writes 254 levels, and a response wraps the items in some of its own.
 MAX_ECHO_DEPTH = 100
+# Of JSON and of Python. A tuple, because making a union for each value is slow.
+CONTAINERS = (dict, list, tuple)
 EXPONENT = re.compile(rb"[0-9]e[+-]?[0-9]")
 
 
@@ -31,19 +33,20 @@ def to_json_object(value: Any) -> dict[str, Any]:
 
 
 def check_json(value: Any) -> None:
-    """Check that a JSON value is at most ten levels deep, and its texts, keys and numbers.
+    """Check that a JSON value is at most ten levels deep and has no NUL in a text or key.
 
     Raises:
-        InvalidValue: deeper, or as `check_text` and `check_number`.
+        InvalidValue: otherwise, or as `check_number`.
     """
     pending = [(value, 1)]
     while pending:
         item, level = pending.pop()
         if isinstance(item, str):
-            check_text(item)
+            if "\0" in item:
+                raise InvalidValue("string", NUL_MESSAGE)
         elif isinstance(item, float):
             check_number(item)
-        elif isinstance(item, dict | list | tuple):
+        elif isinstance(item, CONTAINERS):
             if level > MAX_JSON_DEPTH:
                 raise InvalidValue("depth")
             children = [*item, *item.values()] if isinstance(item, dict) else item
@@ -118,4 +121,4 @@ def _expansion(value: Any) -> int:
     if isinstance(value, float):
         return max(0, len(f"{Decimal(repr(value)):f}") - len(repr(value)))
     children = value.values() if isinstance(value, dict) else value
-    return sum(map(_expansion, children)) if isinstance(value, dict | list | tuple) else 0
+    return sum(map(_expansion, children)) if isinstance(value, CONTAINERS) else 0

@@ -169,7 +169,11 @@ def to_text(value: Any) -> str:
             cannot store, or from Python NaN or infinity.
     """
     if isinstance(value, str):
-        check_text(value)
+        if "\0" in value:
+            raise InvalidValue("string", NUL_MESSAGE)
+        # isascii() costs nothing, and most texts are.
+        if not value.isascii() and SURROGATE.search(value):
+            raise InvalidValue("string", HALF_CHARACTER_MESSAGE)
         return value
     if value is None or value is False:
         return ""
@@ -182,19 +186,6 @@ def to_text(value: Any) -> str:
         is_whole = value.is_integer() and abs(value) < MAX_EXACT_FLOAT
         return str(int(value)) if is_whole else repr(value)
     raise InvalidValue("string")
-
-
-def check_text(text: str) -> None:
-    """Check that PostgreSQL can store a text.
-
-    Raises:
-        InvalidValue: a NUL, or a surrogate without the other one, which only Python can send.
-    """
-    if "\0" in text:
-        raise InvalidValue("string", NUL_MESSAGE)
-    # isascii() costs nothing, and most texts are.
-    if not text.isascii() and SURROGATE.search(text):
-        raise InvalidValue("string", HALF_CHARACTER_MESSAGE)
 
 
 def check_number(number: float) -> None:

@@ -314,7 +314,7 @@ def parse_event(
     Raises:
         InvalidFields: 422 with all invalid fields, or with all of FOREIGN_FIELDS.
     """
-    if not isinstance(data, Mapping):
+    if not isinstance(data, dict | Mapping):  # dict first, because it is quicker
         data = {}  # so that the required fields are named
     if errors := foreign_fields(data):
         raise InvalidFields(errors)

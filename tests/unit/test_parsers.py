@@ -219,9 +219,9 @@ def test_an_item_that_is_no_json_does_not_reject_the_others(field: str, item: st
 
 @pytest.mark.parametrize("field", ["events", "contacts"])
 def test_an_item_that_is_not_utf8_does_not_reject_the_others(field: str) -> None:
-    body = b'{"%s": [{"a": "caf\xc3\xa9"}, {"a": "caf\xc3"}, {"a": "caf\xe9"}, {"a": 1}]}'
+    body = b'{"%s": [{"a": "ab\xc3\xa9"}, {"a": "ab\xc3"}, {"a": "ab\xe9"}, {"a": 1}]}'
     items = JSONParser().parse(BytesIO(body % field.encode()), "application/json")[field]
-    assert (items[0], items[3]) == ({"a": "café"}, {"a": 1})
+    assert (items[0], items[3]) == ({"a": "abé"}, {"a": 1})
     assert [item.reason for item in items[1:3]] == [HALF_CHARACTER] * 2
 
 
