@@ -35,6 +35,9 @@ def create_application_password(
 
     Returns:
         The password, and its secret in groups of four characters, which is not stored.
+
+    Raises:
+        ValueError: the scope or new_contacts is not one of its choices.
     """
     secret = "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
     password = ApplicationPassword.objects.create(
@@ -44,7 +47,7 @@ def create_application_password(
         prefix=secret[:PREFIX_LENGTH],
         secret_hash=secret_hash(secret),
         expires_at=expires_at,
-        new_contacts=new_contacts,
+        new_contacts=NewContacts(new_contacts) if new_contacts else "",
     )
     groups = [secret[start : start + 4] for start in range(0, SECRET_LENGTH, 4)]
     return password, " ".join(groups)

@@ -1,16 +1,20 @@
 """Validate request fields that hold JSON: their depth, their texts and their stored size."""
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import orjson
 
-from config.api.validation import NUL_MESSAGE, InvalidValue, Validator, to_list
+from config.api.errors import InvalidJSON
+from config.api.validation import NUL_MESSAGE, InvalidValue, Validator, check_number, to_list
 
 MAX_JSON_DEPTH = 10
 # orjson writes 254 levels, and a response wraps the items in some of its own.
 MAX_ECHO_DEPTH = 100
+# Of JSON and of Python. A tuple, because making a union for each value is slow.
+CONTAINERS = (dict, list, tuple)
 EXPONENT = re.compile(rb"[0-9]e[+-]?[0-9]")
 
 
@@ -18,7 +22,7 @@ def to_json_object(value: Any) -> dict[str, Any]:
     """Return a JSON object of at most ten levels; null, "" and [] are PHP's empty object.
 
     Raises:
-        InvalidValue: not an object, deeper than ten levels, or a NUL in a text or key.
+        InvalidValue: not an object, or as `check_json`.
     """
     if value in (None, "", []):
         return {}
@@ -32,7 +36,7 @@ def check_json(value: Any) -> None:
     """Check that a JSON value is at most ten levels deep and has no NUL in a text or key.
 
     Raises:
-        InvalidValue: otherwise.
+        InvalidValue: otherwise, or as `check_number`.
     """
     pending = [(value, 1)]
     while pending:
@@ -40,15 +44,21 @@ def check_json(value: Any) -> None:
         if isinstance(item, str):
             if "\0" in item:
                 raise InvalidValue("string", NUL_MESSAGE)
-        elif isinstance(item, dict | list):
+        elif isinstance(item, float):
+            check_number(item)
+        elif isinstance(item, CONTAINERS):
             if level > MAX_JSON_DEPTH:
                 raise InvalidValue("depth")
             children = [*item, *item.values()] if isinstance(item, dict) else item
             pending += [(child, level + 1) for child in children]
 
 
-def json_text_or(validator: Validator) -> Validator:
+def json_text_or(validator: Validator, read: Callable[[str], Any] = orjson.loads) -> Validator:
     """Return a validator that accepts JSON text as well, because FluentCRM's forms send it so.
+
+    Args:
+        validator: validates the value.
+        read: parses the text, such as `read_items` for a list whose items have an outcome each.
 
     Raises:
         InvalidValue: by the returned validator, for a text that is not JSON.
@@ -58,9 +68,10 @@ def json_text_or(validator: Validator) -> Validator:
         if not isinstance(value, str) or not value.strip():
             return validator(value)
         try:
-            return validator(orjson.loads(value))
-        except orjson.JSONDecodeError:
+            parsed = read(value)
+        except (orjson.JSONDecodeError, InvalidJSON):
             raise InvalidValue("json") from None
+        return validator(parsed)
 
     return parse_and_validate
 
@@ -110,4 +121,4 @@ def _expansion(value: Any) -> int:
     if isinstance(value, float):
         return max(0, len(f"{Decimal(repr(value)):f}") - len(repr(value)))
     children = value.values() if isinstance(value, dict) else value
-    return sum(map(_expansion, children)) if isinstance(value, dict | list) else 0
+    return sum(map(_expansion, children)) if isinstance(value, CONTAINERS) else 0

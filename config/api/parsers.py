@@ -1,6 +1,5 @@
 """Parse request bodies and query strings, as PHP programs send them, into plain dicts."""
 
-import json
 import re
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping
@@ -18,22 +17,25 @@ from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from typing_extensions import override
 
 from config.api.errors import BadRequest, InvalidJSON, JSONAsForm
-from config.api.validation import MAX_ITEMS, php_list
+from config.api.json_text import read_body
+from config.api.validation import MAX_ITEMS
 
 Params = dict[str, Any]
 MAX_BRACKETS = 10
-# The fields of requests whose items have an outcome each.
-ITEM_LISTS = ("events", "contacts")
 # The characters of a form that show whether it is JSON, also after some spaces in percent-encoding.
 JSON_START = 30
-MAX_WHOLE_DIGITS = 22
-HALF_CHARACTER = "half a character: a \\u escape of a surrogate without the other one"
-NO_NUMBER = "a number that JSON does not have: NaN, Infinity, or one beyond 1.8e308"
 # A parameter that holds an e-mail, and its value, in an urlencoded text.
 EMAIL_PARAMETER = re.compile(
     r"(?<![^&])((?:[^=&]*(?:\[|%5B))?(?:email|get_by_email|search)(?:\]|%5D)?=)([^&]+)",
     re.IGNORECASE,
 )
+# An e-mail that is a whole parameter, or a whole text in JSON. Its @ is not encoded, so that its
+# plus is not either. Pluses around it are spaces.
+PLAIN_EMAIL = re.compile(
+    r"""(?:(?<=[="])|(?<=%22))(\+*+)([^"%&=<>,;:@\s]+@[^"%&=<>,;:@\s+]+)(?=\+*(?:["&]|%22|$))"""
+)
+# The fields that are objects, also if their keys are 0, 1, 2 …
+OBJECT_FIELDS = ("custom_values", "custom_fields", "properties", "context")
 BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 
 
@@ -50,14 +52,15 @@ def parse_urlencoded(text: str) -> list[tuple[str, str]]:
     """Return the pairs of an urlencoded text.
 
     A plus inside an e-mail is a plus, also where the program should have sent %2B, because an
-    e-mail has no blank.
+    e-mail has no blank. So it is in JSON text such as `contacts` and `advanced_filters`, where the
+    program encoded nothing.
 
     Raises:
         BadRequest: not UTF-8, or more than 1,000 pairs.
     """
     try:
         return parse_qsl(
-            EMAIL_PARAMETER.sub(_encode_plus, text),
+            PLAIN_EMAIL.sub(_encode_plain_plus, EMAIL_PARAMETER.sub(_encode_plus, text)),
             keep_blank_values=True,
             errors="strict",
             max_num_fields=settings.DATA_UPLOAD_MAX_NUMBER_FIELDS,
@@ -71,6 +74,11 @@ def _encode_plus(parameter: re.Match[str]) -> str:
     email = value.strip("+")
     is_email = unquote(email).count("@") == 1 and " " not in unquote(email)
     return name + (email.replace("+", "%2B") if is_email else value)
+
+
+def _encode_plain_plus(parameter: re.Match[str]) -> str:
+    spaces, email = parameter.groups()
+    return spaces + email.replace("+", "%2B")
 
 
 def expand_brackets(pairs: Iterable[tuple[str, Any]]) -> Params:
@@ -96,15 +104,15 @@ def expand_brackets(pairs: Iterable[tuple[str, Any]]) -> Params:
                 inner = level[key] = {}
             level = inner
         level[last or str(len(level))] = value
-    return {name: _lists(value) for name, value in fields.items()}
+    return {name: _lists(value, name) for name, value in fields.items()}
 
 
-def _lists(value: Any) -> Any:
+def _lists(value: Any, name: str) -> Any:
     """Convert dicts whose keys are 0, 1, 2 … to lists, which they are in PHP."""
     if not isinstance(value, dict):
         return value
-    items = {key: _lists(inner) for key, inner in value.items()}
-    if list(items) == [str(number) for number in range(len(items))]:
+    items = {key: _lists(inner, key) for key, inner in value.items()}
+    if name not in OBJECT_FIELDS and list(items) == [str(number) for number in range(len(items))]:
         return list(items.values())
     return items
 
@@ -135,72 +143,15 @@ class JSONParser(BodyParser):
 
     @override
     def parse_body(self, body: bytes) -> Params:
-        if not body.strip():
-            return {}
-        try:
-            value = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            value = _read_by_items(body, error)
+        value = read_body(body) if body.strip() else {}
         return value if isinstance(value, dict) else {}
 
 
-def _read_by_items(body: bytes, error: orjson.JSONDecodeError) -> Any:
-    """Parse a body whose syntax is that of JSON, though single values are not JSON.
-
-    Python's parser reads them: half an emoji (a lone surrogate), NaN and 1e400, which orjson
-    rejects. An event or a contact with such a value becomes the InvalidJSON of its outcome.
-
-    Raises:
-        InvalidJSON: the syntax is broken, or such a value is in another field.
-    """
-    try:
-        value = json.loads(body.decode(), parse_int=_whole_number)
-    except (ValueError, RecursionError):
-        raise InvalidJSON(error.msg) from error
-    if not isinstance(value, dict):
-        raise InvalidJSON(error.msg) from error
-    return {
-        name: _read_items(field) if name in ITEM_LISTS else _read_exactly(field)
-        for name, field in value.items()
-    }
-
-
-def _whole_number(digits: str) -> int | float:
-    # Python reads at most 4,300 digits, and over 64 bits orjson reads a float as well.
-    return int(digits) if len(digits) < MAX_WHOLE_DIGITS else float(digits)
-
-
-def _read_items(value: Any) -> Any:
-    items = php_list(value)
-    if not isinstance(items, list):
-        return _read_exactly(value)
-    # A longer list is refused as a whole later.
-    return [_item_or_error(item) for item in items[: MAX_ITEMS + 1]]
-
-
-def _item_or_error(item: Any) -> Any:
-    try:
-        return _read_exactly(item)
-    except InvalidJSON as error:
-        return error
-
-
-def _read_exactly(value: Any) -> Any:
-    """Return a value of Python's parser as orjson reads it.
-
-    Raises:
-        InvalidJSON: the value has something that JSON does not have.
-    """
-    try:
-        return orjson.loads(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
-    except UnicodeEncodeError as error:
-        raise InvalidJSON(HALF_CHARACTER) from error
-    except ValueError as error:
-        raise InvalidJSON(NO_NUMBER) from error
-
-
 class NDJSONParser(BodyParser):
-    """`application/x-ndjson`: a JSON value on each line that is not blank."""
+    """`application/x-ndjson`: a JSON value on each line that is not blank.
+
+    A line may start with a byte order mark, because files are concatenated.
+    """
 
     media_type = "application/x-ndjson"
 
@@ -210,8 +161,8 @@ class NDJSONParser(BodyParser):
 
         At most one line too many is parsed.
         """
-        lines = (line for line in BytesIO(body) if line.strip())
-        return {"events": [_line(line) for line in islice(lines, MAX_ITEMS + 1)]}
+        lines = (line.removeprefix(BOM_UTF8).strip() for line in BytesIO(body))
+        return {"events": [_line(line) for line in islice(filter(None, lines), MAX_ITEMS + 1)]}
 
 
 def _line(line: bytes) -> Any:

@@ -4,6 +4,7 @@ DRF's serializer fields are not used for input, because FluentCRM's rule names, 
 the speed of tracking ask for another way: docs/decisions/validators-for-input.md.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
@@ -12,7 +13,7 @@ from typing import Any
 
 import email_validator
 from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.dateparse import parse_datetime
 from rest_framework import serializers
 
 from config.api.errors import FieldErrors, InvalidFields
@@ -47,6 +48,8 @@ EMAIL = re.compile(
 )
 MIN_EMAIL_LENGTH, MAX_EMAIL_LENGTH = 6, 254
 WHITESPACE_RUN = re.compile(f"[{WHITESPACE}]+")
+# Python reads other forms too, such as the first digits of a Unix time in milliseconds.
+DATE = re.compile(r"\d{4}-\d\d-\d\d(?:$|[T ]\d\d:\d\d)", re.ASCII)
 DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", re.ASCII)
 # The words of PHP's FILTER_VALIDATE_BOOLEAN, in any case.
 TRUE_WORDS = ("1", "true", "on", "yes")
@@ -77,6 +80,8 @@ DATETIME_FORMS = (
 DATE_OR_DATETIME_FORMS = DATETIME_FORMS.replace("Send", "Send YYYY-MM-DD,")
 TOO_MANY_ITEMS = "The {field} may not have more than 1000 items."
 NUL_MESSAGE = "The {field} must not contain a NUL character."
+HALF_CHARACTER_MESSAGE = "The {field} must not contain half a character (a lone surrogate)."
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class InvalidValue(serializers.ValidationError):
@@ -160,11 +165,15 @@ def to_text(value: Any) -> str:
     """Convert a JSON scalar to text as PHP prints it: true is "1", false and null are "".
 
     Raises:
-        InvalidValue: a list, an object, or a NUL character, which PostgreSQL cannot store.
+        InvalidValue: a list, an object, a NUL character or half a character, which PostgreSQL
+            cannot store, or from Python NaN or infinity.
     """
     if isinstance(value, str):
         if "\0" in value:
             raise InvalidValue("string", NUL_MESSAGE)
+        # isascii() costs nothing, and most texts are.
+        if not value.isascii() and SURROGATE.search(value):
+            raise InvalidValue("string", HALF_CHARACTER_MESSAGE)
         return value
     if value is None or value is False:
         return ""
@@ -173,9 +182,20 @@ def to_text(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
+        check_number(value)
         is_whole = value.is_integer() and abs(value) < MAX_EXACT_FLOAT
         return str(int(value)) if is_whole else repr(value)
     raise InvalidValue("string")
+
+
+def check_number(number: float) -> None:
+    """Check that JSON has a number.
+
+    Raises:
+        InvalidValue: NaN or infinity, which only Python can send.
+    """
+    if not math.isfinite(number):
+        raise InvalidValue("numeric", "The {field} must not contain NaN or infinity.")
 
 
 def single_line(max_length: int) -> Callable[[Any], str]:
@@ -314,17 +334,10 @@ def to_date(value: Any) -> date | None:
     """Convert `YYYY-MM-DD`, and ignore a time after it; empty values are None.
 
     Raises:
-        InvalidValue: not a date.
+        InvalidValue: as `to_datetime`.
     """
-    if is_empty(value):
-        return None
-    try:
-        parsed = parse_date(re.split("[T ]", to_text(value).strip(WHITESPACE))[0])
-    except ValueError:
-        parsed = None
-    if parsed is None:
-        raise InvalidValue("date", DATE_FORMS)
-    return parsed
+    parsed = to_datetime(value, DATE_FORMS)
+    return parsed and parsed.date()
 
 
 def to_datetime(value: Any, forms: str = DATE_OR_DATETIME_FORMS) -> datetime | None:
@@ -339,8 +352,9 @@ def to_datetime(value: Any, forms: str = DATE_OR_DATETIME_FORMS) -> datetime | N
     """
     if is_empty(value):
         return None
+    text = to_text(value).strip(WHITESPACE)
     try:
-        parsed = parse_datetime(to_text(value).strip(WHITESPACE))
+        parsed = parse_datetime(text) if DATE.match(text) else None
         if parsed is not None and timezone.is_naive(parsed):
             parsed = timezone.make_aware(parsed)
         if parsed is not None and not 1 < parsed.year < 9999:

@@ -41,6 +41,7 @@ TEXT_COLUMNS = (
 # MySQL's null, as FluentCRM shows it.
 ZERO_DATE = re.compile(r"0000-00-00([T ]00:00(:00(\.0+)?)?(Z|[+-]00:?00)?)?")
 IGNORED = "The {field} was ignored. Send it to bulk-add-update, or with __force_update."
+BESIDE = "The {field} beside subscriber was ignored. Send it inside subscriber."
 to_line = nullable_line(MAX_NAME_LENGTH)
 
 
@@ -144,6 +145,19 @@ def to_keep_opt_outs(value: Any) -> bool:
     return value is None or value == "" or to_strict_bool(value)
 
 
+to_custom_values = json_text_or(to_json_object)
+
+
+def to_custom_fields(value: Any) -> dict[str, Any]:
+    """Convert an object or its JSON text as custom values.
+
+    Any other value is empty, because `custom_fields=true` in a list asks for them.
+    """
+    is_text = isinstance(value, str) and value.lstrip().startswith("{")
+    values: dict[str, Any] = to_custom_values(value) if is_text or isinstance(value, dict) else {}
+    return values
+
+
 # What an API client may set. Other fields are ignored, as in FluentCRM.
 CONTACT_FIELDS: dict[str, Validator] = {
     "email": to_email,
@@ -157,12 +171,16 @@ CONTACT_FIELDS: dict[str, Validator] = {
     "life_time_value": to_rounded_bigint,
     "created_at": optional_date(to_datetime),
     "last_activity": optional_date(to_datetime),
-    "custom_values": json_text_or(to_json_object),
+    "custom_values": to_custom_values,
     **{column: nullable_line(max_length(column)) for column in TEXT_COLUMNS},
     "avatar": to_url(max_length("avatar")),
 }
-# Longer than both names together, so that a name that is cut is reported.
-FULL_NAME: dict[str, Validator] = {"full_name": single_line(2 * MAX_NAME_LENGTH + 2)}
+# What a request may send in place of some of them. The full name is longer than both names
+# together, so that a name that is cut is reported.
+OTHER_NAMES: dict[str, Validator] = {
+    "full_name": single_line(2 * MAX_NAME_LENGTH + 2),
+    "custom_fields": to_custom_fields,
+}
 LABEL_FIELDS: dict[str, Validator] = {"tags": to_label_names, "lists": to_label_names}
 
 
@@ -183,8 +201,8 @@ def contact_fields(
 ) -> dict[str, Any]:
     """Return the columns of a contact that a request sets.
 
-    `custom_fields`, as the list of contacts shows the custom values, is read where there are no
-    `custom_values`. An unknown status is left to crm/contacts.py.
+    `custom_fields`, as the list of contacts shows the custom values, is read where the
+    `custom_values` are missing or empty. An unknown status is left to crm/contacts.py.
 
     Args:
         params: the fields of the request, as `contact_params` returns them.
@@ -195,21 +213,34 @@ def contact_fields(
     Raises:
         InvalidFields: 422.
     """
-    if isinstance(params.get("custom_fields"), dict) and "custom_values" not in params:
-        params = {**params, "custom_values": params["custom_fields"]}
-    validators = {**CONTACT_FIELDS, **FULL_NAME}
+    validators = {**CONTACT_FIELDS, **OTHER_NAMES}
     for field in ignored:
         del validators[field]
         if not is_empty(params.get(field)):
             message = IGNORED.format(field=field)
             warnings.append({"field": field, "rule": "ignored", "message": message})
     fields = validate(validators, params, required, warnings)
+    custom_fields = fields.pop("custom_fields", None)
+    if custom_fields and not fields.get("custom_values"):
+        fields["custom_values"] = custom_fields
     names = split_full_name(fields, fields.pop("full_name", None))
     fields |= validate({name: CONTACT_FIELDS[name] for name in names}, names, warnings=warnings)
     for column in ("status", "contact_type", "created_at"):
         if not fields.get(column):
             fields.pop(column, None)
     return fields
+
+
+def beside_warnings(beside: Mapping[str, Any], inside: Mapping[str, Any]) -> Warnings:
+    """Return a warning for each field of a contact that stands only beside `subscriber`.
+
+    FluentCRM ignores such a field (SubscriberController.php, updateSubscriber).
+    """
+    return [
+        {"field": field, "rule": "ignored", "message": BESIDE.format(field=field)}
+        for field in (*CONTACT_FIELDS, *OTHER_NAMES)
+        if not is_empty(beside.get(field)) and beside[field] != inside.get(field)
+    ]
 
 
 def split_full_name(fields: Mapping[str, Any], full_name: str | None) -> dict[str, str]:

@@ -12,6 +12,7 @@ import orjson
 from config.api.validation import (
     MAX_NAME_LENGTH,
     WHITESPACE,
+    InvalidPart,
     InvalidValue,
     Validator,
     is_empty,
@@ -19,15 +20,18 @@ from config.api.validation import (
     single_line,
     to_bigint,
     to_email,
+    to_strict_bool,
     to_text,
 )
-from events.tracking.fields import VALIDATORS, to_object_text, to_value_text
+from events.tracking.fields import FOREIGN_FIELDS, VALIDATORS, to_object_text, to_value_text
 
 CONTEXT_FIELDS = (
     *("url", "referrer", "ip4", "ip6", "ua", "browser", "platform", "device"),
     *("utm_source", "utm_campaign", "utm_medium", "utm_term", "utm_content"),
 )
-BOOLEAN_WORDS = {"true": True, "1": True, "false": False, "0": False}
+FOREIGN_IN_VISIT = FOREIGN_FIELDS | {
+    "occurred_at": "The {field} is not read: send it beside visit."
+}
 
 
 def to_visit(value: Any) -> dict[str, str]:
@@ -35,6 +39,7 @@ def to_visit(value: Any) -> dict[str, str]:
 
     Raises:
         InvalidValue: not JSON, not an object, a field that is no text, or no e-mail.
+        InvalidPart: it has one of FOREIGN_IN_VISIT. It keeps the visit.
     """
     if isinstance(value, str) and value.strip():
         try:
@@ -56,18 +61,11 @@ def to_visit(value: Any) -> dict[str, str]:
         visit["email"] = visit["email"] and to_email(visit["email"])
     except InvalidValue:
         raise InvalidValue("email", "A valid email address must be provided.") from None
+    foreign = [field for field in FOREIGN_IN_VISIT if not is_empty(value.get(field))]
+    if foreign:
+        messages = [FOREIGN_IN_VISIT[field].format(field=f"{field} in visit") for field in foreign]
+        raise InvalidPart("unknown", " ".join(messages), kept=visit)
     return visit
-
-
-def to_boolean_word(value: Any) -> bool:
-    """Convert true or false, also as 1, 0 or a form's words.
-
-    Raises:
-        InvalidValue: any other value.
-    """
-    if isinstance(value, str | int) and (word := str(value).lower()) in BOOLEAN_WORDS:
-        return BOOLEAN_WORDS[word]
-    raise InvalidValue("boolean")
 
 
 ACCOUNT_FIELDS: dict[str, Validator] = {
@@ -79,9 +77,12 @@ EVENT_FIELDS: dict[str, Validator] = {
     "eventdata": to_value_text,
     "visit": to_visit,
 }
-KEY_FIELD: dict[str, Validator] = {"idempotency_key": VALIDATORS["idempotency_key"]}
-SWITCH_FIELDS: dict[str, Validator] = {"enabled": to_boolean_word}
-NAME_FIELDS: dict[str, Validator] = {"name": single_line(MAX_NAME_LENGTH)}
+# The fields of ours that the event call reads.
+TRACKING_FIELDS: dict[str, Validator] = {
+    field: VALIDATORS[field] for field in ("occurred_at", "idempotency_key")
+}
+SWITCH_FIELDS: dict[str, Validator] = {"enabled": to_strict_bool}
+NAME_FIELDS: dict[str, Validator] = {"name": nullable_line(MAX_NAME_LENGTH)}
 PAGE_FIELDS: dict[str, Validator] = {"offset": to_bigint, "limit": to_bigint}
 
 

@@ -22,6 +22,9 @@ EVENT_CALL = describe(
         visit=serializers.CharField(
             required=False, help_text="JSON of email, url, referrer, ip4, ip6, ua, utm_* …"
         ),
+        occurred_at=serializers.CharField(
+            required=False, help_text="As for track-event. Default: now."
+        ),
         api_key=serializers.CharField(required=False),
     ),
     parameters=[IDEMPOTENCY_KEY, REPLAYED],
@@ -32,6 +35,9 @@ EVENT_TRACKING = envelope(
 )
 SWITCH = describe(EVENT_TRACKING)
 UPDATE_SWITCH = describe(EVENT_TRACKING, request=EVENT_TRACKING)
-EVENT_NAME = envelope("StoredEventName", eventTrackingEvent=EventNameSerializer())
-CREATE_EVENT_NAME = describe(EVENT_NAME, request=EVENT_NAME, created=True)
+CREATE_EVENT_NAME = describe(
+    envelope("StoredEventName", eventTrackingEvent=EventNameSerializer(), **WARNINGS),
+    request=envelope("NewEventName", eventTrackingEvent=EventNameSerializer()),
+    created=True,
+)
 DESTROY_EVENT_NAME = describe(envelope("DeletedEventName"))

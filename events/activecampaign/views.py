@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from config.api.errors import ApiError, InvalidFields, ObjectNotFound
 from config.api.parsers import FormParser, MultiPartParser
-from config.api.validation import InvalidValue, validate
+from config.api.validation import MAX_NAME_LENGTH, InvalidValue, single_line, validate
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
 from crm.authentication import ApiTokenAuthentication, ApplicationPasswordAuthentication
@@ -24,9 +24,9 @@ from events.activecampaign.fields import (
     ACCOUNT_FIELDS,
     CONTEXT_FIELDS,
     EVENT_FIELDS,
-    KEY_FIELD,
     NAME_FIELDS,
     SWITCH_FIELDS,
+    TRACKING_FIELDS,
     unwrap,
 )
 from events.activecampaign.pagination import EventNamePagination, EventNameSerializer
@@ -85,8 +85,9 @@ def call_event(params: Mapping[str, Any], idempotency_key: str | None, warnings:
         raise EventCallError("An event name must be provided.")
     visit = fields.get("visit", {})
     key = params.get("idempotency_key") if idempotency_key is None else idempotency_key
+    ours = {"occurred_at": params.get("occurred_at"), "idempotency_key": key}
     if not visit.get("email"):
-        validate(KEY_FIELD, {"idempotency_key": key})
+        validate(TRACKING_FIELDS, ours)
         tracking.register_name(fields["event"])
         return False
     event = tracking.track(
@@ -97,7 +98,7 @@ def call_event(params: Mapping[str, Any], idempotency_key: str | None, warnings:
             "provider": PROVIDER,
             "email": visit["email"],
             "context": {field: visit[field] for field in CONTEXT_FIELDS if visit.get(field)},
-            "idempotency_key": key,
+            **ours,
         },
         credential=f"actid:{account['actid']}",
     )
@@ -164,9 +165,10 @@ class EventNameViewSet(ListModelMixin, ApiV3ViewSet):
     def create(self, request: Request) -> Response:
         """Add a name to the catalogue: 201, or 200 if it is there."""
         params = unwrap(self.params, "eventTrackingEvent")
-        name = validate(NAME_FIELDS, params, required=NAME_FIELDS)["name"]
+        warnings: Warnings = []
+        name = validate(NAME_FIELDS, params, NAME_FIELDS, warnings)["name"]
         _, created = EventName.objects.get_or_create(name=name, defaults={"first_seen_at": now()})
-        body = {"eventTrackingEvent": {"name": name}}
+        body = with_warnings({"eventTrackingEvent": {"name": name}}, warnings)
         return Response(body, status=201 if created else 200)
 
     @schema.DESTROY_EVENT_NAME
@@ -175,7 +177,7 @@ class EventNameViewSet(ListModelMixin, ApiV3ViewSet):
         # The router takes an optional slash for part of the name, and it may be.
         for spelling in (name, name.removesuffix("/")):
             try:
-                stored = NAME_FIELDS["name"](spelling)
+                stored = single_line(MAX_NAME_LENGTH)(spelling)
             except InvalidValue:  # a NUL, which no name has
                 break
             if EventName.objects.filter(name=stored).delete()[0]:

@@ -6,7 +6,6 @@ from rest_framework import serializers
 
 from config.api.schema import (
     WARNINGS,
-    MessageSerializer,
     describe,
     envelope,
     parameter,
@@ -44,7 +43,9 @@ TRACK_EVENTS = describe(
     EVENT_OUTCOMES,
     request={
         "application/json": envelope(
-            "EventBatch", events=serializers.ListSerializer(child=envelope("BatchEvent", **EVENT))
+            "EventBatch",
+            events=serializers.ListSerializer(child=envelope("BatchEvent", **EVENT)),
+            atomic=serializers.BooleanField(required=False, help_text="As the parameter."),
         ),
         "application/x-ndjson": OpenApiTypes.STR,
     },
@@ -62,7 +63,7 @@ EXPERIMENTS = describe(
     envelope("Experiments", settings=envelope("Settings", event_tracking=EXPERIMENT))
 )
 UPDATE_EXPERIMENTS = describe(
-    MessageSerializer,
+    envelope("ChangedExperiments", message=serializers.CharField(), **WARNINGS),
     request=envelope(
         "ExperimentsChange", settings=envelope("SettingsChange", event_tracking=EXPERIMENT)
     ),

@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.api.errors import ApiError, InvalidFields, ObjectNotFound
+from config.api.json_fields import json_text_or, to_fields
 from config.api.parsers import JSONParser, NDJSONParser
 from config.api.routers import ID_REGEX
 from config.api.validation import (
@@ -26,7 +27,7 @@ from config.api.validation import (
     validate,
 )
 from config.api.viewsets import ApiViewSet
-from config.api.warnings import Warnings, with_warnings
+from config.api.warnings import FieldWarning, Warnings, with_warnings
 from crm.models import ApplicationPassword, Scope, Subscriber
 from crm.permissions import Access
 from events import tracking
@@ -40,9 +41,12 @@ from events.tracking.fields import MAX_PROVIDER_LENGTH, without_foreign_fields
 
 # The header of a response that repeats an earlier one.
 REPLAYED = {"Idempotency-Replayed": "true"}
-ATOMIC_WORDS = {"1": True, "true": True, "0": False, "false": False, "": False}
-SWITCH_WORDS = {"yes": True, "no": False, True: True, False: False}
 KEY_PER_EVENT = "In a batch each event has an idempotency_key of its own, not the request."
+NO_SWITCH: FieldWarning = {
+    "field": "event_tracking",
+    "rule": "required",
+    "message": "The settings have no event_tracking, so that tracking stays as it is.",
+}
 OPTION_COLUMNS = {"event_tracking_keys": "event_key", "event_tracking_providers": "provider"}
 
 
@@ -61,8 +65,8 @@ def to_event_list(value: Any) -> list[Any]:
 
 
 def to_atomic(value: Any) -> bool:
-    """Convert the parameter `atomic`: a word for true or false, or "" for false."""
-    return value != "" and to_strict_bool(value)
+    """Convert the parameter `atomic`: a word for true or false; null and "" are false."""
+    return value is not None and value != "" and to_strict_bool(value)
 
 
 def to_inclusive_end(value: Any) -> datetime | None:
@@ -133,19 +137,16 @@ class EventViewSet(ApiViewSet):
     )
     def track_events(self, request: Request) -> Response:
         """Count up to 1,000 events, and report the outcome of each."""
-        if "HTTP_IDEMPOTENCY_KEY" in request.META:
+        # In any case, because a batch that is not atomic although it was meant to be counts twice.
+        params = {name.lower(): value for name, value in self.params.items()}
+        if "HTTP_IDEMPOTENCY_KEY" in request.META or params.get("idempotency_key"):
             raise InvalidFields({"idempotency_key": {"per_event": KEY_PER_EVENT}})
-        body = request.data if isinstance(request.data, dict) else {}
-        params = {"events": body.get("events"), "atomic": self.query.get("atomic", "")}
         batch = validate(BATCH_FIELDS, params, required=("events",))
-        outcomes = track_many(
-            [event if isinstance(event, ApiError | dict) else {} for event in batch["events"]],
-            atomic=batch["atomic"],
-            **caller(request),
-        )
+        is_atomic = batch.get("atomic", False)
+        outcomes = track_many(batch["events"], atomic=is_atomic, **caller(request))
         tracked = [outcome for outcome in outcomes if isinstance(outcome, Tracked)]
         rejected = [outcome for outcome in outcomes if isinstance(outcome, ApiError)]
-        is_rolled_back = batch["atomic"] and bool(rejected)
+        is_rolled_back = is_atomic and bool(rejected)
         is_replayed = bool(tracked) and all(outcome.replayed for outcome in tracked)
         return Response(
             {
@@ -246,12 +247,14 @@ class SettingViewSet(ApiViewSet):
     @experiments.mapping.post
     def update_experiments(self, request: Request) -> Response:
         """Enable or disable tracking, in every worker from the next request on."""
-        settings = self.params.get("settings")
-        params = settings if isinstance(settings, dict) else self.params
-        if "event_tracking" in params:
-            fields = validate({"event_tracking": to_strict_bool}, params)
+        nested = validate({"settings": json_text_or(to_fields)}, self.params)
+        fields = validate({"event_tracking": to_strict_bool}, nested.get("settings") or self.params)
+        warnings: Warnings = []
+        if "event_tracking" in fields:
             TrackingSwitch.set_enabled(fields["event_tracking"])
-        return Response({"message": "Settings has been updated"})
+        else:
+            warnings.append(NO_SWITCH)
+        return Response(with_warnings({"message": "Settings has been updated"}, warnings))
 
 
 class ReportViewSet(ApiViewSet):

@@ -6,6 +6,7 @@ Batches are in events/tracking/batches.py. events/maintenance.py prunes the log 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ from django.utils import timezone
 from psycopg.errors import ForeignKeyViolation
 
 from config.api.errors import ApiError
-from config.api.validation import MAX_EXACT_FLOAT, is_valid_id
+from config.api.validation import MAX_ID, is_valid_id
 from config.api.warnings import Warnings
 from config.database import Row, fetch_one, fetch_rows, retry_on_deadlock
 from crm.contacts import create_for_events
@@ -122,12 +123,14 @@ def track(
         SubscriberNotFound: the contact does not exist.
         CurrentSubscriberNotFound: no contact is named, and the user is none.
         IdempotencyMismatch: the key was used with other data.
+        ValueError: `new_contacts` is no value of NewContacts.
     """
+    choice = to_new_contacts(new_contacts)
     fields = parse_event(data, repeatable, idempotency_key, warnings)
     try:
         event = _write(fields, created_by, credential)
     except SubscriberNotFound:
-        if not create_contacts([fields.email], new_contacts):
+        if not create_contacts([fields.email], choice):
             raise
         event = _write(fields, created_by, credential)
     if event_tracked.receivers and not event.replayed:
@@ -222,15 +225,16 @@ def earlier_fingerprint(fields: EventFields) -> bytes:
 
 
 def canonical_json(text: str) -> str:
-    """Return JSON text in which a whole number is written without a fraction."""
+    """Return JSON text in which a whole number is written in digits, as PostgreSQL stores it."""
 
     def canonical(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: canonical(inner) for key, inner in value.items()}
         if isinstance(value, list):
             return [canonical(inner) for inner in value]
-        is_whole = isinstance(value, float) and value.is_integer() and abs(value) < MAX_EXACT_FLOAT
-        return int(value) if is_whole else value
+        is_whole = isinstance(value, float) and value.is_integer() and abs(value) < MAX_ID
+        # By its shortest digits, because these are sent to PostgreSQL.
+        return int(Decimal(repr(value))) if is_whole else value
 
     return text if text == EMPTY_OBJECT else orjson.dumps(canonical(orjson.loads(text))).decode()
 
@@ -272,19 +276,28 @@ def replay(fields: EventFields, earlier: tuple[bytes, Row]) -> TrackedEvent:
     return event
 
 
-def create_contacts(emails: Iterable[str], new_contacts: str) -> bool:
+def to_new_contacts(word: str) -> NewContacts:
+    """Return what happens to events of unknown e-mails; "" is as the setting says.
+
+    Raises:
+        ValueError: no value of NewContacts, so that no contact gets a status that there is not.
+    """
+    return NewContacts(word or settings.NEW_CONTACTS)
+
+
+def create_contacts(emails: Iterable[str], new_contacts: NewContacts) -> bool:
     """Create the contacts of events without one, where this is wanted.
 
     Args:
         emails: the e-mails of the events, "" where an event has none.
-        new_contacts: as for `track`.
+        new_contacts: whether, and with which status.
 
     Returns:
         Whether the events are worth another try.
     """
-    status = new_contacts or settings.NEW_CONTACTS
     named = [email for email in emails if email]
-    return status != NewContacts.NONE and bool(named) and create_for_events(named, status)
+    is_wanted = new_contacts != NewContacts.NONE and bool(named)
+    return is_wanted and create_for_events(named, new_contacts)
 
 
 def own_email_key(created_by: int | None) -> str:

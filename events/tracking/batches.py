@@ -25,6 +25,7 @@ from events.tracking import (
     is_unnamed,
     own_email_key,
     replay,
+    to_new_contacts,
 )
 from events.tracking.fields import EventFields, parse_event
 from events.tracking.statements import TRACK_MANY
@@ -88,7 +89,9 @@ def track_many(
 
     Raises:
         NotEnabled: tracking is switched off.
+        ValueError: `new_contacts` is no value of NewContacts.
     """
+    choice = to_new_contacts(new_contacts)
     warnings: dict[int, Warnings] = {}
     rejected, valid = _parse(items, warnings)
     contents = {
@@ -96,7 +99,7 @@ def track_many(
     }
 
     def write(events: Events) -> Outcomes:
-        return _write(events, contents, created_by, credential, new_contacts)
+        return _write(events, contents, created_by, credential, choice)
 
     if atomic:
         outcomes = _write_all_or_none(rejected, valid, write)
@@ -162,7 +165,7 @@ def _write(
     contents: Mapping[int, bytes],
     created_by: int | None,
     credential: str,
-    new_contacts: str,
+    new_contacts: NewContacts,
 ) -> Outcomes:
     """Run one statement and return the outcome of each event; a second if contacts are created.
 

@@ -77,11 +77,11 @@ def to_value_text(value: Any) -> str:
     """Convert a value to text of at most 65,535 characters; a list or an object is its JSON.
 
     Raises:
-        InvalidValue: a longer text, JSON deeper than ten levels, or a NUL.
+        InvalidValue: a longer text, or JSON as in `check_json` and `to_json`.
     """
     if isinstance(value, list | dict):
         check_json(value)
-        value = orjson.dumps(value).decode()
+        value = to_json(value).decode()
     text = to_text(value).strip(WHITESPACE)
     if len(text) > MAX_VALUE_LENGTH:
         message = f"The {{field}} may not be greater than {MAX_VALUE_LENGTH} characters."
@@ -116,16 +116,13 @@ def to_object_text(value: Any) -> str:
     """Convert a JSON object to its text with sorted keys.
 
     Raises:
-        InvalidValue: not an object, over 64 KB as PostgreSQL writes it, deeper than ten levels,
-            or over 300 keys in one object inside.
+        InvalidValue: not an object, over 64 KB as PostgreSQL writes it, over 300 keys in one
+            object inside, or as `check_json` and `to_json`.
     """
     json_object = to_json_object(value)
     if not json_object:
         return EMPTY_OBJECT
-    try:
-        body = orjson.dumps(json_object, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:  # from Python: not JSON, or a whole number over 64 bits
-        raise InvalidValue("json") from None
+    body = to_json(json_object, orjson.OPT_SORT_KEYS)
     if stored_size(json_object, body) > MAX_OBJECT_BYTES:
         raise InvalidValue("max", "The {field} may not be greater than 64 KB.")
     if body.count(b":") > MAX_KEYS_PER_OBJECT and _max_keys(json_object) > MAX_KEYS_PER_OBJECT:
@@ -134,11 +131,23 @@ def to_object_text(value: Any) -> str:
     return body.decode()
 
 
+def to_json(value: Any, option: int | None = None) -> bytes:
+    """Return the JSON text of a value.
+
+    Raises:
+        InvalidValue: from Python: not JSON, or a whole number over 64 bits.
+    """
+    try:
+        return orjson.dumps(value, option=option)
+    except orjson.JSONEncodeError:
+        raise InvalidValue("json") from None
+
+
 def _max_keys(value: Any) -> int:
     """Return the number of keys of the largest object inside a JSON value."""
     if isinstance(value, dict):
         return max(len(value), *map(_max_keys, value.values()), 0)
-    return max(map(_max_keys, value), default=0) if isinstance(value, list) else 0
+    return max(map(_max_keys, value), default=0) if isinstance(value, list | tuple) else 0
 
 
 def to_occurred_at(value: Any) -> datetime | None:
@@ -305,6 +314,8 @@ def parse_event(
     Raises:
         InvalidFields: 422 with all invalid fields, or with all of FOREIGN_FIELDS.
     """
+    if not isinstance(data, dict | Mapping):  # dict first, because it is quicker
+        data = {}  # so that the required fields are named
     if errors := foreign_fields(data):
         raise InvalidFields(errors)
     if idempotency_key is not None:

@@ -236,6 +236,26 @@ def test_the_switch_reads_any_word_for_false(api: APIClient, word: object) -> No
     assert api.get("/setting/experiments").json()["settings"] == {"event_tracking": "no"}
 
 
+@pytest.mark.parametrize("settings", ['{"event_tracking":"no"}', {"event_tracking": "no"}])
+def test_the_settings_may_be_json_text(api: APIClient, settings: object) -> None:
+    response = api.post("/setting/experiments", {"settings": settings})
+    assert response.json() == {"message": "Settings has been updated"}
+    assert api.get("/setting/experiments").json()["settings"] == {"event_tracking": "no"}
+
+
+@pytest.mark.parametrize("body", [{}, {"settings": []}, {"settings": {}}, {"settings": {"a": 1}}])
+def test_settings_without_the_switch_are_told(api: APIClient, body: object) -> None:
+    response = api.post("/setting/experiments", body)
+    assert response.status_code == 200
+    assert [warning["field"] for warning in response.json()["warnings"]] == ["event_tracking"]
+
+
+@pytest.mark.parametrize("settings", ["yes", "{", "[1]", [1], 5])
+def test_settings_that_are_no_object_are_rejected(api: APIClient, settings: object) -> None:
+    response = api.post("/setting/experiments", {"settings": settings})
+    assert (response.status_code, list(response.json())) == (422, ["settings"])
+
+
 @pytest.mark.parametrize("word", ["maybe", "", 2, None, ["yes"]])
 def test_the_switch_rejects_other_words_than_yes_and_no(api: APIClient, word: object) -> None:
     response = api.post("/setting/experiments", {"event_tracking": word})

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -351,6 +352,13 @@ def test_the_switch_is_the_one_of_fluentcrm(
     assert settings["event_tracking"] == word
 
 
+@pytest.mark.parametrize("word", ["on", "Yes", "TRUE", "1", 1])
+def test_the_switch_reads_the_words_of_every_switch(token: APIClient, word: Any) -> None:
+    TrackingSwitch.set_enabled(False)
+    response = token.put(SWITCH, {"eventTracking": {"enabled": word}})
+    assert response.json() == {"eventTracking": {"enabled": True}}
+
+
 def test_the_switch_is_on_until_it_is_set(token: APIClient, api: APIClient) -> None:
     assert token.get(SWITCH).json() == {"eventTracking": {"enabled": True}}
     settings = api.get("/setting/experiments").json()["settings"]
@@ -426,6 +434,18 @@ def test_a_slash_at_the_end_of_a_name_belongs_to_it(token: APIClient) -> None:
     assert token.get(NAMES).json()["eventTrackingEvents"] == [{"name": "a"}]
 
 
+def test_a_new_name_that_is_cut_is_told(token: APIClient) -> None:
+    body = token.post(NAMES, {"eventTrackingEvent": {"name": "e" * 193}}).json()
+    assert body["eventTrackingEvent"] == {"name": "e" * 192}
+    assert body["warnings"][0]["message"] == "The name was cut at 192 characters."
+
+
+def test_a_name_that_is_cut_is_deleted_as_it_was_sent(token: APIClient) -> None:
+    token.post(NAMES, {"eventTrackingEvent": {"name": "e" * 193}})
+    assert token.delete(f"{NAMES}/{'e' * 193}").status_code == 200
+    assert not EventName.objects.exists()
+
+
 @pytest.mark.parametrize("body", [{}, {"eventTrackingEvent": {"name": " "}}, {"name": "x"}])
 def test_a_missing_name_is_422(token: APIClient, body: Any) -> None:
     response = token.post(NAMES, body)
@@ -441,7 +461,28 @@ def test_a_wrong_token_is_401(anonymous: APIClient, secret: str) -> None:
 def test_what_is_not_stored_as_sent_is_told(
     client: APIClient, pair: dict[str, str], ada: Subscriber
 ) -> None:
-    fields = {**pair, "event": "e" * 193, "visit": visit(), "timestamp": "1700000000"}
+    sent = visit(timestamp=1_700_000_000)
+    fields = {**pair, "event": "e" * 193, "visit": sent, "timestamp": "1700000000"}
     body = call(client, fields).json()
     assert body["success"] == 1
-    assert [warning["field"] for warning in body["warnings"]] == ["timestamp", "event"]
+    assert [warning["field"] for warning in body["warnings"]] == ["timestamp", "event", "visit"]
+
+
+def test_an_event_has_the_time_that_was_sent(
+    client: APIClient, pair: dict[str, str], ada: Subscriber
+) -> None:
+    fields = {**pair, "event": "e", "visit": visit(), "occurred_at": "2020-01-02T03:04:05Z"}
+    assert call(client, fields).json() == SPAWNED
+    assert EventOccurrence.objects.get().occurred_at == datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("sent", ["", '{"email":"ada@example.com"}'])
+def test_an_event_with_an_invalid_time_fails(
+    client: APIClient, pair: dict[str, str], ada: Subscriber, sent: str
+) -> None:
+    body = call(client, {**pair, "event": "e", "visit": sent, "occurred_at": "1577934245"}).json()
+    assert (body["success"], body["message"][:41]) == (
+        0,
+        "The occurred_at is not a valid date. Send",
+    )
+    assert_nothing_is_stored()

@@ -125,6 +125,21 @@ def test_a_batch_is_atomic_by_any_word_for_true(api: APIClient, word: str) -> No
     assert send(api, ADA, ADA | UNKNOWN, query=f"?atomic={word}").status_code == 422
 
 
+@pytest.mark.parametrize("field", ["atomic", "Atomic"])
+def test_a_batch_is_atomic_by_a_field_of_its_body(api: APIClient, field: str) -> None:
+    response = api.post(BATCH, {"events": [ADA, ADA | UNKNOWN], field: True})
+    assert (response.status_code, response.json()["tracked"]) == (422, 0)
+
+
+def test_a_batch_is_atomic_by_the_parameter_in_any_case(api: APIClient) -> None:
+    assert send(api, ADA, ADA | UNKNOWN, query="?Atomic=1").status_code == 422
+
+
+def test_an_idempotency_key_of_the_body_of_a_batch_is_422(api: APIClient) -> None:
+    response = api.post(BATCH, {"events": [ADA], "idempotency_key": "k"})
+    assert (response.status_code, list(response.json())) == (422, ["idempotency_key"])
+
+
 def test_an_atomic_batch_without_an_error_stores_everything(api: APIClient) -> None:
     response = send(api, ADA, BOB, query="?atomic=1")
     assert (response.status_code, response.json()["tracked"]) == (200, 2)

@@ -211,3 +211,48 @@ def test_a_property_needs_a_column_and_contacts(api: APIClient) -> None:
     response = api.put("/subscribers/subscribers-property", {})
     assert response.status_code == 422
     assert set(response.json()) == {"column", "subscriber_ids"}
+
+
+BROKEN = [
+    r'{"email":"j@example.com","first_name":"x\ud83d"}',
+    '{"email":"j@example.com","city":NaN}',
+]
+
+
+@pytest.mark.parametrize("item", BROKEN)
+def test_a_contact_of_a_json_text_that_is_no_json_costs_itself(api: APIClient, item: str) -> None:
+    text = f'[{{"email":"ada@example.com"}},{item}]'
+    answer = api.post(BULK, urlencode({"contacts": text}), content_type=FORM).json()
+    assert [row["email"] for row in answer["created"]] == ["ada@example.com"]
+    assert list(answer["errors"][0]["errors"]["contact"]) == ["json"]
+    assert answer["errors"][0]["index"] == 1
+
+
+@pytest.mark.parametrize("text", ["[{]", "{", "NaN", r'"\ud83d"'])
+def test_a_text_of_contacts_that_is_no_json_is_rejected(api: APIClient, text: str) -> None:
+    response = api.post(BULK, {"contacts": text})
+    assert (response.status_code, response.json()["contacts"]) == (
+        422,
+        {"json": "The contacts must be JSON."},
+    )
+
+
+ROWS: list[dict[str, Any]] = [
+    {"custom_fields": '{"size":"L"}'},
+    {"custom_fields": {"size": "L"}, "custom_values": []},
+    {"custom_fields": {"size": "L"}, "custom_values": ""},
+    {"custom_fields": {"size": "M"}, "custom_values": {"size": "L"}},
+]
+
+
+@pytest.mark.parametrize("fields", ROWS)
+def test_custom_fields_of_a_row_are_read_as_custom_values(
+    api: APIClient, fields: dict[str, Any]
+) -> None:
+    api.post(BULK, {"contacts": [{"email": "ada@example.com", **fields}]})
+    assert Subscriber.objects.get().custom_values == {"size": "L"}
+
+
+def test_custom_fields_that_are_no_json_are_rejected_by_their_name(api: APIClient) -> None:
+    answer = api.post(BULK, {"contacts": [{"email": "ada@example.com", "custom_fields": "{"}]})
+    assert list(answer.json()["errors"][0]["errors"]) == ["custom_fields"]

@@ -127,6 +127,24 @@ def test_an_update_attaches_labels_as_a_new_contact_does(
     assert len(response["contact"][kind]) == 2
 
 
+@pytest.mark.parametrize("kind", ["tags", "lists"])
+def test_an_update_attaches_labels_beside_the_subscriber(
+    api: APIClient, ada: Subscriber, kind: str
+) -> None:
+    fields = {"subscriber": {"city": "London"}, kind: ["First"]}
+    response = api.put(f"/subscribers/{ada.pk}", fields).json()
+    assert (response["contact"]["city"], titles(api, kind)) == ("London", ["First"])
+
+
+def test_other_fields_beside_the_subscriber_are_reported(api: APIClient, ada: Subscriber) -> None:
+    inside = {"city": "London", "state": "x"}
+    beside = {"city": "Paris", "state": "x", "email": "other@example.com", "phone": ""}
+    response = api.put(f"/subscribers/{ada.pk}", {"subscriber": inside, **beside}).json()
+    contact = response["contact"]
+    assert (contact["city"], contact["email"]) == ("London", "ada@example.com")
+    assert [warning["field"] for warning in response["warnings"]] == ["email", "city"]
+
+
 class TestARejectedRowOfABatch:
     """A rejected row stands in `invalids` as sent, and in `errors` with the reason."""
 

@@ -201,6 +201,9 @@ def test_a_retry_counts_for_a_contact_that_was_deleted_and_created_again(
         ),
         ({"properties": {"n": 2, "deep": [2]}}, {"properties": {"n": 2.0, "deep": [2.0]}}),
         ({"context": {"n": 2}}, {"context": {"n": 2.0}}),
+        ({"properties": {"n": 1e16}}, {"properties": {"n": 10_000_000_000_000_000}}),
+        ({"properties": {"n": -1e18}}, {"properties": {"n": -(10**18)}}),
+        ({"properties": {"n": 1e300}}, {"properties": {"n": 1e300}}),
         ({"value": 2}, {"value": 2.0}),
     ],
 )

@@ -170,3 +170,8 @@ def test_a_retry_with_a_key_counts_the_first_event_of_a_new_contact_once(
     assert api.post(TRACK, keyed).json() == api.post(TRACK, keyed).json()
     assert count(api, "early@example.com") == 1
     assert TrackedEvent.objects.get().counter == 1
+
+
+def test_an_application_password_with_another_choice_is_rejected(admin: User) -> None:
+    with pytest.raises(ValueError, match="Pending"):
+        create_application_password(admin, "shop", "track", new_contacts="Pending")

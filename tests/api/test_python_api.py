@@ -23,6 +23,7 @@ from events.tracking import (
     track,
 )
 from events.tracking.batches import Tracked, track_many
+from tests.api.counts import counted
 
 EVENT = {"event_key": "checkout", "title": "Order placed", "email": "ada@example.com"}
 ANONYMOUS_EVENT = {"event_key": "k", "title": "t"}
@@ -271,3 +272,48 @@ def test_a_text_that_is_cut_is_told(ada: Subscriber) -> None:
     warnings: Warnings = []
     track({**EVENT, "title": "t" * 193}, warnings=warnings)
     assert [warning["field"] for warning in warnings] == ["title"]
+
+
+NO_EVENTS: list[Any] = [
+    None,
+    "checkout",
+    EVENT | {"title": "cut \ud83d"},
+    EVENT | {"event_key": "\udc00"},
+    EVENT | {"value": "\ud83d"},
+    EVENT | {"value": {"a": "\ud83d"}},
+    EVENT | {"value": {1: "a"}},
+    EVENT | {"value": float("nan")},
+    EVENT | {"email": "ada\ud83d@example.com"},
+    EVENT | {"email": None, "user_id": "\ud83d"},
+    EVENT | {"provider": "\ud83d"},
+    EVENT | {"idempotency_key": "\ud83d"},
+    EVENT | {"properties": {"a": float("nan")}},
+    EVENT | {"properties": {"a": [float("inf")]}},
+    EVENT | {"properties": {"a": (float("-inf"),)}},
+    EVENT | {"properties": {"a": ("\0",)}},
+    EVENT | {"context": {"a": "\ud83d"}},
+]
+
+
+@pytest.mark.parametrize("data", NO_EVENTS, ids=ascii)
+def test_an_event_that_json_cannot_hold_is_rejected(ada: Subscriber, data: Any) -> None:
+    with pytest.raises(InvalidFields):
+        track(data)
+    assert counted() == (0, 0)
+
+
+@pytest.mark.parametrize("data", NO_EVENTS, ids=ascii)
+def test_an_event_of_a_batch_that_json_cannot_hold_costs_itself(ada: Subscriber, data: Any) -> None:
+    rejected, tracked = track_many([data, EVENT])
+    assert isinstance(rejected, InvalidFields)
+    assert isinstance(tracked, Tracked)
+    assert counted() == (1, 1)
+
+
+@pytest.mark.parametrize("word", ["Pending", "yes", "subscribed"])
+def test_a_word_that_is_no_choice_for_new_contacts_is_rejected(db: None, word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        track(UNKNOWN, new_contacts=word)
+    with pytest.raises(ValueError, match=word):
+        track_many([UNKNOWN], new_contacts=word)
+    assert not Subscriber.objects.exists()

@@ -116,6 +116,7 @@ def test_key_provider_and_time_narrow_the_timeline_down(
     ("field", "value"),
     [
         ("from", "yesterday"),
+        ("from", "1709061200000"),
         ("to", "2024-13-01"),
         ("cursor", "x"),
         ("cursor", "1"),

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from events.activecampaign.fields import to_boolean_word, to_visit, unwrap
+from config.api.validation import InvalidPart
+from events.activecampaign.fields import to_visit, unwrap
 from tests.unit.rejections import rejection, rule
 
 NO_EMAIL = {"email": "A valid email address must be provided."}
@@ -68,19 +69,12 @@ def test_what_javascript_sends_without_an_email_is_rejected(email: str) -> None:
     assert rejection(to_visit, {"email": email}) == NO_EMAIL
 
 
-@pytest.mark.parametrize("value", [True, 1, "true", "TRUE", "1"])
-def test_these_words_are_true(value: Any) -> None:
-    assert to_boolean_word(value) is True
-
-
-@pytest.mark.parametrize("value", [False, 0, "false", "False", "0"])
-def test_these_words_are_false(value: Any) -> None:
-    assert to_boolean_word(value) is False
-
-
-@pytest.mark.parametrize("value", [None, "", "yes", "on", 2, -1, 1.0, [], {}, " true"])
-def test_other_values_are_no_boolean_word(value: Any) -> None:
-    assert rule(to_boolean_word, value) == "boolean"
+@pytest.mark.parametrize("field", ["timestamp", "time", "created_at", "counter", "occurred_at"])
+def test_a_field_of_a_visit_that_another_program_means_is_told(field: str) -> None:
+    with pytest.raises(InvalidPart) as raised:
+        to_visit({"email": "ada@example.com", field: "2020-01-01 12:00:00"})
+    assert raised.value.kept["email"] == "ada@example.com"
+    assert raised.value.message.startswith(f"The {field} in visit is not read")
 
 
 def test_the_wrapped_object_is_returned() -> None:

@@ -9,9 +9,8 @@ from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.test import APIRequestFactory
 
 from config.api.errors import BadRequest, InvalidJSON, JSONAsForm
+from config.api.json_text import HALF_CHARACTER, NO_NUMBER
 from config.api.parsers import (
-    HALF_CHARACTER,
-    NO_NUMBER,
     FormParser,
     JSONParser,
     MultiPartParser,
@@ -123,6 +122,31 @@ def test_a_query_string_is_decoded(query: str, fields: dict[str, Any]) -> None:
     assert parse_query(query) == fields
 
 
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        ('a=[{"email":"ada+shop@example.com"}]', '[{"email":"ada+shop@example.com"}]'),
+        ('a={"email":"+ada+b+c@example.com"}', '{"email":" ada+b+c@example.com"}'),
+        ("a=%7B%22email%22:%22ada+shop@example.com%22%7D", '{"email":"ada+shop@example.com"}'),
+        ("a=ada+shop@example.com", "ada+shop@example.com"),
+        # Where @ is encoded, the plus of an e-mail is as well.
+        ("a=%22ada+shop%40example.com%22", '"ada shop@example.com"'),
+        ('a="ada%2Bshop%40example.com"', '"ada+shop@example.com"'),
+        ('a="mail+to+<ada@example.com>+now"', '"mail to <ada@example.com> now"'),
+        ('a="at+home"&b="x@example.com"', '"at home"'),
+        ('a="ada@example.com+later"', '"ada@example.com later"'),
+    ],
+)
+def test_a_plus_in_an_email_whose_at_is_not_encoded_is_a_plus(query: str, value: str) -> None:
+    assert parse_query(query)["a"] == value
+
+
+@pytest.mark.parametrize("name", ["custom_values", "custom_fields", "properties", "context"])
+def test_a_field_that_is_an_object_keeps_its_numbers_as_keys(name: str) -> None:
+    pairs = [(f"{name}[0]", "x"), (f"rows[0][{name}][0]", "y"), (f"{name}[1][]", "z")]
+    assert expand_brackets(pairs) == {name: {"0": "x", "1": ["z"]}, "rows": [{name: {"0": "y"}}]}
+
+
 @pytest.mark.parametrize("query", ["a=%FF", "%E4=1", "a=%C3"])
 def test_a_query_string_that_is_not_utf8_is_rejected(query: str) -> None:
     with pytest.raises(BadRequest):
@@ -193,6 +217,27 @@ def test_an_item_that_is_no_json_does_not_reject_the_others(field: str, item: st
     assert fields["more"] == 1
 
 
+@pytest.mark.parametrize("field", ["events", "contacts"])
+def test_an_item_that_is_not_utf8_does_not_reject_the_others(field: str) -> None:
+    body = b'{"%s": [{"a": "ab\xc3\xa9"}, {"a": "ab\xc3"}, {"a": "ab\xe9"}, {"a": 1}]}'
+    items = JSONParser().parse(BytesIO(body % field.encode()), "application/json")[field]
+    assert (items[0], items[3]) == ({"a": "abé"}, {"a": 1})
+    assert [item.reason for item in items[1:3]] == [HALF_CHARACTER] * 2
+
+
+def test_a_body_that_is_not_utf8_is_rejected_with_the_position_of_the_byte() -> None:
+    with pytest.raises(InvalidJSON) as raised:
+        JSONParser().parse(BytesIO(b'{"events": [{"a": "\xc3"},]}'), "application/json")
+    assert raised.value.reason == "byte 20 is not UTF-8"
+
+
+@pytest.mark.parametrize("levels", [980, 990, 1000, 5000])
+def test_an_item_that_is_nested_too_deep_beside_half_a_character_is_no_json(levels: int) -> None:
+    body = b'{"events": [NaN, %s]}' % (b"[" * levels + b"]" * levels)
+    with pytest.raises(InvalidJSON):
+        raise JSONParser().parse(BytesIO(body), "application/json")["events"][0]
+
+
 def test_what_json_does_not_have_rejects_the_body_beside_the_items() -> None:
     with pytest.raises(InvalidJSON):
         JSONParser().parse(BytesIO(b'{"atomic": NaN, "events": [NaN]}'), "application/json")
@@ -201,6 +246,11 @@ def test_what_json_does_not_have_rejects_the_body_beside_the_items() -> None:
 def test_each_line_of_ndjson_is_an_event() -> None:
     body = b'{"a": 1}\n\n  \r\n{"a": 2}\r\n3'
     assert NDJSONParser().parse(BytesIO(body)) == {"events": [{"a": 1}, {"a": 2}, 3]}
+
+
+def test_a_byte_order_mark_is_ignored_at_the_start_of_each_line_of_ndjson() -> None:
+    body = b'\xef\xbb\xbf{"a": 1}\n\xef\xbb\xbf{"a": 2}\n\xef\xbb\xbf\n'
+    assert NDJSONParser().parse(BytesIO(body)) == {"events": [{"a": 1}, {"a": 2}]}
 
 
 def test_an_invalid_line_of_ndjson_does_not_reject_the_others() -> None:

@@ -278,6 +278,23 @@ def test_an_invalid_date_is_rejected(value: Any) -> None:
 
 
 @pytest.mark.parametrize("validator", [to_date, to_datetime])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("20240229", 20240229, 2024, "2024", "2024-02", "202402", "2024-060", "2024-W09-4"),
+        *("1709164800", 1709164800, "1709164800000", 1709164800000, 1612111200000),
+        *("2024-2-29", "24-02-29", "2024-02-29 foo", "2024-02-29x10:00:00", "2024-02-29 10"),
+        *("20240229T100000Z", "2024-02-29T100000Z", "2024-02-29 25:00", "2024-02-29 10:00 foo"),
+        "\uff12\uff10\uff12\uff14-02-29",
+    ],
+)
+def test_a_date_in_another_form_than_the_message_names_is_rejected(
+    validator: Validator, value: Any
+) -> None:
+    assert rule(validator, value) == "date"
+
+
+@pytest.mark.parametrize("validator", [to_date, to_datetime])
 def test_a_date_of_zeros_is_rejected_where_none_would_mean_more(validator: Validator) -> None:
     assert rule(validator, "0000-00-00 00:00:00") == "date"
 

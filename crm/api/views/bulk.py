@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from config.api.errors import FieldErrors, InvalidFields, InvalidJSON, Unprocessable
 from config.api.json_fields import json_text_or, to_shallow_list
+from config.api.json_text import read_items
 from config.api.parsers import Params
 from config.api.validation import (
     Validator,
@@ -69,7 +70,7 @@ SYNC_FIELDS: dict[str, Validator] = {
     "subscribers": to_ids,
 }
 BATCH_FIELDS: dict[str, Validator] = {
-    "contacts": json_text_or(to_shallow_list),
+    "contacts": json_text_or(to_shallow_list, read_items),
     "force_update": to_bool,
     "restore_erased": to_bool,
     **KEEP_OPT_OUTS,

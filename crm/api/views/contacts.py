@@ -25,7 +25,13 @@ from config.api.warnings import Warnings, with_warnings
 from config.database import in_transaction
 from crm import contacts
 from crm.api import schema
-from crm.api.fields import LABEL_FIELDS, contact_fields, contact_params, to_label_names
+from crm.api.fields import (
+    LABEL_FIELDS,
+    beside_warnings,
+    contact_fields,
+    contact_params,
+    to_label_names,
+)
 from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS
 from crm.api.pagination import ContactListPagination
 from crm.api.serializers import ContactChoiceSerializer, SegmentSerializer, SubscriberSerializer
@@ -139,13 +145,18 @@ class SubscriberViewSet(ApiViewSet):
 
     @schema.UPDATE_CONTACT
     def update(self, request: Request, contact_id: str) -> Response:
-        """Change a contact's fields, and its tags and lists by id, title or slug."""
+        """Change a contact's fields, and its tags and lists by id, title or slug.
+
+        The fields stand in the body or in its `subscriber`, the tags and lists in either.
+        """
         nested = validate({"subscriber": json_text_or(to_fields)}, self.params)
-        params = contact_params(nested.get("subscriber") or self.params)
+        sent = contact_params(self.params)
+        params = contact_params(nested.get("subscriber") or sent)
+        warnings = beside_warnings(sent, params)
         if params.get("email", "") is None:
             params = {name: value for name, value in params.items() if name != "email"}
-        warnings: Warnings = []
-        labels = validate(dict.fromkeys(LABEL_CHANGES, to_label_names), params, warnings=warnings)
+        label_fields = dict.fromkeys(LABEL_CHANGES, to_label_names)
+        labels = validate(label_fields, {**sent, **params}, warnings=warnings)
         required = ("email",) if "email" in params else ()
         fields = contact_fields(params, warnings, required, ("created_at", "last_activity"))
         custom_values = fields.pop("custom_values", {})
