@@ -215,7 +215,7 @@ BULK_ADD_UPDATE = describe(
         ),
         force_update=serializers.BooleanField(required=False),
         restore_erased=serializers.BooleanField(
-            required=False, help_text="true stores contacts again that were erased."
+            required=False, help_text="true stores contacts that were erased, as sent."
         ),
         **KEEP_OPT_OUTS,
     ),
