@@ -4,6 +4,9 @@ BIN := .venv/bin
 PYTEST := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 CLIENTS := tests/clients/node_modules/.package-lock.json
 
+# Compile each module once and not in each process, whatever the shell says of that.
+test test-long: export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: run install test test-long check bench screenshots clean
 
 run: .venv/runs  ## start Tallybook: http://127.0.0.1:8000
