@@ -1,6 +1,7 @@
 """The simple parameters of the list of contacts, for people who type URLs."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -162,8 +163,14 @@ def test_a_response_names_every_mistake(api: APIClient) -> None:
     )
 
 
+@pytest.fixture(scope="module")
+def parameters() -> Any:
+    """The parameters of the list of contacts in the API description."""
+    description = APIClient().get("/api/schema/").json()
+    return description["paths"][f"{PREFIX}/subscribers"]["get"]["parameters"]
+
+
 @pytest.mark.parametrize("name", ALL.split(", "))
-def test_the_api_description_explains_every_parameter(anonymous: APIClient, name: str) -> None:
-    described = anonymous.get("/api/schema/").json()["paths"][f"{PREFIX}/subscribers"]["get"]
-    [parameter] = [one for one in described["parameters"] if one["name"].rstrip("[]") == name]
+def test_the_api_description_explains_every_parameter(parameters: Any, name: str) -> None:
+    [parameter] = [one for one in parameters if one["name"].rstrip("[]") == name]
     assert parameter["description"]
