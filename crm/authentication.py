@@ -17,12 +17,13 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from typing_extensions import override
 
-from config.api.errors import ApiError, rest_error
+from config.api.errors import Forbidden
 from config.database import Row, fetch_row, fetch_row_reconnecting
 from crm.models import ApplicationPassword
 from crm.passwords import PREFIX_LENGTH, secret_hash
 
 LAST_USED_EVERY = timedelta(minutes=1)
+FOREIGN_FORM = "A form of another site may not use the login that a browser remembers."
 # The content types that a browser sends to other sites without asking them.
 FORM_TYPES = ("", "application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 
@@ -79,7 +80,7 @@ class ApplicationPasswordAuthentication(BaseAuthentication):
         if not header:
             return None
         if is_form_of_another_site(request):
-            raise ForeignForm
+            raise Forbidden(FOREIGN_FORM)
         return authenticate(*parse_header(header))
 
     @override
@@ -100,14 +101,6 @@ class ApiTokenAuthentication(BaseAuthentication):
     @override
     def authenticate_header(self, request: Request) -> str:
         return 'Api-Token realm="Tallybook"'
-
-
-class ForeignForm(ApiError):
-    """403: a page of another site made a browser send the login that it remembers."""
-
-    def __init__(self) -> None:
-        message = "A form of another site may not use the login that a browser remembers."
-        super().__init__(rest_error("rest_forbidden", message, 403), 403)
 
 
 def is_form_of_another_site(request: Request) -> bool:

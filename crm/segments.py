@@ -8,7 +8,7 @@ from django.db import IntegrityError
 from django.db.models import Exists
 from django.utils.timezone import now
 
-from config.api.errors import InvalidFields
+from config.api.errors import Forbidden, InvalidFields
 from config.database import chunked, in_transaction
 from crm.filters import (
     compile_filters,
@@ -16,8 +16,9 @@ from crm.filters import (
     label_errors,
     labels_of,
     read_filters,
+    require_permissions,
 )
-from crm.filters.types import ConditionGroup
+from crm.filters.types import ConditionGroup, HasPerm
 from crm.labels import LabelKind, SlugTaken, missing_labels, with_slug
 from crm.models import Segment, Subscriber
 
@@ -139,11 +140,28 @@ def segments_using(kind: LabelKind, label_ids: Iterable[int]) -> list[Segment]:
     ]
 
 
-def segments_of(contact: Subscriber) -> tuple[list[Segment], list[tuple[Segment, InvalidFields]]]:
-    """Return the segments whose filters match a contact, by title, and those that are invalid."""
-    read = read_segments(Segment.objects.all())
-    invalid = [(each, error) for each, error in read if isinstance(error, InvalidFields)]
-    valid = [(each, groups) for each, groups in read if isinstance(groups, list)]
+LeftOut = list[tuple[Segment, InvalidFields | Forbidden]]
+
+
+def segments_of(contact: Subscriber, has_perm: HasPerm) -> tuple[list[Segment], LeftOut]:
+    """Return the segments whose filters match a contact, by title.
+
+    Returns:
+        The segments, and those that are left out, with the error: the filter is invalid, or asks
+        for what the user may not see.
+    """
+    valid: list[tuple[Segment, list[ConditionGroup]]] = []
+    left_out: LeftOut = []
+    for segment, groups in read_segments(Segment.objects.all()):
+        if isinstance(groups, InvalidFields):
+            left_out.append((segment, groups))
+            continue
+        try:
+            require_permissions(groups, has_perm)
+        except Forbidden as error:
+            left_out.append((segment, error))
+        else:
+            valid.append((segment, groups))
     matching: list[Segment] = []
     for batch in chunked(valid, SEGMENTS_PER_STATEMENT):
         rows = Subscriber.objects.filter(id=contact.id).values_list(
@@ -153,4 +171,4 @@ def segments_of(contact: Subscriber) -> tuple[list[Segment], list[tuple[Segment,
             matching += [
                 segment for (segment, _), is_match in zip(batch, row, strict=True) if is_match
             ]
-    return matching, invalid
+    return matching, left_out

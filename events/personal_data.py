@@ -17,6 +17,7 @@ from config.api.validation import is_valid_id
 from config.database import fetch_one, fetch_rows, in_transaction
 from crm.contacts import delete_contacts, find_by_email
 from crm.emails import email_sha256
+from crm.filters import trusted
 from crm.models import Erasure, Subscriber
 from crm.segments import segments_of
 from events.exports import Write, contacts_of, events_of, snapshot
@@ -70,7 +71,7 @@ def export_contact(contact_id: int, write: Write) -> None:
         contact = contacts[0]
         events, occurrences = fetch_one(COUNT, {"contact": contact_id})
         # A segment with an invalid filter has no contacts.
-        matching, _ = segments_of(Subscriber(pk=contact_id))
+        matching, _ = segments_of(Subscriber(pk=contact_id), trusted)
         segments = [
             {"id": segment.id, "slug": segment.slug, "title": segment.title} for segment in matching
         ]

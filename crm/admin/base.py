@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.text import capfirst
 from typing_extensions import override
 
-from config.api.errors import InvalidFields
+from config.api.errors import Forbidden, InvalidFields
 from config.api.validation import MAX_ID, is_valid_id
 from crm.contacts import EmailTaken
 from crm.filters.describe import error_sentences, humanize_errors
@@ -139,6 +139,11 @@ class PagedModelAdmin(StrictModelAdmin):
     change_list_template = "tallybook/change_list.html"
 
     @override
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        specs = super().get_list_filter(request)
+        return [s for s in specs if request.user.has_perms(getattr(s, "permissions", ()))]
+
+    @override
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return PageByIds
 
@@ -185,6 +190,8 @@ class ValueFilter(admin.SimpleListFilter):
     """A filter with one value, which is chosen from `options` or typed."""
 
     template = "tallybook/filter.html"
+    # What an admin user needs to see the filter.
+    permissions: tuple[str, ...] = ()
     # Whether the value is typed, so that it need not be one of the options.
     typed = False
     placeholder = ""
@@ -208,6 +215,7 @@ class ValueFilter(admin.SimpleListFilter):
         Raises:
             ValueError: no row can have the value.
             InvalidFields: the value names a segment with an invalid filter.
+            Forbidden: the value names a segment that asks for what the admin user may not see.
         """
         raise NotImplementedError
 
@@ -245,6 +253,9 @@ class ValueFilter(admin.SimpleListFilter):
             return queryset.none()
         except InvalidFields as error:
             messages.error(request, " ".join(error_sentences(humanize_errors(error.detail))))
+            return queryset.none()
+        except Forbidden as error:
+            messages.error(request, str(error))
             return queryset.none()
         for hint in self.hints(value):
             messages.warning(request, hint)

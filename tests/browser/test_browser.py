@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, expect
+from playwright.sync_api import Browser, Dialog, HttpCredentials, Page, expect
 
 from tests.browser.chromium import (
     PHONE,
@@ -432,7 +432,7 @@ def test_a_browser_is_not_asked_for_an_application_password(
 ) -> None:
     """It has one at hand, and would remember that it was asked for it."""
     name, _, secret = b64decode(str(http.auth).removeprefix("Basic ")).decode().partition(":")
-    login = {"username": name, "password": secret}
+    login = HttpCredentials(username=name, password=secret)
     with browser.new_context(http_credentials=login) as context:
         response = context.new_page().goto(f"http://127.0.0.1:{server.port}{API}/subscribers")
         assert response

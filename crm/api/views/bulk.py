@@ -8,7 +8,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.api.errors import FieldErrors, InvalidFields, InvalidJSON, Unprocessable
+from config.api.errors import FieldErrors, Forbidden, InvalidFields, InvalidJSON, Unprocessable
 from config.api.json_fields import json_text_or, to_shallow_list
 from config.api.parsers import Params
 from config.api.validation import (
@@ -39,7 +39,9 @@ from crm.api.views.contacts import (
     LabelNames,
     change_labels,
     missing_label_warnings,
+    require_change,
 )
+from crm.filters.types import HasPerm
 from crm.labels import LABEL_MODELS, LabelKind, attach, detach, find_labels, missing_labels
 from crm.models import ContactType, Erasure, Status, Subscriber
 from crm.permissions import Access
@@ -202,9 +204,12 @@ class BulkViewSet(ApiViewSet):
         updated: list[Any] = []
         for index, row in rows.items():
             try:
-                contact, is_new, warnings = add_or_update(row, **rules)
+                contact, is_new, warnings = add_or_update(row, request.user.has_perm, **rules)
             except InvalidFields as error:
                 errors[index] = error.detail
+                continue
+            except Forbidden as error:
+                errors[index] = {"contact": {"forbidden": str(error)}}
                 continue
             reference = ContactReferenceSerializer(contact).data
             (created if is_new else updated).append(with_warnings(reference, warnings))
@@ -236,7 +241,7 @@ class BulkViewSet(ApiViewSet):
         warnings: Warnings = []
         if name == "delete_contacts":
             # The scope was checked already.
-            if not request.user.has_perm(DELETE.permission):
+            if not request.user.has_perms(DELETE.permissions):
                 self.permission_denied(request)
             contacts.delete_contacts(contact_ids)
             message = "Selected Contacts has been deleted permanently"
@@ -297,7 +302,7 @@ def read_row(item: Any) -> Row:
     return Row(fields, labels, warnings)
 
 
-def add_or_update(row: Row, **rules: Any) -> tuple[Subscriber, bool, Warnings]:
+def add_or_update(row: Row, has_perm: HasPerm, **rules: Any) -> tuple[Subscriber, bool, Warnings]:
     """Create or update one contact of a batch, by the rules of `contacts.create_or_update`.
 
     Returns:
@@ -305,6 +310,7 @@ def add_or_update(row: Row, **rules: Any) -> tuple[Subscriber, bool, Warnings]:
 
     Raises:
         InvalidFields: another contact has the user_id, or the contact stays erased.
+        Forbidden: the user may not change the contact, or not create one of the labels.
     """
 
     @in_transaction
@@ -312,7 +318,8 @@ def add_or_update(row: Row, **rules: Any) -> tuple[Subscriber, bool, Warnings]:
         # A list of each try, because a deadlock repeats this function.
         reported = [*row.warnings]
         contact, created = contacts.create_or_update(row.fields, **rules, warnings=reported)
-        change_labels(contact, row.labels, reported)
+        require_change(created, has_perm)
+        change_labels(contact, row.labels, reported, has_perm)
         return contact, created, reported
 
     return write()

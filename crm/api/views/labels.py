@@ -53,6 +53,7 @@ class LabelViewSet(ApiViewSet):
     kind: ClassVar[labels.LabelKind]
     bulk_message: ClassVar[str]
     required_fields: ClassVar[tuple[str, ...]]
+    access: ClassVar[dict[str, Access]]
     lookup_url_kwarg = "label_id"
     lookup_value_regex = ID_REGEX
     filter_backends = LABEL_BACKENDS
@@ -116,7 +117,8 @@ class LabelViewSet(ApiViewSet):
             columns = {name: FIELDS[name] for name in ("title", "slug")}
             fields = validate(columns, item, warnings=warnings)
             rows.append((labels.latin_slug(fields.get("slug", "")), fields["title"]))
-        ids = labels.create_or_update_labels(self.kind, rows)
+        may_rename = request.user.has_perms(self.access["update"].permissions)
+        ids = labels.create_or_update_labels(self.kind, rows, may_rename)
         return Response(with_warnings({"message": self.bulk_message, "ids": ids}, warnings))
 
     @schema.DESTROY_LABEL
