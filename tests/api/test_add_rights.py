@@ -135,12 +135,12 @@ def test_a_batch_of_labels_renames_none_without_the_permission(
     clerk_api: APIClient, grant: Any, kind: str
 ) -> None:
     grant(f"add_{kind}")
-    model = {"tag": Tag, "list": List}[kind]
-    model.objects.create(title="Old", slug="old")
+    labels = {"tag": Tag.objects, "list": List.objects}[kind]
+    labels.create(title="Old", slug="old")
     rows = [{"title": "Brand new", "slug": "brand-new"}, {"title": "Renamed", "slug": "old"}]
     response = clerk_api.post(f"/{kind}s/bulk", {f"{kind}s": rows})
     assert response.status_code == 403
-    assert list(model.objects.values_list("title", flat=True)) == ["Old"]
+    assert [label.title for label in labels.all()] == ["Old"]
 
 
 def test_who_may_change_tags_renames_them_by_a_batch(clerk_api: APIClient, grant: Any) -> None:
