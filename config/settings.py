@@ -32,6 +32,8 @@ KEEP_KEYS_DAYS = env.int("TALLYBOOK_KEEP_KEYS_DAYS", default=7)
 # What an event of an unknown e-mail does: crm.models.NewContacts.
 NEW_CONTACTS = env.str("TALLYBOOK_NEW_CONTACTS", default="none")
 HTTPS = env.bool("TALLYBOOK_HTTPS", default=False)
+# How many proxies add the address before them to X-Forwarded-For.
+PROXIES = int(env.str("TALLYBOOK_PROXIES", default="") or HTTPS)
 
 
 def _stored_secret_key() -> str:

@@ -26,8 +26,8 @@ def user(db: None) -> User:
 
 @pytest.fixture
 def behind_proxy(settings: Settings) -> None:
-    """Let Tallybook believe the header of the proxy before it."""
-    settings.HTTPS = True
+    """Let Tallybook believe the header of one proxy before it."""
+    settings.PROXIES = 1
 
 
 def log_in(
@@ -133,6 +133,24 @@ def test_addresses_that_a_client_writes_before_the_proxys_are_ignored() -> None:
     for number in range(5):
         log_in("wrong", forwarded=f"198.51.100.{number}, 192.0.2.1")
     assert log_in("right").status_code == 429
+
+
+@pytest.mark.usefixtures("behind_proxy")
+@pytest.mark.parametrize(
+    "address",
+    ["192.0.2.1:{}", "[2001:db8::{}]", "[2001:db8::{}]:443", "::ffff:192.0.2.1", "192.0.2.1"],
+)
+def test_an_address_counts_with_a_port_or_in_brackets_as_without(address: str) -> None:
+    for number in range(5):
+        log_in("wrong", forwarded=address.format(number))
+    assert log_in("right", forwarded=address.format(9)).status_code == 429
+
+
+@pytest.mark.usefixtures("behind_proxy")
+def test_another_client_with_a_port_is_not_locked() -> None:
+    for number in range(5):
+        log_in("wrong", forwarded=f"192.0.2.1:{number}")
+    assert log_in("right", forwarded="192.0.2.2:1").status_code == 302
 
 
 @pytest.mark.usefixtures("behind_proxy")
