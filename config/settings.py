@@ -85,6 +85,7 @@ CORS_EXPOSE_HEADERS = ["Idempotency-Replayed", "Retry-After"]
 MIDDLEWARE = [
     "config.middleware.HealthMiddleware",
     "config.middleware.ContentSecurityPolicyMiddleware",
+    *(["config.middleware.PlainHttpMiddleware"] if HTTPS else []),
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
