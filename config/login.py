@@ -5,7 +5,6 @@ API clients never come here. Their application passwords are looked up without D
 
 import hashlib
 from collections.abc import Mapping
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from axes.backends import AxesStandaloneBackend
@@ -15,6 +14,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from typing_extensions import override
 
+from config.addresses import client_address
 from config.database import fetch_row
 
 # No user name is longer, and axes has no room for more than 255 characters.
@@ -71,31 +71,3 @@ def is_locked_out(request: HttpRequest | None) -> bool:
 def attempted_username(request: HttpRequest, credentials: Mapping[str, str] | None) -> str:
     """Return the name that a guess is counted for."""
     return (credentials or request.POST).get("username", "")[:MAX_USERNAME_LENGTH]
-
-
-def client_address(request: HttpRequest) -> str | None:
-    """Return the address that a request comes from.
-
-    Each of the settings.PROXIES adds the address before it to X-Forwarded-For. The client chooses
-    what comes before those. An IPv6 address stands for its /64, because one client has all of it.
-    """
-    candidates = [request.META.get("REMOTE_ADDR", "")]
-    if settings.PROXIES:
-        forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
-        candidates.insert(0, forwarded[-settings.PROXIES :][0])
-    for candidate in candidates:
-        try:
-            address = ip_address(_without_port(candidate.strip()))
-        except ValueError:
-            continue
-        if isinstance(address, IPv6Address):
-            address = address.ipv4_mapped or IPv6Address(int(address) >> 64 << 64)
-        return str(address)
-    return None
-
-
-def _without_port(address: str) -> str:
-    """Return the address of "192.0.2.1:80" or "[2001:db8::1]:80"."""
-    if address.startswith("["):
-        return address[1:].partition("]")[0]
-    return address.partition(":")[0] if address.count(":") == 1 else address

@@ -182,7 +182,7 @@ AXES_RESET_ON_SUCCESS = True
 # Attempts during the lock are not checked and do not prolong it.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_USERNAME_CALLABLE = "config.login.attempted_username"
-AXES_CLIENT_IP_CALLABLE = "config.login.client_address"
+AXES_CLIENT_IP_CALLABLE = "config.addresses.client_address"
 # Only failed attempts are stored, until the first login or failure ten minutes later.
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
@@ -227,7 +227,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.api.renderers.JSONOnlyNegotiation",
     "DEFAULT_METADATA_CLASS": "config.api.metadata.Metadata",
     "DEFAULT_SCHEMA_CLASS": "config.api.schema.Schema",
-    "EXCEPTION_HANDLER": "config.api.errors.exception_handler",
+    "EXCEPTION_HANDLER": "crm.refusals.exception_handler",
     "UNAUTHENTICATED_USER": None,
     "URL_FORMAT_OVERRIDE": None,
     "FORMAT_SUFFIX_KWARG": None,
@@ -255,6 +255,7 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
+        "tallybook.audit": {"level": "INFO"},
         # Its WARNING lines repeat every 4xx response.
         "django.request": {"level": "ERROR"},
         # Hostile Host headers and too many fields, which are answered with 400.

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from config.api.errors import Forbidden, InvalidFields
 from config.api.validation import MAX_ID, is_valid_id
+from config.audit import of_ids, record
 from crm.contacts import EmailTaken
 from crm.filters.describe import error_sentences, humanize_errors
 from crm.labels import SlugTaken
@@ -78,7 +79,16 @@ class PageByIds(ChangeList):
 
 
 class StrictModelAdmin(admin.ModelAdmin):
-    """Handle invalid URLs and concurrent saves, which Django's ModelAdmin answers with an error."""
+    """Handle invalid URLs and concurrent saves, which Django's ModelAdmin answers with an error.
+
+    Deletions are written to the audit log too.
+    """
+
+    @override
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        ids = of_ids([row.pk for row in queryset])
+        record(request, "deleted", what=str(self.opts.verbose_name), **ids)
+        return super().log_deletions(request, queryset)
 
     @override
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:

@@ -1,10 +1,11 @@
-"""config.login: the address and the name that a wrong password is counted for."""
+"""Where a wrong password comes from, and the name that it is counted for."""
 
 import pytest
 from django.test import RequestFactory
 from pytest_django import Settings
 
-from config.login import attempted_username, client_address
+from config.addresses import client_address
+from config.login import attempted_username
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ from crm.api.views.contacts import (
     DELETE,
     LabelNames,
     change_labels,
+    delete_named,
     missing_label_warnings,
     require_change,
 )
@@ -243,7 +244,7 @@ class BulkViewSet(ApiViewSet):
             # The scope was checked already.
             if not request.user.has_perms(DELETE.permissions):
                 self.permission_denied(request)
-            contacts.delete_contacts(contact_ids)
+            delete_named(request, contact_ids)
             message = "Selected Contacts has been deleted permanently"
         elif name in COLUMN_ACTIONS:
             column, missing, message = COLUMN_ACTIONS[name]

@@ -22,6 +22,7 @@ from config.api.validation import (
 )
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
+from config.audit import of_ids, record
 from config.database import in_transaction
 from crm import contacts
 from crm.api import schema
@@ -170,7 +171,7 @@ class SubscriberViewSet(ApiViewSet):
     @schema.MESSAGE
     def destroy(self, request: Request, contact_id: str) -> Response:
         """Delete a contact and all its events."""
-        if not contacts.delete_contacts([self.url_id])["contacts"]:
+        if not delete_named(request, [self.url_id]):
             raise ObjectNotFound(self.noun)
         return Response({"message": "Selected Subscriber has been deleted successfully"})
 
@@ -179,7 +180,7 @@ class SubscriberViewSet(ApiViewSet):
         """Delete contacts and all their events."""
         params = {"subscriber_ids": self.params.get("subscribers")}
         fields = validate({"subscriber_ids": to_ids}, params, required=("subscriber_ids",))
-        contacts.delete_contacts(fields["subscriber_ids"])
+        delete_named(request, fields["subscriber_ids"])
         return Response({"message": "Selected Subscribers has been deleted"})
 
     @schema.SEARCH_CONTACTS
@@ -278,6 +279,14 @@ class SubscriberViewSet(ApiViewSet):
         include = [kind for kind in LABEL_MODELS if kind in kinds]
         serialized: dict[str, Any] = self.get_serializer(fresh, include=include).data
         return serialized
+
+
+def delete_named(request: Request, contact_ids: Sequence[int]) -> int:
+    """Delete the contacts that a request names, and record it. Returns how many there were."""
+    number = contacts.delete_contacts(contact_ids)["contacts"]
+    if number:
+        record(request, "deleted", what="contact", **of_ids(contact_ids) | {"number": number})
+    return number
 
 
 def left_out_warning(segment: Segment, error: InvalidFields | Forbidden) -> dict[str, str]:

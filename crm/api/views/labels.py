@@ -25,6 +25,7 @@ from config.api.validation import (
 )
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
+from config.audit import of_ids, record
 from crm import labels
 from crm.api import schema
 from crm.api.filter_backends import LABEL_BACKENDS, LABEL_LIST_FIELDS
@@ -138,6 +139,7 @@ class LabelViewSet(ApiViewSet):
                 "force=1. Then reading their contacts is 422 until they are changed."
             )
             raise ApiError({"message": message, "error_code": "label_in_use"}, 422) from None
+        record(request, "deleted", what=noun, **of_ids([label.id]))
         body: dict[str, Any] = {"message": f"Successfully removed the {noun}."}
         if broken:
             body["warnings"] = [

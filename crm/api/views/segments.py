@@ -14,6 +14,7 @@ from config.api.routers import ID_REGEX
 from config.api.validation import MAX_NAME_LENGTH, Validator, nullable_line, single_line, validate
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
+from config.audit import of_ids, record
 from crm import segments
 from crm.api import schema
 from crm.api.filter_backends import (
@@ -116,6 +117,7 @@ class SegmentViewSet(ListModelMixin, ApiViewSet):
         """Delete a segment; its contacts stay."""
         if not segments.delete_segment(self.url_id):
             raise ObjectNotFound(self.noun)
+        record(request, "deleted", what="segment", **of_ids([self.url_id]))
         return Response({"message": "Segment has been deleted"})
 
     @schema.SEGMENT_CONTACTS
