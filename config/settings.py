@@ -101,6 +101,8 @@ BOOTSTRAP_STEPS = [
     "events.activecampaign.credentials.tracking_key",
     "crm.bootstrap.create_first_login",
 ]
+# Tells /readyz and `serve` whether the first login was ever used.
+FIRST_LOGIN_IS_UNUSED = "crm.bootstrap.first_login_is_unused"
 HOURLY_COMMANDS = ["prune_idempotency_keys"]
 # What a backup and a restore compare, and what a restore does for those whom the old store knows.
 STORE_FIGURES = "events.maintenance.store_figures"

@@ -16,6 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connections
+from django.utils.module_loading import import_string
 from typing_extensions import override
 
 from config.server.bootstrap import DEMO_EMAIL, FirstLogin, bootstrap
@@ -78,7 +79,7 @@ class Command(BaseCommand):
         _check_port()
         if self.postgres:
             self.postgres.start()
-        first_login = bootstrap()
+        first_login = bootstrap(self._print_first_login)
         connections.close_all()
         self._start_server()
         self._wait_until_it_answers(url)
@@ -159,18 +160,26 @@ class Command(BaseCommand):
             self.server.kill()
             self.server.wait()
 
+    def _print_first_login(self, login: FirstLogin) -> None:
+        say = self.stdout.write
+        say("The first start. These passwords are not shown again:")
+        say(f"  login: {login.username}, password {login.password}")
+        say(f"  application password of {login.username}: {login.application_password}")
+        self.stdout.flush()
+
     def _print_welcome(self, url: str, first_login: FirstLogin | None) -> None:
         say = self.stdout.write
         say(f"Tallybook answers at {url}")
         say(f"  admin: {url}/admin/")
         say(f"  API:   {url}/wp-json/fluent-crm/v2/ (described at {url}/api/docs/)")
         if first_login:
-            username, secret = first_login.username, first_login.application_password
-            say(f"  login: {username}, password {first_login.password}")
-            say(f"  application password of {username}: {secret}")
-            say("The passwords are not shown again. Track an event:")
-            credential = f"{username}:{secret.replace(' ', '')}"
+            say("Track an event:")
+            secret = first_login.application_password.replace(" ", "")
+            credential = f"{first_login.username}:{secret}"
         else:
+            if import_string(settings.FIRST_LOGIN_IS_UNUSED)():
+                say("The first login was never used. If you do not have its password:")
+                say("  .venv/bin/python manage.py changepassword admin")
             say("Track an event. To create a password: .venv/bin/python manage.py \\")
             say("  create_application_password admin --name NAME --scope track")
             credential = "admin:APPLICATION_PASSWORD"
