@@ -10,6 +10,7 @@ from typing import Any
 from axes.backends import AxesStandaloneBackend
 from django.conf import settings
 from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.backends import ModelBackend
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from typing_extensions import override
@@ -61,6 +62,17 @@ class SerializedLoginBackend(AxesStandaloneBackend):  # type: ignore[misc]  # ax
             digest = hashlib.sha256(pair.encode()).digest()
             fetch_row(LOCK_STATEMENT, {"key": int.from_bytes(digest[:8], signed=True)})
         super().authenticate(request, username=username, password=password, **kwargs)
+
+
+class StaffBackend(ModelBackend):
+    """Check passwords of admin users. That of another user is wrong, also where it is right.
+
+    So it is counted as a guess, and the page does not tell that it was right.
+    """
+
+    @override
+    def user_can_authenticate(self, user: Any) -> bool:
+        return super().user_can_authenticate(user) and user.is_staff
 
 
 def is_locked_out(request: HttpRequest | None) -> bool:

@@ -174,7 +174,7 @@ AUTH_PASSWORD_VALIDATORS = [
 # it (events/site.py), so axes' middleware, which API clients would pass, is not used.
 AUTHENTICATION_BACKENDS = [
     "config.login.SerializedLoginBackend",
-    "django.contrib.auth.backends.ModelBackend",
+    "config.login.StaffBackend",
 ]
 SILENCED_SYSTEM_CHECKS = ["axes.W002"]
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]

@@ -1,5 +1,6 @@
 """The login of admin users: wrong passwords are counted and lock a name from an address."""
 
+import re
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -94,6 +95,30 @@ def test_a_right_password_resets_the_count() -> None:
     assert log_in("right").status_code == 302
     assert failures() == 0
     assert log_in("wrong").status_code == 200
+
+
+@pytest.mark.parametrize("flag", ["is_staff", "is_active"])
+def test_the_right_password_of_a_user_who_may_not_log_in_counts_as_a_wrong_one(
+    user: User, flag: str
+) -> None:
+    User.objects.update(**{flag: False})
+    statuses = [log_in("right").status_code for _ in range(5)]
+    assert statuses == [200, 200, 200, 200, 429]
+
+
+def test_the_page_does_not_tell_that_the_password_was_right(user: User) -> None:
+    User.objects.update(is_staff=False)
+    error = re.compile(r'<p class="errornote">(.*?)</p>', re.DOTALL)
+    right, wrong = (error.findall(log_in(each).content.decode()) for each in ("right", "wrong"))
+    assert right == wrong != []
+
+
+def test_a_user_who_is_no_admin_user_any_more_is_logged_out(user: User) -> None:
+    browser = Client()
+    browser.force_login(user)
+    assert browser.get("/admin/").status_code == 200
+    User.objects.update(is_staff=False)
+    assert browser.get("/admin/").headers["Location"].startswith(LOGIN)
 
 
 def test_a_login_is_not_recorded() -> None:
