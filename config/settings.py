@@ -59,6 +59,7 @@ def _stored_secret_key() -> str:
     return path.read_text()
 
 
+SECRET_KEY_IS_CHOSEN = bool(env.str("SECRET_KEY", default=""))
 SECRET_KEY = env.str("SECRET_KEY", default="") or _stored_secret_key()
 
 INSTALLED_APPS = [
@@ -101,6 +102,8 @@ BOOTSTRAP_STEPS = [
     "events.activecampaign.credentials.tracking_key",
     "crm.bootstrap.create_first_login",
 ]
+# Returns the secret key that `serve` gives to its web server.
+SHARED_KEY = "crm.bootstrap.shared_secret_key"
 # Tells /readyz and `serve` whether the first login was ever used.
 FIRST_LOGIN_IS_UNUSED = "crm.bootstrap.first_login_is_unused"
 HOURLY_COMMANDS = ["prune_idempotency_keys"]
@@ -117,6 +120,7 @@ FIRST_ROWS = {
     "public.axes_accessattempt": "true",
     "public.axes_accessattemptexpiration": "true",
     "public.crm_applicationpassword": "name = 'first start'",
+    "public.crm_sharedkey": "true",
     "public.crm_subscriber": "email = 'ada@example.com'",
     "public.django_content_type": "true",
     "public.django_migrations": "true",

@@ -9,7 +9,7 @@ import orjson
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import models
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, Q, Subquery
 from django.db.models.functions import Lower
 from django.utils.timezone import now
 from typing_extensions import override
@@ -339,3 +339,20 @@ class ApplicationPassword(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+
+class SharedKey(models.Model):
+    """The key that signs the sessions of all servers on this database: a single row.
+
+    Backups leave it out, as they leave out sessions. Written by crm/bootstrap.py.
+    """
+
+    key = models.TextField()
+
+    class Meta:
+        constraints = (models.CheckConstraint(condition=Q(id=1), name="crm_one_shared_key"),)
+        # No page shows it.
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return "shared key"

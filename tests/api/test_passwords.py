@@ -10,11 +10,12 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import RequestFactory
 from django.utils import timezone
+from pytest_django.fixtures import Settings
 from rest_framework.test import APIClient
 
 from config.server.bootstrap import FirstLogin, bootstrap
-from crm.bootstrap import create_first_login
-from crm.models import ApplicationPassword, Subscriber
+from crm.bootstrap import create_first_login, shared_secret_key
+from crm.models import ApplicationPassword, SharedKey, Subscriber
 from tests.api.conftest import basic
 
 
@@ -145,3 +146,16 @@ def test_readiness_says_as_long_as_the_first_login_is_unused(
     assert readiness() == {"status": "ok", "first_login": "unused"}
     use()
     assert readiness() == {"status": "ok"}
+
+
+def test_servers_on_one_database_share_the_key_of_the_first(db: None, settings: Settings) -> None:
+    settings.SECRET_KEY = "first"
+    assert shared_secret_key() == "first"
+    settings.SECRET_KEY = "second"
+    assert shared_secret_key() == "first"
+
+
+def test_a_key_that_the_operator_chose_is_used_and_not_stored(db: None, settings: Settings) -> None:
+    settings.SECRET_KEY, settings.SECRET_KEY_IS_CHOSEN = "chosen", True
+    assert shared_secret_key() == "chosen"
+    assert not SharedKey.objects.exists()

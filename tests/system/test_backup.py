@@ -84,7 +84,7 @@ def test_a_folder_is_rejected_also_by_force(source: None, tmp_path: Path) -> Non
 def test_a_failure_of_pg_dump_is_reported_and_leaves_no_file(
     source: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backup, "LEFT_OUT", "a.b.c.d")
+    monkeypatch.setattr(backup, "LEFT_OUT", ("a.b.c.d",))
     with pytest.raises(CommandError, match="pg_dump failed: pg_dump: error: "):
         call_command("backup", tmp_path / "b")
     assert list(tmp_path.iterdir()) == []

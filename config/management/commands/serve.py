@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
@@ -42,6 +43,7 @@ class Command(BaseCommand):
     server: subprocess.Popen[bytes] | None = None
     hourly: tuple[subprocess.Popen[bytes], ...] = ()
     stopping = False
+    secret_key = ""
 
     @override
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -80,6 +82,7 @@ class Command(BaseCommand):
         if self.postgres:
             self.postgres.start()
         first_login = bootstrap(self._print_first_login)
+        self.secret_key = import_string(settings.SHARED_KEY)()
         connections.close_all()
         self._start_server()
         self._wait_until_it_answers(url)
@@ -100,7 +103,8 @@ class Command(BaseCommand):
                 *("--workers-kill-timeout", str(GRACE_SECONDS)),
                 *("--log-level", "warning", "--no-ws", "--http", "1"),
                 "config.server.wsgi:application",
-            ]
+            ],
+            environment={"SECRET_KEY": self.secret_key},
         )
 
     def _wait_until_it_answers(self, url: str) -> None:
@@ -196,12 +200,15 @@ def _start_command(name: str) -> subprocess.Popen[bytes]:
     return _child(["manage.py", name], stdout=subprocess.DEVNULL)
 
 
-def _child(arguments: list[str], stdout: int | None = None) -> subprocess.Popen[bytes]:
-    """Start a Python process that dies with this one."""
+def _child(
+    arguments: list[str], stdout: int | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a Python process that dies with this one, with further variables."""
     parent = os.getpid()
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=settings.BASE_DIR,
+        env={**os.environ, **(environment or {})},
         stdout=stdout,
         # A session of its own, so that Ctrl-C reaches this process only, which stops its children
         # in order.
