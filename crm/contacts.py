@@ -6,13 +6,12 @@ from typing import Any, Literal
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from config.api.errors import InvalidFields
 from config.api.warnings import Warnings
 from config.database import fetch_one, in_transaction
 from crm.emails import email_key
-from crm.models import OPT_OUTS, Erasure, Identity, Status, Subscriber
+from crm.models import OPT_OUTS, Erasure, Identity, Status, Subscriber, updated_now
 
 # The columns that are set for several contacts at once.
 BulkColumn = Literal["status", "contact_type", "avatar"]
@@ -209,7 +208,7 @@ def update(
     try:
         with transaction.atomic():
             rows = Subscriber.objects.filter(pk=contact.pk)
-            rows.update(**changes, updated_at=timezone.now())
+            rows.update(**changes, updated_at=updated_now())
     except IntegrityError as error:
         raise EmailTaken from error
     for name, value in changes.items():
@@ -305,7 +304,7 @@ def set_column(
     )
     staying = OPT_OUTS if keep_opt_outs and is_opt_in else ()
     kept_ids = [contact_id for contact_id, status in statuses.items() if status in staying]
-    changes = {column: value, "made_by_track": False, "updated_at": timezone.now()}
+    changes = {column: value, "made_by_track": False, "updated_at": updated_now()}
     Subscriber.objects.filter(id__in=statuses.keys() - kept_ids).update(**changes)
     return kept_ids
 

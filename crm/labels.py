@@ -13,13 +13,12 @@ from django.db import IntegrityError, connection
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
 from django.utils.crypto import get_random_string
-from django.utils.timezone import now
 from typing_extensions import override
 
 from config.api.errors import Forbidden
 from config.api.validation import MAX_NAME_LENGTH
 from config.database import fetch_rows, in_transaction
-from crm.models import List, Subscriber, Tag
+from crm.models import List, Subscriber, Tag, updated_now
 
 LabelKind = Literal["tags", "lists"]
 TagOrList = Tag | List
@@ -80,7 +79,7 @@ def update_label(kind: LabelKind, label_id: int, fields: Mapping[str, Any]) -> i
     slug = fields["slug"] or slug_of_title(kind, fields["title"], label_id)
     rows = LABEL_MODELS[kind].objects.filter(id=label_id)
     try:
-        return rows.update(**{**fields, "slug": slug}, updated_at=now())
+        return rows.update(**{**fields, "slug": slug}, updated_at=updated_now())
     except IntegrityError as error:
         raise SlugTaken from error
 

@@ -9,8 +9,8 @@ import orjson
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import models
-from django.db.models import OuterRef, Q, Subquery
-from django.db.models.functions import Lower
+from django.db.models import OuterRef, Q, Subquery, Value
+from django.db.models.functions import Greatest, Lower
 from django.utils.timezone import now
 from typing_extensions import override
 
@@ -46,6 +46,11 @@ class ContactType(models.TextChoices):
 
     LEAD = "lead"
     CUSTOMER = "customer"
+
+
+def updated_now() -> Greatest:
+    """Return the present for the column updated_at, or what it has if the clock went back."""
+    return Greatest("updated_at", Value(now()))
 
 
 class SluggedModel(models.Model):

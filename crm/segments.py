@@ -6,7 +6,6 @@ from typing import Any
 import orjson
 from django.db import IntegrityError
 from django.db.models import Exists
-from django.utils.timezone import now
 
 from config.api.errors import Forbidden, InvalidFields
 from config.database import chunked, in_transaction
@@ -20,7 +19,7 @@ from crm.filters import (
 )
 from crm.filters.types import ConditionGroup, HasPerm
 from crm.labels import LabelKind, SlugTaken, missing_labels, with_slug
-from crm.models import Segment, Subscriber
+from crm.models import Segment, Subscriber, updated_now
 
 MAX_FILTER_BYTES = 64 * 1024
 # Each segment may have fifty conditions.
@@ -55,7 +54,7 @@ def update_segment(segment_id: int, fields: Mapping[str, Any]) -> Segment | None
         columns["filters"] = clean_filters(fields["filters"], lock_labels=True)
     rows = Segment.objects.filter(id=segment_id)
     try:
-        rows.update(**columns, updated_at=now())
+        rows.update(**columns, updated_at=updated_now())
     except IntegrityError as error:
         raise SlugTaken from error
     return rows.first()

@@ -32,6 +32,7 @@ TICK_SECONDS = 0.1
 # settings.HOURLY_COMMANDS run a minute after the start, and then every hour.
 SETTLED_SECONDS = 60.0
 HOUR_SECONDS = 3600.0
+MAX_JUMP_SECONDS = HOUR_SECONDS / 2
 
 
 class Command(BaseCommand):
@@ -44,6 +45,11 @@ class Command(BaseCommand):
     hourly: tuple[subprocess.Popen[bytes], ...] = ()
     stopping = False
     secret_key = ""
+
+    @override
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.clock = _clock()
 
     @override
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -131,7 +137,7 @@ class Command(BaseCommand):
         while not self.stopping:
             running = any(command.poll() is None for command in self.hourly)
             if time.monotonic() > next_hourly and not running:
-                self.hourly = tuple(map(_start_command, settings.HOURLY_COMMANDS))
+                self.start_hourly()
                 next_hourly += HOUR_SECONDS
             dead = []
             if self.postgres and self.postgres.process and self.postgres.process.poll() is not None:
@@ -150,6 +156,19 @@ class Command(BaseCommand):
                     start()
             pause = min(MAX_PAUSE_SECONDS, pause * 2 + TICK_SECONDS)
             healthy_since = time.monotonic()
+
+    def start_hourly(self) -> None:
+        """Start settings.HOURLY_COMMANDS, an hour later if the clock jumped.
+
+        They delete what is old, and by a clock that is wrong for a moment everything may be.
+        """
+        clock = _clock()
+        jump, self.clock = clock - self.clock, clock
+        if abs(jump) < MAX_JUMP_SECONDS:
+            self.hourly = tuple(map(_start_command, settings.HOURLY_COMMANDS))
+        else:
+            hours = f"{jump / HOUR_SECONDS:.1f}"
+            self.stderr.write(f"The clock jumped by {hours} hours. What is old is deleted later.")
 
     def _stop(self, _signal_number: int, _frame: FrameType | None) -> None:
         self.stopping = True
@@ -193,6 +212,11 @@ class Command(BaseCommand):
             f"-d {shlex.quote(event)} {url}/subscribers/track-event"
         )
         self.stdout.flush()
+
+
+def _clock() -> float:
+    """Return by how many seconds the clock is ahead of one that never jumps."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _start_command(name: str) -> subprocess.Popen[bytes]:
