@@ -106,7 +106,7 @@ BOOTSTRAP_STEPS = [
 SHARED_KEY = "crm.bootstrap.shared_secret_key"
 # Tells /readyz and `serve` whether the first login was ever used.
 FIRST_LOGIN_IS_UNUSED = "crm.bootstrap.first_login_is_unused"
-HOURLY_COMMANDS = ["prune_idempotency_keys"]
+HOURLY_COMMANDS = ["prune_idempotency_keys", "clearsessions"]
 # What a backup and a restore compare, and what a restore does for those whom the old store knows.
 STORE_FIGURES = "events.maintenance.store_figures"
 RESTORE_STEPS = ["crm.restores.keep_opt_outs", "events.restores.erase_again"]

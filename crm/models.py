@@ -255,7 +255,7 @@ class Erasure(models.Model):
     email_sha256 = models.CharField("SHA-256 of the e-mail", max_length=64, db_index=True)
     erased_at = models.DateTimeField()
     erased_by = models.CharField(max_length=192)
-    # The numbers of rows: {"deleted": {"contacts": 1, …}, "made_nameless": {"admin_history": 2}}.
+    # Numbers: {"deleted": {"contacts": 1, …}, "made_nameless": {"admin_history": 2, …}}.
     counts = models.JSONField()
     # Tallybook's version.
     version = models.CharField(max_length=20)

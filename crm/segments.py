@@ -9,6 +9,7 @@ from django.db.models import Exists
 
 from config.api.errors import Forbidden, InvalidFields
 from config.database import chunked, in_transaction
+from crm.emails import email_key
 from crm.filters import (
     compile_filters,
     contact_if_matching,
@@ -171,3 +172,33 @@ def segments_of(contact: Subscriber, has_perm: HasPerm) -> tuple[list[Segment], 
                 segment for (segment, _), is_match in zip(batch, row, strict=True) if is_match
             ]
     return matching, left_out
+
+
+def replace_email(email: str, replacement: str) -> int:
+    """Replace the e-mail of an erased contact in the filters of all segments.
+
+    They match the same contacts as before, because no contact has the e-mail any more. The caller
+    has a transaction open. A part of the e-mail, as `contains` may have it, is not recognized.
+
+    Returns:
+        The number of segments that were changed.
+    """
+
+    def without(value: Any) -> Any:
+        if isinstance(value, list):
+            return [without(each) for each in value]
+        is_email = isinstance(value, str) and email_key(value) == email_key(email)
+        return replacement if is_email else value
+
+    def replaced(filters: Any) -> Any:
+        return [
+            [{field: without(value) for field, value in item.items()} for item in group]
+            for group in filters
+        ]
+
+    segments = Segment.objects.all()
+    ids = [segment.pk for segment in segments if replaced(segment.filters) != segment.filters]
+    for segment in segments.filter(pk__in=ids).order_by("pk").select_for_update():
+        columns = {"filters": replaced(segment.filters), "updated_at": updated_now()}
+        segments.filter(pk=segment.pk).update(**columns)
+    return len(ids)
