@@ -32,7 +32,7 @@ def shop_backup(
     django_db_blocker: DjangoDbBlocker,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """A backup of the database SHOP: two contacts, an event that happened twice, a session and its key."""
+    """A backup of the database SHOP: two contacts, a repeated event, a session, its key."""
     path = tmp_path_factory.mktemp("backup") / "shop.backup"
     databases.create(SHOP)
     with django_db_blocker.unblock(), use(SHOP):

@@ -1,4 +1,4 @@
-"""docs/explanation/security.md: the tests that it names exist, and what no test of a request shows."""
+"""docs/explanation/security.md: the tests that it names exist."""
 
 import re
 from pathlib import Path
@@ -11,9 +11,8 @@ NAMED = sorted(set(re.findall(r"`(tests/\S+\.py)::(\w+)`", PAGE)))
 # The command that starts the server asks whether it answers.
 ANSWERING = [*(ROOT / "crm").rglob("*.py"), *(ROOT / "events").rglob("*.py")]
 ANSWERING += [*(ROOT / "config").glob("*.py"), *(ROOT / "config" / "api").rglob("*.py")]
-HTTP_CLIENT = re.compile(
-    r"^\s*(import|from) (requests|httpx|urllib3|urllib\.request|http\.client)", re.M
-)
+CLIENTS = r"requests|httpx|urllib3|urllib\.request|http\.client"
+HTTP_CLIENT = re.compile(rf"^\s*(import|from) ({CLIENTS})\b", re.MULTILINE)
 
 
 @pytest.mark.parametrize(("path", "name"), NAMED)
@@ -24,7 +23,7 @@ def test_a_test_that_the_page_of_security_names_exists(path: str, name: str) -> 
 def test_each_promise_of_the_page_of_security_names_a_test() -> None:
     tables = PAGE.split("| test |\n")[1:]
     rows = [row for table in tables for row in table.partition("\n\n")[0].splitlines()[1:]]
-    assert len(rows) > 40
+    assert len(rows) >= 40
     assert [row for row in rows if "`tests/" not in row] == []
 
 
