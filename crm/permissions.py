@@ -37,6 +37,6 @@ class HasAccess(BasePermission):
             # HTTP method would answer at every URL of its view, so it is never permitted.
             return not hasattr(view, str(request.method).lower())
         access: Access | None = getattr(view, "access", {}).get(action)
-        if access is None or not request.user.has_perms(access.permissions):
+        if access is None or not all(map(request.user.has_perm, access.permissions)):
             return False
         return request.auth.scope in (Scope.MANAGE, access.scope)
