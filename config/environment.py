@@ -23,6 +23,7 @@ NEW_CONTACTS = ("none", "pending", "transactional")
 # Ten years. A longer time would reach before the first year.
 MAX_KEEP_KEYS_DAYS = 3650
 MAX_WORKERS = 256
+MAX_PROXIES = 10
 MAX_SHOWN = 200
 
 HOST_NAME = r"[a-z0-9_-]+(\.[a-z0-9_-]+)*"
@@ -149,6 +150,11 @@ def _number(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def _number_or_none(least: int, most: int) -> Callable[[str], int | None]:
+    parse = _number(least, most)
+    return lambda value: parse(value) if value else None
+
+
 def _boolean(value: str) -> bool:
     _require(value.lower() in TRUE + FALSE)
     return value.lower() in TRUE
@@ -239,6 +245,9 @@ VARIABLES = {
     ),
     "TALLYBOOK_NEW_CONTACTS": Variable("none", f"one of {', '.join(NEW_CONTACTS)}", _new_contacts),
     "TALLYBOOK_HTTPS": Variable("false", ON_OR_OFF, _boolean),
+    "TALLYBOOK_PROXIES": Variable(
+        "", f"a whole number from 0 to {MAX_PROXIES}, or empty", _number_or_none(0, MAX_PROXIES)
+    ),
     "TALLYBOOK_URL_PREFIX": Variable(
         "",
         f"a path such as /crm, whose first part is none of Tallybook's own: {', '.join(OWN_PATHS)}",

@@ -5,16 +5,17 @@ API clients never come here. Their application passwords are looked up without D
 
 import hashlib
 from collections.abc import Mapping
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from axes.backends import AxesStandaloneBackend
 from django.conf import settings
 from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.backends import ModelBackend
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from typing_extensions import override
 
+from config.addresses import client_address
 from config.database import fetch_row
 
 # No user name is longer, and axes has no room for more than 255 characters.
@@ -63,6 +64,17 @@ class SerializedLoginBackend(AxesStandaloneBackend):  # type: ignore[misc]  # ax
         super().authenticate(request, username=username, password=password, **kwargs)
 
 
+class StaffBackend(ModelBackend):
+    """Check passwords of admin users. That of another user is wrong, also where it is right.
+
+    So it is counted as a guess, and the page does not tell that it was right.
+    """
+
+    @override
+    def user_can_authenticate(self, user: Any) -> bool:
+        return super().user_can_authenticate(user) and user.is_staff
+
+
 def is_locked_out(request: HttpRequest | None) -> bool:
     """Return whether axes rejected this login, or will reject the next one."""
     return bool(getattr(request, "axes_locked_out", False))
@@ -71,24 +83,3 @@ def is_locked_out(request: HttpRequest | None) -> bool:
 def attempted_username(request: HttpRequest, credentials: Mapping[str, str] | None) -> str:
     """Return the name that a guess is counted for."""
     return (credentials or request.POST).get("username", "")[:MAX_USERNAME_LENGTH]
-
-
-def client_address(request: HttpRequest) -> str | None:
-    """Return the address that a guess comes from.
-
-    Behind a proxy it is the last address in X-Forwarded-For, because the client chooses what comes
-    before that. An IPv6 address stands for its /64, because one client has all of it.
-    """
-    candidates = [request.META.get("REMOTE_ADDR", "")]
-    if settings.HTTPS:
-        forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
-        candidates.insert(0, forwarded.rpartition(",")[2].strip())
-    for candidate in candidates:
-        try:
-            address = ip_address(candidate)
-        except ValueError:
-            continue
-        if isinstance(address, IPv6Address):
-            address = address.ipv4_mapped or IPv6Address(int(address) >> 64 << 64)
-        return str(address)
-    return None

@@ -11,10 +11,11 @@ from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.db import connection
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.deprecation import MiddlewareMixin
 from typing_extensions import override
 
+from config.api.errors import rest_error
 from config.error_pages import ADMIN_PATH, error_page_or_json
 from config.proxy import PROTO_HEADER, log_fault, protocol_fault
 from config.views import healthz, readyz
@@ -22,6 +23,7 @@ from config.views import healthz, readyz
 DOCS_PATH = "/api/docs/"
 ADMIN_PATHS = (ADMIN_PATH, DOCS_PATH, "/api/schema/")
 
+PLAIN_HTTP = "Use https. Over http, the password has been sent readable: revoke it."
 # Nothing from other hosts, nothing inline, and no page in a frame of another site.
 POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
@@ -71,6 +73,21 @@ class ForwardedProtocolMiddleware(MiddlewareMixin):
         # Some proxies write it in capitals, and Django compares exactly.
         request.META[PROTO_HEADER] = request.META[PROTO_HEADER].lower()
         return None
+
+
+class PlainHttpMiddleware(MiddlewareMixin):
+    """Reject API calls over http, which a redirect would answer too late: the password was sent.
+
+    Pages are redirected by SecurityMiddleware, which comes next.
+    """
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        """Return 403 for an API call over http, or None."""
+        path = request.path_info
+        is_page = path in ("/", "/admin") or path.startswith((*ADMIN_PATHS, settings.STATIC_URL))
+        if is_page or request.is_secure():
+            return None
+        return JsonResponse(rest_error("rest_forbidden", PLAIN_HTTP, 403), status=403)
 
 
 class ContentSecurityPolicyMiddleware(AdminPathsMixin):

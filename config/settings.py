@@ -29,6 +29,8 @@ KEEP_KEYS_DAYS = chosen["TALLYBOOK_KEEP_KEYS_DAYS"]
 # What an event of an unknown e-mail does: crm.models.NewContacts.
 NEW_CONTACTS = chosen["TALLYBOOK_NEW_CONTACTS"]
 HTTPS = chosen["TALLYBOOK_HTTPS"]
+# How many proxies add the address before them to X-Forwarded-For.
+PROXIES = int(HTTPS) if chosen["TALLYBOOK_PROXIES"] is None else chosen["TALLYBOOK_PROXIES"]
 # The path of Tallybook on its site, such as /crm. config/server/wsgi.py removes it from requests.
 FORCE_SCRIPT_NAME: str = chosen["TALLYBOOK_URL_PREFIX"]
 
@@ -68,6 +70,7 @@ def _create_secret_key(path: Path) -> None:
         draft.unlink()
 
 
+SECRET_KEY_IS_CHOSEN = bool(chosen["SECRET_KEY"])
 SECRET_KEY = chosen["SECRET_KEY"] or _stored_secret_key()
 
 INSTALLED_APPS = [
@@ -95,6 +98,7 @@ MIDDLEWARE = [
     "config.middleware.HealthMiddleware",
     "config.middleware.ContentSecurityPolicyMiddleware",
     "config.middleware.ForwardedProtocolMiddleware",
+    *(["config.middleware.PlainHttpMiddleware"] if HTTPS else []),
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
@@ -110,7 +114,11 @@ BOOTSTRAP_STEPS = [
     "events.activecampaign.credentials.tracking_key",
     "crm.bootstrap.create_first_login",
 ]
-HOURLY_COMMANDS = ["prune_idempotency_keys"]
+# Returns the secret key that `serve` gives to its web server.
+SHARED_KEY = "crm.bootstrap.shared_secret_key"
+# Tells /readyz and `serve` whether the first login was ever used.
+FIRST_LOGIN_IS_UNUSED = "crm.bootstrap.first_login_is_unused"
+HOURLY_COMMANDS = ["prune_idempotency_keys", "clearsessions"]
 # What a backup and a restore compare, and what a restore does for those whom the old store knows.
 STORE_FIGURES = "events.maintenance.store_figures"
 # In this order, because who was erased and came back to opt out is a contact of the old store.
@@ -125,6 +133,7 @@ FIRST_ROWS = {
     "public.axes_accessattempt": "true",
     "public.axes_accessattemptexpiration": "true",
     "public.crm_applicationpassword": "name = 'first start'",
+    "public.crm_sharedkey": "true",
     "public.crm_subscriber": "email = 'ada@example.com'",
     "public.django_content_type": "true",
     "public.django_migrations": "true",
@@ -180,7 +189,7 @@ AUTH_PASSWORD_VALIDATORS = [
 # it (events/site.py), so axes' middleware, which API clients would pass, is not used.
 AUTHENTICATION_BACKENDS = [
     "config.login.SerializedLoginBackend",
-    "django.contrib.auth.backends.ModelBackend",
+    "config.login.StaffBackend",
 ]
 SILENCED_SYSTEM_CHECKS = ["axes.W002"]
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
@@ -190,7 +199,7 @@ AXES_RESET_ON_SUCCESS = True
 # Attempts during the lock are not checked and do not prolong it.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_USERNAME_CALLABLE = "config.login.attempted_username"
-AXES_CLIENT_IP_CALLABLE = "config.login.client_address"
+AXES_CLIENT_IP_CALLABLE = "config.addresses.client_address"
 # Only failed attempts are stored, until the first login or failure ten minutes later.
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
@@ -240,7 +249,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.api.renderers.JSONOnlyNegotiation",
     "DEFAULT_METADATA_CLASS": "config.api.metadata.Metadata",
     "DEFAULT_SCHEMA_CLASS": "config.api.schema.Schema",
-    "EXCEPTION_HANDLER": "config.api.errors.exception_handler",
+    "EXCEPTION_HANDLER": "crm.refusals.exception_handler",
     "UNAUTHENTICATED_USER": None,
     "URL_FORMAT_OVERRIDE": None,
     "FORMAT_SUFFIX_KWARG": None,
@@ -269,6 +278,7 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
+        "tallybook.audit": {"level": "INFO"},
         # Its WARNING lines repeat every 4xx response.
         "django.request": {"level": "ERROR"},
         # Hostile Host headers, foreign forms and too many fields. config.proxy logs some of them.

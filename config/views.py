@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from functools import wraps
 
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
+from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
 from config.api.errors import RETRY_AFTER_SECONDS
@@ -42,14 +44,19 @@ def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
 
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
-    """Answer 200 if the database answers and has every migration, else 503 with the reason."""
+    """Answer 200 if the database answers and has every migration, else 503 with the reason.
+
+    It says so as long as the first login was never used, because its passwords may be lost.
+    """
     try:
         if not connection.is_usable():
             connection.close()
-        missing = migrations_are_missing()
+        if migrations_are_missing():
+            return _not_ready("migrations")
+        is_unused = import_string(settings.FIRST_LOGIN_IS_UNUSED)()
     except DatabaseError:
         return _not_ready("database")
-    return _not_ready("migrations") if missing else JsonResponse({"status": "ok"})
+    return JsonResponse({"status": "ok", **({"first_login": "unused"} if is_unused else {})})
 
 
 def _not_ready(waiting_for: str) -> HttpResponse:

@@ -6,20 +6,26 @@ import hmac
 import re
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.utils import InternalError
 from django.utils import timezone
 from psycopg.errors import ReadOnlySqlTransaction
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from typing_extensions import override
 
+from config.api.errors import Forbidden
 from config.database import Row, fetch_row, fetch_row_reconnecting
 from crm.models import ApplicationPassword
 from crm.passwords import PREFIX_LENGTH, secret_hash
 
 LAST_USED_EVERY = timedelta(minutes=1)
+FOREIGN_FORM = "A form of another site may not use the login that a browser remembers."
+# The content types that a browser sends to other sites without asking them.
+FORM_TYPES = ("", "application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 
 # The columns of the two models, in the order of their fields, as Model.from_db takes them.
 PASSWORD_COLUMNS = ("id", "user_id", "scope", "secret_hash", "new_contacts")
@@ -71,11 +77,17 @@ class ApplicationPasswordAuthentication(BaseAuthentication):
     @override
     def authenticate(self, request: Request) -> Credentials | None:
         header = request.META.get("HTTP_AUTHORIZATION", "")
-        return authenticate(*parse_header(header)) if header else None
+        if not header:
+            return None
+        if is_form_of_another_site(request):
+            raise Forbidden(FOREIGN_FORM)
+        return authenticate(*parse_header(header))
 
     @override
     def authenticate_header(self, request: Request) -> str:
-        return 'Basic realm="Tallybook"'
+        # A browser that is asked for Basic remembers the login, and sends it for any site's form.
+        is_browser = "HTTP_SEC_FETCH_MODE" in request.META
+        return f'{"Bearer" if is_browser else "Basic"} realm="Tallybook"'
 
 
 class ApiTokenAuthentication(BaseAuthentication):
@@ -89,6 +101,25 @@ class ApiTokenAuthentication(BaseAuthentication):
     @override
     def authenticate_header(self, request: Request) -> str:
         return 'Api-Token realm="Tallybook"'
+
+
+def is_form_of_another_site(request: Request) -> bool:
+    """Return whether a page of another site made a browser send a request that changes something.
+
+    Browsers ask before a script sends JSON or a password of its own (CORS), but not before a form.
+    """
+    meta = request.META
+    if request.method in SAFE_METHODS:
+        return False
+    if mode := meta.get("HTTP_SEC_FETCH_MODE"):
+        site = meta.get("HTTP_SEC_FETCH_SITE")
+        return mode in ("navigate", "no-cors") and site not in ("same-origin", "none")
+    # Browsers send Sec-Fetch headers to https and to their own machine only.
+    origin = meta.get("HTTP_ORIGIN", "")
+    if not origin or origin in settings.CORS_ALLOWED_ORIGINS:
+        return False
+    content_type = meta.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    return content_type in FORM_TYPES and origin.partition("://")[2] != request.get_host()
 
 
 def parse_header(header: str) -> tuple[str | None, str]:

@@ -2,15 +2,34 @@
 
 import secrets
 
+from django.conf import settings
 from django.contrib.auth.models import User
 
 from config.database import in_transaction
 from config.server.bootstrap import DEMO_EMAIL, FirstLogin
 from crm.contacts import create_or_update
-from crm.models import Scope, Status
+from crm.models import ApplicationPassword, Scope, SharedKey, Status
 from crm.passwords import create_application_password
 
 USERNAME, EMAIL = "admin", "admin@example.com"
+
+
+def shared_secret_key() -> str:
+    """Return the secret key of all servers on this database: that of the first one.
+
+    An operator's SECRET_KEY stays in the environment.
+    """
+    if settings.SECRET_KEY_IS_CHOSEN:
+        return settings.SECRET_KEY
+    row, _ = SharedKey.objects.get_or_create(id=1, defaults={"key": settings.SECRET_KEY})
+    return row.key
+
+
+def first_login_is_unused() -> bool:
+    """Return whether the first user is the only one, and none of its passwords was ever used."""
+    users = User.objects.values_list("username", "last_login")[:2]
+    used = ApplicationPassword.objects.exclude(last_used_at=None)
+    return list(users) == [(USERNAME, None)] and not used.exists()
 
 
 def create_first_login() -> FirstLogin | None:

@@ -6,13 +6,12 @@ from typing import Any, Literal
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from config.api.errors import InvalidFields
 from config.api.warnings import FieldWarning, Warnings
 from config.database import fetch_one, in_transaction
 from crm.emails import email_key
-from crm.models import OPT_INS, OPT_OUTS, Erasure, Identity, Status, Subscriber
+from crm.models import OPT_INS, OPT_OUTS, Erasure, Identity, Status, Subscriber, updated_now
 
 # The columns that are set for several contacts at once.
 BulkColumn = Literal["status", "contact_type", "avatar"]
@@ -254,7 +253,7 @@ def update(
     try:
         with transaction.atomic():
             rows = Subscriber.objects.filter(pk=contact.pk)
-            rows.update(**changes, updated_at=timezone.now())
+            rows.update(**changes, updated_at=updated_now())
     except IntegrityError as error:
         raise EmailTaken from error
     for name, value in changes.items():
@@ -356,7 +355,7 @@ def set_column(
         keys = Erasure.erased_keys(each.email for each in others if each.status not in OPT_INS)
         erased = [each.pk for each in others if _stays_erased(each, keys)]
         kept = {"keep_opt_outs": opt_outs, "erased": erased}
-    changes = {column: value, "made_by_track": False, "updated_at": timezone.now()}
+    changes = {column: value, "made_by_track": False, "updated_at": updated_now()}
     Subscriber.objects.filter(id__in=ids.difference(*kept.values())).update(**changes)
     return {rule: kept_ids for rule, kept_ids in kept.items() if kept_ids}
 

@@ -13,12 +13,12 @@ from django.db import IntegrityError, connection
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
 from django.utils.crypto import get_random_string
-from django.utils.timezone import now
 from typing_extensions import override
 
+from config.api.errors import Forbidden
 from config.api.validation import MAX_NAME_LENGTH
 from config.database import fetch_rows, in_transaction
-from crm.models import List, Subscriber, Tag
+from crm.models import List, Subscriber, Tag, updated_now
 
 LabelKind = Literal["tags", "lists"]
 TagOrList = Tag | List
@@ -80,13 +80,15 @@ def update_label(kind: LabelKind, label_id: int, fields: Mapping[str, Any]) -> i
     slug = fields["slug"] or slug_of_title(kind, fields["title"], label_id)
     rows = LABEL_MODELS[kind].objects.filter(id=label_id)
     try:
-        return rows.update(**{**fields, "slug": slug}, updated_at=now())
+        return rows.update(**{**fields, "slug": slug}, updated_at=updated_now())
     except IntegrityError as error:
         raise SlugTaken from error
 
 
 @in_transaction
-def create_or_update_labels(kind: LabelKind, rows: Sequence[tuple[str, str]]) -> list[int]:
+def create_or_update_labels(
+    kind: LabelKind, rows: Sequence[tuple[str, str]], may_rename: bool
+) -> list[int]:
     """Create labels of (slug, title), where they do not exist.
 
     A slug identifies a label, which gets the title. An empty slug is made from the title, and then
@@ -94,20 +96,31 @@ def create_or_update_labels(kind: LabelKind, rows: Sequence[tuple[str, str]]) ->
 
     Returns:
         Their ids, in the order of `rows`.
+
+    Raises:
+        Forbidden: 403, a label would get another title, and the user may not change labels.
     """
     lock_labels(kind)
     return [
-        rename_or_create(kind, slug, title) if slug else find_or_create(kind, title, ("title",))
+        rename_or_create(kind, slug, title, may_rename)
+        if slug
+        else find_or_create(kind, title, ("title",))
         for slug, title in rows
     ]
 
 
-def rename_or_create(kind: LabelKind, slug: str, title: str) -> int:
-    """Return the id of the label with this slug, which gets the title."""
+def rename_or_create(kind: LabelKind, slug: str, title: str, may_rename: bool) -> int:
+    """Return the id of the label with this slug, which gets the title.
+
+    Raises:
+        Forbidden: 403, the label has another title and `may_rename` is false.
+    """
     label = find_by_slug(kind, slug)
     if label is None:
         return create_label(kind, {"slug": slug, "title": title}).id
     if label.title != title:
+        if not may_rename:
+            raise Forbidden(f'You may not rename the {kind[:-1]} "{label.title}".')
         update_label(kind, label.id, {"slug": label.slug, "title": title})
     return label.id
 

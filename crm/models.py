@@ -9,8 +9,8 @@ import orjson
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import models
-from django.db.models import OuterRef, Subquery
-from django.db.models.functions import Lower
+from django.db.models import OuterRef, Q, Subquery, Value
+from django.db.models.functions import Greatest, Lower
 from django.utils.timezone import now
 from typing_extensions import override
 
@@ -48,6 +48,11 @@ class ContactType(models.TextChoices):
 
     LEAD = "lead"
     CUSTOMER = "customer"
+
+
+def updated_now() -> Greatest:
+    """Return the present for the column updated_at, or what it has if the clock went back."""
+    return Greatest("updated_at", Value(now()))
 
 
 class SluggedModel(models.Model):
@@ -253,7 +258,7 @@ class Erasure(models.Model):
     email_sha256 = models.CharField("SHA-256 of the e-mail", max_length=64, db_index=True)
     erased_at = models.DateTimeField()
     erased_by = models.CharField(max_length=192)
-    # The numbers of rows: {"deleted": {"contacts": 1, …}, "made_nameless": {"admin_history": 2}}.
+    # Numbers: {"deleted": {"contacts": 1, …}, "made_nameless": {"admin_history": 2, …}}.
     counts = models.JSONField()
     # Tallybook's version.
     version = models.CharField(max_length=20)
@@ -342,3 +347,20 @@ class ApplicationPassword(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+
+class SharedKey(models.Model):
+    """The key that signs the sessions of all servers on this database: a single row.
+
+    Backups leave it out, as they leave out sessions. Written by crm/bootstrap.py.
+    """
+
+    key = models.TextField()
+
+    class Meta:
+        constraints = (models.CheckConstraint(condition=Q(id=1), name="crm_one_shared_key"),)
+        # No page shows it.
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return "shared key"

@@ -1,6 +1,6 @@
 """Permit an API client what its application password's scope and its user's permissions allow."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from rest_framework.views import APIView
 
 
-class Access(NamedTuple):
-    """What an action requires: a scope, and one of Django's permissions such as crm.view_tag."""
+class Access:
+    """What an action requires: a scope, and all of these permissions of Django."""
 
-    scope: Scope
-    permission: str
+    def __init__(self, scope: Scope, *permissions: str) -> None:
+        """Set `scope`, and `permissions` such as crm.view_tag."""
+        self.scope = scope
+        self.permissions = permissions
 
 
 class HasAccess(BasePermission):
@@ -35,6 +37,6 @@ class HasAccess(BasePermission):
             # HTTP method would answer at every URL of its view, so it is never permitted.
             return not hasattr(view, str(request.method).lower())
         access: Access | None = getattr(view, "access", {}).get(action)
-        if access is None or not request.user.has_perm(access.permission):
+        if access is None or not all(map(request.user.has_perm, access.permissions)):
             return False
         return request.auth.scope in (Scope.MANAGE, access.scope)

@@ -6,20 +6,21 @@ from typing import Any
 import orjson
 from django.db import IntegrityError
 from django.db.models import Exists
-from django.utils.timezone import now
 
-from config.api.errors import InvalidFields
+from config.api.errors import Forbidden, InvalidFields
 from config.database import chunked, in_transaction
+from crm.emails import email_key
 from crm.filters import (
     compile_filters,
     contact_if_matching,
     label_errors,
     labels_of,
     read_filters,
+    require_permissions,
 )
-from crm.filters.types import ConditionGroup
+from crm.filters.types import ConditionGroup, HasPerm
 from crm.labels import LabelKind, SlugTaken, missing_labels, with_slug
-from crm.models import Segment, Subscriber
+from crm.models import Segment, Subscriber, updated_now
 
 MAX_FILTER_BYTES = 64 * 1024
 # Each segment may have fifty conditions.
@@ -54,7 +55,7 @@ def update_segment(segment_id: int, fields: Mapping[str, Any]) -> Segment | None
         columns["filters"] = clean_filters(fields["filters"], lock_labels=True)
     rows = Segment.objects.filter(id=segment_id)
     try:
-        rows.update(**columns, updated_at=now())
+        rows.update(**columns, updated_at=updated_now())
     except IntegrityError as error:
         raise SlugTaken from error
     return rows.first()
@@ -139,11 +140,28 @@ def segments_using(kind: LabelKind, label_ids: Iterable[int]) -> list[Segment]:
     ]
 
 
-def segments_of(contact: Subscriber) -> tuple[list[Segment], list[tuple[Segment, InvalidFields]]]:
-    """Return the segments whose filters match a contact, by title, and those that are invalid."""
-    read = read_segments(Segment.objects.all())
-    invalid = [(each, error) for each, error in read if isinstance(error, InvalidFields)]
-    valid = [(each, groups) for each, groups in read if isinstance(groups, list)]
+LeftOut = list[tuple[Segment, InvalidFields | Forbidden]]
+
+
+def segments_of(contact: Subscriber, has_perm: HasPerm) -> tuple[list[Segment], LeftOut]:
+    """Return the segments whose filters match a contact, by title.
+
+    Returns:
+        The segments, and those that are left out, with the error: the filter is invalid, or asks
+        for what the user may not see.
+    """
+    valid: list[tuple[Segment, list[ConditionGroup]]] = []
+    left_out: LeftOut = []
+    for segment, groups in read_segments(Segment.objects.all()):
+        if isinstance(groups, InvalidFields):
+            left_out.append((segment, groups))
+            continue
+        try:
+            require_permissions(groups, has_perm)
+        except Forbidden as error:
+            left_out.append((segment, error))
+        else:
+            valid.append((segment, groups))
     matching: list[Segment] = []
     for batch in chunked(valid, SEGMENTS_PER_STATEMENT):
         rows = Subscriber.objects.filter(id=contact.id).values_list(
@@ -153,4 +171,34 @@ def segments_of(contact: Subscriber) -> tuple[list[Segment], list[tuple[Segment,
             matching += [
                 segment for (segment, _), is_match in zip(batch, row, strict=True) if is_match
             ]
-    return matching, invalid
+    return matching, left_out
+
+
+def replace_email(email: str, replacement: str) -> int:
+    """Replace the e-mail of an erased contact in the filters of all segments.
+
+    They match the same contacts as before, because no contact has the e-mail any more. The caller
+    has a transaction open. A part of the e-mail, as `contains` may have it, is not recognized.
+
+    Returns:
+        The number of segments that were changed.
+    """
+
+    def without(value: Any) -> Any:
+        if isinstance(value, list):
+            return [without(each) for each in value]
+        is_email = isinstance(value, str) and email_key(value) == email_key(email)
+        return replacement if is_email else value
+
+    def replaced(filters: Any) -> Any:
+        return [
+            [{field: without(value) for field, value in item.items()} for item in group]
+            for group in filters
+        ]
+
+    segments = Segment.objects.all()
+    ids = [segment.pk for segment in segments if replaced(segment.filters) != segment.filters]
+    for segment in segments.filter(pk__in=ids).order_by("pk").select_for_update():
+        columns = {"filters": replaced(segment.filters), "updated_at": updated_now()}
+        segments.filter(pk=segment.pk).update(**columns)
+    return len(ids)

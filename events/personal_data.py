@@ -17,8 +17,9 @@ from config.api.validation import is_valid_id
 from config.database import fetch_one, fetch_rows, in_transaction
 from crm.contacts import delete_contacts, find_by_email
 from crm.emails import email_sha256
+from crm.filters import trusted
 from crm.models import Erasure, Subscriber
-from crm.segments import segments_of
+from crm.segments import replace_email, segments_of
 from events.exports import Write, contacts_of, events_of, snapshot
 from events.models import EventOccurrence, IdempotencyKey
 
@@ -70,7 +71,7 @@ def export_contact(contact_id: int, write: Write) -> None:
         contact = contacts[0]
         events, occurrences = fetch_one(COUNT, {"contact": contact_id})
         # A segment with an invalid filter has no contacts.
-        matching, _ = segments_of(Subscriber(pk=contact_id))
+        matching, _ = segments_of(Subscriber(pk=contact_id), trusted)
         segments = [
             {"id": segment.id, "slug": segment.slug, "title": segment.title} for segment in matching
         ]
@@ -128,7 +129,7 @@ def erase_contact(contact_id: int, by: str) -> Erasure:
     """Delete a contact with all its data, and store a receipt.
 
     What delete_contacts deletes, the idempotency keys of its occurrences, and its e-mail in the
-    admin's history.
+    admin's history and in the filters of segments.
 
     Args:
         contact_id: id of the contact.
@@ -151,7 +152,10 @@ def erase_contact(contact_id: int, by: str) -> Erasure:
         version=__version__,
         counts={
             "deleted": {**delete_contacts([contact_id]), "idempotency_keys": keys},
-            "made_nameless": {"admin_history": _erase_in_history(contact)},
+            "made_nameless": {
+                "admin_history": _erase_in_history(contact),
+                "segments": replace_email(contact.email, ERASED),
+            },
         },
     )
 

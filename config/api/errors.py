@@ -102,6 +102,15 @@ def status_error(status: int) -> RestErrorBody:
     return rest_error(code, message, status)
 
 
+class Forbidden(ApiError, DjangoPermissionDenied):
+    """403 that says what is forbidden. Outside the API, Django answers with its own 403."""
+
+    status_code = 403
+
+    def __init__(self, message: str) -> None:
+        super().__init__(rest_error(ERRORS[403][0], message, 403))
+
+
 class BadRequest(ApiError):
     """400: the body or the query string cannot be read."""
 

@@ -26,6 +26,12 @@ class ApiViewSet(GenericViewSet[Any]):
     list_params: Params
     lookup_url_kwarg: str
 
+    @property
+    @override
+    def default_response_headers(self) -> dict[str, str]:
+        # Responses hold personal data, and the credential may be in a header that caches ignore.
+        return {**super().default_response_headers, "Cache-Control": "no-store"}
+
     @cached_property
     def query(self) -> Params:
         """The parameters of the query string, parsed once; `tags[]=1&tags[]=2` is a list.

@@ -31,8 +31,9 @@ DUMP, MANIFEST = "store.sql", "manifest.json"
 # Level 6 takes three times as long, for a file that is a quarter smaller.
 COMPRESSION_LEVEL = 1
 CHUNK_BYTES = 1 << 20
-# Sessions stay out, so that neither a stolen backup nor a restored one opens a login.
-LEFT_OUT = "django_session"
+# Sessions and the key that signs them stay out, so that neither a stolen backup nor a restored one
+# opens a login.
+LEFT_OUT = ("django_session", "crm_sharedkey")
 # Statistics of statements are no data, and only a superuser may create their extension.
 EXCLUDED_EXTENSION = "pg_stat_statements"
 
@@ -40,7 +41,7 @@ EXCLUDED_EXTENSION = "pg_stat_statements"
 TABLES = f"""
 SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND c.relname <> '{LEFT_OUT}'
+WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND c.relname NOT IN {LEFT_OUT}
     AND n.nspname <> 'information_schema' AND left(n.nspname, 3) <> 'pg_'
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
                     AND d.objid = c.oid AND d.deptype = 'e')
@@ -160,7 +161,7 @@ def _dump(snapshot: str, dump: IO[bytes]) -> None:
     with program(
         "pg_dump",
         *(f"--snapshot={snapshot}", "--no-owner", "--no-privileges"),
-        f"--exclude-table-data=*.{LEFT_OUT}",
+        *(f"--exclude-table-data=*.{table}" for table in LEFT_OUT),
         f"--exclude-extension={EXCLUDED_EXTENSION}",
         stdout=subprocess.PIPE,
     ) as process:

@@ -13,8 +13,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.text import capfirst
 from typing_extensions import override
 
-from config.api.errors import InvalidFields
+from config.api.errors import Forbidden, InvalidFields
 from config.api.validation import MAX_ID, is_valid_id
+from config.audit import of_ids, record
 from crm.contacts import EmailTaken
 from crm.filters.describe import error_sentences, humanize_errors
 from crm.labels import SlugTaken
@@ -78,7 +79,16 @@ class PageByIds(ChangeList):
 
 
 class StrictModelAdmin(admin.ModelAdmin):
-    """Handle invalid URLs and concurrent saves, which Django's ModelAdmin answers with an error."""
+    """Handle invalid URLs and concurrent saves, which Django's ModelAdmin answers with an error.
+
+    Deletions are written to the audit log too.
+    """
+
+    @override
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        ids = of_ids([row.pk for row in queryset])
+        record(request, "deleted", what=str(self.opts.verbose_name), **ids)
+        return super().log_deletions(request, queryset)
 
     @override
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
@@ -139,6 +149,11 @@ class PagedModelAdmin(StrictModelAdmin):
     change_list_template = "tallybook/change_list.html"
 
     @override
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        specs = super().get_list_filter(request)
+        return [s for s in specs if request.user.has_perms(getattr(s, "permissions", ()))]
+
+    @override
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return PageByIds
 
@@ -185,6 +200,8 @@ class ValueFilter(admin.SimpleListFilter):
     """A filter with one value, which is chosen from `options` or typed."""
 
     template = "tallybook/filter.html"
+    # What an admin user needs to see the filter.
+    permissions: tuple[str, ...] = ()
     # Whether the value is typed, so that it need not be one of the options.
     typed = False
     placeholder = ""
@@ -208,6 +225,7 @@ class ValueFilter(admin.SimpleListFilter):
         Raises:
             ValueError: no row can have the value.
             InvalidFields: the value names a segment with an invalid filter.
+            Forbidden: the value names a segment that asks for what the admin user may not see.
         """
         raise NotImplementedError
 
@@ -245,6 +263,9 @@ class ValueFilter(admin.SimpleListFilter):
             return queryset.none()
         except InvalidFields as error:
             messages.error(request, " ".join(error_sentences(humanize_errors(error.detail))))
+            return queryset.none()
+        except Forbidden as error:
+            messages.error(request, str(error))
             return queryset.none()
         for hint in self.hints(value):
             messages.warning(request, hint)

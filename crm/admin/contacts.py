@@ -72,6 +72,12 @@ class SegmentFilter(ValueFilter):
     """Contacts of one segment; the first 1,000 segments by title are offered."""
 
     title = parameter_name = "segment"
+    permissions = ("crm.view_segment",)
+
+    @override
+    def __init__(self, request: HttpRequest, *args: Any) -> None:
+        self.has_perm = request.user.has_perm
+        super().__init__(request, *args)
 
     @override
     def options(self) -> list[tuple[str, str]]:
@@ -82,7 +88,7 @@ class SegmentFilter(ValueFilter):
         segment = find_segment(value)
         if segment is None:
             raise ValueError(value)
-        return apply_filter(rows, read_segment(segment))
+        return apply_filter(rows, read_segment(segment), self.has_perm)
 
 
 class SubscriberForm(forms.ModelForm):

@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from django.utils.timezone import now
 from typing_extensions import override
 
+from config.audit import of_ids, record
 from crm.admin.base import StrictModelAdmin
 from crm.models import ApplicationPassword
 from crm.passwords import create_application_password, revoke
@@ -78,6 +79,8 @@ class ApplicationPasswordAdmin(StrictModelAdmin):
             obj.user, obj.name, obj.scope, obj.expires_at, obj.new_contacts
         )
         obj.__dict__.update(password.__dict__)
+        fields = {"user": str(obj.user), "scope": obj.scope, "credential": obj.prefix}
+        record(request, "added", what="application password", id=obj.pk, **fields)
         messages.warning(request, f"The application password, shown only now: {secret}")
 
     @admin.action(description="Revoke the selected application passwords", permissions=["delete"])
@@ -86,7 +89,9 @@ class ApplicationPasswordAdmin(StrictModelAdmin):
     ) -> None:
         """Revoke passwords, so that they are rejected from the next request on."""
         passwords = list(queryset)
-        revoked = revoke([password.pk for password in passwords])
+        ids = [password.pk for password in passwords]
+        revoked = revoke(ids)
+        record(request, "revoked", what="application password", **of_ids(ids))
         for password in passwords:
             self.log_change(request, password, "Revoked.")
         messages.success(request, f"{revoked} revoked.")

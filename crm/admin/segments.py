@@ -19,10 +19,10 @@ from crm import segments
 from crm.admin.base import StrictModelAdmin
 from crm.admin.labels import VIEW_CONTACTS, link_to_contacts
 from crm.admin.segment_form import SegmentForm, filters_as_json, filters_from_json
-from crm.filters import contacts_matching
+from crm.filters import apply_filter, read_filters
 from crm.filters.describe import FilterDescriber, describe_error, humanize_errors
 from crm.filters.options import builder_table, value_hints
-from crm.models import Segment
+from crm.models import Segment, Subscriber
 from crm.segments import read_segments
 from crm.selectors import page_ids_and_total
 
@@ -162,7 +162,8 @@ class SegmentAdmin(StrictModelAdmin):
             return JsonResponse({"message": "The filter is to be sent as JSON."}, status=415)
         try:
             filters = filters_from_json(request.body)
-            contacts = contacts_matching(filters)
+            groups = read_filters(filters, "filters")
+            contacts = apply_filter(Subscriber.objects.all(), groups, request.user.has_perm)
             # All contacts are counted directly, because that needs no filter to be planned.
             is_filtered = bool(contacts.query.where)
             number = page_ids_and_total(contacts, 0, 1)[1] if is_filtered else contacts.count()

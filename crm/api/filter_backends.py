@@ -11,7 +11,7 @@ from rest_framework.filters import BaseFilterBackend
 from rest_framework.request import Request
 from typing_extensions import override
 
-from config.api.errors import InvalidFields
+from config.api.errors import Forbidden, InvalidFields
 from config.api.json_fields import json_text_or
 from config.api.pagination import Schema, query_parameter
 from config.api.validation import (
@@ -33,6 +33,7 @@ from crm.models import Segment, Status, Subscriber
 from crm.segments import find_segment, read_segment
 from crm.selectors import order_rows, search_q
 
+VIEW_SEGMENTS = "crm.view_segment"
 TEXT: Schema = {"type": "string"}
 TEXTS: Schema = {"type": "array", "items": TEXT}
 STATUSES: Schema = {"type": "array", "items": {"enum": Status.values}}
@@ -96,7 +97,7 @@ class QueryFilterBackend(BaseFilterBackend):
 
     @override
     def filter_queryset(self, request: Request, queryset: Contacts, view: ApiViewSet) -> Contacts:
-        return apply_query_filters(queryset, view.params)
+        return apply_query_filters(queryset, view.params, request.user.has_perm)
 
     def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
         """Describe the parameters in OpenAPI."""
@@ -132,7 +133,8 @@ class AdvancedFilterBackend(DescribedFilterBackend):
         # The empty list is a filter that all contacts match.
         required = () if view.params.get("advanced_filters") == [] else ADVANCED
         filters = validate(ADVANCED, view.params, required)["advanced_filters"]
-        return apply_filter(queryset, read_filters(filters, "advanced_filters"))
+        groups = read_filters(filters, "advanced_filters")
+        return apply_filter(queryset, groups, request.user.has_perm)
 
 
 class SegmentFilterBackend(DescribedFilterBackend):
@@ -143,7 +145,11 @@ class SegmentFilterBackend(DescribedFilterBackend):
     @override
     def filter_queryset(self, request: Request, queryset: Contacts, view: ApiViewSet) -> Contacts:
         segment = view.list_params.get("segment")
-        return apply_filter(queryset, read_segment(segment)) if segment else queryset
+        if not segment:
+            return queryset
+        if not request.user.has_perm(VIEW_SEGMENTS):
+            raise Forbidden("You may not filter by segment.")
+        return apply_filter(queryset, read_segment(segment), request.user.has_perm)
 
 
 class SearchBackend(DescribedFilterBackend):

@@ -16,13 +16,14 @@ from typing import Any
 
 from django.db.models import Expression, Q, QuerySet
 
-from config.api.errors import FieldErrors, InvalidFields
+from config.api.errors import FieldErrors, Forbidden, InvalidFields
 from config.api.validation import MESSAGES, InvalidValue, Validator, php_list
 from crm.filters.types import (
     CompiledCondition,
     Condition,
     ConditionGroup,
     ContactSet,
+    HasPerm,
     Property,
     Provider,
 )
@@ -42,6 +43,8 @@ __all__ = [
     "providers",
     "read_filters",
     "register_provider",
+    "require_permissions",
+    "trusted",
 ]
 
 MAX_CONDITIONS = 50
@@ -61,6 +64,11 @@ def providers() -> Mapping[str, Provider]:
     return _providers
 
 
+def trusted(_: str) -> bool:
+    """Return that our own code has every permission (`HasPerm`)."""
+    return True
+
+
 def contacts_matching(filters: Any, path: str = "filters") -> QuerySet[Subscriber]:
     """Return the contacts that a filter matches; the empty filter matches all.
 
@@ -71,7 +79,7 @@ def contacts_matching(filters: Any, path: str = "filters") -> QuerySet[Subscribe
     Raises:
         InvalidFields: 422 with every error by its path, such as `filters.0.1.operator`.
     """
-    return apply_filter(Subscriber.objects.all(), read_filters(filters, path))
+    return apply_filter(Subscriber.objects.all(), read_filters(filters, path), trusted)
 
 
 def matches(contact: Subscriber, filters: Any) -> bool:
@@ -97,9 +105,14 @@ def contact_if_matching(
 
 
 def apply_filter(
-    contacts: QuerySet[Subscriber], groups: list[ConditionGroup]
+    contacts: QuerySet[Subscriber], groups: list[ConditionGroup], has_perm: HasPerm
 ) -> QuerySet[Subscriber]:
-    """Return those of the contacts that one of the groups matches; without groups all."""
+    """Return those of the contacts that one of the groups matches; without groups all.
+
+    Raises:
+        Forbidden: as `require_permissions`.
+    """
+    require_permissions(groups, has_perm)
     if len(groups) < 2:
         return contacts.filter(*(condition.q() for group in groups for condition in group))
     # A UNION, because PostgreSQL joins on conditions that are ANDed, but looks contacts up one by
@@ -109,6 +122,18 @@ def apply_filter(
         for group in groups
     ]
     return contacts.filter(id__in=ids[0].union(*ids[1:]))
+
+
+def require_permissions(groups: Iterable[ConditionGroup], has_perm: HasPerm) -> None:
+    """Check that a user may see what a filter asks for, before they learn who matches.
+
+    Raises:
+        Forbidden: 403, a condition is about what the user may not see.
+    """
+    for condition in chain.from_iterable(groups):
+        provider = _providers[condition.item["source"][0]]
+        if not all(map(has_perm, provider.permissions)):
+            raise Forbidden(f"You may not filter by {provider.verbose_name}.")
 
 
 def read_filters(filters: Any, path: str, lock_labels: bool = False) -> list[ConditionGroup]:

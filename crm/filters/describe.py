@@ -1,6 +1,6 @@
 """Describe filters, and their errors, in sentences for admin users."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.utils.html import format_html, format_html_join
@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 from config.api.errors import FieldErrors, InvalidFields
 from crm.filters import providers, read_filters
 from crm.filters.operators import DAYS_TYPE
-from crm.filters.types import Choices, ConditionGroup, Property
+from crm.filters.types import Choices, ConditionGroup, HasPerm, Property
 
 # Values of a condition, and conditions or groups, that a sentence has at most.
 MAX_VALUES = 5
@@ -27,7 +27,7 @@ class FilterDescriber:
     the sentence has ids.
     """
 
-    def __init__(self, has_perm: Callable[[str], bool]) -> None:
+    def __init__(self, has_perm: HasPerm) -> None:
         self._has_perm = has_perm
         self._titles: dict[str, dict[str, str]] = {}
 

@@ -1,15 +1,14 @@
 """List what there is to filter by, for user interfaces, from the table of filters."""
 
-from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
 from crm.filters import providers
-from crm.filters.types import Choices, Property
+from crm.filters.types import Choices, HasPerm, Property
 
 
-def filter_options() -> list[dict[str, Any]]:
-    """Return the table of filters as FluentCRM's option groups.
+def filter_options(has_perm: HasPerm) -> list[dict[str, Any]]:
+    """Return the table of filters as FluentCRM's option groups: those that a user may filter by.
 
     See FluentCRM's app/Services/Helper.php, getAdvancedFilterOptions.
     """
@@ -20,6 +19,7 @@ def filter_options() -> list[dict[str, Any]]:
             "children": [_property_options(*item) for item in provider.properties.items()],
         }
         for name, provider in providers().items()
+        if all(map(has_perm, provider.permissions))
     ]
 
 
@@ -44,7 +44,7 @@ def _property_options(name: str, prop: Property) -> dict[str, Any]:
     }
 
 
-def value_hints(filters: list[list[dict[str, Any]]], has_perm: Callable[[str], bool]) -> list[str]:
+def value_hints(filters: list[list[dict[str, Any]]], has_perm: HasPerm) -> list[str]:
     """Return sentences about values of a valid filter that no contact has, such as misspelt ones.
 
     Args:
@@ -69,14 +69,14 @@ def value_hints(filters: list[list[dict[str, Any]]], has_perm: Callable[[str], b
     ]
 
 
-def builder_table(has_perm: Callable[[str], bool]) -> dict[str, Any]:
+def builder_table(has_perm: HasPerm) -> dict[str, Any]:
     """Return the table for the admin's builder: the options, and the choices for their values.
 
     Args:
         has_perm: tells whether the admin user has a permission. Choices that need one they lack
             are empty.
     """
-    groups = filter_options()
+    groups = filter_options(has_perm)
     all_choices: dict[str, Choices] = {}
     for group in groups:
         for child in group["children"]:

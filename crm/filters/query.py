@@ -12,9 +12,10 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from typing_extensions import override
 
-from config.api.errors import FieldErrors, InvalidFields
+from config.api.errors import FieldErrors, Forbidden, InvalidFields
 from config.api.validation import InvalidValue, Validator, is_empty
 from crm.filters.operators import to_date_or_datetime
+from crm.filters.types import HasPerm
 from crm.models import Subscriber
 
 
@@ -53,9 +54,11 @@ class QueryFilterSet(django_filters.FilterSet):  # type: ignore[misc]  # it has 
 
     Unknown parameters that start with one of `prefixes` are rejected, because a mistyped filter
     must not match every contact. Others are ignored, because clients send WordPress's own.
+    `permissions` are those that a user needs to filter by them.
     """
 
     prefixes: ClassVar[tuple[str, ...]] = ()
+    permissions: ClassVar[tuple[str, ...]] = ()
 
     def contacts(self) -> QuerySet[Subscriber]:
         """Return the contacts that match.
@@ -112,11 +115,12 @@ def query_filter_help() -> dict[str, str]:
 
 
 def apply_query_filters(
-    contacts: QuerySet[Subscriber], params: Mapping[str, Any]
+    contacts: QuerySet[Subscriber], params: Mapping[str, Any], has_perm: HasPerm
 ) -> QuerySet[Subscriber]:
     """Return those of the contacts that the query parameters match.
 
     Raises:
+        Forbidden: 403, a parameter is about what the user may not see.
         InvalidFields: 422, a parameter is invalid, or is none but starts with a protected prefix or
             has the name of a column, in any case.
     """
@@ -140,5 +144,7 @@ def apply_query_filters(
             if name in params
         }
         if data:
+            if not all(map(has_perm, filter_set.permissions)):
+                raise Forbidden(f"You may not filter by {', '.join(data)}.")
             contacts = filter_set(data, contacts).contacts()
     return contacts

@@ -10,6 +10,8 @@ from config.api.validation import Validator
 from crm.labels import LabelKey, LabelKind
 
 Column = F | Expression
+# Tells whether the user who asks has one of Django's permissions, such as crm.view_tag.
+HasPerm = Callable[[str], bool]
 # The SQL of an operator: test(column, value).
 Test = Callable[[Column, Any], Expression | Q]
 
@@ -152,10 +154,18 @@ class Property:
 
 @dataclass(frozen=True)
 class Provider:
-    """A group of properties."""
+    """A group of properties.
+
+    Attributes:
+        verbose_name: the name for user interfaces.
+        properties: the properties by their names on the wire.
+        permissions: Django's permissions that a user needs to filter by them, because a filter
+            tells what it asks for.
+    """
 
     verbose_name: str
     properties: Mapping[str, Property]
+    permissions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

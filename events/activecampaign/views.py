@@ -14,6 +14,7 @@ from config.api.parsers import FormParser, MultiPartParser
 from config.api.validation import MAX_NAME_LENGTH, InvalidValue, single_line, validate
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
+from config.audit import record, record_refusal
 from crm.authentication import ApiTokenAuthentication, ApplicationPasswordAuthentication
 from crm.models import Scope
 from crm.permissions import Access
@@ -41,6 +42,10 @@ class EventCallError(Exception):
     """The message of a response with success 0."""
 
 
+class WrongKey(EventCallError):
+    """The account ID or the event key is wrong."""
+
+
 class EventCallViewSet(ApiViewSet):
     """The event call `/event`. Its fields actid and key are the credentials."""
 
@@ -60,6 +65,9 @@ class EventCallViewSet(ApiViewSet):
         try:
             params = without_foreign_fields(self.params, warnings)
             replayed = call_event(params, request.META.get("HTTP_IDEMPOTENCY_KEY"), warnings)
+        except WrongKey as error:
+            record_refusal(request, 401, None)
+            return Response({"success": 0, "message": str(error)})
         except (EventCallError, ApiError) as error:
             return Response({"success": 0, "message": error_message(error)})
         body = {"success": 1, "message": "Event spawned"}
@@ -70,7 +78,8 @@ def call_event(params: Mapping[str, Any], idempotency_key: str | None, warnings:
     """Track the event of a call, and collect warnings. Returns whether it was a retry.
 
     Raises:
-        EventCallError: the credentials or the name are missing or wrong.
+        EventCallError: the credentials or the name are missing.
+        WrongKey: the credentials are wrong.
         ApiError: as `tracking.track`.
     """
     account = validate(ACCOUNT_FIELDS, params)
@@ -79,7 +88,7 @@ def call_event(params: Mapping[str, Any], idempotency_key: str | None, warnings:
     if not account.get("key"):
         raise EventCallError("An event key must be provided.")
     if not credentials_match(account["actid"], account["key"]):
-        raise EventCallError("The account ID or the event key is wrong.")
+        raise WrongKey("The account ID or the event key is wrong.")
     fields = validate(EVENT_FIELDS, params, warnings=warnings)
     if not fields.get("event"):
         raise EventCallError("An event name must be provided.")
@@ -181,5 +190,6 @@ class EventNameViewSet(ListModelMixin, ApiV3ViewSet):
             except InvalidValue:  # a NUL, which no name has
                 break
             if EventName.objects.filter(name=stored).delete()[0]:
+                record(request, "deleted", what="event name", name=stored)
                 return Response({})
         raise ObjectNotFound("Event name")

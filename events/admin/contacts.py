@@ -37,6 +37,7 @@ class HasEventFilter(KeyFilter):
 
     title = "did event"
     parameter_name = "did"
+    permissions = VIEW_EVENTS
 
     @override
     def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
@@ -77,11 +78,6 @@ class ContactAdmin(
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         may_see_events = request.user.has_perms(VIEW_EVENTS)
         return self.list_display if may_see_events else SubscriberAdmin.list_display
-
-    @override
-    def get_list_filter(self, request: HttpRequest) -> tuple[type[ValueFilter], ...]:
-        may_see_events = request.user.has_perms(VIEW_EVENTS)
-        return self.list_filter if may_see_events else SubscriberAdmin.list_filter
 
     @override
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from config.audit import of_ids, record
 from crm.admin.history import log_contacts
 from crm.admin.label_actions import selected_ids
 from crm.models import Subscriber
@@ -58,6 +59,7 @@ def _export(
     def write_into(write: Write) -> None:
         write_contacts(ids, write)
         log_contacts(request, ids, f"Exported with events as {suffix.upper()}.")
+        record(request, "exported", what="contact", **of_ids(ids))
 
     name = f"contacts-{timezone.localtime():%Y-%m-%d-%H%M%S}.{suffix}"
     return download(name, content_type, write_into)

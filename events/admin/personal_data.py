@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 from typing_extensions import override
 
 from config.api.errors import ObjectNotFound
+from config.audit import of_ids, record
 from config.database import in_transaction
 from crm.admin.base import ReadOnlyAdmin
 from crm.admin.history import log_contacts, log_entry
@@ -60,6 +61,7 @@ class PersonalDataMixin(admin.ModelAdmin):
         def write_into(write: Write) -> None:
             export_contact(contact_id, write)
             log_contacts(request, [contact_id], "Exported everything.")
+            record(request, "exported", what="contact", **of_ids([contact_id]))
 
         try:
             return download(f"contact-{contact_id}.json", "application/json", write_into)
@@ -112,6 +114,7 @@ class PersonalDataMixin(admin.ModelAdmin):
     def _erase(self, request: HttpRequest, contact_id: int) -> None:
         erase_contact(contact_id, by=request.user.get_username())
         log_entry(request, str(contact_id), ERASED, DELETION)
+        record(request, "erased", what="contact", **of_ids([contact_id]))
 
     def _erasure(self, request: HttpRequest, contact_id: int) -> Erasure | None:
         if not self.has_delete_permission(request):

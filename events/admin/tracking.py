@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from typing_extensions import override
 
+from config.audit import record
 from crm.admin.base import ReadOnlyAdmin
 from events.activecampaign.credentials import rotate_tracking_key
 from events.models import TrackingKey, TrackingSwitch
@@ -41,6 +42,7 @@ class TrackingKeyAdmin(ReadOnlyAdmin):
     ) -> None:
         """Replace the key."""
         pair = rotate_tracking_key()
+        record(request, "changed", what="tracking key")
         self.log_change(request, pair, "Made a new key.")
         messages.success(request, f"The new key: {pair.key}")
 

@@ -56,7 +56,7 @@ from crm.filters.types import (
 )
 from events.filters.options import EVENT_KEYS, EVENT_PROVIDERS
 from events.filters.values import NUMBER_OPS, NUMBER_OR_TEXT_TYPE, VALUE_TYPE, equal_ops
-from events.models import EventOccurrence, TrackedEvent
+from events.models import VIEW_EVENTS, EventOccurrence, TrackedEvent
 from events.tracking.fields import MAX_PROVIDER_LENGTH
 
 
@@ -324,4 +324,5 @@ EVENT_TRACKING = Provider(
             },
         ),
     },
+    VIEW_EVENTS,
 )

@@ -12,7 +12,7 @@ from crm.filters.operators import contains_casefolded, to_date_or_datetime, to_w
 from crm.filters.query import QueryFilter, QueryFilterSet
 from crm.filters.types import ContactSet
 from crm.models import Subscriber
-from events.models import EventOccurrence, TrackedEvent
+from events.models import VIEW_EVENTS, EventOccurrence, TrackedEvent
 from events.tracking.fields import MAX_PROVIDER_LENGTH
 
 
@@ -36,6 +36,7 @@ class EventQueryFilterSet(QueryFilterSet):
     """Query parameters about events: contacts with events that match all of them."""
 
     prefixes = ("event",)
+    permissions = VIEW_EVENTS
     event_key = QueryFilter(single_line(MAX_NAME_LENGTH), "Contacts with an event of this key.")
     event_count_min = QueryFilter(
         to_min_count,

@@ -52,6 +52,56 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("POST", "/api/3/eventTrackingEvents", None),
     ("DELETE", "/api/3/eventTrackingEvents/1", None),
 ]
+# What the user of the application password needs for a call, besides the scope.
+CONTACT, SEGMENT = "crm.{}_subscriber", "crm.{}_segment"
+SWITCH, NAME = "events.{}_trackingswitch", "events.{}_eventname"
+PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("POST", "/subscribers/track-event"): ("events.add_trackedevent",),
+    ("POST", "/subscribers/track-events"): ("events.add_trackedevent",),
+    ("GET", "/subscribers/1/tracking-events"): ("events.view_trackedevent",),
+    ("GET", "/subscribers/1/tracking-events/1/occurrences"): ("events.view_eventoccurrence",),
+    ("GET", "/subscribers/1/timeline"): ("events.view_eventoccurrence",),
+    ("GET", "/subscribers"): (CONTACT.format("view"),),
+    ("POST", "/subscribers"): (CONTACT.format("add"),),
+    ("DELETE", "/subscribers"): (CONTACT.format("delete"),),
+    ("GET", "/subscribers/1"): (CONTACT.format("view"),),
+    ("PUT", "/subscribers/1"): (CONTACT.format("change"),),
+    ("DELETE", "/subscribers/1"): (CONTACT.format("delete"),),
+    ("GET", "/subscribers/1/segments"): (CONTACT.format("view"), SEGMENT.format("view")),
+    ("GET", "/subscribers/filter-options"): (CONTACT.format("view"),),
+    ("GET", "/subscribers/search-contacts"): (CONTACT.format("view"),),
+    ("PUT", "/subscribers/subscribers-property"): (CONTACT.format("change"),),
+    ("POST", "/subscribers/sync-segments"): (CONTACT.format("change"),),
+    ("POST", "/subscribers/bulk-add-update"): (CONTACT.format("add"),),
+    ("POST", "/subscribers/do-bulk-action"): (CONTACT.format("change"),),
+    **{
+        (method, f"/{kind}s{path}"): (f"crm.{verb}_{kind}",)
+        for kind in ("tag", "list")
+        for method, path, verb in (
+            ("GET", "", "view"),
+            ("POST", "", "add"),
+            ("GET", "/1", "view"),
+            ("PUT", "/1", "change"),
+            ("DELETE", "/1", "delete"),
+            ("POST", "/bulk", "add"),
+        )
+    },
+    ("GET", "/segments"): (SEGMENT.format("view"),),
+    ("POST", "/segments"): (SEGMENT.format("add"),),
+    ("GET", "/segments/1"): (SEGMENT.format("view"),),
+    ("PUT", "/segments/1"): (SEGMENT.format("change"),),
+    ("DELETE", "/segments/1"): (SEGMENT.format("delete"),),
+    ("GET", "/segments/1/subscribers"): (CONTACT.format("view"), SEGMENT.format("view")),
+    ("GET", "/custom-fields/contacts"): (CONTACT.format("view"),),
+    ("GET", "/reports/ajax-options"): ("events.view_trackedevent",),
+    ("GET", "/setting/experiments"): (SWITCH.format("view"),),
+    ("POST", "/setting/experiments"): (SWITCH.format("change"),),
+    ("GET", "/api/3/eventTracking"): (SWITCH.format("view"),),
+    ("PUT", "/api/3/eventTracking"): (SWITCH.format("change"),),
+    ("GET", "/api/3/eventTrackingEvents"): (NAME.format("view"),),
+    ("POST", "/api/3/eventTrackingEvents"): (NAME.format("add"),),
+    ("DELETE", "/api/3/eventTrackingEvents/1"): (NAME.format("delete"),),
+}
 # Its credential, actid and key, is among its fields.
 OPEN_CALL = ("POST", "/event")
 

@@ -84,6 +84,36 @@ PAGES = [
     ),
 ]
 
+# The least role that may run each action on selected rows.
+ACTIONS = {
+    "auth/group delete_selected": "superuser",
+    "auth/user delete_selected": "superuser",
+    "crm/applicationpassword delete_selected": "manager",
+    "crm/applicationpassword revoke_selected": "manager",
+    "crm/list delete_selected": "manager",
+    "crm/segment delete_selected": "manager",
+    "crm/subscriber add_lists": "manager",
+    "crm/subscriber add_tags": "manager",
+    "crm/subscriber delete_selected": "manager",
+    "crm/subscriber export_csv": "viewer",
+    "crm/subscriber export_ndjson": "viewer",
+    "crm/subscriber remove_lists": "manager",
+    "crm/subscriber remove_tags": "manager",
+    "crm/tag delete_selected": "manager",
+    "events/eventname delete_selected": "manager",
+    "events/trackingkey rotate_key": "manager",
+}
+# The least role that may change rows.
+CHANGED = {
+    "auth/group": "superuser",
+    "auth/user": "superuser",
+    "crm/list": "manager",
+    "crm/segment": "manager",
+    "crm/subscriber": "manager",
+    "crm/tag": "manager",
+    "events/trackingswitch": "manager",
+}
+
 
 def may(role: str, least: str) -> bool:
     """Return whether a role may do what this role may at the least."""

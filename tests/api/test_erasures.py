@@ -17,10 +17,12 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils.timezone import now
+from rest_framework.test import APIClient
 
 from config import __version__
 from crm.contacts import create
-from crm.models import Erasure, Subscriber
+from crm.models import Erasure, Segment, Subscriber
+from crm.segments import create_segment
 from events.personal_data import erase_contact
 from events.tracking import track
 from tests.api.pages import CONTACTS, browser_of, open_page, staff_user, text_of
@@ -85,7 +87,10 @@ def test_an_erasure_in_the_admin_stores_a_receipt(admin_client: Client, active: 
     erasure = Erasure.objects.get()
     assert (erasure.contact_id, erasure.email_sha256) == (active.pk, ADA_SHA256)
     assert (erasure.erased_by, erasure.version) == ("admin", __version__)
-    assert erasure.counts == {"deleted": DELETED, "made_nameless": {"admin_history": 0}}
+    assert erasure.counts == {
+        "deleted": DELETED,
+        "made_nameless": {"admin_history": 0, "segments": 0},
+    }
     assert abs(now() - erasure.erased_at) < timedelta(minutes=1)
 
 
@@ -103,7 +108,7 @@ def test_an_erasure_counts_the_entries_of_the_history_that_it_changed(
     for contact_id, name in ((ada.pk, "old@example.com"), (4321, "ADA@example.com"), (1, "other")):
         add_log_entry(admin_user, contact_id, name, CHANGE)
     erase_by_admin(admin_client, ada)
-    assert Erasure.objects.get().counts["made_nameless"] == {"admin_history": 2}
+    assert Erasure.objects.get().counts["made_nameless"] == {"admin_history": 2, "segments": 0}
 
 
 def test_the_history_of_an_erased_contact_says_that_it_was_erased(
@@ -257,7 +262,7 @@ def test_a_receipt_is_downloaded_from_its_page(
         "erased_by": "admin",
         "tallybook": __version__,
         "deleted": DELETED,
-        "made_nameless": {"admin_history": 0},
+        "made_nameless": {"admin_history": 0, "segments": 0},
     }
 
 
@@ -371,3 +376,38 @@ def test_a_migration_lets_managers_see_receipts(name: str, may_see: bool) -> Non
         # As in a store of the earlier version.
         Permission.objects.filter(codename="view_erasure").delete()
     assert group.permissions.filter(codename="view_erasure").exists() is may_see
+
+
+def by_email(operator: str, value: Any) -> Any:
+    return {"source": ["subscriber", "email"], "operator": operator, "value": value}
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "left"),
+    [
+        ("=", "ADA@example.com ", "(erased)"),
+        ("!=", "ada@example.com", "(erased)"),
+        ("in", ["bob@example.com", "ada@example.com"], ["bob@example.com", "(erased)"]),
+    ],
+)
+def test_an_erasure_replaces_the_e_mail_in_segments_which_match_the_others_as_before(
+    api: APIClient, ada: Subscriber, operator: str, value: Any, left: Any
+) -> None:
+    create({"email": "bob@example.com"})
+    segment = create_segment({"title": "S", "slug": "s", "filters": [[by_email(operator, value)]]})
+    path = f"/segments/{segment.pk}/subscribers"
+    before = {row["email"] for row in api.get(path).json()["subscribers"]["data"]}
+    erasure = erase_contact(ada.pk, by="admin")
+    segment.refresh_from_db()
+    assert segment.filters == [[by_email(operator, left)]]
+    assert erasure.counts["made_nameless"]["segments"] == 1
+    after = {row["email"] for row in api.get(path).json()["subscribers"]["data"]}
+    assert after == before - {ada.email}
+
+
+def test_an_erasure_leaves_segments_without_the_e_mail_alone(ada: Subscriber) -> None:
+    filters = [[by_email("=", "bob@example.com")], [by_email("contains", "ada")]]
+    segment = create_segment({"title": "S", "slug": "s", "filters": filters})
+    assert erase_contact(ada.pk, by="admin").counts["made_nameless"]["segments"] == 0
+    left = Segment.objects.get()
+    assert (left.filters, left.updated_at) == (filters, segment.updated_at)

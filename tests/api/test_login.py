@@ -1,5 +1,6 @@
 """The login of admin users: wrong passwords are counted and lock a name from an address."""
 
+import re
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -26,8 +27,8 @@ def user(db: None) -> User:
 
 @pytest.fixture
 def behind_proxy(settings: Settings) -> None:
-    """Let Tallybook believe the header of the proxy before it."""
-    settings.HTTPS = True
+    """Let Tallybook believe the header of one proxy before it."""
+    settings.PROXIES = 1
 
 
 def log_in(
@@ -96,6 +97,30 @@ def test_a_right_password_resets_the_count() -> None:
     assert log_in("wrong").status_code == 200
 
 
+@pytest.mark.parametrize("flag", ["is_staff", "is_active"])
+def test_the_right_password_of_a_user_who_may_not_log_in_counts_as_a_wrong_one(
+    user: User, flag: str
+) -> None:
+    User.objects.update(**{flag: False})
+    statuses = [log_in("right").status_code for _ in range(5)]
+    assert statuses == [200, 200, 200, 200, 429]
+
+
+def test_the_page_does_not_tell_that_the_password_was_right(user: User) -> None:
+    User.objects.update(is_staff=False)
+    error = re.compile(r'<p class="errornote">(.*?)</p>', re.DOTALL)
+    right, wrong = (error.findall(log_in(each).content.decode()) for each in ("right", "wrong"))
+    assert right == wrong != []
+
+
+def test_a_user_who_is_no_admin_user_any_more_is_logged_out(user: User) -> None:
+    browser = Client()
+    browser.force_login(user)
+    assert browser.get("/admin/").status_code == 200
+    User.objects.update(is_staff=False)
+    assert browser.get("/admin/").headers["Location"].startswith(LOGIN)
+
+
 def test_a_login_is_not_recorded() -> None:
     assert log_in("right").status_code == 302
     assert not AccessLog.objects.exists()
@@ -133,6 +158,24 @@ def test_addresses_that_a_client_writes_before_the_proxys_are_ignored() -> None:
     for number in range(5):
         log_in("wrong", forwarded=f"198.51.100.{number}, 192.0.2.1")
     assert log_in("right").status_code == 429
+
+
+@pytest.mark.usefixtures("behind_proxy")
+@pytest.mark.parametrize(
+    "address",
+    ["192.0.2.1:{}", "[2001:db8::{}]", "[2001:db8::{}]:443", "::ffff:192.0.2.1", "192.0.2.1"],
+)
+def test_an_address_counts_with_a_port_or_in_brackets_as_without(address: str) -> None:
+    for number in range(5):
+        log_in("wrong", forwarded=address.format(number))
+    assert log_in("right", forwarded=address.format(9)).status_code == 429
+
+
+@pytest.mark.usefixtures("behind_proxy")
+def test_another_client_with_a_port_is_not_locked() -> None:
+    for number in range(5):
+        log_in("wrong", forwarded=f"192.0.2.1:{number}")
+    assert log_in("right", forwarded="192.0.2.2:1").status_code == 302
 
 
 @pytest.mark.usefixtures("behind_proxy")

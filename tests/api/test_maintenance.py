@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command, execute_from_command_line
 from django.db import connection
 from django.utils import timezone
@@ -191,3 +193,11 @@ def test_a_retry_after_its_key_was_pruned_counts_again(api: APIClient) -> None:
     assert track(api, idempotency_key="a").headers["Idempotency-Replayed"] == "true"
     assert "Idempotency-Replayed" not in track(api, idempotency_key="b").headers
     assert counted() == (3, 3)
+
+
+def test_sessions_that_ended_are_deleted_every_hour(db: None) -> None:
+    for key, days in (("ended", -1), ("lasts", 1)):
+        Session.objects.create(session_key=key, expire_date=timezone.now() + timedelta(days=days))
+    for command in settings.HOURLY_COMMANDS:
+        call_command(command)
+    assert Session.objects.get().session_key == "lasts"

@@ -1,16 +1,21 @@
 """The application passwords that commands create, and the first login of an empty store."""
 
+from collections.abc import Callable
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import RequestFactory
+from django.utils import timezone
+from pytest_django.fixtures import Settings
 from rest_framework.test import APIClient
 
-from crm.bootstrap import create_first_login
-from crm.models import ApplicationPassword, Subscriber
+from config.server.bootstrap import FirstLogin, bootstrap
+from crm.bootstrap import create_first_login, shared_secret_key
+from crm.models import ApplicationPassword, SharedKey, Subscriber
 from tests.api.conftest import basic
 
 
@@ -97,3 +102,60 @@ def test_a_store_with_a_user_gets_no_first_login(admin: User) -> None:
     assert create_first_login() is None
     assert not Subscriber.objects.exists()
     assert not ApplicationPassword.objects.exists()
+
+
+def test_the_first_login_is_told_before_it_is_stored(db: None) -> None:
+    def lose_the_terminal(_: FirstLogin) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        bootstrap(lose_the_terminal)
+    assert not User.objects.exists()
+    assert not Subscriber.objects.exists()
+
+
+def test_the_first_login_is_told_once(db: None) -> None:
+    told: list[FirstLogin] = []
+    assert bootstrap(told.append) == told[0]
+    assert bootstrap(told.append) is None
+    assert len(told) == 1
+
+
+def use_login() -> None:
+    User.objects.update(last_login=timezone.now())
+
+
+def use_application_password() -> None:
+    ApplicationPassword.objects.update(last_used_at=timezone.now())
+
+
+def add_user() -> None:
+    User.objects.create(username="grace")
+
+
+def readiness() -> Any:
+    return APIClient().get("/readyz").json()
+
+
+@pytest.mark.parametrize("use", [use_login, use_application_password, add_user])
+def test_readiness_says_as_long_as_the_first_login_is_unused(
+    db: None, use: Callable[[], None]
+) -> None:
+    assert readiness() == {"status": "ok"}
+    create_first_login()
+    assert readiness() == {"status": "ok", "first_login": "unused"}
+    use()
+    assert readiness() == {"status": "ok"}
+
+
+def test_servers_on_one_database_share_the_key_of_the_first(db: None, settings: Settings) -> None:
+    settings.SECRET_KEY = "first"
+    assert shared_secret_key() == "first"
+    settings.SECRET_KEY = "second"
+    assert shared_secret_key() == "first"
+
+
+def test_a_key_that_the_operator_chose_is_used_and_not_stored(db: None, settings: Settings) -> None:
+    settings.SECRET_KEY, settings.SECRET_KEY_IS_CHOSEN = "chosen", True
+    assert shared_secret_key() == "chosen"
+    assert not SharedKey.objects.exists()

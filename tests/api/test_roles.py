@@ -3,14 +3,15 @@
 A form that is added to the admin needs a row in FORMS.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.db.models import Model
-from django.test import Client
+from django.http import HttpRequest
+from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, resolve
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
@@ -22,7 +23,17 @@ from events.tracking import track
 from tests.api.calls import CALLS, send
 from tests.api.conftest import MakePassword, basic
 from tests.api.pages import CONTACTS, browser_of, open_page, staff_user
-from tests.api.roles import NO_ROLE, PAGES, PASSWORDS, ROLES, RoleStore, may, role_store
+from tests.api.roles import (
+    ACTIONS,
+    CHANGED,
+    NO_ROLE,
+    PAGES,
+    PASSWORDS,
+    ROLES,
+    RoleStore,
+    may,
+    role_store,
+)
 from tests.api.snapshots import without_snapshots
 
 pytestmark = pytest.mark.django_db
@@ -294,6 +305,35 @@ def test_a_form_does_nothing_for_other_roles(
 ) -> None:
     submit(rows, role, path, form)
     assert not is_done()
+
+
+def least_roles(allowed: Callable[[Any, HttpRequest], Iterable[str]]) -> dict[str, str]:
+    """Return the least role that may do each of the things that a page of the admin allows.
+
+    Args:
+        allowed: returns what a ModelAdmin allows in a request.
+    """
+    found: dict[str, str] = {}
+    for role in reversed(ROLES[1:]):
+        request = RequestFactory().get("/")
+        request.user = User.objects.get(username=role)
+        for model, model_admin in admin.site._registry.items():
+            for thing in allowed(model_admin, request):
+                found[f"{model._meta.app_label}/{model._meta.model_name} {thing}"] = role
+    return found
+
+
+def test_every_action_of_the_admin_has_its_least_role_in_the_table_and_no_other(
+    rows: RoleStore,
+) -> None:
+    assert least_roles(lambda page, request: page.get_actions(request)) == ACTIONS
+
+
+def test_every_model_that_can_be_changed_has_its_least_role_in_the_table_and_no_other(
+    rows: RoleStore,
+) -> None:
+    found = least_roles(lambda page, request: [""] * page.has_change_permission(request))
+    assert {model.strip(): role for model, role in found.items()} == CHANGED
 
 
 @pytest.mark.parametrize(("path", "form", "_", "is_done"), FORMS)

@@ -2,13 +2,14 @@
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, expect
+from playwright.sync_api import Browser, Dialog, HttpCredentials, Page, expect
 
 from tests.browser.chromium import (
     PHONE,
@@ -18,7 +19,7 @@ from tests.browser.chromium import (
     log_in,
     overflow,
 )
-from tests.system.server import Client, Server, basic
+from tests.system.server import API, Client, Server, basic
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>‮\u200f😀 &amp; {{ 7*7 }}"
 # A letter with 150 combining characters.
@@ -424,3 +425,35 @@ class TestHostileText:
         entry.locator("summary").click()
         expect(entry).to_contain_text("javascript:alert(3)")
         assert quiet_page.locator("a[href^=javascript]").count() == 0
+
+
+def test_a_browser_is_not_asked_for_an_application_password(
+    browser: Browser, server: Server, http: Client
+) -> None:
+    """It has one at hand, and would remember that it was asked for it."""
+    name, _, secret = b64decode(str(http.auth).removeprefix("Basic ")).decode().partition(":")
+    login = HttpCredentials(username=name, password=secret)
+    with browser.new_context(http_credentials=login) as context:
+        response = context.new_page().goto(f"http://127.0.0.1:{server.port}{API}/subscribers")
+        assert response
+        assert response.status == 401
+
+
+def test_a_form_of_another_site_deletes_no_contact(
+    browser: Browser, server: Server, http: Client, learner_id: int
+) -> None:
+    assert http.auth
+    # As if the browser remembered the login.
+    with browser.new_context(extra_http_headers={"Authorization": http.auth}) as context:
+        page = context.new_page()
+        # For a browser, localhost and 127.0.0.1 are two sites.
+        page.goto(f"http://localhost:{server.port}/healthz")
+        page.set_content(
+            f'<form method="post" action="http://127.0.0.1:{server.port}{API}/subscribers/'
+            'do-bulk-action"><input name="action_name" value="delete_contacts">'
+            f'<input name="subscriber_ids[]" value="{learner_id}"><button>Win</button></form>'
+        )
+        with page.expect_navigation() as navigation:
+            page.get_by_role("button", name="Win").click()
+        assert navigation.value.status == 403
+    assert http("GET", f"{API}/subscribers/{learner_id}").status == 200

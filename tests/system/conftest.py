@@ -32,7 +32,7 @@ def shop_backup(
     django_db_blocker: DjangoDbBlocker,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """A backup of the database SHOP: two contacts, an event that happened twice, a session."""
+    """A backup of the database SHOP: two contacts, a repeated event, a session, its key."""
     path = tmp_path_factory.mktemp("backup") / "shop.backup"
     databases.create(SHOP)
     with django_db_blocker.unblock(), use(SHOP):
@@ -42,6 +42,7 @@ def shop_backup(
             track({"event_key": "k", "title": "t", "email": GRACE})
         with connection.cursor() as cursor:
             cursor.execute("INSERT INTO django_session VALUES ('secret-session', '', now())")
+            cursor.execute("INSERT INTO crm_sharedkey VALUES (1, 'secret-key')")
         write_backup(path, replace=False)
     return path
 

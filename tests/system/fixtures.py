@@ -16,7 +16,7 @@ from tests.system.server import Client, Server
 
 SERVED = "served"
 # Rows that the first start writes and every test of the server needs.
-KEPT = "'auth_%', 'django_%', 'crm_applicationpassword', 'events_trackingkey'"
+KEPT = "'auth_%', 'django_%', 'crm_applicationpassword', 'crm_sharedkey', 'events_trackingkey'"
 TABLES = f"""
 SELECT relname FROM pg_class
 WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace

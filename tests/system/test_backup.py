@@ -33,10 +33,15 @@ def test_the_manifest_counts_rows_and_events(shop_backup: Path) -> None:
     assert set(manifest.faults.values()) == {0}
 
 
-def test_a_backup_has_no_sessions(shop_backup: Path) -> None:
+@pytest.mark.parametrize(
+    ("table", "secret"), [("django_session", b"secret-session"), ("crm_sharedkey", b"secret-key")]
+)
+def test_a_backup_has_no_sessions_and_no_key_that_signs_them(
+    shop_backup: Path, table: str, secret: bytes
+) -> None:
     with open_dump(shop_backup) as dump:
-        assert b"secret-session" not in dump.read()
-    assert "public.django_session" not in read_manifest(shop_backup).tables
+        assert secret not in dump.read()
+    assert f"public.{table}" not in read_manifest(shop_backup).tables
 
 
 def test_an_existing_file_is_kept(source: None, tmp_path: Path) -> None:
@@ -84,7 +89,7 @@ def test_a_folder_is_rejected_also_by_force(source: None, tmp_path: Path) -> Non
 def test_a_failure_of_pg_dump_is_reported_and_leaves_no_file(
     source: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backup, "LEFT_OUT", "a.b.c.d")
+    monkeypatch.setattr(backup, "LEFT_OUT", ("a.b.c.d",))
     with pytest.raises(CommandError, match="pg_dump failed: pg_dump: error: "):
         call_command("backup", tmp_path / "b")
     assert list(tmp_path.iterdir()) == []

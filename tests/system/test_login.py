@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from django.contrib.auth.hashers import ScryptPasswordHasher
 
+from tests.system.admin_session import log_in as log_in_to
 from tests.system.database import fetch_value
 from tests.system.server import Answer, Client, Server
 from tests.system.threads import in_threads
@@ -155,3 +156,15 @@ def test_plain_http_behind_a_proxy_redirects_to_https_without_a_cookie(
     assert answer.status == 301
     assert answer.headers["Location"].startswith("https://")
     assert "Set-Cookie" not in answer.headers
+
+
+def test_a_login_at_one_server_holds_at_another_on_the_same_database(
+    server: Server, proxied_server: Server
+) -> None:
+    session = log_in_to(server)
+    client = Client(proxied_server.port, None)
+    cookies = "; ".join(f"{name}={value}" for name, value in session.cookies.items())
+    headers = {"Cookie": cookies, "X-Forwarded-Proto": "https"}
+    assert client("GET", "/admin/", headers=headers).status == 200
+    client.close()
+    session.close()

@@ -10,12 +10,14 @@ import time
 import urllib.error
 import urllib.request
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connections
+from django.utils.module_loading import import_string
 from typing_extensions import override
 
 from config.apps import ENVIRONMENT
@@ -31,6 +33,7 @@ TICK_SECONDS = 0.1
 # settings.HOURLY_COMMANDS run a minute after the start, and then every hour.
 SETTLED_SECONDS = 60.0
 HOUR_SECONDS = 3600.0
+MAX_JUMP_SECONDS = HOUR_SECONDS / 2
 
 
 class Command(BaseCommand):
@@ -42,6 +45,12 @@ class Command(BaseCommand):
     server: subprocess.Popen[bytes] | None = None
     hourly: tuple[subprocess.Popen[bytes], ...] = ()
     stopping = False
+    secret_key = ""
+
+    @override
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.clock = _clock()
 
     @override
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -79,7 +88,8 @@ class Command(BaseCommand):
         _check_port()
         if self.postgres:
             self.postgres.start()
-        first_login = bootstrap()
+        first_login = bootstrap(self._print_first_login)
+        self.secret_key = import_string(settings.SHARED_KEY)()
         connections.close_all()
         self._start_server()
         self._wait_until_it_answers(url)
@@ -100,7 +110,8 @@ class Command(BaseCommand):
                 *("--workers-kill-timeout", str(GRACE_SECONDS)),
                 *("--log-level", "warning", "--no-ws", "--http", "1"),
                 "config.server.wsgi:application",
-            ]
+            ],
+            environment={"SECRET_KEY": self.secret_key},
         )
 
     def _wait_until_it_answers(self, url: str) -> None:
@@ -126,7 +137,7 @@ class Command(BaseCommand):
         while not self.stopping:
             running = any(command.poll() is None for command in self.hourly)
             if time.monotonic() > next_hourly and not running:
-                self.hourly = tuple(map(_start_command, settings.HOURLY_COMMANDS))
+                self.start_hourly()
                 next_hourly += HOUR_SECONDS
             dead = []
             if self.postgres and self.postgres.process and self.postgres.process.poll() is not None:
@@ -146,6 +157,19 @@ class Command(BaseCommand):
             pause = min(MAX_PAUSE_SECONDS, pause * 2 + TICK_SECONDS)
             healthy_since = time.monotonic()
 
+    def start_hourly(self) -> None:
+        """Start settings.HOURLY_COMMANDS, an hour later if the clock jumped.
+
+        They delete what is old, and by a clock that is wrong for a moment everything may be.
+        """
+        clock = _clock()
+        jump, self.clock = clock - self.clock, clock
+        if abs(jump) < MAX_JUMP_SECONDS:
+            self.hourly = tuple(map(_start_command, settings.HOURLY_COMMANDS))
+        else:
+            hours = f"{jump / HOUR_SECONDS:.1f}"
+            self.stderr.write(f"The clock jumped by {hours} hours. What is old is deleted later.")
+
     def _stop(self, _signal_number: int, _frame: FrameType | None) -> None:
         self.stopping = True
 
@@ -159,18 +183,26 @@ class Command(BaseCommand):
             self.server.kill()
             self.server.wait()
 
+    def _print_first_login(self, login: FirstLogin) -> None:
+        say = self.stdout.write
+        say("The first start. These passwords are not shown again:")
+        say(f"  login: {login.username}, password {login.password}")
+        say(f"  application password of {login.username}: {login.application_password}")
+        self.stdout.flush()
+
     def _print_welcome(self, url: str, first_login: FirstLogin | None) -> None:
         say = self.stdout.write
         say(f"Tallybook answers at {url}")
         say(f"  admin: {url}/admin/")
         say(f"  API:   {url}/wp-json/fluent-crm/v2/ (described at {url}/api/docs/)")
         if first_login:
-            username, secret = first_login.username, first_login.application_password
-            say(f"  login: {username}, password {first_login.password}")
-            say(f"  application password of {username}: {secret}")
-            say("The passwords are not shown again. Track an event:")
-            credential = f"{username}:{secret.replace(' ', '')}"
+            say("Track an event:")
+            secret = first_login.application_password.replace(" ", "")
+            credential = f"{first_login.username}:{secret}"
         else:
+            if import_string(settings.FIRST_LOGIN_IS_UNUSED)():
+                say("The first login was never used. If you do not have its password:")
+                say("  .venv/bin/python manage.py changepassword admin")
             say("Track an event. To create a password: .venv/bin/python manage.py \\")
             say("  create_application_password admin --name NAME --scope track")
             credential = "admin:APPLICATION_PASSWORD"
@@ -182,17 +214,25 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
+def _clock() -> float:
+    """Return by how many seconds the clock is ahead of one that never jumps."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def _start_command(name: str) -> subprocess.Popen[bytes]:
     """Run a management command in a process of its own, so that this one goes on watching."""
     return _child(["manage.py", name], stdout=subprocess.DEVNULL)
 
 
-def _child(arguments: list[str], stdout: int | None = None) -> subprocess.Popen[bytes]:
-    """Start a Python process that dies with this one."""
+def _child(
+    arguments: list[str], stdout: int | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a Python process that dies with this one, with further variables."""
     parent = os.getpid()
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=settings.BASE_DIR,
+        env={**os.environ, **(environment or {})},
         stdout=stdout,
         # A session of its own, so that Ctrl-C reaches this process only, which stops its children
         # in order.

@@ -8,7 +8,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from config.api.errors import FieldErrors, InvalidFields, InvalidJSON, Unprocessable
+from config.api.errors import FieldErrors, Forbidden, InvalidFields, InvalidJSON, Unprocessable
 from config.api.json_fields import json_text_or, to_shallow_list
 from config.api.json_text import read_items
 from config.api.parsers import Params
@@ -40,8 +40,11 @@ from crm.api.views.contacts import (
     DELETE,
     LabelNames,
     change_labels,
+    delete_named,
     missing_label_warnings,
+    require_change,
 )
+from crm.filters.types import HasPerm
 from crm.labels import LABEL_MODELS, LabelKind, attach, detach, find_named, missing_labels
 from crm.models import ContactType, Erasure, Status, Subscriber
 from crm.permissions import Access
@@ -206,9 +209,12 @@ class BulkViewSet(ApiViewSet):
         updated: list[Any] = []
         for index, row in rows.items():
             try:
-                contact, is_new, warnings = add_or_update(row, **rules)
+                contact, is_new, warnings = add_or_update(row, request.user.has_perm, **rules)
             except InvalidFields as error:
                 errors[index] = error.detail
+                continue
+            except Forbidden as error:
+                errors[index] = {"contact": {"forbidden": str(error)}}
                 continue
             reference = ContactReferenceSerializer(contact).data
             (created if is_new else updated).append(with_warnings(reference, warnings))
@@ -240,9 +246,9 @@ class BulkViewSet(ApiViewSet):
         warnings: Warnings = []
         if name == "delete_contacts":
             # The scope was checked already.
-            if not request.user.has_perm(DELETE.permission):
+            if not request.user.has_perms(DELETE.permissions):
                 self.permission_denied(request)
-            contacts.delete_contacts(contact_ids)
+            delete_named(request, contact_ids)
             message = "Selected Contacts has been deleted permanently"
         elif name in COLUMN_ACTIONS:
             column, missing, message = COLUMN_ACTIONS[name]
@@ -303,7 +309,7 @@ def read_row(item: Any) -> Row:
     return Row(fields, labels, warnings)
 
 
-def add_or_update(row: Row, **rules: Any) -> tuple[Subscriber, bool, Warnings]:
+def add_or_update(row: Row, has_perm: HasPerm, **rules: Any) -> tuple[Subscriber, bool, Warnings]:
     """Create or update one contact of a batch, by the rules of `contacts.create_or_update`.
 
     A user_id that another contact has is ignored and reported if the contact exists, because an
@@ -314,6 +320,7 @@ def add_or_update(row: Row, **rules: Any) -> tuple[Subscriber, bool, Warnings]:
 
     Raises:
         InvalidFields: another contact has the user_id of a new one, or the contact stays erased.
+        Forbidden: the user may not change the contact, or not create one of the labels.
     """
     user_id = row.fields.get("user_id")
     fields = {name: value for name, value in row.fields.items() if name != "user_id"}
@@ -323,6 +330,7 @@ def add_or_update(row: Row, **rules: Any) -> tuple[Subscriber, bool, Warnings]:
         # A list of each try, because a deadlock repeats this function.
         reported = [*row.warnings]
         contact, created = contacts.create_or_update(fields, **rules, warnings=reported)
+        require_change(created, has_perm)
         try:
             if user_id:
                 contacts.set_user_id(contact, user_id)
@@ -331,7 +339,7 @@ def add_or_update(row: Row, **rules: Any) -> tuple[Subscriber, bool, Warnings]:
                 raise
             message = contacts.USER_ID_TAKEN["unique"]
             reported.append({"field": "user_id", "rule": "unique", "message": message})
-        change_labels(contact, row.labels, reported)
+        change_labels(contact, row.labels, reported, has_perm)
         return contact, created, reported
 
     return write()

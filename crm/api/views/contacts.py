@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from typing_extensions import override
 
-from config.api.errors import InvalidFields, ObjectNotFound, Unprocessable
+from config.api.errors import Forbidden, InvalidFields, ObjectNotFound, Unprocessable
 from config.api.json_fields import json_text_or, to_fields
 from config.api.routers import ID_REGEX
 from config.api.validation import (
@@ -22,6 +22,7 @@ from config.api.validation import (
 )
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
+from config.audit import of_ids, record
 from config.database import in_transaction
 from crm import contacts
 from crm.api import schema
@@ -32,17 +33,27 @@ from crm.api.fields import (
     contact_params,
     to_label_names,
 )
-from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS
+from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS, VIEW_SEGMENTS
 from crm.api.pagination import ContactListPagination
 from crm.api.serializers import ContactChoiceSerializer, SegmentSerializer, SubscriberSerializer
 from crm.filters.describe import error_sentences, humanize_errors
-from crm.labels import LABEL_MODELS, LabelKind, LabelName, attach, detach, resolve_labels
+from crm.filters.types import HasPerm
+from crm.labels import (
+    LABEL_MODELS,
+    LabelKind,
+    LabelName,
+    attach,
+    detach,
+    is_new_title,
+    resolve_labels,
+)
 from crm.models import Scope, Segment, Status, Subscriber
 from crm.permissions import Access
 from crm.segments import segments_of
 from crm.selectors import search_q
 
 READ = Access(Scope.READ, "crm.view_subscriber")
+READ_SEGMENTS = Access(Scope.READ, "crm.view_subscriber", VIEW_SEGMENTS)
 ADD = Access(Scope.MANAGE, "crm.add_subscriber")
 CHANGE = Access(Scope.MANAGE, "crm.change_subscriber")
 DELETE = Access(Scope.MANAGE, "crm.delete_subscriber")
@@ -84,7 +95,7 @@ class SubscriberViewSet(ApiViewSet):
         "update": CHANGE,
         "destroy": DELETE,
         "destroy_several": DELETE,
-        "segments": Access(Scope.READ, "crm.view_segment"),
+        "segments": READ_SEGMENTS,
     }
     noun = "Subscriber"
     lookup_url_kwarg = "contact_id"
@@ -172,7 +183,7 @@ class SubscriberViewSet(ApiViewSet):
     @schema.MESSAGE
     def destroy(self, request: Request, contact_id: str) -> Response:
         """Delete a contact and all its events."""
-        if not contacts.delete_contacts([self.url_id])["contacts"]:
+        if not delete_named(request, [self.url_id]):
             raise ObjectNotFound(self.noun)
         return Response({"message": "Selected Subscriber has been deleted successfully"})
 
@@ -181,7 +192,7 @@ class SubscriberViewSet(ApiViewSet):
         """Delete contacts and all their events."""
         params = {"subscriber_ids": self.params.get("subscribers")}
         fields = validate({"subscriber_ids": to_ids}, params, required=("subscriber_ids",))
-        contacts.delete_contacts(fields["subscriber_ids"])
+        delete_named(request, fields["subscriber_ids"])
         return Response({"message": "Selected Subscribers has been deleted"})
 
     @schema.SEARCH_CONTACTS
@@ -203,10 +214,10 @@ class SubscriberViewSet(ApiViewSet):
     @action(detail=True, pagination_class=None, filter_backends=())
     def segments(self, request: Request, contact_id: str) -> Response:
         """Return the segments that a contact is in, by title."""
-        segments, invalid = segments_of(self.get_object())
+        segments, left_out = segments_of(self.get_object(), request.user.has_perm)
         body: dict[str, Any] = {"segments": SegmentSerializer(segments, many=True).data}
-        if invalid:
-            body["warnings"] = [invalid_segment(segment, error) for segment, error in invalid]
+        if left_out:
+            body["warnings"] = [left_out_warning(segment, error) for segment, error in left_out]
         return Response(body)
 
     @override
@@ -232,7 +243,9 @@ class SubscriberViewSet(ApiViewSet):
                 contact, created = contacts.create_or_update(fields, warnings=reported)
             else:
                 contact, created = contacts.create(fields, warnings=reported), True
-            kinds = change_labels(contact, labels, reported)
+            has_perm = self.request.user.has_perm
+            require_change(created, has_perm)
+            kinds = change_labels(contact, labels, reported, has_perm)
             return self._serialize(contact, kinds), created, reported
 
         try:
@@ -261,7 +274,7 @@ class SubscriberViewSet(ApiViewSet):
                 raise ObjectNotFound(self.noun)
             changed = contacts.update(contact, fields, reported)
             contacts.set_custom_values(contact, custom_values)
-            kinds = change_labels(contact, labels, reported)
+            kinds = change_labels(contact, labels, reported, self.request.user.has_perm)
             return self._serialize(contact, kinds), changed, reported
 
         try:
@@ -280,23 +293,52 @@ class SubscriberViewSet(ApiViewSet):
         return serialized
 
 
-def invalid_segment(segment: Segment, error: InvalidFields) -> dict[str, str]:
-    """Return the warning about a segment that is left out, because its filter is invalid."""
-    reasons = " ".join(error_sentences(humanize_errors(error.detail)))
+def delete_named(request: Request, contact_ids: Sequence[int]) -> int:
+    """Delete the contacts that a request names, and record it. Returns how many there were."""
+    number = contacts.delete_contacts(contact_ids)["contacts"]
+    if number:
+        record(request, "deleted", what="contact", **of_ids(contact_ids) | {"number": number})
+    return number
+
+
+def left_out_warning(segment: Segment, error: InvalidFields | Forbidden) -> dict[str, str]:
+    """Return the warning about a segment that is left out: why its filter was not applied."""
+    if isinstance(error, Forbidden):
+        rule, reasons = "forbidden", str(error)
+    else:
+        rule, reasons = "invalid", " ".join(error_sentences(humanize_errors(error.detail)))
     message = f'The segment "{segment.title}" is left out. {reasons}'
-    return {"field": "segments", "rule": "invalid", "message": message}
+    return {"field": "segments", "rule": rule, "message": message}
 
 
-def change_labels(contact: Subscriber, labels: LabelNames, warnings: Warnings) -> set[LabelKind]:
+def require_change(is_new: bool, has_perm: HasPerm) -> None:
+    """Check that a user may write a contact that exists. In the transaction that wrote it.
+
+    Raises:
+        Forbidden: 403, the user may only add contacts.
+    """
+    if not is_new and not all(map(has_perm, CHANGE.permissions)):
+        raise Forbidden("The contact exists, and you may not change contacts.")
+
+
+def change_labels(
+    contact: Subscriber, labels: LabelNames, warnings: Warnings, has_perm: HasPerm
+) -> set[LabelKind]:
     """Attach and detach the labels that a request names, and report names that no label has.
 
     Returns:
         The kinds that it names.
+
+    Raises:
+        Forbidden: 403, a name would become a new label, and the user may create none.
     """
     kinds: set[LabelKind] = set()
     for field, (kind, is_attached) in LABEL_CHANGES.items():
         if names := labels.get(field):
-            label_ids, missing = resolve_labels(kind, names, create=is_attached)
+            may_create = has_perm(f"crm.add_{kind[:-1]}")
+            label_ids, missing = resolve_labels(kind, names, create=is_attached and may_create)
+            if is_attached and not may_create and any(map(is_new_title, missing)):
+                raise Forbidden(f"You may not create {kind}: {', '.join(missing)}.")
             (attach if is_attached else detach)(kind, [contact.id], label_ids)
             kinds.add(kind)
             warnings += missing_label_warnings(field, kind, missing)

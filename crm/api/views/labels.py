@@ -26,6 +26,7 @@ from config.api.validation import (
 )
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
+from config.audit import of_ids, record
 from crm import labels
 from crm.api import schema
 from crm.api.filter_backends import LABEL_BACKENDS, LABEL_LIST_FIELDS
@@ -54,6 +55,7 @@ class LabelViewSet(ApiViewSet):
     kind: ClassVar[labels.LabelKind]
     bulk_message: ClassVar[str]
     required_fields: ClassVar[tuple[str, ...]]
+    access: ClassVar[dict[str, Access]]
     lookup_url_kwarg = "label_id"
     lookup_value_regex = ID_REGEX
     filter_backends = LABEL_BACKENDS
@@ -121,7 +123,8 @@ class LabelViewSet(ApiViewSet):
                 rows.append(read_item(item, warnings))
             except InvalidFields as error:
                 errors.append({"index": index, "errors": error.detail})
-        ids = labels.create_or_update_labels(self.kind, rows)
+        may_rename = request.user.has_perms(self.access["update"].permissions)
+        ids = labels.create_or_update_labels(self.kind, rows, may_rename)
         body = {"message": self.bulk_message, "ids": ids} | ({"errors": errors} if errors else {})
         return Response(with_warnings(body, warnings))
 
@@ -142,6 +145,7 @@ class LabelViewSet(ApiViewSet):
                 "force=1. Then reading their contacts is 422 until they are changed."
             )
             raise ApiError({"message": message, "error_code": "label_in_use"}, 422) from None
+        record(request, "deleted", what=noun, **of_ids([label.id]))
         body: dict[str, Any] = {"message": f"Successfully removed the {noun}."}
         if broken:
             body["warnings"] = [

@@ -14,6 +14,7 @@ from config.api.routers import ID_REGEX
 from config.api.validation import MAX_NAME_LENGTH, Validator, nullable_line, single_line, validate
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
+from config.audit import of_ids, record
 from crm import segments
 from crm.api import schema
 from crm.api.filter_backends import (
@@ -24,7 +25,7 @@ from crm.api.filter_backends import (
 )
 from crm.api.pagination import SegmentPagination, SubscriberPagination
 from crm.api.serializers import SegmentSerializer, SubscriberSerializer
-from crm.api.views.contacts import READ
+from crm.api.views.contacts import READ, READ_SEGMENTS
 from crm.filters import apply_filter
 from crm.filters.options import filter_options
 from crm.labels import SlugTaken, slugify
@@ -47,8 +48,8 @@ class FilterOptionViewSet(ApiViewSet):
     @schema.FILTER_OPTIONS
     @action(detail=False, url_path="filter-options", pagination_class=None)
     def filter_options(self, request: Request) -> Response:
-        """Return every provider, property and operator, as FluentCRM's option groups."""
-        return Response({"options": filter_options()})
+        """Return the providers, properties and operators, as FluentCRM's option groups."""
+        return Response({"options": filter_options(request.user.has_perm)})
 
 
 class SegmentViewSet(ListModelMixin, ApiViewSet):
@@ -60,7 +61,7 @@ class SegmentViewSet(ListModelMixin, ApiViewSet):
         "create": Access(Scope.MANAGE, "crm.add_segment"),
         "update": Access(Scope.MANAGE, "crm.change_segment"),
         "destroy": Access(Scope.MANAGE, "crm.delete_segment"),
-        "subscribers": READ,
+        "subscribers": READ_SEGMENTS,
     }
     noun = "Segment"
     lookup_url_kwarg = "segment_id"
@@ -116,6 +117,7 @@ class SegmentViewSet(ListModelMixin, ApiViewSet):
         """Delete a segment; its contacts stay."""
         if not segments.delete_segment(self.url_id):
             raise ObjectNotFound(self.noun)
+        record(request, "deleted", what="segment", **of_ids([self.url_id]))
         return Response({"message": "Segment has been deleted"})
 
     @schema.SEGMENT_CONTACTS
@@ -129,7 +131,7 @@ class SegmentViewSet(ListModelMixin, ApiViewSet):
     def subscribers(self, request: Request, segment_id: str) -> Response:
         """List the contacts of a segment, with the parameters of the list of contacts."""
         groups = segments.read_segment(self.get_object())
-        contacts = apply_filter(Subscriber.objects.with_user(), groups)
+        contacts = apply_filter(Subscriber.objects.with_user(), groups, request.user.has_perm)
         page = self.paginate_queryset(self.filter_queryset(contacts))
         serializer = self.get_serializer(page, many=True, include=("tags", "lists"))
         return self.get_paginated_response(serializer.data)

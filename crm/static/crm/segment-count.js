@@ -36,7 +36,7 @@ export function counter(address, textarea, show) {
       const number = `${body.count.toLocaleString("en")} ${body.count === 1 ? "contact" : "contacts"}`;
       show([number, ...(body.hints ?? [])].join(". "), {});
     } else if (answer.type === "opaqueredirect" || answer.status === 403) {
-      show("Not counted: you are logged out, or may not see contacts.", {});
+      show("Not counted: you are logged out, or may not see contacts or what the filter asks for.", {});
     } else show("Not counted: something went wrong.", {});
   }
 
