@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial, wraps
+from select import POLLIN, poll
 from typing import Any, ParamSpec, TypeVar
 
+import psycopg
 from django.db import InterfaceError, OperationalError, connection, connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 from psycopg.errors import DeadlockDetected, SerializationFailure
@@ -15,6 +17,10 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 MAX_TRIES = 3
+
+
+class NoAnswer(psycopg.OperationalError):
+    """PostgreSQL does not answer a statement of a request, and the connection is closed."""
 
 
 def fetch_rows(statement: str, parameters: Parameters, prepare: bool | None = None) -> list[Row]:
@@ -59,12 +65,29 @@ def fetch_row_reconnecting(statement: str, parameters: Parameters) -> Row | None
     """
     try:
         return fetch_row(statement, parameters)
-    except (OperationalError, InterfaceError):
-        database = connections["default"]
-        if database.connection is None or database.is_usable():
+    except (OperationalError, InterfaceError) as error:
+        # A second wait would exceed the time of a request.
+        if isinstance(error.__cause__, NoAnswer) or not drop_closed_connection():
             raise
-        database.close()
         return fetch_row(statement, parameters)
+
+
+def drop_closed_connection() -> bool:
+    """Forget a connection that PostgreSQL has closed, so that the next statement connects again.
+
+    It costs no statement, because an idle connection has nothing to read but its end. Returns
+    whether there was one.
+    """
+    database = connections["default"]
+    if database.connection is None:
+        return False
+    if not database.connection.closed:
+        socket = poll()
+        socket.register(database.connection.fileno(), POLLIN)
+        if not socket.poll(0):
+            return False
+    database.close()
+    return True
 
 
 def retry_on_deadlock(work: Callable[[], Result]) -> Result:

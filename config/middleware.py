@@ -9,11 +9,11 @@ from collections.abc import Awaitable
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 from typing_extensions import override
 
+from config.database import drop_closed_connection
 from config.error_pages import ADMIN_PATH
 from config.views import healthz, readyz
 
@@ -71,8 +71,7 @@ class AdminSessionMiddleware(AdminPathsMixin, SessionMiddleware):
 
     @override
     def process_request(self, request: HttpRequest) -> None:
-        if connection.connection is not None and not connection.is_usable():
-            connection.close()
+        drop_closed_connection()
         super().process_request(request)
 
 

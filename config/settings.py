@@ -147,6 +147,10 @@ _database["DISABLE_SERVER_SIDE_CURSORS"] = True
 _database.setdefault("OPTIONS", {})
 _database["OPTIONS"] |= {
     "connect_timeout": 2,
+    # A connection over TCP whose other end has vanished is closed after a minute.
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
     # Parameters bound and frequent statements prepared on the server, because it tracks 999 events
     # a second instead of 758.
     "server_side_binding": True,

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from functools import wraps
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from config.api.errors import RETRY_AFTER_SECONDS
-from config.database import migrations_are_missing
+from config.database import drop_closed_connection, migrations_are_missing
 from config.error_pages import ADMIN_PATH, json_error
 
 View = Callable[[HttpRequest], HttpResponse]
@@ -43,8 +43,7 @@ def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
 def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     """Answer 200 if the database answers and has every migration, else 503 with the reason."""
     try:
-        if not connection.is_usable():
-            connection.close()
+        drop_closed_connection()
         missing = migrations_are_missing()
     except DatabaseError:
         return _not_ready("database")
