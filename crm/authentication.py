@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from typing_extensions import override
 
 from config.database import Row, fetch_row, fetch_row_reconnecting
+from config.refusals import limit_refusals
 from crm.models import ApplicationPassword
 from crm.passwords import PREFIX_LENGTH, secret_hash
 
@@ -69,6 +70,7 @@ class ApplicationPasswordAuthentication(BaseAuthentication):
     """
 
     @override
+    @limit_refusals
     def authenticate(self, request: Request) -> Credentials | None:
         header = request.META.get("HTTP_AUTHORIZATION", "")
         return authenticate(*parse_header(header)) if header else None
@@ -82,6 +84,7 @@ class ApiTokenAuthentication(BaseAuthentication):
     """Authenticate as ActiveCampaign does: the secret in the header Api-Token."""
 
     @override
+    @limit_refusals
     def authenticate(self, request: Request) -> Credentials | None:
         token = request.META.get("HTTP_API_TOKEN", "")
         return authenticate(None, token) if token else None

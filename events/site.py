@@ -15,9 +15,11 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 from typing_extensions import override
 
-from config.error_pages import SITE_NAME
-from config.login import LoginForm, is_locked_out
+from config.error_pages import SITE_NAME, error_page_or_json
+from config.login import AnotherLogin, LoginForm, TooManyFailures, is_locked_out, slow_down
 from events.stats.overview import overview
+
+BUSY_PAGE = ("Not right now", "Another login is being checked. Try again in a moment.")
 
 
 class TallybookAdminSite(AdminSite):
@@ -36,14 +38,22 @@ class TallybookAdminSite(AdminSite):
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Log in; 429 if the name is locked from this address."""
+        """Log in; 429 if name or address is locked, 503 while another password is checked."""
         if request.method != "POST":
             return super().login(request, extra_context)
-        # A guess is counted before its lock is released.
-        with transaction.atomic():
-            response = super().login(request, extra_context)
+        try:
+            # A guess is counted before its lock is released.
+            with transaction.atomic():
+                response = super().login(request, extra_context)
+                if not request.user.is_authenticated:
+                    slow_down(request)
+        except AnotherLogin:
+            return error_page_or_json(request, 503, BUSY_PAGE)
+        except TooManyFailures:
+            response = error_page_or_json(request, 429)
         if is_locked_out(request):
             response.status_code = 429
+        if response.status_code == 429:
             seconds = settings.AXES_COOLOFF_TIME.total_seconds()
             response.headers["Retry-After"] = f"{seconds:.0f}"
         return response

@@ -91,6 +91,7 @@ ERRORS: dict[int, tuple[str, str]] = {
         "rest_unsupported_media_type",
         "The body must be UTF-8, and only track-events reads Content-Encoding: gzip.",
     ),
+    429: ("rest_too_many_requests", "Too many wrong passwords or keys from your address."),
     500: ("internal_server_error", "Something went wrong here. It has been logged."),
     503: ("service_unavailable", "The database cannot answer right now. Try again."),
 }
@@ -172,6 +173,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     if isinstance(error, exceptions.UnsupportedMediaType):
         media_types = " or ".join(parser.media_type for parser in context["view"].parser_classes)
         body["message"] = f"The content type is not supported. Send {media_types}, in UTF-8."
+    if wait := getattr(error, "wait", None):  # of Throttled
+        headers["Retry-After"] = str(wait)
     if isinstance(error, exceptions.MethodNotAllowed):
         headers["Allow"] = ", ".join(context["view"].allowed_methods)
     return Response(body, status=error.status_code, headers=headers)

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from django.utils.timezone import now
 from rest_framework.decorators import action
+from rest_framework.exceptions import Throttled
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,6 +15,7 @@ from config.api.parsers import FormParser, MultiPartParser
 from config.api.validation import InvalidValue, validate
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
+from config.refusals import refusals
 from crm.authentication import ApiTokenAuthentication, ApplicationPasswordAuthentication
 from crm.models import Scope
 from crm.permissions import Access
@@ -41,6 +43,10 @@ class EventCallError(Exception):
     """The message of a response with success 0."""
 
 
+class WrongTrackingKey(EventCallError):
+    """The account ID or the event key is wrong."""
+
+
 class EventCallViewSet(ApiViewSet):
     """The event call `/event`. Its fields actid and key are the credentials."""
 
@@ -54,12 +60,16 @@ class EventCallViewSet(ApiViewSet):
         """Count an event on the contact of `visit`; without an e-mail keep its name alone.
 
         A rejection is 200 with success 0, because the official wrappers read no body of another
-        status. `api_key` is ignored.
+        status. Too many wrong keys are 429. `api_key` is ignored.
         """
         warnings: Warnings = []
         try:
             params = without_foreign_fields(self.params, warnings)
             replayed = call_event(params, request.META.get("HTTP_IDEMPOTENCY_KEY"), warnings)
+        except WrongTrackingKey as error:
+            if wait := refusals.count(request, "tracking key"):
+                raise Throttled(wait) from None
+            return Response({"success": 0, "message": str(error)})
         except (EventCallError, ApiError) as error:
             return Response({"success": 0, "message": error_message(error)})
         body = {"success": 1, "message": "Event spawned"}
@@ -79,7 +89,7 @@ def call_event(params: Mapping[str, Any], idempotency_key: str | None, warnings:
     if not account.get("key"):
         raise EventCallError("An event key must be provided.")
     if not credentials_match(account["actid"], account["key"]):
-        raise EventCallError("The account ID or the event key is wrong.")
+        raise WrongTrackingKey("The account ID or the event key is wrong.")
     fields = validate(EVENT_FIELDS, params, warnings=warnings)
     if not fields.get("event"):
         raise EventCallError("An event name must be provided.")
