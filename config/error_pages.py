@@ -1,6 +1,7 @@
 """Answer errors outside DRF: HTML pages below /admin/, JSON everywhere else."""
 
 import sys
+from functools import lru_cache
 
 import orjson
 from django.http import HttpRequest, HttpResponse
@@ -14,7 +15,7 @@ ERROR_PAGES: dict[int, tuple[str, str]] = {
     400: ("Not understood", "The request could not be understood."),
     403: ("Not allowed", "You are not allowed to do that."),
     404: ("Not found", "There is no such page."),
-    429: ("Too many wrong passwords", "From where you are, wait ten minutes, then try again."),
+    429: ("Too many wrong passwords", "From where you are, try again in ten minutes."),
     500: ("An error", "Something went wrong here. It has been logged."),
     503: ("Not right now", "The database cannot answer right now. Try again in a moment."),
 }
@@ -56,7 +57,12 @@ def error_page_or_json(
     """Return an HTML page below /admin/ and JSON elsewhere; `page` is its heading and sentence."""
     if not request.path_info.startswith(ADMIN_PATH):
         return json_error(status)
-    title, sentence = page or ERROR_PAGES[status]
+    html = _render_page(*(page or ERROR_PAGES[status]))
+    return HttpResponse(html, status=status, headers=_retry_after(status))
+
+
+@lru_cache(maxsize=16)
+def _render_page(title: str, sentence: str) -> str:
     # Rendered without the request, because its user would be looked up in a database that may be
     # the very thing that is unavailable.
     context = {
@@ -65,8 +71,7 @@ def error_page_or_json(
         "site_header": SITE_NAME,
         "site_title": SITE_NAME,
     }
-    html = render_to_string("admin/error.html", context)
-    return HttpResponse(html, status=status, headers=_retry_after(status))
+    return render_to_string("admin/error.html", context)
 
 
 def json_error(status: int, **headers: str) -> HttpResponse:

@@ -4,19 +4,23 @@ API clients never come here. Their application passwords are looked up without D
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from ipaddress import IPv6Address, ip_address
+from threading import Lock
 from typing import Any
 
 from axes.backends import AxesStandaloneBackend
 from django.conf import settings
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 from typing_extensions import override
 
 from config.database import fetch_one
+from config.limits import PerMinute
 
 # No user name is longer, and axes has no room for more than 255 characters.
 MAX_USERNAME_LENGTH = 150
@@ -26,11 +30,17 @@ ADDRESS_FAILURES = """
 SELECT COALESCE(sum(failures_since_start), 0) FROM axes_accessattempt
 WHERE ip_address = %(address)s::inet AND attempt_time > %(since)s
 """
+# Logins that one worker looks at, from one address within a minute.
+MAX_LOGINS = 30
 # A wrong password keeps others waiting for at least this time, so that two a second are checked.
 GUESS_SECONDS = 0.5
 # Any number that is the same in every process of all servers on one database.
 GUESS_LOCK = 0x7A11_6E55
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%(key)s)"
+
+
+logins = PerMinute()
+_checking = Lock()
 
 
 class LoginForm(AdminAuthenticationForm):
@@ -49,11 +59,44 @@ class LoginForm(AdminAuthenticationForm):
 
 
 class AnotherLogin(Exception):
-    """Another password is being checked somewhere, so this one is not."""
+    """Another password is being checked, so this one is not."""
 
 
-class TooManyFailures(Exception):
-    """Too many wrong passwords came from this address."""
+class TooManyLogins(Exception):
+    """Too many logins were tried from this address. `seconds` have to pass before the next one."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+@contextmanager
+def one_login(request: HttpRequest) -> Iterator[None]:
+    """Try a login in a transaction, so that a wrong password is counted before the next check.
+
+    Raises:
+        TooManyLogins: the password is not checked.
+        AnotherLogin: the password is not checked.
+    """
+    number, seconds = logins.count(client_address(request))
+    if number > MAX_LOGINS:
+        raise TooManyLogins(seconds)
+    # The others of this worker need no statement to see that one is being checked.
+    if not _checking.acquire(blocking=False):
+        raise AnotherLogin
+    try:
+        with transaction.atomic():
+            yield
+            if not request.user.is_authenticated:
+                _slow_down(request)
+    finally:
+        _checking.release()
+
+
+def _slow_down(request: HttpRequest) -> None:
+    """Keep others waiting until GUESS_SECONDS have passed since the check of a wrong password."""
+    began = getattr(request, "password_checked_at", None)
+    if began is not None:
+        time.sleep(max(0.0, began + GUESS_SECONDS - time.monotonic()))
 
 
 class SerializedLoginBackend(AxesStandaloneBackend):  # type: ignore[misc]  # axes has no types
@@ -74,12 +117,12 @@ class SerializedLoginBackend(AxesStandaloneBackend):  # type: ignore[misc]  # ax
 
         Raises:
             PermissionDenied: the name is locked from this address.
-            TooManyFailures: the address has guessed too often.
+            TooManyLogins: the address has guessed too often.
             AnotherLogin: another password is being checked.
         """
         if request is not None:
             if is_guessing(client_address(request)):
-                raise TooManyFailures
+                raise TooManyLogins(settings.AXES_COOLOFF_TIME.total_seconds())
             # A locked name does not keep others from logging in.
             super().authenticate(request, username=username, password=password, **kwargs)
             if not fetch_one(TRY_LOCK, {"key": GUESS_LOCK})[0]:
@@ -94,13 +137,6 @@ def is_guessing(address: str | None) -> bool:
     since = timezone.now() - settings.AXES_COOLOFF_TIME
     failures: int = fetch_one(ADDRESS_FAILURES, {"address": address, "since": since})[0]
     return failures >= MAX_ADDRESS_FAILURES
-
-
-def slow_down(request: HttpRequest) -> None:
-    """Keep the lock until GUESS_SECONDS have passed since the check of a wrong password."""
-    began = getattr(request, "password_checked_at", None)
-    if began is not None:
-        time.sleep(max(0.0, began + GUESS_SECONDS - time.monotonic()))
 
 
 def is_locked_out(request: HttpRequest | None) -> bool:

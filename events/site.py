@@ -4,11 +4,11 @@ It lies outside of events/admin, because importing that package registers models
 exist before.
 """
 
+from math import ceil
 from typing import Any
 
 from django.conf import settings
 from django.contrib.admin import AdminSite
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.response import TemplateResponse
@@ -16,7 +16,7 @@ from django.urls import URLPattern, URLResolver, path
 from typing_extensions import override
 
 from config.error_pages import SITE_NAME, error_page_or_json
-from config.login import AnotherLogin, LoginForm, TooManyFailures, is_locked_out, slow_down
+from config.login import AnotherLogin, LoginForm, TooManyLogins, is_locked_out, one_login
 from events.stats.overview import overview
 
 BUSY_PAGE = ("Not right now", "Another login is being checked. Try again in a moment.")
@@ -42,20 +42,17 @@ class TallybookAdminSite(AdminSite):
         if request.method != "POST":
             return super().login(request, extra_context)
         try:
-            # A guess is counted before its lock is released.
-            with transaction.atomic():
+            with one_login(request):
                 response = super().login(request, extra_context)
-                if not request.user.is_authenticated:
-                    slow_down(request)
         except AnotherLogin:
-            return error_page_or_json(request, 503, BUSY_PAGE)
-        except TooManyFailures:
-            response = error_page_or_json(request, 429)
+            response = error_page_or_json(request, 503, BUSY_PAGE)
+            # Django logs a 503 as an error, and guesses come by the thousand.
+            response._has_been_logged = True  # type: ignore[attr-defined]
+            return response
+        except TooManyLogins as error:
+            return _locked(error_page_or_json(request, 429), error.seconds)
         if is_locked_out(request):
-            response.status_code = 429
-        if response.status_code == 429:
-            seconds = settings.AXES_COOLOFF_TIME.total_seconds()
-            response.headers["Retry-After"] = f"{seconds:.0f}"
+            return _locked(response, settings.AXES_COOLOFF_TIME.total_seconds())
         return response
 
     @override
@@ -68,3 +65,9 @@ class TallybookAdminSite(AdminSite):
     def overview(self, request: HttpRequest) -> HttpResponse:
         """Return what the first page shows of events and contacts, as a fragment of HTML."""
         return render(request, "events/overview.html", overview(request.user))
+
+
+def _locked(response: HttpResponse, seconds: float) -> HttpResponse:
+    response.status_code = 429
+    response.headers["Retry-After"] = str(ceil(seconds))
+    return response

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 from django.utils.timezone import now
 from rest_framework.decorators import action
-from rest_framework.exceptions import Throttled
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,7 +14,7 @@ from config.api.parsers import FormParser, MultiPartParser
 from config.api.validation import InvalidValue, validate
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
-from config.refusals import refusals
+from config.refusals import refuse
 from crm.authentication import ApiTokenAuthentication, ApplicationPasswordAuthentication
 from crm.models import Scope
 from crm.permissions import Access
@@ -67,8 +66,7 @@ class EventCallViewSet(ApiViewSet):
             params = without_foreign_fields(self.params, warnings)
             replayed = call_event(params, request.META.get("HTTP_IDEMPOTENCY_KEY"), warnings)
         except WrongTrackingKey as error:
-            if wait := refusals.count(request, "tracking key"):
-                raise Throttled(wait) from None
+            refuse(request, "tracking key")
             return Response({"success": 0, "message": str(error)})
         except (EventCallError, ApiError) as error:
             return Response({"success": 0, "message": error_message(error)})

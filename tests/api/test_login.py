@@ -31,7 +31,8 @@ def user(db: None) -> User:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let wrong passwords follow each other at once."""
+    """Let wrong passwords follow each other at once, and forget those of earlier tests."""
+    login.logins.clear()
     monkeypatch.setattr(login, "GUESS_SECONDS", 0)
 
 
@@ -257,3 +258,12 @@ def test_a_locked_name_keeps_no_other_login_waiting(monkeypatch: pytest.MonkeyPa
     lock()
     monkeypatch.setattr(login, "GUESS_SECONDS", 30)
     assert log_in("right").status_code == 429
+
+
+def test_a_worker_looks_at_thirty_logins_of_an_address_in_a_minute() -> None:
+    lock()
+    for _ in range(25):
+        log_in("right")
+    response = log_in("right", name="another")
+    assert (response.status_code, failures()) == (429, 5)
+    assert 0 < int(response.headers["Retry-After"]) <= 60
