@@ -27,6 +27,8 @@ if not DATA_DIR.is_absolute():
     DATA_DIR = BASE_DIR / DATA_DIR
 # 0 means one worker per core.
 WORKERS = env.int("TALLYBOOK_WORKERS", default=0) or len(os.sched_getaffinity(0))
+# A worker above it is replaced. It needs 100 MiB at rest, and one request 300 at most.
+WORKER_MEMORY_MB = env.int("TALLYBOOK_WORKER_MEMORY_MB", default=512)
 # How long a retry is recognized by its idempotency key. Stripe retries for three days.
 KEEP_KEYS_DAYS = env.int("TALLYBOOK_KEEP_KEYS_DAYS", default=7)
 # What an event of an unknown e-mail does: crm.models.NewContacts.

@@ -13,6 +13,7 @@ from django.core.wsgi import get_wsgi_application
 from django.utils.http import parse_header_parameters
 
 from config.api.errors import status_error
+from config.server.heartbeat import answering, start_beating
 
 STATUS_LINES = {
     400: "400 Bad Request",
@@ -45,7 +46,8 @@ def buffer_body(application: Application) -> Application:
             return send_error(body, start_response)
         environ["CONTENT_LENGTH"] = str(len(body))
         environ["wsgi.input"] = BytesIO(body)
-        return buffered(application(environ, start_response))
+        with answering():
+            return buffered(application(environ, start_response))
 
     return buffering
 
@@ -122,3 +124,4 @@ def send_error(status: int, start_response: StartResponse) -> Iterable[bytes]:
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 settings.DATABASES["default"]["ENGINE"] = "config.server.request_database"
 application = buffer_body(get_wsgi_application())
+start_beating()

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from argparse import ArgumentParser
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -19,14 +20,14 @@ from django.db import OperationalError, connections
 from typing_extensions import override
 
 from config.server.bootstrap import DEMO_EMAIL, FirstLogin, bootstrap
+from config.server.heartbeat import PIPE, REQUEST_THREADS, Watch
 from config.server.postgres import EmbeddedPostgres, PostgresError, die_with_parent
 
-# One to four threads a worker were equally fast. Four stand more slow bodies, more cost memory.
-BLOCKING_THREADS = 4
 GRACE_SECONDS = 25
 READY_SECONDS = 60
 MAX_PAUSE_SECONDS = 5.0
 TICK_SECONDS = 0.1
+MEMORY_SAMPLE_SECONDS = 10
 # settings.HOURLY_COMMANDS run a minute after the start, and then every hour.
 SETTLED_SECONDS = 60.0
 HOUR_SECONDS = 3600.0
@@ -41,6 +42,10 @@ class Command(BaseCommand):
     server: subprocess.Popen[bytes] | None = None
     hourly: tuple[subprocess.Popen[bytes], ...] = ()
     stopping = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.watch = Watch()
 
     @override
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -92,14 +97,17 @@ class Command(BaseCommand):
                 *("-m", "config.server.webserver", "--interface", "wsgi"),
                 *("--host", settings.HOST, "--port", str(settings.PORT)),
                 *("--workers", str(settings.WORKERS)),
-                *("--blocking-threads", str(BLOCKING_THREADS)),
+                *("--blocking-threads", str(REQUEST_THREADS)),
                 *("--blocking-threads-idle-timeout", "600"),
                 # Without this option, one dead worker ends the server.
                 "--respawn-failed-workers",
                 *("--workers-kill-timeout", str(GRACE_SECONDS)),
                 *("--log-level", "warning", "--no-ws", "--http", "1"),
+                *("--workers-max-rss", str(settings.WORKER_MEMORY_MB)),
+                *("--rss-sample-interval", str(MEMORY_SAMPLE_SECONDS)),
                 "config.server.wsgi:application",
-            ]
+            ],
+            pipe=self.watch.writer,
         )
 
     def _wait_until_it_answers(self, url: str) -> None:
@@ -128,6 +136,7 @@ class Command(BaseCommand):
             if time.monotonic() > next_hourly and not running:
                 self.hourly = tuple(map(_start_command, settings.HOURLY_COMMANDS))
                 next_hourly += HOUR_SECONDS
+            self._kill_silent_workers()
             dead = []
             if self.postgres and self.postgres.process and self.postgres.process.poll() is not None:
                 dead.append(("PostgreSQL", self.postgres.spawn))
@@ -145,6 +154,15 @@ class Command(BaseCommand):
                     start()
             pause = min(MAX_PAUSE_SECONDS, pause * 2 + TICK_SECONDS)
             healthy_since = time.monotonic()
+
+    def _kill_silent_workers(self) -> None:
+        """Kill workers that do not answer. The web server starts others in their place."""
+        if self.server is None:
+            return
+        for pid in self.watch.silent_workers(self.server.pid):
+            self.stderr.write(f"Worker {pid} does not answer and is replaced.")
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _stop(self, _signal_number: int, _frame: FrameType | None) -> None:
         self.stopping = True
@@ -187,12 +205,16 @@ def _start_command(name: str) -> subprocess.Popen[bytes]:
     return _child(["manage.py", name], stdout=subprocess.DEVNULL)
 
 
-def _child(arguments: list[str], stdout: int | None = None) -> subprocess.Popen[bytes]:
-    """Start a Python process that dies with this one."""
+def _child(
+    arguments: list[str], stdout: int | None = None, pipe: int | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a Python process that dies with this one, and whose workers write into a pipe."""
     parent = os.getpid()
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=settings.BASE_DIR,
+        env=os.environ if pipe is None else os.environ | {PIPE: str(pipe)},
+        pass_fds=() if pipe is None else (pipe,),
         stdout=stdout,
         # A session of its own, so that Ctrl-C reaches this process only, which stops its children
         # in order.
