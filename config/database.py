@@ -8,6 +8,8 @@ from typing import Any, ParamSpec, TypeVar
 import psycopg
 from django.db import InterfaceError, OperationalError, connection, connections, transaction
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Model
+from django.db.models.constants import OnConflict
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
 Row = tuple[Any, ...]
@@ -87,6 +89,23 @@ def drop_closed_connection() -> bool:
         if not socket.poll(0):
             return False
     database.close()
+    return True
+
+
+def insert_new(row: Model) -> bool:
+    """Insert a row, unless a unique index has one like it. Sets its id, and returns whether it did.
+
+    PostgreSQL would log each violated index, and end the transaction without a savepoint.
+    """
+    meta = row._meta
+    fields = [field for field in meta.local_concrete_fields if field is not meta.pk]
+    (inserted,) = type(row)._base_manager._insert(  # type: ignore[attr-defined]  # as Model.save
+        [row], fields, [meta.pk], using="default", on_conflict=OnConflict.IGNORE
+    )
+    if inserted is None:
+        return False
+    (row.pk,) = inserted
+    row._state.adding, row._state.db = False, "default"
     return True
 
 

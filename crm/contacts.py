@@ -5,12 +5,12 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, QuerySet
 from django.utils import timezone
 
 from config.api.errors import InvalidFields
 from config.api.warnings import Warnings
-from config.database import fetch_one, in_transaction
+from config.database import fetch_one, in_transaction, insert_new
 from crm.emails import email_key
 from crm.models import OPT_OUTS, Erasure, Identity, Status, Subscriber
 
@@ -60,13 +60,11 @@ def create(
         columns["status"] = _status_after_erasure(columns["email"], columns["status"], warnings)
     elif email_key(columns["email"]) in erased:
         raise InvalidFields({"email": ERASED})
-    try:
-        with transaction.atomic():
-            contact = Subscriber.objects.create(**columns)
-    except IntegrityError as error:
+    contact = Subscriber(**columns)
+    if not insert_new(contact):
         existing = get_for_update(email=columns["email"])
         if existing is None or not existing.made_by_track:
-            raise EmailTaken from error
+            raise EmailTaken
         contact = existing
         update(contact, columns)
     if user_id:
@@ -209,8 +207,12 @@ def update(
     try:
         with transaction.atomic():
             rows = Subscriber.objects.filter(pk=contact.pk)
-            rows.update(**changes, updated_at=timezone.now())
-    except IntegrityError as error:
+            if "email_key" in changes:
+                others = Subscriber.objects.exclude(pk=contact.pk)
+                rows = rows.filter(~Exists(others.filter(email_key=changes["email_key"])))
+            if not rows.update(**changes, updated_at=timezone.now()):
+                raise EmailTaken
+    except IntegrityError as error:  # created at the same time
         raise EmailTaken from error
     for name, value in changes.items():
         setattr(contact, name, value)
@@ -227,11 +229,9 @@ def set_user_id(contact: Subscriber, user_id: str | None) -> bool:
         return False
     Identity.objects.filter(subscriber=contact, **Identity.USER).delete()
     if user_id:
-        try:
-            with transaction.atomic():
-                Identity.objects.create(subscriber=contact, value=user_id, **Identity.USER)
-        except IntegrityError:
-            raise InvalidFields({"user_id": USER_ID_TAKEN}) from None
+        identity = Identity(subscriber=contact, value=user_id, **Identity.USER)
+        if not insert_new(identity):
+            raise InvalidFields({"user_id": USER_ID_TAKEN})
     contact.user_id = user_id  # type: ignore[attr-defined]  # as with_user annotates it
     return True
 

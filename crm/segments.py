@@ -9,7 +9,7 @@ from django.db.models import Exists
 from django.utils.timezone import now
 
 from config.api.errors import InvalidFields
-from config.database import chunked, in_transaction
+from config.database import chunked, in_transaction, insert_new
 from crm.filters import (
     compile_filters,
     contact_if_matching,
@@ -18,7 +18,7 @@ from crm.filters import (
     read_filters,
 )
 from crm.filters.types import ConditionGroup
-from crm.labels import LabelKind, SlugTaken, missing_labels, with_slug
+from crm.labels import LabelKind, SlugTaken, is_slug_taken, missing_labels, with_slug
 from crm.models import Segment, Subscriber
 
 MAX_FILTER_BYTES = 64 * 1024
@@ -35,10 +35,10 @@ def create_segment(fields: Mapping[str, Any]) -> Segment:
         InvalidFields: 422, the filter is invalid.
     """
     columns = {**fields, "filters": clean_filters(fields["filters"], lock_labels=True)}
-    try:
-        return Segment.objects.create(**columns)
-    except IntegrityError as error:
-        raise SlugTaken from error
+    segment = Segment(**columns)
+    if not insert_new(segment):
+        raise SlugTaken
+    return segment
 
 
 @in_transaction
@@ -53,9 +53,11 @@ def update_segment(segment_id: int, fields: Mapping[str, Any]) -> Segment | None
     if "filters" in fields:
         columns["filters"] = clean_filters(fields["filters"], lock_labels=True)
     rows = Segment.objects.filter(id=segment_id)
+    if "slug" in columns and is_slug_taken(Segment, columns["slug"], segment_id):
+        raise SlugTaken
     try:
         rows.update(**columns, updated_at=now())
-    except IntegrityError as error:
+    except IntegrityError as error:  # created at the same time
         raise SlugTaken from error
     return rows.first()
 
