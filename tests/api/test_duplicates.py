@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.db import IntegrityError, transaction
 from rest_framework.test import APIClient
 
 from config.server.postgres import EmbeddedPostgres
@@ -74,3 +75,16 @@ def test_an_email_that_is_taken_is_rejected_without_a_line_in_the_log(
     body = {"subscriber": {"email": "grace@example.com"}}
     assert api.put(f"/subscribers/{contact.id}", body).status_code == 422
     assert postgres.log.stat().st_size == before
+
+
+@pytest.mark.usefixtures("existing")
+def test_an_error_is_logged_without_its_values_and_its_statement(
+    postgres: EmbeddedPostgres,
+) -> None:
+    before = postgres.log.stat().st_size
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Subscriber.objects.create(email="grace@example.com")
+    added = postgres.log.read_bytes()[before:]
+    assert added.count(b"\n") == 1
+    assert b"crm_subscriber_email_key" in added
+    assert b"grace" not in added

@@ -137,6 +137,8 @@ class Command(BaseCommand):
                 self.hourly = tuple(map(_start_command, settings.HOURLY_COMMANDS))
                 next_hourly += HOUR_SECONDS
             self._kill_silent_workers()
+            if self.postgres:
+                self.postgres.bound_log()
             dead = []
             if self.postgres and self.postgres.process and self.postgres.process.poll() is not None:
                 dead.append(("PostgreSQL", self.postgres.spawn))
