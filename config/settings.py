@@ -102,7 +102,7 @@ BOOTSTRAP_STEPS = [
 ]
 HOURLY_COMMANDS = ["prune_idempotency_keys"]
 # What a backup and a restore compare, and what a restore does for those whom the old store knows.
-STORE_FIGURES = "events.maintenance.store_figures"
+STORE_FIGURES = "events.verification.store_figures"
 RESTORE_STEPS = ["crm.restores.keep_opt_outs", "events.restores.erase_again"]
 # The rows that migrations, a first start and logins write, as SQL conditions. A restore replaces a
 # store that holds no others without being told to.

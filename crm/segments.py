@@ -124,6 +124,11 @@ def read_segments(
     ]
 
 
+def broken_segments(segments: Iterable[Segment]) -> list[Segment]:
+    """Return those of the segments whose filter is invalid, for example by a deleted label."""
+    return [each for each, groups in read_segments(segments) if isinstance(groups, InvalidFields)]
+
+
 def _compile(segment: Segment) -> list[ConditionGroup] | InvalidFields:
     try:
         return compile_filters(segment.filters, "segment")

@@ -203,7 +203,7 @@ class EmbeddedPostgres:
             )
 
     def bound_log(self) -> None:
-        """Move the log to postgres.log.1 if it is long. PostgreSQL goes on appending to the file."""
+        """Move the log to postgres.log.1 if it is long. PostgreSQL appends to the same file."""
         if self.log.stat().st_size <= MAX_LOG_BYTES:
             return
         # A full disk must not keep the log.

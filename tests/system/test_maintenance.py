@@ -19,17 +19,17 @@ call_command("serve")
 """
 
 
-def test_verify_counters_exits_with_1_while_an_event_differs(
+def test_verify_exits_with_1_while_an_event_differs(
     server: Server, http: Client, store: psycopg.Connection, ada_id: int
 ) -> None:
     http.track(**EVENT)
     store.execute("UPDATE events_trackedevent SET counter = 5")
-    process = server.command("verify_counters")
+    process = server.command("verify")
     assert process.returncode == 1
     assert "1 events differ" in process.stderr
     assert "Traceback" not in process.stderr
-    assert server.command("verify_counters", "--repair").returncode == 0
-    assert server.command("verify_counters").returncode == 0
+    assert server.command("verify", "--repair").returncode == 0
+    assert server.command("verify").returncode == 0
 
 
 def test_an_invalid_age_exits_with_2(server: Server) -> None:
@@ -63,7 +63,7 @@ def test_serve_prunes_old_keys(
 
 def test_a_command_without_a_database_reports_it_in_one_line(server: Server) -> None:
     environment = server.environment | {"DATABASE_URL": "postgres://nobody@/:1/nothing"}
-    process = manage(["verify_counters"], environment)
+    process = manage(["verify"], environment)
     assert process.returncode == 1
     assert "The database does not answer; is it running?" in process.stderr
     assert "Traceback" not in process.stderr
