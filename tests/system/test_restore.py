@@ -21,6 +21,7 @@ from tests.system.stores import (
     REPLACED,
     TARGET,
     Databases,
+    changed,
     emails,
     restored,
 )
@@ -118,3 +119,11 @@ def test_who_was_erased_after_the_backup_is_erased_again(
     again, first = Erasure.objects.all()
     assert first.receipt() == receipt
     assert (again.erased_by, again.email_sha256) == ("restore", first.email_sha256)
+
+
+def test_a_backup_that_counted_other_faults_is_restored(
+    target: Databases, shop_backup: Path, tmp_path: Path
+) -> None:
+    faults = {"faults": {"a kind of another version": 1}}
+    restored(changed(shop_backup, tmp_path, lambda _: faults))
+    assert GRACE in emails()

@@ -29,7 +29,7 @@ class Command(DatabaseCommand):
     @override
     def handle(self, *args: Any, **options: Any) -> None:
         differences = find_differences()
-        orphans = find_orphans()
+        orphans = [fault for fault in find_orphans() if fault.number]
         for event in differences:
             self.stdout.write(
                 f"event {event.event_id} of contact {event.subscriber_id} "
