@@ -210,6 +210,9 @@ MAX_LARGE_BODY_BYTES = 5 * MAX_BODY_BYTES
 LARGE_BODY_PATHS = ("/subscribers/track-events", "/subscribers/bulk-add-update")
 GZIP_BODY_PATHS = ("/subscribers/track-events",)
 DATA_UPLOAD_MAX_MEMORY_SIZE = None
+# A body is in memory anyway, so that no upload needs the disk of temporary files.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_LARGE_BODY_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS

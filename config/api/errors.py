@@ -1,5 +1,6 @@
 """Raise and render the API's errors: the JSON bodies of FluentCRM and of WordPress's REST API."""
 
+import errno
 import logging
 from collections.abc import Mapping
 from typing import Any, TypedDict
@@ -143,8 +144,17 @@ class InvalidJSON(ApiError):
         )
 
 
+# A full disk of temporary files, and file descriptors that are used up.
+EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+
+
 def is_unavailable(error: BaseException | None) -> bool:
-    """Return whether the database is away, locked, busy, full or read-only: worth a retry."""
+    """Return whether a retry is worth it.
+
+    The database is away, locked, busy, full or read-only, or the machine is out of room.
+    """
+    if isinstance(error, OSError):
+        return error.errno in EXHAUSTED
     return isinstance(error, OperationalError | InterfaceError) or (
         isinstance(error, DatabaseError) and isinstance(error.__cause__, ReadOnlySqlTransaction)
     )

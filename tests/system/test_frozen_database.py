@@ -12,6 +12,7 @@ from pytest_django import DjangoDbBlocker
 from config.database import NoAnswer, fetch_row_reconnecting
 from config.server.postgres import USER, EmbeddedPostgres
 from config.server.request_database import base
+from tests.long import long
 from tests.system.forwarder import Forwarder
 from tests.system.processes import descendants, postmaster
 from tests.system.server import Server
@@ -121,7 +122,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.stop()
 
 
-@pytest.mark.long
+@long
 def test_a_frozen_postgresql_costs_each_request_five_seconds_at_most(frozen: Server) -> None:
     def send(number: int) -> tuple[int, bool]:
         client = frozen.client()
@@ -137,7 +138,7 @@ def test_a_frozen_postgresql_costs_each_request_five_seconds_at_most(frozen: Ser
     assert in_threads(4, send) == [(503, True)] * 4
 
 
-@pytest.mark.long
+@long
 def test_while_postgresql_is_frozen_the_process_stays_healthy(frozen: Server) -> None:
     client = frozen.client()
     assert client("GET", "/healthz").status == 200

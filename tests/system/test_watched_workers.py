@@ -14,6 +14,7 @@ import pytest
 
 from config.server import heartbeat
 from config.server.heartbeat import BEAT, REQUEST_THREADS, Watch, answering
+from tests.long import long
 from tests.system.processes import is_alive, wait_for_workers
 from tests.system.server import Server, wait_until
 
@@ -154,7 +155,7 @@ def tracks(server: Server) -> bool:
         client.close()
 
 
-@pytest.mark.long
+@long
 def test_a_stopped_worker_is_replaced_within_ten_seconds(watched: Server) -> None:
     (pid,) = wait_for_workers(watched)
     os.kill(pid, signal.SIGSTOP)
