@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any
 
 from axes.backends import AxesStandaloneBackend
+from axes.models import AccessAttempt
 from django.conf import settings
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
@@ -28,7 +29,7 @@ MAX_USERNAME_LENGTH = 150
 MAX_ADDRESS_FAILURES = 20
 ADDRESS_FAILURES = """
 SELECT COALESCE(sum(failures_since_start), 0) FROM axes_accessattempt
-WHERE ip_address = %(address)s::inet AND attempt_time > %(since)s
+WHERE ip_address IS NOT DISTINCT FROM %(address)s::inet AND attempt_time > %(since)s
 """
 # Logins that one worker looks at, from one address within a minute.
 MAX_LOGINS = 30
@@ -137,6 +138,14 @@ def is_guessing(address: str | None) -> bool:
     since = timezone.now() - settings.AXES_COOLOFF_TIME
     failures: int = fetch_one(ADDRESS_FAILURES, {"address": address, "since": since})[0]
     return failures >= MAX_ADDRESS_FAILURES
+
+
+def prune_failures() -> int:
+    """Delete wrong passwords that lock nothing any more. Returns their number."""
+    before = timezone.now() - settings.AXES_COOLOFF_TIME
+    number: int
+    number, _ = AccessAttempt.objects.filter(attempt_time__lte=before).delete()
+    return number
 
 
 def is_locked_out(request: HttpRequest | None) -> bool:

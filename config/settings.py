@@ -100,7 +100,7 @@ BOOTSTRAP_STEPS = [
     "events.activecampaign.credentials.tracking_key",
     "crm.bootstrap.create_first_login",
 ]
-HOURLY_COMMANDS = ["prune_idempotency_keys"]
+HOURLY_COMMANDS = ["prune_idempotency_keys", "clearsessions", "prune_failed_logins"]
 # What a backup and a restore compare, and what a restore does for those whom the old store knows.
 STORE_FIGURES = "events.verification.store_figures"
 RESTORE_STEPS = ["crm.restores.keep_opt_outs", "events.restores.erase_again"]
@@ -186,7 +186,7 @@ AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_USERNAME_CALLABLE = "config.login.attempted_username"
 AXES_CLIENT_IP_CALLABLE = "config.login.client_address"
-# Only failed attempts are stored, until the first login or failure ten minutes later.
+# Only failed attempts are stored, until the first login, failure or full hour ten minutes later.
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 # Its log lines have the address without the name, because some type their password there.

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,6 +11,7 @@ import psycopg
 import pytest
 from axes.models import AccessAttempt, AccessLog
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import connection
 from django.db.models import F, Sum
 from django.test import Client
@@ -267,3 +269,14 @@ def test_a_worker_looks_at_thirty_logins_of_an_address_in_a_minute() -> None:
     response = log_in("right", name="another")
     assert (response.status_code, failures()) == (429, 5)
     assert 0 < int(response.headers["Retry-After"]) <= 60
+
+
+@pytest.mark.parametrize(("minutes", "kept"), [(9, 2), (10, 0)])
+def test_wrong_passwords_are_deleted_by_the_hourly_command_when_they_lock_nothing(
+    minutes: int, kept: int
+) -> None:
+    for name in ("ada", "eve"):
+        log_in("wrong", name=name)
+    let_pass(minutes)
+    call_command("prune_failed_logins", stdout=StringIO())
+    assert failures() == kept

@@ -39,11 +39,17 @@ def test_an_invalid_age_exits_with_2(server: Server) -> None:
     assert "Traceback" not in process.stderr
 
 
-def test_serve_prunes_old_keys(
+def test_serve_prunes_old_keys_sessions_and_wrong_passwords(
     server: Server, http: Client, store: psycopg.Connection, tmp_path: Path, ada_id: int
 ) -> None:
     http.track(**EVENT, idempotency_key="a")
     store.execute("UPDATE events_idempotencykey SET created_at = now() - interval '8 days'")
+    store.execute("INSERT INTO django_session VALUES ('old', '', now() - interval '1 day')")
+    store.execute(
+        "INSERT INTO axes_accessattempt (user_agent, ip_address, username, http_accept, path_info, "
+        "attempt_time, get_data, post_data, failures_since_start) "
+        "VALUES ('', '192.0.2.1', 'old', '', '', now() - interval '1 day', '', '', 1)"
+    )
     # A second server on the same database.
     second = Server(tmp_path, DATABASE_URL=server.environment["DATABASE_URL"])
     process = subprocess.Popen(
@@ -54,7 +60,11 @@ def test_serve_prunes_old_keys(
         start_new_session=True,
     )
     try:
-        count = "SELECT count(*) FROM events_idempotencykey"
+        count = (
+            "SELECT (SELECT count(*) FROM events_idempotencykey) "
+            "+ (SELECT count(*) FROM django_session WHERE session_key = 'old') "
+            "+ (SELECT count(*) FROM axes_accessattempt WHERE username = 'old')"
+        )
         wait_until(lambda: fetch_value(store, count) == 0, 30)
     finally:
         process.terminate()
