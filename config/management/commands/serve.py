@@ -1,6 +1,7 @@
 """`manage.py serve`: run the database, the migrations, the first user and the web server."""
 
 import os
+import resource
 import shlex
 import signal
 import socket
@@ -28,6 +29,10 @@ READY_SECONDS = 60
 MAX_PAUSE_SECONDS = 5.0
 TICK_SECONDS = 0.1
 MEMORY_SAMPLE_SECONDS = 10
+# Of one worker. An idle connection takes a few KiB.
+MAX_CONNECTIONS = 2048
+# Of libraries, database connections and temporary files.
+OTHER_DESCRIPTORS = 64
 # settings.HOURLY_COMMANDS run a minute after the start, and then every hour.
 SETTLED_SECONDS = 60.0
 HOUR_SECONDS = 3600.0
@@ -103,6 +108,7 @@ class Command(BaseCommand):
                 "--respawn-failed-workers",
                 *("--workers-kill-timeout", str(GRACE_SECONDS)),
                 *("--log-level", "warning", "--no-ws", "--http", "1"),
+                *("--backpressure", str(max_connections())),
                 *("--workers-max-rss", str(settings.WORKER_MEMORY_MB)),
                 *("--rss-sample-interval", str(MEMORY_SAMPLE_SECONDS)),
                 "config.server.wsgi:application",
@@ -200,6 +206,18 @@ class Command(BaseCommand):
             f"-d {shlex.quote(event)} {url}/subscribers/track-event"
         )
         self.stdout.flush()
+
+
+def max_connections() -> int:
+    """Return how many connections a worker accepts at a time; the others wait.
+
+    A worker without a file descriptor for the next connection would try again without a pause.
+    """
+    # granian raises the soft limit to the hard one.
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(1, min(MAX_CONNECTIONS, limit - OTHER_DESCRIPTORS))
 
 
 def _start_command(name: str) -> subprocess.Popen[bytes]:
