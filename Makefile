@@ -17,7 +17,7 @@ install: .venv/tests $(CLIENTS)  ## make .venv, with everything that make test a
 test: .venv/tests $(CLIENTS)  ## the whole test suite, on a PostgreSQL of its own
 	$(BIN)/pytest $(PYTEST) --cov --cov-report=term tests
 
-test-long: .venv/tests $(CLIENTS)  ## the same with many more random examples, others at each run
+test-long: .venv/tests $(CLIENTS)  ## the same with many more random examples, others at each run, and the longest tests
 	$(BIN)/pytest $(PYTEST) --hypothesis-profile long tests
 
 check: .venv/tests  ## style, spelling, layers, types, migrations, API description, settings

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial, wraps
+from select import POLLIN, poll
 from typing import Any, ParamSpec, TypeVar
 
+import psycopg
 from django.db import InterfaceError, OperationalError, connection, connections, transaction
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Model
+from django.db.models.constants import OnConflict
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
 Row = tuple[Any, ...]
@@ -15,6 +19,10 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 MAX_TRIES = 3
+
+
+class NoAnswer(psycopg.OperationalError):
+    """PostgreSQL does not answer a statement of a request, and the connection is closed."""
 
 
 def fetch_rows(statement: str, parameters: Parameters, prepare: bool | None = None) -> list[Row]:
@@ -59,12 +67,46 @@ def fetch_row_reconnecting(statement: str, parameters: Parameters) -> Row | None
     """
     try:
         return fetch_row(statement, parameters)
-    except (OperationalError, InterfaceError):
-        database = connections["default"]
-        if database.connection is None or database.is_usable():
+    except (OperationalError, InterfaceError) as error:
+        # A second wait would exceed the time of a request.
+        if isinstance(error.__cause__, NoAnswer) or not drop_closed_connection():
             raise
-        database.close()
         return fetch_row(statement, parameters)
+
+
+def drop_closed_connection() -> bool:
+    """Forget a connection that PostgreSQL has closed, so that the next statement connects again.
+
+    It costs no statement, because an idle connection has nothing to read but its end. Returns
+    whether there was one.
+    """
+    database = connections["default"]
+    if database.connection is None:
+        return False
+    if not database.connection.closed:
+        socket = poll()
+        socket.register(database.connection.fileno(), POLLIN)
+        if not socket.poll(0):
+            return False
+    database.close()
+    return True
+
+
+def insert_new(row: Model) -> bool:
+    """Insert a row, unless a unique index has one like it. Sets its id, and returns whether it did.
+
+    PostgreSQL would log each violated index, and end the transaction without a savepoint.
+    """
+    meta = row._meta
+    fields = [field for field in meta.local_concrete_fields if field is not meta.pk]
+    (inserted,) = type(row)._base_manager._insert(  # type: ignore[attr-defined]  # as Model.save
+        [row], fields, [meta.pk], using="default", on_conflict=OnConflict.IGNORE
+    )
+    if inserted is None:
+        return False
+    (row.pk,) = inserted
+    row._state.adding, row._state.db = False, "default"
+    return True
 
 
 def retry_on_deadlock(work: Callable[[], Result]) -> Result:

@@ -24,6 +24,8 @@ NEW_CONTACTS = ("none", "pending", "transactional")
 MAX_KEEP_KEYS_DAYS = 3650
 MAX_WORKERS = 256
 MAX_PROXIES = 10
+# A worker needs 100 MiB at rest, and one request 300 at most.
+MIN_WORKER_MEMORY_MB, MAX_WORKER_MEMORY_MB = 200, 1_000_000
 MAX_SHOWN = 200
 
 HOST_NAME = r"[a-z0-9_-]+(\.[a-z0-9_-]+)*"
@@ -232,6 +234,11 @@ VARIABLES = {
     "TALLYBOOK_DATA_DIR": Variable("var", "a folder", _text),
     "TALLYBOOK_WORKERS": Variable(
         "0", f"a whole number from 0 to {MAX_WORKERS}", _number(0, MAX_WORKERS)
+    ),
+    "TALLYBOOK_WORKER_MEMORY_MB": Variable(
+        "512",
+        f"a whole number from {MIN_WORKER_MEMORY_MB} to {MAX_WORKER_MEMORY_MB}",
+        _number(MIN_WORKER_MEMORY_MB, MAX_WORKER_MEMORY_MB),
     ),
     "SECRET_KEY": Variable("", "a text", _text, is_secret=True),
     "TIME_ZONE": Variable(

@@ -1,6 +1,7 @@
 """Answer errors outside DRF: HTML pages below /admin/, JSON everywhere else."""
 
 import sys
+from functools import lru_cache
 
 import orjson
 from django.core.exceptions import DisallowedHost
@@ -16,6 +17,7 @@ ERROR_PAGES: dict[int, tuple[str, str]] = {
     400: ("Not understood", "The request could not be understood."),
     403: ("Not allowed", "You are not allowed to do that."),
     404: ("Not found", "There is no such page."),
+    429: ("Too many wrong passwords", "From where you are, try again in ten minutes."),
     500: ("An error", "Something went wrong here. It has been logged."),
     503: ("Not right now", "The database cannot answer right now. Try again in a moment."),
 }
@@ -69,16 +71,21 @@ def error_page_or_json(
     if not request.path_info.startswith(ADMIN_PATH):
         return json_error(status, explanation)
     title, sentence = ERROR_PAGES[status]
+    html = _render_page(title, explanation or sentence)
+    return HttpResponse(html, status=status, headers=_retry_after(status))
+
+
+@lru_cache(maxsize=16)
+def _render_page(title: str, sentence: str) -> str:
     # Rendered without the request, because its user would be looked up in a database that may be
     # the very thing that is unavailable.
     context = {
         "title": title,
-        "sentence": explanation or sentence,
+        "sentence": sentence,
         "site_header": SITE_NAME,
         "site_title": SITE_NAME,
     }
-    html = render_to_string("admin/error.html", context)
-    return HttpResponse(html, status=status, headers=_retry_after(status))
+    return render_to_string("admin/error.html", context)
 
 
 def json_error(status: int, explanation: str | None = None, **headers: str) -> HttpResponse:

@@ -10,12 +10,12 @@ from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.deprecation import MiddlewareMixin
 from typing_extensions import override
 
 from config.api.errors import rest_error
+from config.database import drop_closed_connection
 from config.error_pages import ADMIN_PATH, error_page_or_json
 from config.proxy import PROTO_HEADER, log_fault, protocol_fault
 from config.views import healthz, readyz
@@ -108,8 +108,7 @@ class AdminSessionMiddleware(AdminPathsMixin, SessionMiddleware):
 
     @override
     def process_request(self, request: HttpRequest) -> None:
-        if connection.connection is not None and not connection.is_usable():
-            connection.close()
+        drop_closed_connection()
         super().process_request(request)
 
 

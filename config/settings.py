@@ -24,6 +24,8 @@ TIME_ZONE = chosen["TIME_ZONE"]
 DATA_DIR: Path = BASE_DIR / chosen["TALLYBOOK_DATA_DIR"]
 # 0 means one worker per core.
 WORKERS = chosen["TALLYBOOK_WORKERS"] or len(os.sched_getaffinity(0))
+# A worker above it is replaced. It needs 100 MiB at rest, and one request 300 at most.
+WORKER_MEMORY_MB = chosen["TALLYBOOK_WORKER_MEMORY_MB"]
 # How long a retry is recognized by its idempotency key. Stripe retries for three days.
 KEEP_KEYS_DAYS = chosen["TALLYBOOK_KEEP_KEYS_DAYS"]
 # What an event of an unknown e-mail does: crm.models.NewContacts.
@@ -118,9 +120,9 @@ BOOTSTRAP_STEPS = [
 SHARED_KEY = "crm.bootstrap.shared_secret_key"
 # Tells /readyz and `serve` whether the first login was ever used.
 FIRST_LOGIN_IS_UNUSED = "crm.bootstrap.first_login_is_unused"
-HOURLY_COMMANDS = ["prune_idempotency_keys", "clearsessions"]
+HOURLY_COMMANDS = ["prune_idempotency_keys", "clearsessions", "prune_failed_logins"]
 # What a backup and a restore compare, and what a restore does for those whom the old store knows.
-STORE_FIGURES = "events.maintenance.store_figures"
+STORE_FIGURES = "events.verification.store_figures"
 # In this order, because who was erased and came back to opt out is a contact of the old store.
 RESTORE_STEPS = ["events.restores.erase_again", "crm.restores.keep_opt_outs"]
 # The rows that migrations, a first start and logins write, as SQL conditions. A restore replaces a
@@ -167,6 +169,10 @@ _database["DISABLE_SERVER_SIDE_CURSORS"] = True
 _database.setdefault("OPTIONS", {})
 _database["OPTIONS"] |= {
     "connect_timeout": 2,
+    # A connection over TCP whose other end has vanished is closed after a minute.
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
     # Parameters bound and frequent statements prepared on the server, because it tracks 999 events
     # a second instead of 758.
     "server_side_binding": True,
@@ -200,7 +206,7 @@ AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_USERNAME_CALLABLE = "config.login.attempted_username"
 AXES_CLIENT_IP_CALLABLE = "config.addresses.client_address"
-# Only failed attempts are stored, until the first login or failure ten minutes later.
+# Only failed attempts are stored, until the first login, failure or full hour ten minutes later.
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 # Its log lines have the address without the name, because some type their password there.
@@ -224,6 +230,9 @@ MAX_LARGE_BODY_BYTES = 5 * MAX_BODY_BYTES
 LARGE_BODY_PATHS = ("/subscribers/track-events", "/subscribers/bulk-add-update")
 GZIP_BODY_PATHS = ("/subscribers/track-events",)
 DATA_UPLOAD_MAX_MEMORY_SIZE = None
+# A body is in memory anyway, so that no upload needs the disk of temporary files.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_LARGE_BODY_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 
 # Names of its own, because another Django site of this host, on the path above or on another port,

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from functools import wraps
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
 from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
 from config.api.errors import RETRY_AFTER_SECONDS
-from config.database import migrations_are_missing
+from config.database import drop_closed_connection, migrations_are_missing
 from config.error_pages import json_error
 
 View = Callable[[HttpRequest], HttpResponse]
@@ -49,8 +49,7 @@ def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     It says so as long as the first login was never used, because its passwords may be lost.
     """
     try:
-        if not connection.is_usable():
-            connection.close()
+        drop_closed_connection()
         if migrations_are_missing():
             return _not_ready("migrations")
         is_unused = import_string(settings.FIRST_LOGIN_IS_UNUSED)()

@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from config.api.errors import Forbidden
 from config.database import Row, fetch_row, fetch_row_reconnecting
+from config.refusals import limit_refusals
 from crm.models import ApplicationPassword
 from crm.passwords import PREFIX_LENGTH, secret_hash
 
@@ -75,6 +76,7 @@ class ApplicationPasswordAuthentication(BaseAuthentication):
     """
 
     @override
+    @limit_refusals
     def authenticate(self, request: Request) -> Credentials | None:
         header = request.META.get("HTTP_AUTHORIZATION", "")
         if not header:
@@ -94,6 +96,7 @@ class ApiTokenAuthentication(BaseAuthentication):
     """Authenticate as ActiveCampaign does: the secret in the header Api-Token."""
 
     @override
+    @limit_refusals
     def authenticate(self, request: Request) -> Credentials | None:
         token = request.META.get("HTTP_API_TOKEN", "")
         return authenticate(None, token) if token else None

@@ -5,11 +5,11 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, QuerySet
 
 from config.api.errors import InvalidFields
 from config.api.warnings import FieldWarning, Warnings
-from config.database import fetch_one, in_transaction
+from config.database import fetch_one, in_transaction, insert_new
 from crm.emails import email_key
 from crm.models import OPT_INS, OPT_OUTS, Erasure, Identity, Status, Subscriber, updated_now
 
@@ -74,11 +74,9 @@ def _insert(
         columns["status"] = _status_after_erasure(columns["email"], columns["status"], found)
     elif email_key(columns["email"]) in erased:
         raise InvalidFields({"email": ERASED})
-    try:
-        with transaction.atomic():
-            contact = Subscriber.objects.create(**columns)
-    except IntegrityError as error:
-        raise EmailTaken from error
+    contact = Subscriber(**columns)
+    if not insert_new(contact):
+        raise EmailTaken
     if user_id:
         set_user_id(contact, user_id)
     warnings += found
@@ -253,8 +251,12 @@ def update(
     try:
         with transaction.atomic():
             rows = Subscriber.objects.filter(pk=contact.pk)
-            rows.update(**changes, updated_at=updated_now())
-    except IntegrityError as error:
+            if "email_key" in changes:
+                others = Subscriber.objects.exclude(pk=contact.pk)
+                rows = rows.filter(~Exists(others.filter(email_key=changes["email_key"])))
+            if not rows.update(**changes, updated_at=updated_now()):
+                raise EmailTaken
+    except IntegrityError as error:  # created at the same time
         raise EmailTaken from error
     for name, value in changes.items():
         setattr(contact, name, value)
@@ -269,13 +271,12 @@ def set_user_id(contact: Subscriber, user_id: str | None) -> bool:
     """
     if getattr(contact, "user_id", None) == user_id:
         return False
-    try:
-        with transaction.atomic():
-            Identity.objects.filter(subscriber=contact, **Identity.USER).delete()
-            if user_id:
-                Identity.objects.create(subscriber=contact, value=user_id, **Identity.USER)
-    except IntegrityError:
-        raise InvalidFields({"user_id": USER_ID_TAKEN}) from None
+    with transaction.atomic():
+        Identity.objects.filter(subscriber=contact, **Identity.USER).delete()
+        if user_id:
+            identity = Identity(subscriber=contact, value=user_id, **Identity.USER)
+            if not insert_new(identity):
+                raise InvalidFields({"user_id": USER_ID_TAKEN})
     contact.user_id = user_id  # type: ignore[attr-defined]  # as with_user annotates it
     return True
 

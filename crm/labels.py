@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, count
 from typing import Any, Literal, NamedTuple
 
-from django.db import IntegrityError, connection
+from django.db import connection
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
 from django.utils.crypto import get_random_string
@@ -17,8 +17,8 @@ from typing_extensions import override
 
 from config.api.errors import Forbidden
 from config.api.validation import MAX_NAME_LENGTH
-from config.database import fetch_rows, in_transaction
-from crm.models import List, Subscriber, Tag, updated_now
+from config.database import fetch_rows, in_transaction, insert_new
+from crm.models import List, SluggedModel, Subscriber, Tag, updated_now
 
 LabelKind = Literal["tags", "lists"]
 TagOrList = Tag | List
@@ -60,10 +60,10 @@ def create_label(kind: LabelKind, fields: Mapping[str, Any]) -> TagOrList:
     """
     lock_labels(kind)
     slug = fields.get("slug") or slug_of_title(kind, fields["title"])
-    try:
-        return LABEL_MODELS[kind].objects.create(**{**fields, "slug": slug})
-    except IntegrityError as error:
-        raise SlugTaken from error
+    label = LABEL_MODELS[kind](**{**fields, "slug": slug})
+    if not insert_new(label):
+        raise SlugTaken
+    return label
 
 
 @in_transaction
@@ -78,11 +78,17 @@ def update_label(kind: LabelKind, label_id: int, fields: Mapping[str, Any]) -> i
     """
     lock_labels(kind)
     slug = fields["slug"] or slug_of_title(kind, fields["title"], label_id)
-    rows = LABEL_MODELS[kind].objects.filter(id=label_id)
-    try:
-        return rows.update(**{**fields, "slug": slug}, updated_at=updated_now())
-    except IntegrityError as error:
-        raise SlugTaken from error
+    model = LABEL_MODELS[kind]
+    if is_slug_taken(model, slug, label_id):
+        raise SlugTaken
+    changes = {**fields, "slug": slug, "updated_at": updated_now()}
+    return model.objects.filter(id=label_id).update(**changes)
+
+
+def is_slug_taken(model: type[SluggedModel], slug: str, own_id: int) -> bool:
+    """Return whether another tag, list or segment of the model has a slug."""
+    others = model._default_manager.exclude(pk=own_id).alias(low=Lower("slug"))
+    return others.filter(low=Lower(Value(slug))).exists()
 
 
 @in_transaction

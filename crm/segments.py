@@ -8,7 +8,7 @@ from django.db import IntegrityError
 from django.db.models import Exists
 
 from config.api.errors import Forbidden, InvalidFields
-from config.database import chunked, in_transaction
+from config.database import chunked, in_transaction, insert_new
 from crm.emails import email_key
 from crm.filters import (
     compile_filters,
@@ -19,7 +19,7 @@ from crm.filters import (
     require_permissions,
 )
 from crm.filters.types import ConditionGroup, HasPerm
-from crm.labels import LabelKind, SlugTaken, missing_labels, with_slug
+from crm.labels import LabelKind, SlugTaken, is_slug_taken, missing_labels, with_slug
 from crm.models import Segment, Subscriber, updated_now
 
 MAX_FILTER_BYTES = 64 * 1024
@@ -36,10 +36,10 @@ def create_segment(fields: Mapping[str, Any]) -> Segment:
         InvalidFields: 422, the filter is invalid.
     """
     columns = {**fields, "filters": clean_filters(fields["filters"], lock_labels=True)}
-    try:
-        return Segment.objects.create(**columns)
-    except IntegrityError as error:
-        raise SlugTaken from error
+    segment = Segment(**columns)
+    if not insert_new(segment):
+        raise SlugTaken
+    return segment
 
 
 @in_transaction
@@ -54,9 +54,11 @@ def update_segment(segment_id: int, fields: Mapping[str, Any]) -> Segment | None
     if "filters" in fields:
         columns["filters"] = clean_filters(fields["filters"], lock_labels=True)
     rows = Segment.objects.filter(id=segment_id)
+    if "slug" in columns and is_slug_taken(Segment, columns["slug"], segment_id):
+        raise SlugTaken
     try:
         rows.update(**columns, updated_at=updated_now())
-    except IntegrityError as error:
+    except IntegrityError as error:  # created at the same time
         raise SlugTaken from error
     return rows.first()
 
@@ -121,6 +123,11 @@ def read_segments(
         else (segment, groups)
         for segment, groups in compiled
     ]
+
+
+def broken_segments(segments: Iterable[Segment]) -> list[Segment]:
+    """Return those of the segments whose filter is invalid, for example by a deleted label."""
+    return [each for each, groups in read_segments(segments) if isinstance(groups, InvalidFields)]
 
 
 def _compile(segment: Segment) -> list[ConditionGroup] | InvalidFields:

@@ -1,50 +1,17 @@
-"""Maintain the store: verify the counters, prune occurrences and idempotency keys."""
+"""Maintain the store: repair counters, prune occurrences and idempotency keys."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from django.conf import settings
 from django.utils import timezone
 
-from config.database import fetch_one, fetch_row, fetch_rows, in_transaction
-from config.server.backup import Figures
+from config.database import fetch_one, fetch_row, in_transaction
 
-# Retries are recognized for at least this time.
 # Ids that one transaction looks at, or keys that it deletes.
 BATCH_SIZE = 10_000
 
 
-class Difference(NamedTuple):
-    """An event whose counter is not unlogged + occurrences."""
-
-    event_id: int
-    subscriber_id: int
-    event_key: str
-    title: str
-    counter: int
-    unlogged: int
-    occurrences: int
-
-
-# One statement reads one snapshot, and a count is committed together with its occurrence.
-DIFFERENCES = """
-SELECT e.id, e.subscriber_id, e.event_key, e.title, e.counter, e.unlogged,
-       COALESCE(o.occurrences, 0)
-FROM events_trackedevent e
-    LEFT JOIN (SELECT event_id, count(*) AS occurrences
-               FROM events_eventoccurrence GROUP BY event_id) o ON o.event_id = e.id
-WHERE e.counter <> e.unlogged + COALESCE(o.occurrences, 0)
-ORDER BY e.id
-"""
-SUMS = "SELECT COALESCE(sum(counter), 0), COALESCE(sum(unlogged), 0) FROM events_trackedevent"
-ORPHANS = """
-SELECT (SELECT count(*) FROM events_trackedevent e
-        WHERE NOT EXISTS (SELECT FROM crm_subscriber s WHERE s.id = e.subscriber_id)),
-       (SELECT count(*) FROM events_eventoccurrence o
-        WHERE NOT EXISTS (SELECT FROM events_trackedevent e
-                          WHERE e.id = o.event_id AND e.subscriber_id = o.subscriber_id))
-"""
 LOCK_EVENT = "SELECT id FROM events_trackedevent WHERE id = %(event)s FOR NO KEY UPDATE"
 RECOUNT = """
 UPDATE events_trackedevent e SET counter = unlogged + (
@@ -99,25 +66,6 @@ WITH expired AS (
 )
 SELECT count(*) FROM gone
 """
-
-
-def find_differences() -> list[Difference]:
-    """Return every event whose counter is wrong. There is none unless other programs write."""
-    return [Difference(*row) for row in fetch_rows(DIFFERENCES, {})]
-
-
-def store_figures() -> Figures:
-    """Return what a backup and its restore compare, settings.STORE_FIGURES."""
-    counters, unlogged = fetch_one(SUMS, {})
-    events, occurrences = fetch_one(ORPHANS, {})
-    return Figures(
-        sums={"counters": int(counters), "unlogged": int(unlogged)},
-        faults={
-            "events whose counter differs (manage.py verify_counters)": len(find_differences()),
-            "events without a contact": events,
-            "occurrences without an event": occurrences,
-        },
-    )
 
 
 @in_transaction

@@ -1,5 +1,6 @@
 """Raise and render the API's errors: the JSON bodies of FluentCRM and of WordPress's REST API."""
 
+import errno
 import logging
 from collections.abc import Mapping
 from typing import Any, TypedDict
@@ -91,6 +92,7 @@ ERRORS: dict[int, tuple[str, str]] = {
         "rest_unsupported_media_type",
         "The body must be UTF-8, and only track-events reads Content-Encoding: gzip.",
     ),
+    429: ("rest_too_many_requests", "Too many wrong passwords or keys from your address."),
     500: ("internal_server_error", "Something went wrong here. It has been logged."),
     503: ("service_unavailable", "The database cannot answer right now. Try again."),
 }
@@ -151,8 +153,17 @@ class InvalidJSON(ApiError):
         )
 
 
+# A full disk of temporary files, and file descriptors that are used up.
+EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+
+
 def is_unavailable(error: BaseException | None) -> bool:
-    """Return whether the database is away, locked, busy, full or read-only: worth a retry."""
+    """Return whether a retry is worth it.
+
+    The database is away, locked, busy, full or read-only, or the machine is out of room.
+    """
+    if isinstance(error, OSError):
+        return error.errno in EXHAUSTED
     return isinstance(error, OperationalError | InterfaceError) or (
         isinstance(error, DatabaseError) and isinstance(error.__cause__, ReadOnlySqlTransaction)
     )
@@ -182,6 +193,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
         parsers = getattr(context["view"], "parser_classes", ())
         media_types = " or ".join(parser.media_type for parser in parsers)
         body["message"] = f"The content type is not supported. Send {media_types}, in UTF-8."
+    if wait := getattr(error, "wait", None):  # of Throttled
+        headers["Retry-After"] = str(wait)
     if isinstance(error, exceptions.MethodNotAllowed):
         headers["Allow"] = ", ".join(context["view"].allowed_methods)
     return Response(body, status=error.status_code, headers=headers)

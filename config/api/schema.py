@@ -112,16 +112,17 @@ REST_ERROR = {
 def add_error_responses(result: OpenApiSchema, **_: Any) -> OpenApiSchema:
     """Add the error responses that follow from an operation's shape.
 
-    Every operation has 400 and 503, one with credentials 401, 403 and 422, one with a body 411,
-    413 and 415, and one with an id or name in its URL 404. A 422 that the view describes is one
-    more alternative. A postprocessing hook of drf-spectacular.
+    Every operation has 400, 429 and 503, one with credentials 401, 403 and 422, one with a body
+    411, 413 and 415, and one with an id or name in its URL 404. A 422 that the view describes is
+    one more alternative. A postprocessing hook of drf-spectacular.
     """
     result["components"]["schemas"]["RestError"] = REST_ERROR
     for path, operations in result["paths"].items():
         for operation in operations.values():
             responses = operation["responses"]
             errors = {"400": _json(REST_ERROR_REF)}
-            errors["503"] = _json(REST_ERROR_REF, **{"Retry-After": _header()})
+            for status in ("429", "503"):
+                errors[status] = _json(REST_ERROR_REF, **{"Retry-After": _header()})
             if "security" in operation:
                 errors["401"] = _json(REST_ERROR_REF, **{"WWW-Authenticate": _header()})
                 errors["403"] = _json(REST_ERROR_REF)

@@ -34,7 +34,12 @@ SETTINGS = {
     # Compiling pays off for long reports, not for statements of a millisecond.
     "jit": "off",
     "log_checkpoints": "off",
+    # Details and statements have e-mails and other values, which would outlive an erasure.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
 }
+# As much again is kept in postgres.log.1.
+MAX_LOG_BYTES = 10 << 20
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -110,6 +115,11 @@ def _has_name(uid: int) -> bool:
         return False
 
 
+def _private(path: str, flags: int) -> int:
+    """Open a file that its owner alone may read, as the opener of `open`."""
+    return os.open(path, flags, 0o600)
+
+
 class EmbeddedPostgres:
     """One PostgreSQL server with one data folder, a child of this process."""
 
@@ -117,6 +127,7 @@ class EmbeddedPostgres:
         self.data_dir = data_dir
         self.cluster = data_dir / "postgres"
         self.log = data_dir / "postgres.log"
+        self._old_log = data_dir / "postgres.log.1"
         self.socket_dir = socket_dir(data_dir)
         self.process: subprocess.Popen[bytes] | None = None
         self._log_mark = 0
@@ -151,6 +162,15 @@ class EmbeddedPostgres:
         file.write(note)
         file.flush()
         self._lock = file
+        self._keep_others_out()
+
+    def _keep_others_out(self) -> None:
+        """Let the owner alone read the data folder, which an operator may have made."""
+        for path, mode in ((self.data_dir, 0o700), (self.log, 0o600), (self._old_log, 0o600)):
+            # A folder of another owner, such as a volume that is mounted, keeps its mode.
+            with suppress(PermissionError, FileNotFoundError):
+                path.chmod(mode)
+        os.chmod(self.data_dir / "lock", 0o600)
 
     def start(self) -> None:
         """Create the cluster if there is none, start the server, and return when it answers.
@@ -175,7 +195,7 @@ class EmbeddedPostgres:
 
     def spawn(self) -> None:
         """Start the server process without waiting for it to answer."""
-        with self.log.open("ab") as log:
+        with open(self.log, "ab", opener=_private) as log:
             self._log_mark = log.tell()
             options = [f"-c{name}={value}" for name, value in SETTINGS.items()]
             self.process = subprocess.Popen(
@@ -192,6 +212,19 @@ class EmbeddedPostgres:
                 start_new_session=True,
                 preexec_fn=self._in_child,
             )
+
+    def bound_log(self) -> None:
+        """Move the log to postgres.log.1 if it is long. PostgreSQL appends to the same file."""
+        if self.log.stat().st_size <= MAX_LOG_BYTES:
+            return
+        # A full disk must not keep the log.
+        with (
+            suppress(OSError),
+            self.log.open("rb") as log,
+            open(self._old_log, "wb", opener=_private) as old,
+        ):
+            shutil.copyfileobj(log, old)
+        os.truncate(self.log, 0)
 
     def stop(self) -> None:
         """Stop the server, by force after 30 seconds, and release the data folder."""

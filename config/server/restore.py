@@ -268,7 +268,13 @@ def _check(manifest: Manifest) -> None:
         call_command("migrate", verbosity=0, interactive=False)
     figures = store_figures()
     _compare("sums", figures.sums, manifest.sums)
-    _compare("faults", figures.faults, manifest.faults)
+    # A backup of another version counts other kinds of faults.
+    both = figures.faults.keys() & manifest.faults.keys()
+    _compare(
+        "faults",
+        {name: figures.faults[name] for name in both},
+        {name: manifest.faults[name] for name in both},
+    )
     with connection.cursor() as cursor:
         # Without statistics the first requests would get slow plans.
         cursor.execute("VACUUM (ANALYZE)")

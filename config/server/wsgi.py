@@ -13,6 +13,7 @@ from django.core.wsgi import get_wsgi_application
 from django.utils.http import parse_header_parameters
 
 from config.api.errors import status_error
+from config.server.heartbeat import answering, start_beating
 
 STATUS_LINES = {
     400: "400 Bad Request",
@@ -20,9 +21,6 @@ STATUS_LINES = {
     413: "413 Content Too Large",
     415: "415 Unsupported Media Type",
 }
-# For requests only, because a command may wait for a lock and a migration may take long. The time
-# zone is Django's own: set here, it costs no statement on a new connection.
-REQUEST_OPTIONS = "-c lock_timeout=2000 -c statement_timeout=5000 -c TimeZone=UTC"
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -49,7 +47,8 @@ def buffer_body(application: Application) -> Application:
             return send_error(body, start_response)
         environ["CONTENT_LENGTH"] = str(len(body))
         environ["wsgi.input"] = BytesIO(body)
-        return buffered(application(environ, start_response))
+        with answering():
+            return buffered(application(environ, start_response))
 
     return buffering
 
@@ -130,5 +129,6 @@ def send_error(status: int, start_response: StartResponse) -> Iterable[bytes]:
 
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-settings.DATABASES["default"]["OPTIONS"]["options"] = REQUEST_OPTIONS
+settings.DATABASES["default"]["ENGINE"] = "config.server.request_database"
 application = buffer_body(get_wsgi_application())
+start_beating()

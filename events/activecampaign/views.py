@@ -15,6 +15,7 @@ from config.api.validation import MAX_NAME_LENGTH, InvalidValue, single_line, va
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
 from config.audit import record, record_refusal
+from config.refusals import refuse
 from crm.authentication import ApiTokenAuthentication, ApplicationPasswordAuthentication
 from crm.models import Scope
 from crm.permissions import Access
@@ -42,7 +43,7 @@ class EventCallError(Exception):
     """The message of a response with success 0."""
 
 
-class WrongKey(EventCallError):
+class WrongTrackingKey(EventCallError):
     """The account ID or the event key is wrong."""
 
 
@@ -59,13 +60,14 @@ class EventCallViewSet(ApiViewSet):
         """Count an event on the contact of `visit`; without an e-mail keep its name alone.
 
         A rejection is 200 with success 0, because the official wrappers read no body of another
-        status. `api_key` is ignored.
+        status. Too many wrong keys are 429. `api_key` is ignored.
         """
         warnings: Warnings = []
         try:
             params = without_foreign_fields(self.params, warnings)
             replayed = call_event(params, request.META.get("HTTP_IDEMPOTENCY_KEY"), warnings)
-        except WrongKey as error:
+        except WrongTrackingKey as error:
+            refuse(request)
             record_refusal(request, 401, None)
             return Response({"success": 0, "message": str(error)})
         except (EventCallError, ApiError) as error:
@@ -88,7 +90,7 @@ def call_event(params: Mapping[str, Any], idempotency_key: str | None, warnings:
     if not account.get("key"):
         raise EventCallError("An event key must be provided.")
     if not credentials_match(account["actid"], account["key"]):
-        raise WrongKey("The account ID or the event key is wrong.")
+        raise WrongTrackingKey("The account ID or the event key is wrong.")
     fields = validate(EVENT_FIELDS, params, warnings=warnings)
     if not fields.get("event"):
         raise EventCallError("An event name must be provided.")

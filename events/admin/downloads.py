@@ -4,12 +4,19 @@ The server ends a streamed response that breaks off as if it were complete. A fi
 before it is sent is whole or an error, and its length reveals a failure of the network.
 """
 
+import errno
+import os
 from collections.abc import Callable
 from tempfile import TemporaryFile
+from time import monotonic
 
 from django.http import FileResponse
 
 from events.exports import Write
+
+# The browser that asked for it waits no longer, and nothing else would end it.
+MAX_SECONDS = 120
+TOO_LONG = f"The export takes longer than {MAX_SECONDS} seconds, so it was ended."
 
 
 class Download(FileResponse):
@@ -18,11 +25,31 @@ class Download(FileResponse):
     block_size = 64 * 1024
 
 
+class ExportTooLong(Exception):
+    """An export is not complete within MAX_SECONDS."""
+
+
 def download(name: str, content_type: str, write_into: Callable[[Write], None]) -> Download:
-    """Return what `write_into(write)` writes, in a temporary file that the response closes."""
-    file = TemporaryFile()  # noqa: SIM115  # the response closes it
+    """Return what `write_into(write)` writes, in a temporary file that the response closes.
+
+    Raises:
+        ExportTooLong: it is not complete within MAX_SECONDS.
+        OSError: the disk of temporary files is full.
+    """
     try:
-        write_into(lambda text: file.write(text.encode()))
+        file = TemporaryFile()  # noqa: SIM115  # the response closes it
+    except FileNotFoundError:
+        # What tempfile raises if it cannot write into any folder.
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+    deadline = monotonic() + MAX_SECONDS
+
+    def write(text: str) -> None:
+        if monotonic() > deadline:
+            raise ExportTooLong
+        file.write(text.encode())
+
+    try:
+        write_into(write)
         file.seek(0)
     except BaseException:
         file.close()

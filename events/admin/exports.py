@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -11,7 +11,7 @@ from config.audit import of_ids, record
 from crm.admin.history import log_contacts
 from crm.admin.label_actions import selected_ids
 from crm.models import Subscriber
-from events.admin.downloads import Download, download
+from events.admin.downloads import TOO_LONG, Download, ExportTooLong, download
 from events.exports import Write, write_csv, write_ndjson
 from events.models import VIEW_EVENTS
 
@@ -30,7 +30,7 @@ class ExportActionsMixin(admin.ModelAdmin):
         self,
         request: HttpRequest,
         queryset: QuerySet[Subscriber],
-    ) -> Download:
+    ) -> Download | None:
         """Return a line of JSON for each contact."""
         return _export(request, queryset, "ndjson", "application/x-ndjson", write_ndjson)
 
@@ -41,7 +41,7 @@ class ExportActionsMixin(admin.ModelAdmin):
         self,
         request: HttpRequest,
         queryset: QuerySet[Subscriber],
-    ) -> Download:
+    ) -> Download | None:
         """Return a row for each contact and event."""
         return _export(request, queryset, "csv", "text/csv; charset=utf-8", write_csv)
 
@@ -52,8 +52,11 @@ def _export(
     suffix: str,
     content_type: str,
     write_contacts: Callable[[Sequence[int], Write], None],
-) -> Download:
-    """Return the selected contacts as a file, and add its export to the history."""
+) -> Download | None:
+    """Return the selected contacts as a file, and add its export to the history.
+
+    Returns None, with a message to the admin user, if it takes too long.
+    """
     ids = selected_ids(queryset)
 
     def write_into(write: Write) -> None:
@@ -62,4 +65,8 @@ def _export(
         record(request, "exported", what="contact", **of_ids(ids))
 
     name = f"contacts-{timezone.localtime():%Y-%m-%d-%H%M%S}.{suffix}"
-    return download(name, content_type, write_into)
+    try:
+        return download(name, content_type, write_into)
+    except ExportTooLong:
+        messages.error(request, f"{TOO_LONG} Select fewer contacts.")
+        return None

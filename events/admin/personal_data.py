@@ -23,7 +23,7 @@ from crm.admin.history import log_contacts, log_entry
 from crm.contacts import count_contacts
 from crm.emails import email_hashes
 from crm.models import Erasure
-from events.admin.downloads import download
+from events.admin.downloads import TOO_LONG, ExportTooLong, download
 from events.exports import Write
 from events.models import VIEW_EVENTS
 from events.personal_data import ERASED, erase_contact, export_contact
@@ -67,6 +67,9 @@ class PersonalDataMixin(admin.ModelAdmin):
             return download(f"contact-{contact_id}.json", "application/json", write_into)
         except ObjectNotFound:  # deleted since it was read
             return self._redirect_to_start(request, contact_id)
+        except ExportTooLong:
+            messages.error(request, f"{TOO_LONG} Use manage.py export_contact {contact_id}.")
+            return HttpResponseRedirect(reverse("admin:crm_subscriber_contact", args=[contact_id]))
 
     def erase_view(self, request: HttpRequest, contact_id: int) -> HttpResponse:
         """Ask, naming the counts, and erase the contact."""

@@ -10,6 +10,7 @@ from django.db.models.signals import post_migrate
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
+from config.refusals import refusals
 from crm.contacts import create
 from crm.models import Subscriber
 from crm.passwords import create_application_password
@@ -41,6 +42,12 @@ def roles(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator
     post_migrate.connect(create_groups)
     yield
     post_migrate.disconnect(create_groups)
+
+
+@pytest.fixture(autouse=True)
+def no_refusals() -> None:
+    """No wrong credentials of earlier tests, which came from the same address."""
+    refusals.clear()
 
 
 @pytest.fixture

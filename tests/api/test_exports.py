@@ -1,10 +1,11 @@
 """The selected contacts with their events, exported as NDJSON and as CSV."""
 
 import csv
+import errno
 import io
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from django.db import OperationalError
@@ -14,6 +15,7 @@ from config.database import fetch_rows
 from crm.contacts import create
 from crm.labels import attach, resolve_label_ids
 from crm.models import Subscriber
+from events.admin import downloads
 from events.models import TrackedEvent
 from events.tracking import track
 from tests.api.pages import CONTACTS, browser_of, staff_user
@@ -265,3 +267,50 @@ def test_users_who_see_contacts_and_events_export_them(
 ) -> None:
     browser = browser_of(staff_user("view_subscriber", "view_trackedevent", "view_eventoccurrence"))
     assert len(csv_rows(export(browser, "csv", ada_and_bob))) == 3
+
+
+def full_disk() -> IO[bytes]:
+    """A temporary file on a full disk."""
+    return open("/dev/full", "wb+")
+
+
+def no_folder() -> IO[bytes]:
+    """What tempfile does if each folder is full."""
+    raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+
+@pytest.mark.parametrize("opener", [full_disk, no_folder])
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_export_into_a_full_disk_is_503(
+    form: str,
+    opener: Any,
+    admin_client: Client,
+    ada_and_bob: list[int],
+    in_transaction: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(downloads, "TemporaryFile", opener)
+    admin_client.raise_request_exception = False
+    response = admin_client.post(CONTACTS, selected(form, ada_and_bob))
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_export_that_takes_too_long_ends_with_a_message(
+    form: str,
+    admin_client: Client,
+    ada_and_bob: list[int],
+    in_transaction: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(downloads, "MAX_SECONDS", -1)
+    response = admin_client.post(CONTACTS, selected(form, ada_and_bob), follow=True)
+    assert "takes longer than 120 seconds, so it was ended. Select fewer" in response.text
+
+
+def test_an_export_of_a_contact_that_takes_too_long_names_the_command(
+    admin_client: Client, ada: Subscriber, in_transaction: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "MAX_SECONDS", -1)
+    response = admin_client.get(f"{CONTACTS}{ada.pk}/export/", follow=True)
+    assert f"Use manage.py export_contact {ada.pk}." in response.text

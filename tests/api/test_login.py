@@ -1,18 +1,25 @@
 """The login of admin users: wrong passwords are counted and lock a name from an address."""
 
 import re
+import time
+from collections.abc import Iterator
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 from urllib.parse import urlencode
 
+import psycopg
 import pytest
 from axes.models import AccessAttempt, AccessLog
 from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
 from django.db.models import F, Sum
 from django.test import Client
 from pytest_django.fixtures import Settings
 from rest_framework.test import APIClient
 
+from config import login
 from tests.api.conftest import basic
 
 LOGIN = "/admin/login/"
@@ -23,6 +30,24 @@ LOCKED = "Too many wrong passwords"
 def user(db: None) -> User:
     """The superuser "ada" with the password "right"."""
     return User.objects.create_superuser("ada", password="right")
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let wrong passwords follow each other at once, and forget those of earlier tests."""
+    login.logins.clear()
+    monkeypatch.setattr(login, "GUESS_SECONDS", 0)
+
+
+@pytest.fixture
+def another_login(user: User) -> Iterator[None]:
+    """Another password that is being checked, by any worker of any server."""
+    parameters = connection.get_connection_params()
+    with psycopg.connect(
+        host=parameters["host"], user="tallybook", dbname=parameters["dbname"]
+    ) as other:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [login.GUESS_LOCK])
+        yield
 
 
 @pytest.fixture
@@ -223,3 +248,78 @@ def test_wrong_application_passwords_lock_no_name(anonymous: APIClient) -> None:
     statuses = [anonymous.get("/subscribers").status_code for _ in range(6)]
     assert statuses == [401] * 6
     assert failures() == 0
+
+
+def guess_names(number: int, **fields: str) -> list[int]:
+    """Send a wrong password for each of several names and return the statuses."""
+    return [log_in("wrong", name=f"name {each}", **fields).status_code for each in range(number)]
+
+
+@pytest.mark.parametrize("name", ["ada", "another"])
+def test_after_twenty_wrong_passwords_the_address_is_locked_whatever_the_name(name: str) -> None:
+    assert set(guess_names(20)) == {200}
+    response = log_in("right", name=name)
+    assert (response.status_code, response.headers["Retry-After"]) == (429, "600")
+    assert LOCKED in response.content.decode()
+
+
+def test_a_locked_address_may_log_in_after_ten_minutes() -> None:
+    guess_names(20)
+    let_pass(10)
+    assert log_in("right").status_code == 302
+
+
+@pytest.mark.usefixtures("behind_proxy")
+def test_other_addresses_than_the_locked_one_may_log_in() -> None:
+    guess_names(20)
+    assert log_in("right", forwarded="192.0.2.2").status_code == 302
+
+
+@pytest.mark.usefixtures("another_login")
+@pytest.mark.parametrize("password", ["wrong", "right"])
+def test_while_another_password_is_checked_a_login_is_503_and_not_counted(password: str) -> None:
+    response = log_in(password)
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+    assert "Another login is being checked" in response.content.decode()
+    assert failures() == 0
+
+
+@pytest.mark.usefixtures("another_login")
+def test_while_another_password_is_checked_api_clients_are_answered(api: APIClient) -> None:
+    assert api.get("/subscribers").status_code == 200
+
+
+@pytest.mark.parametrize(("password", "is_slow"), [("wrong", True), ("right", False)])
+def test_a_wrong_password_takes_its_time(
+    password: str, is_slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(login, "GUESS_SECONDS", 0.3)
+    began = time.monotonic()
+    log_in(password)
+    assert (time.monotonic() - began >= 0.3) == is_slow
+
+
+def test_a_locked_name_keeps_no_other_login_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock()
+    monkeypatch.setattr(login, "GUESS_SECONDS", 30)
+    assert log_in("right").status_code == 429
+
+
+def test_a_worker_looks_at_thirty_logins_of_an_address_in_a_minute() -> None:
+    lock()
+    for _ in range(25):
+        log_in("right")
+    response = log_in("right", name="another")
+    assert (response.status_code, failures()) == (429, 5)
+    assert 0 < int(response.headers["Retry-After"]) <= 60
+
+
+@pytest.mark.parametrize(("minutes", "kept"), [(9, 2), (10, 0)])
+def test_wrong_passwords_are_deleted_by_the_hourly_command_when_they_lock_nothing(
+    minutes: int, kept: int
+) -> None:
+    for name in ("ada", "eve"):
+        log_in("wrong", name=name)
+    let_pass(minutes)
+    call_command("prune_failed_logins", stdout=StringIO())
+    assert failures() == kept

@@ -1,4 +1,4 @@
-"""The commands verify_counters, prune_occurrences and prune_idempotency_keys."""
+"""The commands verify, prune_occurrences and prune_idempotency_keys."""
 
 import io
 from datetime import timedelta
@@ -41,10 +41,10 @@ def counters() -> list[tuple[str, int, int]]:
     return list(events.values_list("event_key", "counter", "unlogged"))
 
 
-def test_verify_counters_accepts_what_tracking_wrote(api: APIClient, ada: Subscriber) -> None:
+def test_verify_accepts_what_tracking_wrote(api: APIClient, ada: Subscriber) -> None:
     for title in ("t0", "t1", "t0"):
         track(api, title=title)
-    assert run("verify_counters") == "2 events, every counter is right.\n"
+    assert run("verify") == "2 events, every counter is right, and no row is orphaned.\n"
 
 
 @pytest.fixture
@@ -58,12 +58,10 @@ def wrong_counters(api: APIClient, ada: Subscriber) -> list[int]:
     return ids
 
 
-def test_verify_counters_reports_events_that_differ(
-    wrong_counters: list[int], ada: Subscriber
-) -> None:
+def test_verify_reports_events_that_differ(wrong_counters: list[int], ada: Subscriber) -> None:
     out = io.StringIO()
     with pytest.raises(CommandError, match="3 events differ") as error:
-        call_command("verify_counters", stdout=out)
+        call_command("verify", stdout=out)
     assert error.value.returncode == 1
     assert (
         f"event {wrong_counters[0]} of contact {ada.pk} ('k', 'a'): "
@@ -73,10 +71,10 @@ def test_verify_counters_reports_events_that_differ(
         assert f"event {event_id} of contact {ada.pk}" in out.getvalue()
 
 
-def test_verify_counters_repairs_events_on_request(wrong_counters: list[int]) -> None:
-    assert run("verify_counters", "--repair").splitlines()[-1] == "3 events repaired."
+def test_verify_repairs_events_on_request(wrong_counters: list[int]) -> None:
+    assert run("verify", "--repair").splitlines()[-1] == "3 events repaired."
     assert counters() == [("k", 1, 0), ("k", 1, 0), ("k", 5, 3)]
-    assert run("verify_counters") == "3 events, every counter is right.\n"
+    assert run("verify") == "3 events, every counter is right, and no row is orphaned.\n"
 
 
 @pytest.fixture
@@ -101,7 +99,7 @@ class TestPruning:
         assert "3 occurrences deleted" in prune("400d", "--event-key", "k")
         assert counters() == [("k", 4, 3), ("other", 3, 0)]
         assert counted() == (7, 4)
-        assert "every counter is right" in run("verify_counters")
+        assert "every counter is right" in run("verify")
 
     def test_the_progress_bar_reaches_100_percent(self, capsys: pytest.CaptureFixture[str]) -> None:
         prune("400d", "--event-key", "k")
@@ -162,7 +160,7 @@ def test_an_occurrence_whose_key_is_kept_is_not_pruned(api: APIClient, ada: Subs
     retry = track(api, **OLD, idempotency_key="a")
     assert retry.content == first.content
     assert counted() == (2, 1)
-    assert "every counter is right" in run("verify_counters")
+    assert "every counter is right" in run("verify")
 
 
 @pytest.fixture

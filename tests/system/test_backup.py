@@ -129,7 +129,7 @@ def test_a_backup_reports_the_faults_of_the_store(
 ) -> None:
     TrackedEvent.objects.update(counter=7)
     call_command("backup", tmp_path / "b")
-    warning = "The store has 1 events whose counter differs (manage.py verify_counters)."
+    warning = "The store has 1 events whose counter differs (manage.py verify)."
     assert warning in capsys.readouterr().err
 
 

@@ -21,6 +21,7 @@ from config.server import restore
 from config.server.backup import Manifest
 from config.server.postgres import USER, EmbeddedPostgres
 from config.server.programs import StoreError
+from tests.long import long
 from tests.system.stores import TARGET, Databases, changed, restored, use
 
 # The most that PostgreSQL writes of its own into one file is a segment of its log.
@@ -147,10 +148,7 @@ def test_a_program_that_connects_meanwhile_cannot_write_and_is_reported(
             restored(shop_backup)
 
 
-@pytest.mark.skipif(
-    "config.getoption('--hypothesis-profile') != 'long'",
-    reason="PostgreSQL waits for five seconds, so only make test-long runs it.",
-)
+@long  # PostgreSQL waits for five seconds
 def test_a_program_that_connects_at_the_end_is_reported(
     untouched: Databases, shop_backup: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,17 +19,17 @@ call_command("serve")
 """
 
 
-def test_verify_counters_exits_with_1_while_an_event_differs(
+def test_verify_exits_with_1_while_an_event_differs(
     server: Server, http: Client, store: psycopg.Connection, ada_id: int
 ) -> None:
     http.track(**EVENT)
     store.execute("UPDATE events_trackedevent SET counter = 5")
-    process = server.command("verify_counters")
+    process = server.command("verify")
     assert process.returncode == 1
     assert "1 events differ" in process.stderr
     assert "Traceback" not in process.stderr
-    assert server.command("verify_counters", "--repair").returncode == 0
-    assert server.command("verify_counters").returncode == 0
+    assert server.command("verify", "--repair").returncode == 0
+    assert server.command("verify").returncode == 0
 
 
 def test_an_invalid_age_exits_with_2(server: Server) -> None:
@@ -39,11 +39,17 @@ def test_an_invalid_age_exits_with_2(server: Server) -> None:
     assert "Traceback" not in process.stderr
 
 
-def test_serve_prunes_old_keys(
+def test_serve_prunes_old_keys_sessions_and_wrong_passwords(
     server: Server, http: Client, store: psycopg.Connection, tmp_path: Path, ada_id: int
 ) -> None:
     http.track(**EVENT, idempotency_key="a")
     store.execute("UPDATE events_idempotencykey SET created_at = now() - interval '8 days'")
+    store.execute("INSERT INTO django_session VALUES ('old', '', now() - interval '1 day')")
+    store.execute(
+        "INSERT INTO axes_accessattempt (user_agent, ip_address, username, http_accept, path_info, "
+        "attempt_time, get_data, post_data, failures_since_start) "
+        "VALUES ('', '192.0.2.1', 'old', '', '', now() - interval '1 day', '', '', 1)"
+    )
     # A second server on the same database.
     second = Server(tmp_path, DATABASE_URL=server.environment["DATABASE_URL"])
     process = subprocess.Popen(
@@ -54,7 +60,11 @@ def test_serve_prunes_old_keys(
         start_new_session=True,
     )
     try:
-        count = "SELECT count(*) FROM events_idempotencykey"
+        count = (
+            "SELECT (SELECT count(*) FROM events_idempotencykey) "
+            "+ (SELECT count(*) FROM django_session WHERE session_key = 'old') "
+            "+ (SELECT count(*) FROM axes_accessattempt WHERE username = 'old')"
+        )
         wait_until(lambda: fetch_value(store, count) == 0, 30)
     finally:
         process.terminate()
@@ -63,7 +73,7 @@ def test_serve_prunes_old_keys(
 
 def test_a_command_without_a_database_reports_it_in_one_line(server: Server) -> None:
     environment = server.environment | {"DATABASE_URL": "postgres://nobody@/:1/nothing"}
-    process = manage(["verify_counters"], environment)
+    process = manage(["verify"], environment)
     assert process.returncode == 1
     assert "The database does not answer; is it running?" in process.stderr
     assert "Traceback" not in process.stderr

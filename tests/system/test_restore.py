@@ -10,10 +10,10 @@ from config.server.backup import count_rows, read_manifest, write_backup
 from config.server.bootstrap import bootstrap
 from config.server.postgres import USER
 from crm.models import Erasure, Subscriber
-from events.maintenance import find_differences
 from events.models import EventOccurrence, TrackedEvent
 from events.personal_data import erase_contact
 from events.tracking import track
+from events.verification import find_differences
 from tests.system.stores import (
     DRAFT,
     GRACE,
@@ -21,6 +21,7 @@ from tests.system.stores import (
     REPLACED,
     TARGET,
     Databases,
+    changed,
     emails,
     restored,
 )
@@ -87,7 +88,7 @@ def test_a_store_with_faults_is_restored_with_them(
     TrackedEvent.objects.update(counter=7)
     write_backup(tmp_path / "b", replace=False)
     call_command("restore", tmp_path / "b", replace=True)
-    warning = "The store has 1 events whose counter differs (manage.py verify_counters)."
+    warning = "The store has 1 events whose counter differs (manage.py verify)."
     assert warning in capsys.readouterr().err
     assert [event.counter for event in find_differences()] == [7]
 
@@ -118,3 +119,11 @@ def test_who_was_erased_after_the_backup_is_erased_again(
     again, first = Erasure.objects.all()
     assert first.receipt() == receipt
     assert (again.erased_by, again.email_sha256) == ("restore", first.email_sha256)
+
+
+def test_a_backup_that_counted_other_faults_is_restored(
+    target: Databases, shop_backup: Path, tmp_path: Path
+) -> None:
+    faults = {"faults": {"a kind of another version": 1}}
+    restored(changed(shop_backup, tmp_path, lambda _: faults))
+    assert GRACE in emails()

@@ -69,7 +69,8 @@ def test_the_root_redirects_to_the_admin(started: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "mode"), [(".", 0o700), ("postgres", 0o700), ("secret_key", 0o600)]
+    ("name", "mode"),
+    [(".", 0o700), ("postgres", 0o700), ("secret_key", 0o600), ("postgres.log", 0o600)],
 )
 def test_only_the_owner_may_read_the_data_folder(started: Server, name: str, mode: int) -> None:
     assert stat.S_IMODE((started.data_dir / name).stat().st_mode) == mode

@@ -1,5 +1,6 @@
 """config.api.errors: the body, status and headers of each error."""
 
+import errno
 import logging
 from typing import Any
 
@@ -152,9 +153,11 @@ def test_a_bug_is_left_to_django(error: Exception) -> None:
         OperationalError("deadlock detected"),
         InterfaceError("connection is closed"),
         caused_by(DatabaseError("x"), ReadOnlySqlTransaction("x")),
+        OSError(errno.ENOSPC, "the disk of temporary files is full"),
+        OSError(errno.EMFILE, "too many open files"),
     ],
 )
-def test_these_database_errors_are_worth_a_retry(error: DatabaseError) -> None:
+def test_these_errors_are_worth_a_retry(error: Exception) -> None:
     assert is_unavailable(error)
 
 
@@ -164,6 +167,7 @@ def test_these_database_errors_are_worth_a_retry(error: DatabaseError) -> None:
         None,
         ValueError("x"),
         DatabaseError("x"),
+        FileNotFoundError(errno.ENOENT, "x"),
         ReadOnlySqlTransaction("x"),
         caused_by(ProgrammingError("x"), UndefinedTable("x")),
     ],

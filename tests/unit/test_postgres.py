@@ -1,6 +1,7 @@
 """The embedded PostgreSQL's folders: where its socket is, and which data it rejects."""
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,47 @@ def test_a_data_folder_of_another_major_version_is_rejected_with_both_versions(
     (tmp_path / "postgres" / "PG_VERSION").write_text("15\n")
     with pytest.raises(PostgresError, match=r"made by PostgreSQL 15, and this is PostgreSQL 18"):
         EmbeddedPostgres(tmp_path).start()
+
+
+@pytest.mark.parametrize(("name", "mode"), [(".", 0o700), ("lock", 0o600), ("postgres.log", 0o600)])
+def test_a_folder_that_existed_is_closed_to_other_users(
+    tmp_path: Path, name: str, mode: int
+) -> None:
+    tmp_path.chmod(0o755)
+    for file in ("lock", "postgres.log"):
+        (tmp_path / file).touch()
+        (tmp_path / file).chmod(0o644)
+    postgres = EmbeddedPostgres(tmp_path)
+    postgres.lock("a test")
+    postgres.stop()
+    assert stat.S_IMODE((tmp_path / name).stat().st_mode) == mode
+
+
+@pytest.fixture
+def logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddedPostgres:
+    """A server's log that may have 100 bytes."""
+    monkeypatch.setattr("config.server.postgres.MAX_LOG_BYTES", 100)
+    return EmbeddedPostgres(tmp_path)
+
+
+def test_a_long_log_begins_again_and_the_old_one_is_kept(logged: EmbeddedPostgres) -> None:
+    logged.log.write_bytes(b"x" * 101)
+    with logged.log.open("ab") as writer:
+        logged.bound_log()
+        writer.write(b"next")
+    old = logged.data_dir / "postgres.log.1"
+    assert (logged.log.read_bytes(), old.read_bytes()) == (b"next", b"x" * 101)
+    assert stat.S_IMODE(old.stat().st_mode) == 0o600
+
+
+def test_a_short_log_stays(logged: EmbeddedPostgres) -> None:
+    logged.log.write_bytes(b"x" * 100)
+    logged.bound_log()
+    assert logged.log.stat().st_size == 100
+
+
+def test_a_log_that_cannot_be_copied_is_emptied(logged: EmbeddedPostgres) -> None:
+    logged.log.write_bytes(b"x" * 101)
+    (logged.data_dir / "postgres.log.1").symlink_to("/dev/full")
+    logged.bound_log()
+    assert logged.log.stat().st_size == 0

@@ -33,25 +33,26 @@ def responses(path: str, **operation: Any) -> dict[str, Any]:
     return found
 
 
-def test_every_operation_can_answer_400_and_503() -> None:
-    assert error_statuses("/tags") == ["400", "503"]
+def test_every_operation_can_answer_400_429_and_503() -> None:
+    assert error_statuses("/tags") == ["400", "429", "503"]
 
 
 def test_an_operation_with_credentials_can_answer_401_403_and_422() -> None:
-    assert error_statuses("/tags", security=[]) == ["400", "401", "403", "422", "503"]
+    assert error_statuses("/tags", security=[]) == ["400", "401", "403", "422", "429", "503"]
 
 
 def test_an_operation_with_a_body_can_answer_411_413_and_415() -> None:
-    assert error_statuses("/tags", requestBody={}) == ["400", "411", "413", "415", "503"]
+    assert error_statuses("/tags", requestBody={}) == ["400", "411", "413", "415", "429", "503"]
 
 
 def test_an_operation_with_an_id_in_its_url_can_answer_404() -> None:
-    assert error_statuses("/tags/{tag_id}") == ["400", "404", "503"]
+    assert error_statuses("/tags/{tag_id}") == ["400", "404", "429", "503"]
 
 
 def test_responses_are_in_the_order_of_their_statuses() -> None:
     found = responses("/tags/{tag_id}", security=[], requestBody={})
-    assert list(found) == ["200", *("400", "401", "403", "404", "411", "413", "415", "422"), "503"]
+    errors = ("400", "401", "403", "404", "411", "413", "415", "422", "429", "503")
+    assert list(found) == ["200", *errors]
 
 
 def test_503_has_the_header_retry_after() -> None:

@@ -121,7 +121,7 @@ def restore_elsewhere(folder: Path, path: Path, answered: int) -> None:
     events = counted(server, "load")
     print(f"restored events of the load, counted and in the log: {events}")
     assert min(events) >= answered
-    print(server.manage("verify_counters").strip())
+    print(server.manage("verify").strip())
     server.stop()
     shutil.rmtree(server.data_dir)
 
@@ -163,7 +163,7 @@ def interrupted_restore(server: Server, path: Path, interrupt: str) -> None:
     filler.unlink(missing_ok=True)
     server.start()
     print(f"the old store's events of the load: {counted(server, 'load')}")
-    print(server.manage("verify_counters").strip())
+    print(server.manage("verify").strip())
     with connect(server) as connection:
         print(connection.execute("SELECT array_agg(datname::text) FROM pg_database").fetchone())
     server.stop()

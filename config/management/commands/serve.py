@@ -1,6 +1,7 @@
 """`manage.py serve`: run the database, the migrations, the first user and the web server."""
 
 import os
+import resource
 import shlex
 import signal
 import socket
@@ -11,6 +12,7 @@ import urllib.error
 import urllib.request
 from argparse import ArgumentParser
 from collections.abc import Mapping
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -22,14 +24,18 @@ from typing_extensions import override
 
 from config.apps import ENVIRONMENT
 from config.server.bootstrap import DEMO_EMAIL, FirstLogin, bootstrap
+from config.server.heartbeat import PIPE, REQUEST_THREADS, Watch
 from config.server.postgres import EmbeddedPostgres, PostgresError, die_with_parent
 
-# One to four threads a worker were equally fast. Four stand more slow bodies, more cost memory.
-BLOCKING_THREADS = 4
 GRACE_SECONDS = 25
 READY_SECONDS = 60
 MAX_PAUSE_SECONDS = 5.0
 TICK_SECONDS = 0.1
+MEMORY_SAMPLE_SECONDS = 10
+# Of one worker. An idle connection takes a few KiB.
+MAX_CONNECTIONS = 2048
+# Of libraries, database connections and temporary files.
+OTHER_DESCRIPTORS = 64
 # settings.HOURLY_COMMANDS run a minute after the start, and then every hour.
 SETTLED_SECONDS = 60.0
 HOUR_SECONDS = 3600.0
@@ -51,6 +57,7 @@ class Command(BaseCommand):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.clock = _clock()
+        self.watch = Watch()
 
     @override
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -103,15 +110,19 @@ class Command(BaseCommand):
                 *("-m", "config.server.webserver", "--interface", "wsgi"),
                 *("--host", settings.HOST, "--port", str(settings.PORT)),
                 *("--workers", str(settings.WORKERS)),
-                *("--blocking-threads", str(BLOCKING_THREADS)),
+                *("--blocking-threads", str(REQUEST_THREADS)),
                 *("--blocking-threads-idle-timeout", "600"),
                 # Without this option, one dead worker ends the server.
                 "--respawn-failed-workers",
                 *("--workers-kill-timeout", str(GRACE_SECONDS)),
                 *("--log-level", "warning", "--no-ws", "--http", "1"),
+                *("--backpressure", str(max_connections())),
+                *("--workers-max-rss", str(settings.WORKER_MEMORY_MB)),
+                *("--rss-sample-interval", str(MEMORY_SAMPLE_SECONDS)),
                 "config.server.wsgi:application",
             ],
             environment={"SECRET_KEY": self.secret_key},
+            pipe=self.watch.writer,
         )
 
     def _wait_until_it_answers(self, url: str) -> None:
@@ -139,6 +150,9 @@ class Command(BaseCommand):
             if time.monotonic() > next_hourly and not running:
                 self.start_hourly()
                 next_hourly += HOUR_SECONDS
+            self._kill_silent_workers()
+            if self.postgres:
+                self.postgres.bound_log()
             dead = []
             if self.postgres and self.postgres.process and self.postgres.process.poll() is not None:
                 dead.append(("PostgreSQL", self.postgres.spawn))
@@ -169,6 +183,15 @@ class Command(BaseCommand):
         else:
             hours = f"{jump / HOUR_SECONDS:.1f}"
             self.stderr.write(f"The clock jumped by {hours} hours. What is old is deleted later.")
+
+    def _kill_silent_workers(self) -> None:
+        """Kill workers that do not answer. The web server starts others in their place."""
+        if self.server is None:
+            return
+        for pid in self.watch.silent_workers(self.server.pid):
+            self.stderr.write(f"Worker {pid} does not answer and is replaced.")
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _stop(self, _signal_number: int, _frame: FrameType | None) -> None:
         self.stopping = True
@@ -219,20 +242,46 @@ def _clock() -> float:
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def max_connections() -> int:
+    """Return how many connections a worker accepts at a time; the others wait.
+
+    A worker without a file descriptor for the next connection would try again without a pause.
+    """
+    # granian raises the soft limit to the hard one.
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(1, min(MAX_CONNECTIONS, limit - OTHER_DESCRIPTORS))
+
+
 def _start_command(name: str) -> subprocess.Popen[bytes]:
     """Run a management command in a process of its own, so that this one goes on watching."""
     return _child(["manage.py", name], stdout=subprocess.DEVNULL)
 
 
 def _child(
-    arguments: list[str], stdout: int | None = None, environment: Mapping[str, str] | None = None
+    arguments: list[str],
+    stdout: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    pipe: int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a Python process that dies with this one, with further variables."""
+    """Start a Python process that dies with this one.
+
+    Args:
+        arguments: of the interpreter.
+        stdout: as of subprocess.Popen.
+        environment: further variables.
+        pipe: the descriptor of a pipe that the process and its children write into.
+    """
+    further = dict(environment or {})
+    if pipe is not None:
+        further[PIPE] = str(pipe)
     parent = os.getpid()
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=settings.BASE_DIR,
-        env={**os.environ, **(environment or {})},
+        env=os.environ | further,
+        pass_fds=() if pipe is None else (pipe,),
         stdout=stdout,
         # A session of its own, so that Ctrl-C reaches this process only, which stops its children
         # in order.
