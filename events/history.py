@@ -1,14 +1,14 @@
 """Read what contacts did: their events with counters, and every occurrence."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Self
 
 from config.api.errors import ObjectNotFound
-from config.database import fetch_one, fetch_rows
-from events.models import TrackedEvent
+from config.api.pagination import PageTooLarge
+from config.database import fetch_one, fetch_page
 from events.tracking import NotEnabled
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -40,6 +40,21 @@ class Cursor(NamedTuple):
         return cls(EPOCH + int(match[1]) * MICROSECOND, int(match[2]))
 
 
+class Event(NamedTuple):
+    """An event as EVENTS reads it."""
+
+    id: int
+    subscriber_id: int
+    counter: int
+    created_by_id: int | None
+    provider: str
+    event_key: str
+    title: str
+    value: str
+    created_at: datetime
+    updated_at: datetime
+
+
 class Occurrence(NamedTuple):
     """An occurrence as OCCURRENCES reads it; properties and context are JSON text."""
 
@@ -67,12 +82,18 @@ EXPRESSIONS = {
 COLUMNS = ", ".join(EXPRESSIONS.get(name, f"o.{name}") for name in Occurrence._fields)
 OCCURRENCES = f"SELECT {COLUMNS} FROM events_eventoccurrence o"
 NEWEST_FIRST = "ORDER BY o.occurred_at DESC, o.id DESC"
+# The bytes of an occurrence beside its short columns.
+OCCURRENCE_SIZE = "octet_length(value) + octet_length(properties) + octet_length(context)"
 
 # All that a page of events needs to know first, in one statement.
 COUNT_EVENTS = """
 SELECT COALESCE((SELECT enabled FROM events_trackingswitch), true),
        EXISTS (SELECT FROM crm_subscriber WHERE id = %(contact)s),
        (SELECT count(*) FROM events_trackedevent WHERE subscriber_id = %(contact)s)
+"""
+EVENTS = f"""
+SELECT {", ".join(Event._fields)} FROM events_trackedevent
+WHERE subscriber_id = %(contact)s ORDER BY id DESC LIMIT %(limit)s OFFSET %(start)s
 """
 FIND_EVENT = """
 SELECT EXISTS (SELECT FROM crm_subscriber WHERE id = %(contact)s), e.event_key,
@@ -108,8 +129,21 @@ class ContactEvents:
         number: int = total
         return number
 
-    def __getitem__(self, rows: slice) -> Iterable[TrackedEvent]:
-        return TrackedEvent.objects.filter(subscriber_id=self.contact_id).order_by("-id")[rows]
+    def __getitem__(self, rows: slice) -> list[Event]:
+        """Return the events of a slice.
+
+        Raises:
+            PageTooLarge: 422, they have more than 8 MB.
+        """
+        parameters = {
+            "contact": self.contact_id,
+            "start": rows.start,
+            "limit": rows.stop - rows.start,
+        }
+        page, is_cut = fetch_page(EVENTS, parameters, size="octet_length(value)", order="id DESC")
+        if is_cut:
+            raise PageTooLarge
+        return [Event(*row[:-2]) for row in page]
 
 
 @dataclass(frozen=True)
@@ -140,6 +174,11 @@ class EventOccurrences:
         return self.total
 
     def __getitem__(self, rows: slice) -> list[Occurrence]:
+        """Return the occurrences of a slice.
+
+        Raises:
+            PageTooLarge: 422, they have more than 8 MB.
+        """
         parameters = {
             "contact": self.contact_id,
             "event": self.event_id,
@@ -147,7 +186,10 @@ class EventOccurrences:
             "start": rows.start,
             "limit": rows.stop - rows.start,
         }
-        return [Occurrence(*row) for row in fetch_rows(EVENT_OCCURRENCES, parameters)]
+        page, is_cut = fetch_occurrences(EVENT_OCCURRENCES, parameters)
+        if is_cut:
+            raise PageTooLarge
+        return page
 
 
 @dataclass(frozen=True)
@@ -188,10 +230,23 @@ class Timeline:
         return f"{OCCURRENCES} WHERE {where} {NEWEST_FIRST} LIMIT %(limit)s", parameters
 
     def page(self, per_page: int) -> tuple[list[Occurrence], Cursor | None]:
-        """Return the occurrences of a page, and the cursor of the next page if there is one."""
+        """Return the occurrences of a page, and the cursor of the next page if there is one.
+
+        A page ends early where its occurrences exceed 8 MB.
+        """
         # One row more tells whether there is another page.
-        rows = [Occurrence(*row) for row in fetch_rows(*self.query(per_page + 1))]
-        if len(rows) <= per_page:
+        rows, is_cut = fetch_occurrences(*self.query(per_page + 1))
+        if len(rows) <= per_page and not is_cut:
             return rows, None
-        last = rows[per_page - 1]
-        return rows[:per_page], Cursor(last.occurred_at, last.id)
+        page = rows[:per_page]
+        return page, Cursor(page[-1].occurred_at, page[-1].id)
+
+
+def fetch_occurrences(
+    statement: str, parameters: Mapping[str, Any]
+) -> tuple[list[Occurrence], bool]:
+    """Run a statement of OCCURRENCES, the newest first, as `fetch_page` does."""
+    rows, is_cut = fetch_page(
+        statement, parameters, size=OCCURRENCE_SIZE, order="occurred_at DESC, id DESC"
+    )
+    return [Occurrence(*row[:-2]) for row in rows], is_cut

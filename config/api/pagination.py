@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from typing_extensions import override
 
+from config.api.errors import InvalidFields
 from config.api.viewsets import ApiViewSet
 
 PER_PAGE = 15
@@ -22,6 +23,14 @@ Schema = dict[str, Any]
 INTEGER: Schema = {"type": "integer"}
 NULLABLE_INTEGER: Schema = {"type": "integer", "nullable": True}
 NULLABLE_STRING: Schema = {"type": "string", "nullable": True}
+
+
+class PageTooLarge(InvalidFields):
+    """422: the rows of a page have more than 8 MB together."""
+
+    def __init__(self) -> None:
+        message = "The rows of this page have more than 8 MB. Send a smaller per_page."
+        super().__init__({"per_page": {"max": message}})
 
 
 class Countable(Protocol):
