@@ -21,9 +21,9 @@ PAGE = """
 SELECT * FROM (
     SELECT page.*,
            count(*) OVER () AS found,
-           sum({size}) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) - {size} AS bytes_before
+           sum({size}) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) AS bytes
     FROM ({statement}) page
-) bounded WHERE bytes_before < %(max_bytes)s ORDER BY {order}
+) bounded WHERE bytes - {size} < %(max_bytes)s ORDER BY {order}
 """
 
 
@@ -65,7 +65,7 @@ def fetch_page(
 
     Returns:
         The rows, at least one if there are any, and whether others were left out. A row has two
-        columns more than the statement.
+        columns more than the statement: the number of rows that it found, and the bytes so far.
     """
     bounded = PAGE.format(statement=statement, size=size, order=order)
     rows = fetch_rows(bounded, {**parameters, "max_bytes": MAX_PAGE_BYTES})

@@ -99,6 +99,18 @@ class SubscriberQuerySet(models.QuerySet["Subscriber"]):
         return self.annotate(user_id=Subquery(identities.values("value")[:1]))
 
 
+class SubscriberManager(models.Manager.from_queryset(SubscriberQuerySet)):  # type: ignore[misc]
+    """Contacts without their custom values, which may be large and are read where they are shown.
+
+    The attribute reads them by a statement of its own. See crm/selectors.py.
+    """
+
+    @override
+    def get_queryset(self) -> SubscriberQuerySet:
+        queryset: SubscriberQuerySet = super().get_queryset().defer("custom_values")
+        return queryset
+
+
 class EmailKeyField(models.TextField):  # type: ignore[type-arg]  # takes none at run time
     """The key of the row's e-mail, which every save computes."""
 
@@ -150,9 +162,11 @@ class Subscriber(models.Model):
     tags = models.ManyToManyField(Tag, blank=True, related_name="subscribers")
     lists = models.ManyToManyField(List, blank=True, related_name="subscribers")
 
-    objects = SubscriberQuerySet.as_manager()
+    objects = SubscriberManager()
 
     class Meta:
+        # Also for contacts that are read from their events.
+        base_manager_name = "objects"
         constraints = (
             models.UniqueConstraint(
                 fields=("email_key",),

@@ -1,13 +1,12 @@
 """Read what contacts did: their events with counters, and every occurrence."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Self
 
 from config.api.errors import ObjectNotFound
-from config.api.pagination import PageTooLarge
+from config.api.pagination import fetch_whole_page
 from config.database import fetch_one, fetch_page
 from events.tracking import NotEnabled
 
@@ -82,7 +81,8 @@ EXPRESSIONS = {
 COLUMNS = ", ".join(EXPRESSIONS.get(name, f"o.{name}") for name in Occurrence._fields)
 OCCURRENCES = f"SELECT {COLUMNS} FROM events_eventoccurrence o"
 NEWEST_FIRST = "ORDER BY o.occurred_at DESC, o.id DESC"
-# The bytes of an occurrence beside its short columns.
+# Bytes and order by the columns of OCCURRENCES. The other columns are short.
+OCCURRENCE_ORDER = "occurred_at DESC, id DESC"
 OCCURRENCE_SIZE = "octet_length(value) + octet_length(properties) + octet_length(context)"
 
 # All that a page of events needs to know first, in one statement.
@@ -140,9 +140,7 @@ class ContactEvents:
             "start": rows.start,
             "limit": rows.stop - rows.start,
         }
-        page, is_cut = fetch_page(EVENTS, parameters, size="octet_length(value)", order="id DESC")
-        if is_cut:
-            raise PageTooLarge
+        page = fetch_whole_page(EVENTS, parameters, size="octet_length(value)", order="id DESC")
         return [Event(*row[:-2]) for row in page]
 
 
@@ -186,10 +184,10 @@ class EventOccurrences:
             "start": rows.start,
             "limit": rows.stop - rows.start,
         }
-        page, is_cut = fetch_occurrences(EVENT_OCCURRENCES, parameters)
-        if is_cut:
-            raise PageTooLarge
-        return page
+        page = fetch_whole_page(
+            EVENT_OCCURRENCES, parameters, size=OCCURRENCE_SIZE, order=OCCURRENCE_ORDER
+        )
+        return [Occurrence(*row[:-2]) for row in page]
 
 
 @dataclass(frozen=True)
@@ -235,18 +233,9 @@ class Timeline:
         A page ends early where its occurrences exceed 8 MB.
         """
         # One row more tells whether there is another page.
-        rows, is_cut = fetch_occurrences(*self.query(per_page + 1))
-        if len(rows) <= per_page and not is_cut:
-            return rows, None
-        page = rows[:per_page]
-        return page, Cursor(page[-1].occurred_at, page[-1].id)
-
-
-def fetch_occurrences(
-    statement: str, parameters: Mapping[str, Any]
-) -> tuple[list[Occurrence], bool]:
-    """Run a statement of OCCURRENCES, the newest first, as `fetch_page` does."""
-    rows, is_cut = fetch_page(
-        statement, parameters, size=OCCURRENCE_SIZE, order="occurred_at DESC, id DESC"
-    )
-    return [Occurrence(*row[:-2]) for row in rows], is_cut
+        found, is_cut = fetch_page(
+            *self.query(per_page + 1), size=OCCURRENCE_SIZE, order=OCCURRENCE_ORDER
+        )
+        page = [Occurrence(*row[:-2]) for row in found[:per_page]]
+        is_last = len(found) <= per_page and not is_cut
+        return page, None if is_last else Cursor(page[-1].occurred_at, page[-1].id)

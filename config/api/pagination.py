@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from config.api.errors import InvalidFields
 from config.api.viewsets import ApiViewSet
+from config.database import MAX_PAGE_BYTES, Row, fetch_page
 
 PER_PAGE = 15
 MAX_PER_PAGE = 1000
@@ -31,6 +32,20 @@ class PageTooLarge(InvalidFields):
     def __init__(self) -> None:
         message = "The rows of this page have more than 8 MB. Send a smaller per_page."
         super().__init__({"per_page": {"max": message}})
+
+
+def fetch_whole_page(
+    statement: str, parameters: Mapping[str, Any], *, size: str, order: str
+) -> list[Row]:
+    """Run one statement as `fetch_page` does.
+
+    Raises:
+        PageTooLarge: 422, its rows have more than 8 MB.
+    """
+    rows, is_cut = fetch_page(statement, parameters, size=size, order=order)
+    if is_cut or (rows and rows[-1][-1] > MAX_PAGE_BYTES):
+        raise PageTooLarge
+    return rows
 
 
 class Countable(Protocol):

@@ -26,7 +26,7 @@ TEXT: Schema = {"type": "string"}
 
 
 class SubscriberPagination(FluentPagination):
-    """Pages of contacts with their tags and lists: `{"subscribers": {…}}`."""
+    """Pages of contacts: `{"subscribers": {…}}`."""
 
     key = "subscribers"
 
@@ -36,9 +36,9 @@ class SubscriberPagination(FluentPagination):
     ) -> tuple[Sequence[Subscriber], int]:
         if not queryset.query.where:
             # A page of all contacts needs no look at the other rows, so they are counted apart.
-            return super().get_rows(queryset.prefetch_related("tags", "lists"), start, per_page)
+            return super().get_rows(queryset, start, per_page)
         ids, total = page_ids_and_total(queryset, start, per_page)
-        rows = Subscriber.objects.with_user().filter(id__in=ids).prefetch_related("tags", "lists")
+        rows = Subscriber.objects.with_user().filter(id__in=ids)
         positions = {contact_id: position for position, contact_id in enumerate(ids)}
         return sorted(rows, key=lambda contact: positions[contact.id]), total
 

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from config.api.errors import FieldErrors, InvalidFields, InvalidJSON, Unprocessable
 from config.api.json_fields import json_text_or, to_shallow_list
+from config.api.pagination import PageTooLarge
 from config.api.parsers import Params
 from config.api.validation import (
     Validator,
@@ -31,7 +32,7 @@ from crm.api.fields import (
     to_keep_opt_outs,
     to_label_names,
 )
-from crm.api.serializers import ContactReferenceSerializer, SubscriberSerializer
+from crm.api.serializers import ContactReferenceSerializer, serialize_contacts
 from crm.api.views.contacts import (
     ADD,
     CHANGE,
@@ -53,6 +54,9 @@ def is_status(text: str) -> bool:
         return False
 
 
+RESPONSE_TOO_LARGE = {
+    "max": "The response would have more than 8 MB, so nothing was changed. Send fewer subscribers."
+}
 KEEP_OPT_OUTS: dict[str, Validator] = {"keep_opt_outs": to_keep_opt_outs}
 PROPERTY_FIELDS: dict[str, Validator] = {
     "property": single_line(64),
@@ -161,21 +165,18 @@ class BulkViewSet(ApiViewSet):
         detached = find_label_ids(kind, params, "detach", warnings)
 
         @in_transaction
-        def sync() -> None:
+        def sync() -> list[dict[str, Any]]:
             attach(kind, contact_ids, attached)
             detach(kind, contact_ids, detached)
+            contacts = Subscriber.objects.with_user().filter(id__in=contact_ids).order_by("id")
+            return serialize_contacts(contacts, ("tags", "lists"))
 
-        sync()
-        rows = (
-            Subscriber.objects.with_user()
-            .prefetch_related("tags", "lists")
-            .filter(id__in=contact_ids)
-            .order_by("id")
-        )
+        try:
+            subscribers = sync()
+        except PageTooLarge:
+            raise InvalidFields({"subscribers": RESPONSE_TOO_LARGE}) from None
         noun = "subscriber" if len(contact_ids) == 1 else "subscribers"
-        serializer = SubscriberSerializer(rows, many=True, include=("tags", "lists"))
-        message = f"Successfully updated the {noun}."
-        body = {"message": message, "subscribers": serializer.data}
+        body = {"message": f"Successfully updated the {noun}.", "subscribers": subscribers}
         return Response(with_warnings(body, warnings))
 
     @schema.BULK_ADD_UPDATE

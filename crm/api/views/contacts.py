@@ -1,6 +1,6 @@
 """FluentCRM's endpoints of contacts: the list, one contact, and the search for a form."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from rest_framework.decorators import action
@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from config.api.errors import InvalidFields, ObjectNotFound, Unprocessable
 from config.api.json_fields import json_text_or, to_fields
+from config.api.pagination import PageTooLarge
 from config.api.routers import ID_REGEX
 from config.api.validation import (
     Validator,
@@ -28,7 +29,12 @@ from crm.api import schema
 from crm.api.fields import LABEL_FIELDS, contact_fields, to_label_names
 from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS
 from crm.api.pagination import ContactListPagination
-from crm.api.serializers import ContactChoiceSerializer, SegmentSerializer, SubscriberSerializer
+from crm.api.serializers import (
+    ContactChoiceSerializer,
+    SegmentSerializer,
+    SubscriberSerializer,
+    serialize_contacts,
+)
 from crm.filters.describe import error_sentences, humanize_errors
 from crm.labels import LABEL_MODELS, LabelKind, LabelName, attach, detach, resolve_labels
 from crm.models import Scope, Segment, Status, Subscriber
@@ -42,6 +48,9 @@ CHANGE = Access(Scope.MANAGE, "crm.change_subscriber")
 DELETE = Access(Scope.MANAGE, "crm.delete_subscriber")
 
 EMAIL_TAKEN = {"unique": "Provided email already assigned to another subscriber."}
+CONTACT_TOO_LARGE = {
+    "max": "The contact has more than 8 MB. manage.py export_contact writes all of it."
+}
 SEARCH_RESULTS = 20
 MAX_SEARCH_RESULTS = 1000
 RETRIEVE_FIELDS: dict[str, Validator] = {
@@ -93,8 +102,7 @@ class SubscriberViewSet(ApiViewSet):
         """List contacts, the newest first."""
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         custom = ("custom_fields",) if self.is_on("custom_fields") else ()
-        serializer = self.get_serializer(page, many=True, include=("tags", "lists", *custom))
-        return self.get_paginated_response(serializer.data)
+        return self.get_paginated_response(serialize_contacts(page, ("tags", "lists", *custom)))
 
     @schema.RETRIEVE_CONTACT
     def retrieve(self, request: Request, contact_id: str) -> Response:
@@ -114,7 +122,7 @@ class SubscriberViewSet(ApiViewSet):
         include += ["stats"] if "stats" in wanted else []
         if contact.status in UNSUBSCRIBED:
             include += ["unsubscribe_reason", "unsubscribe_date"]
-        body = {"subscriber": self.get_serializer(contact, include=include).data}
+        body = {"subscriber": serialize_contact(contact, include)}
         # No custom field is declared.
         return Response(body | ({"custom_fields": []} if "custom_fields" in wanted else {}))
 
@@ -264,8 +272,20 @@ class SubscriberViewSet(ApiViewSet):
         """
         fresh = self.get_queryset().get(id=contact.id)
         include = [kind for kind in LABEL_MODELS if kind in kinds]
-        serialized: dict[str, Any] = self.get_serializer(fresh, include=include).data
-        return serialized
+        return serialize_contact(fresh, include)
+
+
+def serialize_contact(contact: Subscriber, include: Iterable[str]) -> dict[str, Any]:
+    """Serialize a contact as `serialize_contacts` does.
+
+    Raises:
+        InvalidFields: 422, the contact has more than 8 MB, as it may from before it was limited.
+    """
+    try:
+        [serialized] = serialize_contacts([contact], include)
+    except PageTooLarge:
+        raise InvalidFields({"contact": CONTACT_TOO_LARGE}) from None
+    return serialized
 
 
 def invalid_segment(segment: Segment, error: InvalidFields) -> dict[str, str]:
