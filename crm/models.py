@@ -165,8 +165,6 @@ class Subscriber(models.Model):
     objects = SubscriberManager()
 
     class Meta:
-        # Also for contacts that are read from their events.
-        base_manager_name = "objects"
         constraints = (
             models.UniqueConstraint(
                 fields=("email_key",),
