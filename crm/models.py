@@ -71,10 +71,20 @@ class SluggedModel(models.Model):
         return self.title
 
 
+class LabelManager(models.Manager[Any]):
+    """Tags or lists without their descriptions, which are read where they are shown."""
+
+    @override
+    def get_queryset(self) -> models.QuerySet[Any]:
+        return super().get_queryset().defer("description")
+
+
 class Label(SluggedModel):
     """The common columns of tags and lists. crm/labels.py writes them."""
 
     description = models.TextField(null=True, blank=True)
+
+    objects = LabelManager()
 
     class Meta(SluggedModel.Meta):
         abstract = True

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 from urllib.parse import unquote_plus
 
+from django.db.models import Func, IntegerField, Sum
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -67,6 +68,8 @@ class FluentPagination(BasePagination):
     """
 
     key: ClassVar[str]
+    # The column of long texts that makes rows large, if the rows of a queryset have one.
+    long_column: ClassVar[str] = ""
     request: Request
     total: int
     per_page: int
@@ -83,10 +86,20 @@ class FluentPagination(BasePagination):
         return rows
 
     def get_rows(self, queryset: Any, start: int, per_page: int) -> tuple[Sequence[Any], int]:
-        """Return the rows of a page and the total number of rows."""
+        """Return the rows of a page and the total number of rows.
+
+        Raises:
+            PageTooLarge: 422, the rows have more than 8 MB.
+        """
         total = queryset.count()
-        rows = list(queryset[start : min(start + per_page, total)]) if start < total else []
-        return rows, total
+        if start >= total:
+            return [], total
+        page = queryset[start : min(start + per_page, total)]
+        if self.long_column and per_page > PER_PAGE:
+            size = Func(self.long_column, function="octet_length", output_field=IntegerField())
+            if (page.aggregate(bytes=Sum(size))["bytes"] or 0) > MAX_PAGE_BYTES:
+                raise PageTooLarge
+        return list(page), total
 
     @override
     def get_paginated_response(self, data: Sequence[Any]) -> Response:

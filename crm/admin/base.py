@@ -14,7 +14,7 @@ from django.utils.text import capfirst
 from typing_extensions import override
 
 from config.api.errors import InvalidFields
-from config.api.validation import MAX_ID, is_valid_id
+from config.api.validation import MAX_ID, MAX_ITEMS, is_valid_id
 from crm.contacts import EmailTaken
 from crm.filters.describe import error_sentences, humanize_errors
 from crm.labels import SlugTaken
@@ -220,6 +220,7 @@ class ValueFilter(admin.SimpleListFilter):
         """Yield one dict, which the template shows as an input or a select."""
         chosen = self.value() or ""
         options = self.options()
+        capped = len(options) if len(options) >= MAX_ITEMS else 0
         if chosen and not self.typed and chosen not in dict(options):
             options.append((chosen, chosen))
         yield {
@@ -228,6 +229,7 @@ class ValueFilter(admin.SimpleListFilter):
             "placeholder": self.placeholder,
             "chosen": chosen,
             "options": options,
+            "capped": capped,
         }
 
     @override

@@ -41,7 +41,15 @@ from crm.api.views.contacts import (
     change_labels,
     missing_label_warnings,
 )
-from crm.labels import LABEL_MODELS, LabelKind, attach, detach, find_labels, missing_labels
+from crm.labels import (
+    LABEL_MODELS,
+    MAX_ATTACHMENTS,
+    LabelKind,
+    attach,
+    detach,
+    find_labels,
+    missing_labels,
+)
 from crm.models import ContactType, Erasure, Status, Subscriber
 from crm.permissions import Access
 
@@ -163,11 +171,13 @@ class BulkViewSet(ApiViewSet):
         warnings: Warnings = []
         attached = find_label_ids(kind, params, "attach", warnings)
         detached = find_label_ids(kind, params, "detach", warnings)
+        check_attachments("subscribers", len(contact_ids) * len(attached))
 
         @in_transaction
         def sync() -> list[dict[str, Any]]:
-            attach(kind, contact_ids, attached)
+            # First, because a contact may have its most labels. A label of both is detached.
             detach(kind, contact_ids, detached)
+            attach(kind, contact_ids, set(attached).difference(detached))
             contacts = Subscriber.objects.with_user().filter(id__in=contact_ids).order_by("id")
             return serialize_contacts(contacts, ("tags", "lists"))
 
@@ -192,6 +202,8 @@ class BulkViewSet(ApiViewSet):
                 rows[index] = read_row(item)
             except InvalidFields as error:
                 errors[index] = error.detail
+        names = sum(len(names) for row in rows.values() for names in row.labels.values())
+        check_attachments("contacts", names)
         # Once for all rows.
         emails = [] if params.get("restore_erased") else [r.fields["email"] for r in rows.values()]
         rules = {
@@ -250,6 +262,9 @@ class BulkViewSet(ApiViewSet):
             kind, is_attached = LABEL_ACTIONS[name]
             if not params.get("action_options"):
                 raise Unprocessable("Please provide bulk options")
+            if is_attached:
+                number = len(contact_ids) * len(params["action_options"])
+                check_attachments("subscriber_ids", number)
             change = in_transaction(attach if is_attached else detach)
             change(kind, contact_ids, params["action_options"])
             warnings = missing_id_warnings("action_options", kind, params["action_options"])
@@ -262,6 +277,20 @@ class BulkViewSet(ApiViewSet):
             "message": message,
         }
         return Response(with_warnings(body, warnings))
+
+
+def check_attachments(field: str, number: int) -> None:
+    """Check how many times a request attaches a tag or list to a contact.
+
+    Raises:
+        InvalidFields: 422, more than 100,000 times.
+    """
+    if number > MAX_ATTACHMENTS:
+        message = (
+            f"The request attaches tags and lists {number:,} times, and {MAX_ATTACHMENTS:,} times "
+            f"is the most. Send fewer {field}."
+        )
+        raise InvalidFields({field: {"max": message}})
 
 
 def set_column(

@@ -186,14 +186,15 @@ class SubscriberViewSet(ApiViewSet):
         """Return contacts for a choice in a form: those that match, and those of `values`."""
         params = validate(SEARCH_FIELDS, self.params)
         limit = min(params.get("limit") or SEARCH_RESULTS, MAX_SEARCH_RESULTS)
+        choices = Subscriber.objects.only("id", "first_name", "last_name", "email")
         rows: list[Subscriber] = []
         if params.get("search"):
-            matches = Subscriber.objects.filter(search_q(params["search"]))
+            matches = choices.filter(search_q(params["search"]))
             rows += matches.order_by("id")[:limit]
         if ids := params.get("values", [])[:MAX_SEARCH_RESULTS]:
-            rows += Subscriber.objects.filter(id__in=ids).order_by("id")
-        choices = ContactChoiceSerializer(rows, many=True).data
-        return Response({"contacts": {choice["id"]: choice for choice in choices}})
+            rows += choices.filter(id__in=ids).order_by("id")
+        serialized = ContactChoiceSerializer(rows, many=True).data
+        return Response({"contacts": {choice["id"]: choice for choice in serialized}})
 
     @schema.CONTACT_SEGMENTS
     @action(detail=True, pagination_class=None, filter_backends=())
@@ -300,15 +301,24 @@ def change_labels(contact: Subscriber, labels: LabelNames, warnings: Warnings) -
 
     Returns:
         The kinds that it names.
+
+    Raises:
+        InvalidFields: 422, the contact would have too many labels.
     """
-    kinds: set[LabelKind] = set()
+    attached: dict[LabelKind, set[int]] = {}
+    detached: dict[LabelKind, set[int]] = {}
     for field, (kind, is_attached) in LABEL_CHANGES.items():
         if names := labels.get(field):
             label_ids, missing = resolve_labels(kind, names, create=is_attached)
-            (attach if is_attached else detach)(kind, [contact.id], label_ids)
-            kinds.add(kind)
+            changes = attached if is_attached else detached
+            changes.setdefault(kind, set()).update(label_ids)
             warnings += missing_label_warnings(field, kind, missing)
-    return kinds
+    # First, because a contact may have its most labels. A label of both is detached.
+    for kind, ids in detached.items():
+        detach(kind, [contact.id], ids)
+    for kind, ids in attached.items():
+        attach(kind, [contact.id], ids - detached.get(kind, set()))
+    return attached.keys() | detached.keys()
 
 
 def missing_label_warnings(field: str, kind: LabelKind, missing: Sequence[str]) -> Warnings:
