@@ -204,7 +204,8 @@ MAX_LARGE_BODY_BYTES = 5 * MAX_BODY_BYTES
 LARGE_BODY_PATHS = ("/subscribers/track-events", "/subscribers/bulk-add-update")
 GZIP_BODY_PATHS = ("/subscribers/track-events",)
 DATA_UPLOAD_MAX_MEMORY_SIZE = None
-DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+# The form of a contact has two fields for each of its 500 tags and 500 lists.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2500
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
