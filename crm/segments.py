@@ -1,6 +1,7 @@
 """Write segments, which are saved filters, read their filters, and find those of a contact."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, compress
 from typing import Any
 
 import orjson
@@ -129,28 +130,44 @@ def _compile(segment: Segment) -> list[ConditionGroup] | InvalidFields:
         return error
 
 
+def segments_by_title() -> Iterator[list[Segment]]:
+    """Yield all segments by title, a few at a time, because each may have 64 KB."""
+    for ids in chunked(list(Segment.objects.values_list("id", flat=True)), SEGMENTS_PER_STATEMENT):
+        # In the model's order, which is that of the ids.
+        yield list(Segment.objects.filter(id__in=ids))
+
+
 def segments_using(kind: LabelKind, label_ids: Iterable[int]) -> list[Segment]:
-    """Return the segments whose filter names one of these tags or lists, by title."""
+    """Return the segments whose filter names one of these tags or lists, by title.
+
+    They are without their filters, because there may be many.
+    """
     labels = {(kind, label_id) for label_id in label_ids}
-    return [
-        segment
-        for segment in Segment.objects.all()
+    ids = [
+        segment.id
+        for segment in chain.from_iterable(segments_by_title())
         if isinstance(groups := _compile(segment), list) and labels_of(groups) & labels
     ]
+    return list(Segment.objects.filter(id__in=ids).defer("filters"))
 
 
-def segments_of(contact: Subscriber) -> tuple[list[Segment], list[tuple[Segment, InvalidFields]]]:
-    """Return the segments whose filters match a contact, by title, and those that are invalid."""
-    read = read_segments(Segment.objects.all())
-    invalid = [(each, error) for each, error in read if isinstance(error, InvalidFields)]
-    valid = [(each, groups) for each, groups in read if isinstance(groups, list)]
-    matching: list[Segment] = []
-    for batch in chunked(valid, SEGMENTS_PER_STATEMENT):
-        rows = Subscriber.objects.filter(id=contact.id).values_list(
-            *(Exists(contact_if_matching(contact, groups)) for _, groups in batch)
-        )
-        for row in rows:
-            matching += [
-                segment for (segment, _), is_match in zip(batch, row, strict=True) if is_match
-            ]
+def segments_of(contact: Subscriber) -> tuple[list[int], list[tuple[str, InvalidFields]]]:
+    """Find the segments that a contact is in.
+
+    Returns:
+        The ids of the segments whose filters match the contact, and the titles and errors of those
+        whose filters are invalid.
+    """
+    matching: list[int] = []
+    invalid: list[tuple[str, InvalidFields]] = []
+    for segments in segments_by_title():
+        read = read_segments(segments)
+        invalid += [(each.title, error) for each, error in read if isinstance(error, InvalidFields)]
+        valid = {each.id: groups for each, groups in read if isinstance(groups, list)}
+        if valid:
+            rows = Subscriber.objects.filter(id=contact.id).values_list(
+                *(Exists(contact_if_matching(contact, groups)) for groups in valid.values())
+            )
+            for row in rows:
+                matching += compress(valid, row)
     return matching, invalid

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 from urllib.parse import unquote_plus
 
-from django.db.models import Func, IntegerField, Sum
+from django.db.models import Func, IntegerField, QuerySet, Sum
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -47,6 +47,17 @@ def fetch_whole_page(
     if is_cut or (rows and rows[-1][-1] > MAX_PAGE_BYTES):
         raise PageTooLarge
     return rows
+
+
+def check_size(rows: QuerySet[Any], column: str) -> None:
+    """Check that a column of long texts has 8 MB at most, before it is read.
+
+    Raises:
+        PageTooLarge: 422, it has more.
+    """
+    size = Func(column, function="octet_length", output_field=IntegerField())
+    if (rows.aggregate(bytes=Sum(size))["bytes"] or 0) > MAX_PAGE_BYTES:
+        raise PageTooLarge
 
 
 class Countable(Protocol):
@@ -96,9 +107,7 @@ class FluentPagination(BasePagination):
             return [], total
         page = queryset[start : min(start + per_page, total)]
         if self.long_column and per_page > PER_PAGE:
-            size = Func(self.long_column, function="octet_length", output_field=IntegerField())
-            if (page.aggregate(bytes=Sum(size))["bytes"] or 0) > MAX_PAGE_BYTES:
-                raise PageTooLarge
+            check_size(page, self.long_column)
         return list(page), total
 
     @override

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from rest_framework.test import APIClient
 
-from crm.models import Subscriber
+from crm.models import Segment, Subscriber
 
 # The largest value: 65,535 characters of four bytes. Forty of them have 10 MB.
 EVENTS = """
@@ -71,3 +71,12 @@ def test_15_of_the_largest_rows_are_one_page(
     path = f"/subscribers/{ada.pk}/tracking-events{part.format(event=event_id)}"
     [page] = api.get(path).json().values()
     assert (len(page["data"]), page["total"]) == (15, 40)
+
+
+def test_segments_of_a_contact_over_8_mb_are_422(api: APIClient, ada: Subscriber) -> None:
+    condition = {"source": ["subscriber", "email"], "operator": "!=", "value": "x" * 65_000}
+    Segment.objects.bulk_create(
+        Segment(title=f"{number}", slug=f"{number}", filters=[[condition]]) for number in range(140)
+    )
+    response = api.get(f"/subscribers/{ada.pk}/segments")
+    assert (response.status_code, list(response.json())) == (422, ["segments"])

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from config.api.errors import InvalidFields, ObjectNotFound, Unprocessable
 from config.api.json_fields import json_text_or, to_fields
-from config.api.pagination import PageTooLarge
+from config.api.pagination import PageTooLarge, check_size
 from config.api.routers import ID_REGEX
 from config.api.validation import (
     Validator,
@@ -50,6 +50,9 @@ DELETE = Access(Scope.MANAGE, "crm.delete_subscriber")
 EMAIL_TAKEN = {"unique": "Provided email already assigned to another subscriber."}
 CONTACT_TOO_LARGE = {
     "max": "The contact has more than 8 MB. manage.py export_contact writes all of it."
+}
+SEGMENTS_TOO_LARGE = {
+    "max": "The filters of the contact's segments have more than 8 MB. /segments has pages of them."
 }
 SEARCH_RESULTS = 20
 MAX_SEARCH_RESULTS = 1000
@@ -200,10 +203,15 @@ class SubscriberViewSet(ApiViewSet):
     @action(detail=True, pagination_class=None, filter_backends=())
     def segments(self, request: Request, contact_id: str) -> Response:
         """Return the segments that a contact is in, by title."""
-        segments, invalid = segments_of(self.get_object())
+        ids, invalid = segments_of(self.get_object())
+        segments = Segment.objects.filter(id__in=ids)
+        try:
+            check_size(segments, "filters")
+        except PageTooLarge:
+            raise InvalidFields({"segments": SEGMENTS_TOO_LARGE}) from None
         body: dict[str, Any] = {"segments": SegmentSerializer(segments, many=True).data}
         if invalid:
-            body["warnings"] = [invalid_segment(segment, error) for segment, error in invalid]
+            body["warnings"] = [invalid_segment(title, error) for title, error in invalid]
         return Response(body)
 
     @override
@@ -289,10 +297,10 @@ def serialize_contact(contact: Subscriber, include: Iterable[str]) -> dict[str, 
     return serialized
 
 
-def invalid_segment(segment: Segment, error: InvalidFields) -> dict[str, str]:
+def invalid_segment(title: str, error: InvalidFields) -> dict[str, str]:
     """Return the warning about a segment that is left out, because its filter is invalid."""
     reasons = " ".join(error_sentences(humanize_errors(error.detail)))
-    message = f'The segment "{segment.title}" is left out. {reasons}'
+    message = f'The segment "{title}" is left out. {reasons}'
     return {"field": "segments", "rule": "invalid", "message": message}
 
 
