@@ -23,7 +23,7 @@ SELECT * FROM (
            count(*) OVER () AS found,
            sum({size}) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) AS bytes
     FROM ({statement}) page
-) page WHERE bytes - {size} < %(max_bytes)s ORDER BY {order}
+) page WHERE bytes - ({size}) < %(max_bytes)s ORDER BY {order}
 """
 
 
