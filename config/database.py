@@ -19,6 +19,16 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 MAX_TRIES = 3
+# The most that the rows of a page have together. A worker takes several times as much for them.
+MAX_PAGE_BYTES = 8 * 1024 * 1024
+PAGE = """
+SELECT * FROM (
+    SELECT page.*,
+           count(*) OVER () AS found,
+           sum({size}) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) AS bytes
+    FROM ({statement}) page
+) page WHERE bytes - ({size}) < %(max_bytes)s ORDER BY {order}
+"""
 
 
 class NoAnswer(psycopg.OperationalError):
@@ -46,6 +56,33 @@ def fetch_rows(statement: str, parameters: Parameters, prepare: bool | None = No
         cursor = database.connection.execute(statement, parameters, prepare=prepare)
         rows: list[Row] = cursor.fetchall()
         return rows
+
+
+def bounded(statement: str, *, size: str, order: str) -> str:
+    """Return the statement that `fetch_page` runs. Its parameters have `max_bytes` as well."""
+    return PAGE.format(statement=statement, size=size, order=order)
+
+
+def fetch_page(
+    statement: str, parameters: Mapping[str, Any], *, size: str, order: str
+) -> tuple[list[Row], bool]:
+    """Run one statement as `fetch_rows` does, and end its rows where they exceed 8 MB together.
+
+    PostgreSQL leaves the others out, so that a worker never holds them.
+
+    Args:
+        statement: SQL with psycopg's placeholders by name, and a LIMIT.
+        parameters: their values.
+        size: SQL for the bytes of a row, by the columns of the statement.
+        order: the order of the statement's rows, by its columns.
+
+    Returns:
+        The rows, at least one if there are any, and whether others were left out. A row has two
+        columns more than the statement: the number of rows that it found, and the bytes so far.
+    """
+    limit = {"max_bytes": MAX_PAGE_BYTES}
+    rows = fetch_rows(bounded(statement, size=size, order=order), {**parameters, **limit})
+    return rows, bool(rows) and len(rows) < rows[0][-2]
 
 
 def fetch_row(statement: str, parameters: Parameters) -> Row | None:

@@ -233,7 +233,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = None
 # A body is in memory anyway, so that no upload needs the disk of temporary files.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_LARGE_BODY_BYTES
-DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+# The form of a contact has two fields for each of its 500 tags and 500 lists.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2500
 
 # Names of its own, because another Django site of this host, on the path above or on another port,
 # has cookies of Django's names, which browsers send too.

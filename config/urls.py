@@ -6,11 +6,11 @@ the root, where ActiveCampaign has them.
 
 from django.contrib import admin
 from django.urls import include, path
-from drf_spectacular.renderers import OpenApiJsonRenderer
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.renderers import TemplateHTMLRenderer
 
 from config import views
+from config.api.description import describe_api
 
 handler400 = "config.error_pages.handler400"
 handler403 = "config.error_pages.handler403"
@@ -26,11 +26,7 @@ urlpatterns = [
     path("", views.home),
     path("admin", views.home),
     path("admin/", admin.site.urls),
-    path(
-        "api/schema/",
-        SpectacularAPIView.as_view(renderer_classes=[OpenApiJsonRenderer]),
-        name="schema",
-    ),
+    path("api/schema/", views.require_safe(describe_api), name="schema"),
     path(
         "api/docs/",
         SpectacularSwaggerSplitView.as_view(

@@ -1,15 +1,18 @@
 """Write contacts. The rules of writing stand here, not in views or save()."""
 
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, QuerySet
+from django.utils import timezone
 
 from config.api.errors import InvalidFields
+from config.api.json_fields import MAX_KEYS_PER_OBJECT, MAX_OBJECT_BYTES, max_keys
 from config.api.warnings import FieldWarning, Warnings
-from config.database import fetch_one, in_transaction, insert_new
+from config.database import fetch_one, fetch_row, in_transaction, insert_new
 from crm.emails import email_key
 from crm.models import OPT_INS, OPT_OUTS, Erasure, Identity, Status, Subscriber, updated_now
 
@@ -24,6 +27,19 @@ _related_counters: list[tuple[Counting, Counting]] = []
 
 USER_ID_TAKEN = {"unique": "Provided user_id already assigned to another subscriber."}
 ERASED = {"erased": 'The contact of this email was erased. Only "restore_erased" stores it again.'}
+
+VALUES_TOO_LARGE = {"max": "The custom_values may not be greater than 64 KB together."}
+TOO_MANY_VALUES = {"keys": f"The custom_values may not have more than {MAX_KEYS_PER_OBJECT} keys."}
+MERGE_CUSTOM_VALUES = """
+UPDATE crm_subscriber s
+SET custom_values = m.merged, made_by_track = false, updated_at = GREATEST(updated_at, %(now)s)
+FROM (SELECT id, custom_values AS before,
+             (custom_values || %(values)s::jsonb) - %(removed)s::text[] AS merged
+      FROM crm_subscriber WHERE id = %(contact)s) m
+WHERE s.id = m.id AND m.merged <> m.before
+RETURNING octet_length(m.merged::text), octet_length(m.before::text),
+          (SELECT count(*) FROM jsonb_object_keys(m.merged)), updated_at
+"""
 
 
 class EmailTaken(Exception):
@@ -44,7 +60,7 @@ def create(fields: Mapping[str, Any], warnings: Warnings | None = None) -> Subsc
 
     Raises:
         EmailTaken: another contact has the e-mail.
-        InvalidFields: 422, another contact has the user_id.
+        InvalidFields: 422, another contact has the user_id, or the custom values are too large.
     """
     warnings = [] if warnings is None else warnings
     try:
@@ -68,6 +84,7 @@ def _insert(
     """
     columns = non_empty(fields)
     user_id = columns.pop("user_id", None)
+    custom_values = columns.pop("custom_values", {})
     found: Warnings = []
     columns["status"] = _read_status(columns.get("status", Status.SUBSCRIBED), None, found)
     if erased is None:
@@ -79,6 +96,7 @@ def _insert(
         raise EmailTaken
     if user_id:
         set_user_id(contact, user_id)
+    set_custom_values(contact, custom_values)
     warnings += found
     return contact
 
@@ -157,7 +175,8 @@ def create_or_update(
         The contact, and whether it is new, as one that an event made is.
 
     Raises:
-        InvalidFields: 422, another contact has the user_id, or the contact stays erased.
+        InvalidFields: 422, another contact has the user_id, the contact stays erased, or the custom
+            values are too large.
     """
     warnings = [] if warnings is None else warnings
     while (contact := get_for_update(email=fields["email"])) is None:
@@ -282,11 +301,31 @@ def set_user_id(contact: Subscriber, user_id: str | None) -> bool:
 
 
 def set_custom_values(contact: Subscriber, values: Mapping[str, Any]) -> None:
-    """Merge values into a contact's custom values; "" removes one, as in FluentCRM."""
-    merged = {
-        name: value for name, value in {**contact.custom_values, **values}.items() if value != ""
+    """Merge values into the custom values of a locked contact; "" removes one, as in FluentCRM.
+
+    PostgreSQL merges them, so that a worker does not read them. The caller has a transaction open.
+
+    Raises:
+        InvalidFields: 422, they become larger than before and have over 64 KB as PostgreSQL writes
+            them, or over 300 keys in an object. Larger ones from before the limit may shrink.
+    """
+    if not values:
+        return
+    parameters = {
+        "contact": contact.pk,
+        "values": json.dumps({name: value for name, value in values.items() if value != ""}),
+        "removed": [name for name, value in values.items() if value == ""],
+        "now": timezone.now(),
     }
-    update(contact, {"custom_values": merged})
+    if not (sizes := fetch_row(MERGE_CUSTOM_VALUES, parameters)):
+        return
+    size, size_before, number, updated_at = sizes
+    if size > size_before:
+        if size > MAX_OBJECT_BYTES:
+            raise InvalidFields({"custom_values": VALUES_TOO_LARGE})
+        if max(number, max_keys(values)) > MAX_KEYS_PER_OBJECT:
+            raise InvalidFields({"custom_values": TOO_MANY_VALUES})
+    contact.updated_at = updated_at
 
 
 def find_by_email(email: str) -> Subscriber | None:

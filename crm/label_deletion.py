@@ -42,7 +42,7 @@ def delete_labels(kind: LabelKind, label_ids: Iterable[int], force: bool = False
     # So that errors of the segments name them.
     names = {str(label_id): title for label_id, title in titles.items()}
     used_by = Segment.objects.filter(id__in=[segment.id for segment in segments]).order_by("id")
-    for segment in used_by.select_for_update():
+    for segment in used_by.defer("filters").select_for_update():
         segment.deleted_labels[kind] = {**segment.deleted_labels.get(kind, {}), **names}
         segment.save(update_fields=["deleted_labels"])
     LABEL_MODELS[kind].objects.filter(id__in=titles).delete()

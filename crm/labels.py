@@ -15,9 +15,9 @@ from django.db.models.functions import Lower
 from django.utils.crypto import get_random_string
 from typing_extensions import override
 
-from config.api.errors import Forbidden
+from config.api.errors import Forbidden, InvalidFields
 from config.api.validation import MAX_NAME_LENGTH
-from config.database import fetch_rows, in_transaction, insert_new
+from config.database import fetch_row, fetch_rows, in_transaction, insert_new
 from crm.models import List, SluggedModel, Subscriber, Tag, updated_now
 
 LabelKind = Literal["tags", "lists"]
@@ -39,6 +39,29 @@ SLUG_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 TRANSLITERATIONS = str.maketrans(
     {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th"}
 )
+
+MAX_DESCRIPTION_LENGTH = 4096
+# Of each kind, on one contact.
+MAX_LABELS = 500
+# Of one request: contacts times labels. PostgreSQL writes them in one to two seconds.
+MAX_ATTACHMENTS = 100_000
+# Both sides are locked until the commit, so that neither is deleted in between, and so that two
+# requests together keep to MAX_LABELS.
+ATTACH = """
+WITH attached AS (
+    INSERT INTO {attachments} (subscriber_id, {column})
+    SELECT s.id, label.id FROM crm_subscriber s CROSS JOIN {labels} label
+    WHERE s.id = ANY(%(contacts)s::bigint[]) AND label.id = ANY(%(labels)s::bigint[])
+    ORDER BY s.id, label.id FOR NO KEY UPDATE OF s FOR KEY SHARE OF label
+    ON CONFLICT DO NOTHING RETURNING subscriber_id
+)
+SELECT subscriber_id, count(*) FROM attached GROUP BY subscriber_id
+"""
+TOO_MANY_LABELS = """
+SELECT subscriber_id, count(*) FROM {attachments}
+WHERE subscriber_id = ANY(%(contacts)s::bigint[])
+GROUP BY subscriber_id HAVING count(*) > %(most)s ORDER BY subscriber_id LIMIT 1
+"""
 
 
 class SlugTaken(Exception):
@@ -179,22 +202,32 @@ def free_slug(kind: LabelKind, title: str, label_id: int = 0) -> str:
 def attach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]) -> int:
     """Attach labels to contacts, and ignore ids that do not exist.
 
+    The caller has a transaction open.
+
     Returns:
         The number of new attachments.
+
+    Raises:
+        InvalidFields: 422, a contact gets a label and has more than 500 of the kind then.
     """
     rows, column = memberships(kind)
-    with connection.cursor() as cursor:
-        # Both sides are locked until the commit, so that neither is deleted in between.
-        cursor.execute(
-            f"INSERT INTO {rows.model._meta.db_table} (subscriber_id, {column}) "  # noqa: S608
-            "SELECT s.id, label.id FROM crm_subscriber s "
-            f"CROSS JOIN {LABEL_MODELS[kind]._meta.db_table} label "
-            "WHERE s.id = ANY(%s::bigint[]) AND label.id = ANY(%s::bigint[]) "
-            "ORDER BY s.id, label.id FOR KEY SHARE ON CONFLICT DO NOTHING",
-            [list(contact_ids), list(label_ids)],
-        )
-        attached: int = cursor.rowcount
-    return attached
+    tables = {
+        "attachments": rows.model._meta.db_table,
+        "column": column,
+        "labels": LABEL_MODELS[kind]._meta.db_table,
+    }
+    ids = {"contacts": list(contact_ids), "labels": list(label_ids)}
+    attached: dict[int, int] = dict(fetch_rows(ATTACH.format(**tables), ids))
+    if attached:
+        limit = {"contacts": list(attached), "most": MAX_LABELS}
+        if found := fetch_row(TOO_MANY_LABELS.format(**tables), limit):
+            contact_id, number = found
+            message = (
+                f"A contact may have {MAX_LABELS} {kind} at most. "
+                f"The contact {contact_id} would have {number}."
+            )
+            raise InvalidFields({kind: {"max": message}})
+    return sum(attached.values())
 
 
 def detach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]) -> int:

@@ -78,10 +78,20 @@ class SluggedModel(models.Model):
         return self.title
 
 
+class LabelManager(models.Manager[Any]):
+    """Tags or lists without their descriptions, which are read where they are shown."""
+
+    @override
+    def get_queryset(self) -> models.QuerySet[Any]:
+        return super().get_queryset().defer("description")
+
+
 class Label(SluggedModel):
     """The common columns of tags and lists. crm/labels.py writes them."""
 
     description = models.TextField(null=True, blank=True)
+
+    objects = LabelManager()
 
     class Meta(SluggedModel.Meta):
         abstract = True
@@ -104,6 +114,18 @@ class SubscriberQuerySet(models.QuerySet["Subscriber"]):
         """Add `user_id`, the id that the calling program gave the contact, or None."""
         identities = Identity.objects.filter(subscriber=OuterRef("id"), **Identity.USER)
         return self.annotate(user_id=Subquery(identities.values("value")[:1]))
+
+
+class SubscriberManager(models.Manager.from_queryset(SubscriberQuerySet)):  # type: ignore[misc]
+    """Contacts without their custom values, which may be large and are read where they are shown.
+
+    The attribute reads them by a statement of its own. See crm/selectors.py.
+    """
+
+    @override
+    def get_queryset(self) -> SubscriberQuerySet:
+        queryset: SubscriberQuerySet = super().get_queryset().defer("custom_values")
+        return queryset
 
 
 class EmailKeyField(models.TextField):  # type: ignore[type-arg]  # takes none at run time
@@ -157,7 +179,7 @@ class Subscriber(models.Model):
     tags = models.ManyToManyField(Tag, blank=True, related_name="subscribers")
     lists = models.ManyToManyField(List, blank=True, related_name="subscribers")
 
-    objects = SubscriberQuerySet.as_manager()
+    objects = SubscriberManager()
 
     class Meta:
         constraints = (

@@ -1,6 +1,7 @@
 """Write segments, which are saved filters, read their filters, and find those of a contact."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, compress
 from typing import Any
 
 import orjson
@@ -137,47 +138,55 @@ def _compile(segment: Segment) -> list[ConditionGroup] | InvalidFields:
         return error
 
 
+def segments_by_title() -> Iterator[list[Segment]]:
+    """Yield all segments by title, a few at a time, because each may have 64 KB."""
+    for ids in chunked(list(Segment.objects.values_list("id", flat=True)), SEGMENTS_PER_STATEMENT):
+        # In the model's order, which is that of the ids.
+        yield list(Segment.objects.filter(id__in=ids))
+
+
 def segments_using(kind: LabelKind, label_ids: Iterable[int]) -> list[Segment]:
-    """Return the segments whose filter names one of these tags or lists, by title."""
+    """Return the segments whose filter names one of these tags or lists, by title.
+
+    They are without their filters, because there may be many.
+    """
     labels = {(kind, label_id) for label_id in label_ids}
-    return [
-        segment
-        for segment in Segment.objects.all()
+    ids = [
+        segment.id
+        for segment in chain.from_iterable(segments_by_title())
         if isinstance(groups := _compile(segment), list) and labels_of(groups) & labels
     ]
+    return list(Segment.objects.filter(id__in=ids).defer("filters"))
 
 
-LeftOut = list[tuple[Segment, InvalidFields | Forbidden]]
+LeftOut = list[tuple[str, InvalidFields | Forbidden]]
 
 
-def segments_of(contact: Subscriber, has_perm: HasPerm) -> tuple[list[Segment], LeftOut]:
-    """Return the segments whose filters match a contact, by title.
+def segments_of(contact: Subscriber, has_perm: HasPerm) -> tuple[list[int], LeftOut]:
+    """Find the segments that a contact is in.
 
     Returns:
-        The segments, and those that are left out, with the error: the filter is invalid, or asks
-        for what the user may not see.
+        The ids of the segments whose filters match the contact, and the titles of those that are
+        left out with the error: the filter is invalid, or asks for what the user may not see.
     """
-    valid: list[tuple[Segment, list[ConditionGroup]]] = []
+    matching: list[int] = []
     left_out: LeftOut = []
-    for segment, groups in read_segments(Segment.objects.all()):
-        if isinstance(groups, InvalidFields):
-            left_out.append((segment, groups))
-            continue
-        try:
-            require_permissions(groups, has_perm)
-        except Forbidden as error:
-            left_out.append((segment, error))
-        else:
-            valid.append((segment, groups))
-    matching: list[Segment] = []
-    for batch in chunked(valid, SEGMENTS_PER_STATEMENT):
-        rows = Subscriber.objects.filter(id=contact.id).values_list(
-            *(Exists(contact_if_matching(contact, groups)) for _, groups in batch)
-        )
-        for row in rows:
-            matching += [
-                segment for (segment, _), is_match in zip(batch, row, strict=True) if is_match
-            ]
+    for segments in segments_by_title():
+        valid: dict[int, list[ConditionGroup]] = {}
+        for segment, groups in read_segments(segments):
+            try:
+                if isinstance(groups, InvalidFields):
+                    raise groups
+                require_permissions(groups, has_perm)
+                valid[segment.id] = groups
+            except (InvalidFields, Forbidden) as error:
+                left_out.append((segment.title, error))
+        if valid:
+            rows = Subscriber.objects.filter(id=contact.id).values_list(
+                *(Exists(contact_if_matching(contact, groups)) for groups in valid.values())
+            )
+            for row in rows:
+                matching += compress(valid, row)
     return matching, left_out
 
 

@@ -1,14 +1,18 @@
-"""Read contacts and labels: search, order, and a page of ids with the total."""
+"""Read contacts and labels: search, order, a page of ids with the total, what contacts have."""
 
-from typing import TypeVar
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple, TypeVar
 
 from django.core.exceptions import EmptyResultSet
 from django.db.models import Count, F, Model, Q, QuerySet, TextField, Window
 from django.db.models.functions import Lower
 
+from config.api.pagination import fetch_whole_page
 from config.api.validation import MAX_ID
 from config.database import fetch_rows
 from crm.emails import email_key
+from crm.labels import LABEL_MODELS, LabelKind, memberships
 from crm.models import Subscriber
 
 ModelRow = TypeVar("ModelRow", bound=Model)
@@ -17,6 +21,68 @@ SEARCHED_COLUMNS = (
     *("email", "first_name", "last_name", "address_line_1", "address_line_2"),
     *("postal_code", "city", "state", "country", "phone", "status"),
 )
+
+# Each label once, with the contacts that have it.
+LABELS = """
+SELECT id, title, slug, description, created_at, updated_at, {is_public} AS is_public, contacts
+FROM (SELECT {column} AS id, array_agg(subscriber_id) AS contacts FROM {attachments}
+      WHERE subscriber_id = ANY(%(contacts)s::bigint[]) GROUP BY {column}) attached
+JOIN {labels} label USING (id)
+"""
+# A label is written for each contact that has it, with about 150 bytes beside its texts.
+LABEL_SIZE = """
+(150 + octet_length(title) + octet_length(slug) + coalesce(octet_length(description), 0))
+* cardinality(contacts)
+"""
+# Values from before they were limited may be too large even alone.
+CUSTOM_VALUES = """
+SELECT id, CASE WHEN size <= %(max_bytes)s THEN text END AS text, size
+FROM (SELECT id, custom_values::text AS text FROM crm_subscriber
+      -- OFFSET makes the text once for its size and for the response.
+      WHERE id = ANY(%(contacts)s::bigint[]) OFFSET 0) contact, octet_length(text) size
+"""
+
+
+class AttachedLabel(NamedTuple):
+    """A tag or list, and the ids of the contacts that have it."""
+
+    id: int
+    title: str
+    slug: str
+    description: str | None
+    created_at: datetime
+    updated_at: datetime
+    is_public: bool
+    contacts: list[int]
+
+
+def labels_of(kind: LabelKind, contact_ids: Sequence[int]) -> list[AttachedLabel]:
+    """Return the tags or lists of contacts by title, each once.
+
+    Raises:
+        PageTooLarge: 422, a response with them has more than 8 MB.
+    """
+    rows, column = memberships(kind)
+    statement = LABELS.format(
+        column=column,
+        attachments=rows.model._meta.db_table,
+        labels=LABEL_MODELS[kind]._meta.db_table,
+        is_public="is_public" if kind == "lists" else "false",
+    )
+    found = fetch_whole_page(
+        statement, {"contacts": list(contact_ids)}, size=LABEL_SIZE, order="lower(title), id"
+    )
+    return [AttachedLabel(*row[:-2]) for row in found]
+
+
+def custom_values_of(contact_ids: Sequence[int]) -> dict[int, str]:
+    """Return the custom values of contacts as JSON text, by id.
+
+    Raises:
+        PageTooLarge: 422, they have more than 8 MB.
+    """
+    rows = fetch_whole_page(CUSTOM_VALUES, {"contacts": list(contact_ids)}, size="size", order="id")
+    return {row[0]: row[1] for row in rows}
 
 
 def search_q(search: str) -> Q:

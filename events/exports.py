@@ -19,38 +19,49 @@ from django.db import connection, transaction
 from django.db.models import DateTimeField, Model
 from django.utils import timezone
 
-from config.database import chunked, fetch_rows
+from config.database import MAX_PAGE_BYTES, bounded, chunked, fetch_page, fetch_rows
 from crm.models import Subscriber
 from events.models import TrackedEvent
 
 # Writes a piece of text to the file.
 Write = Callable[[str], object]
 
-CONTACTS_PER_STATEMENT = 500
+# The contacts whose events are read by one statement, and those that are read themselves. Fewer,
+# because PostgreSQL makes the JSON of all of them before it ends the rows at 8 MB.
+CONTACTS_PER_EVENTS_STATEMENT = 500
+CONTACTS_PER_STATEMENT = 20
 EVENTS_PER_STATEMENT = 1000
 # Plain characters in JSON that some programs read as line ends.
 LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 CONTACTS = """
-SELECT s.id, row_to_json(s)::text, s.custom_values::text,
+SELECT s.id, row_to_json(s)::text AS fields, s.custom_values::text AS custom_values,
        ARRAY(SELECT row_to_json(g)::text
              FROM crm_tag g JOIN crm_subscriber_tags t ON t.tag_id = g.id
-             WHERE t.subscriber_id = s.id ORDER BY lower(g.title), g.id),
+             WHERE t.subscriber_id = s.id ORDER BY lower(g.title), g.id) AS tags,
        ARRAY(SELECT row_to_json(g)::text
              FROM crm_list g JOIN crm_subscriber_lists l ON l.list_id = g.id
-             WHERE l.subscriber_id = s.id ORDER BY lower(g.title), g.id),
+             WHERE l.subscriber_id = s.id ORDER BY lower(g.title), g.id) AS lists,
        ARRAY(SELECT row_to_json(i)::text
              FROM (SELECT kind, source, value FROM crm_identity WHERE subscriber_id = s.id
-                   ORDER BY kind, source, value) i)
-FROM crm_subscriber s WHERE s.id = ANY(%(contacts)s::bigint[]) ORDER BY s.id
+                   ORDER BY kind, source, value) i) AS identities
+FROM crm_subscriber s WHERE s.id = ANY(%(contacts)s::bigint[]) ORDER BY s.id OFFSET 0
 """
-EVENTS = """
+CONTACT_SIZE = """
+octet_length(fields) + octet_length(custom_values) + octet_length(tags::text)
++ octet_length(lists::text)
+"""
+EVENT_PAGE = """
+SELECT subscriber_id, id, value FROM events_trackedevent
+WHERE subscriber_id = ANY(%(contacts)s::bigint[])
+    AND (subscriber_id, id) > (%(after_contact)s, %(after_event)s)
+ORDER BY subscriber_id, id LIMIT %(limit)s
+"""
+# Joined, so that JSON is made of a page's rows alone.
+EVENTS = f"""
 SELECT e.subscriber_id, e.id, row_to_json(e)::text
--- Inside, so that JSON is made of a page's rows alone.
-FROM (SELECT * FROM events_trackedevent
-      WHERE subscriber_id = ANY(%(contacts)s::bigint[])
-          AND (subscriber_id, id) > (%(after_contact)s, %(after_event)s)
-      ORDER BY subscriber_id, id LIMIT %(limit)s) e
+FROM ({bounded(EVENT_PAGE, size="octet_length(value)", order="subscriber_id, id")}) page
+JOIN events_trackedevent e USING (subscriber_id, id)
 ORDER BY e.subscriber_id, e.id
 """
 
@@ -75,29 +86,30 @@ def snapshot() -> Iterator[None]:
         yield
 
 
-def contacts_of(contact_ids: Sequence[int]) -> list[Contact]:
-    """Return the contacts that exist, by id."""
-    return [Contact(*row) for row in fetch_rows(CONTACTS, {"contacts": list(contact_ids)})]
+def contacts_of(contact_ids: Sequence[int]) -> Iterator[Contact]:
+    """Yield the contacts that exist, by id, and read about 8 MB of them at a time."""
+    remaining = sorted(contact_ids)
+    while remaining:
+        ids = remaining[:CONTACTS_PER_STATEMENT]
+        rows, is_cut = fetch_page(CONTACTS, {"contacts": ids}, size=CONTACT_SIZE, order="id")
+        yield from (Contact(*row[:-2]) for row in rows)
+        done = ids.index(rows[-1][0]) + 1 if is_cut else len(ids)
+        del remaining[:done]
 
 
 def events_of(contact_ids: Sequence[int]) -> Iterator[tuple[int, str]]:
     """Yield the events of contacts by contact and id: the contact's id, and the event's JSON."""
-    after = (0, 0)
-    while True:
-        rows = fetch_rows(
-            EVENTS,
-            {
-                "contacts": list(contact_ids),
-                "after_contact": after[0],
-                "after_event": after[1],
-                "limit": EVENTS_PER_STATEMENT,
-            },
-        )
+    parameters = {
+        "contacts": list(contact_ids),
+        "after_contact": 0,
+        "after_event": 0,
+        "limit": EVENTS_PER_STATEMENT,
+        "max_bytes": MAX_PAGE_BYTES,
+    }
+    while rows := fetch_rows(EVENTS, parameters):
         for contact_id, _, event in rows:
             yield contact_id, event
-        if len(rows) < EVENTS_PER_STATEMENT:
-            return
-        after = rows[-1][:2]
+        parameters |= {"after_contact": rows[-1][0], "after_event": rows[-1][1]}
 
 
 def write_ndjson(contact_ids: Sequence[int], write: Write) -> None:
@@ -156,7 +168,7 @@ def write_csv(contact_ids: Sequence[int], write: Write) -> None:
 
 def _with_events(contact_ids: Sequence[int]) -> Iterator[tuple[Contact, Iterator[str]]]:
     """Yield each contact with its events, which have to be read before the next contact."""
-    for ids in chunked(contact_ids, CONTACTS_PER_STATEMENT):
+    for ids in chunked(contact_ids, CONTACTS_PER_EVENTS_STATEMENT):
         groups = groupby(events_of(ids), key=lambda event: event[0])
         owner_id, events = next(groups, (0, iter(())))
         for contact in contacts_of(ids):

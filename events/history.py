@@ -1,14 +1,13 @@
 """Read what contacts did: their events with counters, and every occurrence."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Self
 
 from config.api.errors import ObjectNotFound
-from config.database import fetch_one, fetch_rows
-from events.models import TrackedEvent
+from config.api.pagination import fetch_whole_page
+from config.database import fetch_one, fetch_page
 from events.tracking import NotEnabled
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -40,6 +39,21 @@ class Cursor(NamedTuple):
         return cls(EPOCH + int(match[1]) * MICROSECOND, int(match[2]))
 
 
+class Event(NamedTuple):
+    """An event as EVENTS reads it."""
+
+    id: int
+    subscriber_id: int
+    counter: int
+    created_by_id: int | None
+    provider: str
+    event_key: str
+    title: str
+    value: str
+    created_at: datetime
+    updated_at: datetime
+
+
 class Occurrence(NamedTuple):
     """An occurrence as OCCURRENCES reads it; properties and context are JSON text."""
 
@@ -67,12 +81,19 @@ EXPRESSIONS = {
 COLUMNS = ", ".join(EXPRESSIONS.get(name, f"o.{name}") for name in Occurrence._fields)
 OCCURRENCES = f"SELECT {COLUMNS} FROM events_eventoccurrence o"
 NEWEST_FIRST = "ORDER BY o.occurred_at DESC, o.id DESC"
+# Bytes and order by the columns of OCCURRENCES. The other columns are short.
+OCCURRENCE_ORDER = "occurred_at DESC, id DESC"
+OCCURRENCE_SIZE = "octet_length(value) + octet_length(properties) + octet_length(context)"
 
 # All that a page of events needs to know first, in one statement.
 COUNT_EVENTS = """
 SELECT COALESCE((SELECT enabled FROM events_trackingswitch), true),
        EXISTS (SELECT FROM crm_subscriber WHERE id = %(contact)s),
        (SELECT count(*) FROM events_trackedevent WHERE subscriber_id = %(contact)s)
+"""
+EVENTS = f"""
+SELECT {", ".join(Event._fields)} FROM events_trackedevent
+WHERE subscriber_id = %(contact)s ORDER BY id DESC LIMIT %(limit)s OFFSET %(start)s
 """
 FIND_EVENT = """
 SELECT EXISTS (SELECT FROM crm_subscriber WHERE id = %(contact)s), e.event_key,
@@ -108,8 +129,19 @@ class ContactEvents:
         number: int = total
         return number
 
-    def __getitem__(self, rows: slice) -> Iterable[TrackedEvent]:
-        return TrackedEvent.objects.filter(subscriber_id=self.contact_id).order_by("-id")[rows]
+    def __getitem__(self, rows: slice) -> list[Event]:
+        """Return the events of a slice.
+
+        Raises:
+            PageTooLarge: 422, they have more than 8 MB.
+        """
+        parameters = {
+            "contact": self.contact_id,
+            "start": rows.start,
+            "limit": rows.stop - rows.start,
+        }
+        page = fetch_whole_page(EVENTS, parameters, size="octet_length(value)", order="id DESC")
+        return [Event(*row[:-2]) for row in page]
 
 
 @dataclass(frozen=True)
@@ -140,6 +172,11 @@ class EventOccurrences:
         return self.total
 
     def __getitem__(self, rows: slice) -> list[Occurrence]:
+        """Return the occurrences of a slice.
+
+        Raises:
+            PageTooLarge: 422, they have more than 8 MB.
+        """
         parameters = {
             "contact": self.contact_id,
             "event": self.event_id,
@@ -147,7 +184,10 @@ class EventOccurrences:
             "start": rows.start,
             "limit": rows.stop - rows.start,
         }
-        return [Occurrence(*row) for row in fetch_rows(EVENT_OCCURRENCES, parameters)]
+        page = fetch_whole_page(
+            EVENT_OCCURRENCES, parameters, size=OCCURRENCE_SIZE, order=OCCURRENCE_ORDER
+        )
+        return [Occurrence(*row[:-2]) for row in page]
 
 
 @dataclass(frozen=True)
@@ -188,10 +228,14 @@ class Timeline:
         return f"{OCCURRENCES} WHERE {where} {NEWEST_FIRST} LIMIT %(limit)s", parameters
 
     def page(self, per_page: int) -> tuple[list[Occurrence], Cursor | None]:
-        """Return the occurrences of a page, and the cursor of the next page if there is one."""
+        """Return the occurrences of a page, and the cursor of the next page if there is one.
+
+        A page ends early where its occurrences exceed 8 MB.
+        """
         # One row more tells whether there is another page.
-        rows = [Occurrence(*row) for row in fetch_rows(*self.query(per_page + 1))]
-        if len(rows) <= per_page:
-            return rows, None
-        last = rows[per_page - 1]
-        return rows[:per_page], Cursor(last.occurred_at, last.id)
+        found, is_cut = fetch_page(
+            *self.query(per_page + 1), size=OCCURRENCE_SIZE, order=OCCURRENCE_ORDER
+        )
+        page = [Occurrence(*row[:-2]) for row in found[:per_page]]
+        is_last = len(found) <= per_page and not is_cut
+        return page, None if is_last else Cursor(page[-1].occurred_at, page[-1].id)

@@ -11,6 +11,9 @@ from config.api.errors import InvalidJSON
 from config.api.validation import NUL_MESSAGE, InvalidValue, Validator, check_number, to_list
 
 MAX_JSON_DEPTH = 10
+# Of an object that is stored: of properties, of a context, of a contact's custom values.
+MAX_OBJECT_BYTES = 64 * 1024
+MAX_KEYS_PER_OBJECT = 300
 # orjson writes 254 levels, and a response wraps the items in some of its own.
 MAX_ECHO_DEPTH = 100
 # Of JSON and of Python. A tuple, because making a union for each value is slow.
@@ -109,6 +112,13 @@ def to_fields(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidValue("object")
     return value
+
+
+def max_keys(value: Any) -> int:
+    """Return the number of keys of the largest object inside a JSON value."""
+    if isinstance(value, dict):
+        return max(len(value), *map(max_keys, value.values()), 0)
+    return max(map(max_keys, value), default=0) if isinstance(value, list | tuple) else 0
 
 
 def stored_size(value: Any, body: bytes) -> int:

@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 from urllib.parse import unquote_plus
 
+from django.db.models import Func, IntegerField, QuerySet, Sum
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from typing_extensions import override
 
+from config.api.errors import InvalidFields
 from config.api.viewsets import ApiViewSet
+from config.database import MAX_PAGE_BYTES, Row, fetch_page
 
 PER_PAGE = 15
 MAX_PER_PAGE = 1000
@@ -22,6 +25,39 @@ Schema = dict[str, Any]
 INTEGER: Schema = {"type": "integer"}
 NULLABLE_INTEGER: Schema = {"type": "integer", "nullable": True}
 NULLABLE_STRING: Schema = {"type": "string", "nullable": True}
+
+
+class PageTooLarge(InvalidFields):
+    """422: the rows of a page have more than 8 MB together."""
+
+    def __init__(self) -> None:
+        message = "The rows of this page have more than 8 MB. Send a smaller per_page."
+        super().__init__({"per_page": {"max": message}})
+
+
+def fetch_whole_page(
+    statement: str, parameters: Mapping[str, Any], *, size: str, order: str
+) -> list[Row]:
+    """Run one statement as `fetch_page` does.
+
+    Raises:
+        PageTooLarge: 422, its rows have more than 8 MB.
+    """
+    rows, is_cut = fetch_page(statement, parameters, size=size, order=order)
+    if is_cut or (rows and rows[-1][-1] > MAX_PAGE_BYTES):
+        raise PageTooLarge
+    return rows
+
+
+def check_size(rows: QuerySet[Any], column: str) -> None:
+    """Check that a column of long texts has 8 MB at most, before it is read.
+
+    Raises:
+        PageTooLarge: 422, it has more.
+    """
+    size = Func(column, function="octet_length", output_field=IntegerField())
+    if (rows.aggregate(bytes=Sum(size))["bytes"] or 0) > MAX_PAGE_BYTES:
+        raise PageTooLarge
 
 
 class Countable(Protocol):
@@ -43,6 +79,8 @@ class FluentPagination(BasePagination):
     """
 
     key: ClassVar[str]
+    # The column of long texts that makes rows large, if the rows of a queryset have one.
+    long_column: ClassVar[str] = ""
     request: Request
     total: int
     per_page: int
@@ -59,10 +97,18 @@ class FluentPagination(BasePagination):
         return rows
 
     def get_rows(self, queryset: Any, start: int, per_page: int) -> tuple[Sequence[Any], int]:
-        """Return the rows of a page and the total number of rows."""
+        """Return the rows of a page and the total number of rows.
+
+        Raises:
+            PageTooLarge: 422, the rows have more than 8 MB.
+        """
         total = queryset.count()
-        rows = list(queryset[start : min(start + per_page, total)]) if start < total else []
-        return rows, total
+        if start >= total:
+            return [], total
+        page = queryset[start : min(start + per_page, total)]
+        if self.long_column and per_page > PER_PAGE:
+            check_size(page, self.long_column)
+        return list(page), total
 
     @override
     def get_paginated_response(self, data: Sequence[Any]) -> Response:

@@ -9,7 +9,6 @@ from typing import IO, Any
 from urllib.parse import parse_qsl, unquote, unquote_plus
 
 import orjson
-from django.conf import settings
 from django.core.exceptions import TooManyFieldsSent
 from django.http import QueryDict
 from rest_framework import parsers
@@ -22,6 +21,8 @@ from config.api.validation import MAX_ITEMS
 
 Params = dict[str, Any]
 MAX_BRACKETS = 10
+# Names and values in a form or a query string.
+MAX_PAIRS = 1000
 # The characters of a form that show whether it is JSON, also after some spaces in percent-encoding.
 JSON_START = 30
 # A parameter that holds an e-mail, and its value, in an urlencoded text.
@@ -63,7 +64,7 @@ def parse_urlencoded(text: str) -> list[tuple[str, str]]:
             PLAIN_EMAIL.sub(_encode_plain_plus, EMAIL_PARAMETER.sub(_encode_plus, text)),
             keep_blank_values=True,
             errors="strict",
-            max_num_fields=settings.DATA_UPLOAD_MAX_NUMBER_FIELDS,
+            max_num_fields=MAX_PAIRS,
         )
     except ValueError as error:  # UnicodeDecodeError is one
         raise BadRequest from error
@@ -208,7 +209,10 @@ class MultiPartParser(parsers.MultiPartParser):
         if not body.rstrip().endswith(b"--"):
             raise BadRequest  # without its last boundary it is not complete
         assert isinstance(data, QueryDict)
-        return expand_brackets((name, value) for name, values in data.lists() for value in values)
+        pairs = [(name, value) for name, values in data.lists() for value in values]
+        if len(pairs) > MAX_PAIRS:
+            raise BadRequest
+        return expand_brackets(pairs)
 
 
 def require_utf8(media_type: str | None) -> None:

@@ -231,6 +231,24 @@ def multi_line(value: Any) -> str:
     return to_text(value).strip(WHITESPACE)
 
 
+def long_text(max_length: int) -> Validator:
+    """Return a validator as `multi_line`, of texts of at most `max_length` characters.
+
+    Raises:
+        InvalidValue: by the returned validator, for a longer text.
+    """
+
+    def to_long_text(value: Any) -> str:
+        text = multi_line(value)
+        if len(text) > max_length:
+            raise InvalidValue(
+                "max", f"The {{field}} may not be greater than {max_length} characters."
+            )
+        return text
+
+    return to_long_text
+
+
 def to_bigint(value: Any) -> int:
     """Convert a number or digits to a whole number from 0 to 2^63 - 1.
 

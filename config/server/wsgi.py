@@ -131,4 +131,9 @@ def send_error(status: int, start_response: StartResponse) -> Iterable[bytes]:
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 settings.DATABASES["default"]["ENGINE"] = "config.server.request_database"
 application = buffer_body(get_wsgi_application())
+# It needs the models, which exist from here on.
+from config.api.description import description  # noqa: E402
+
+# Before the first request, which would wait for it.
+description()
 start_beating()

@@ -14,7 +14,7 @@ from django.utils.text import capfirst
 from typing_extensions import override
 
 from config.api.errors import Forbidden, InvalidFields
-from config.api.validation import MAX_ID, is_valid_id
+from config.api.validation import MAX_ID, MAX_ITEMS, is_valid_id
 from config.audit import of_ids, record
 from crm.contacts import EmailTaken
 from crm.filters.describe import error_sentences, humanize_errors
@@ -238,6 +238,7 @@ class ValueFilter(admin.SimpleListFilter):
         """Yield one dict, which the template shows as an input or a select."""
         chosen = self.value() or ""
         options = self.options()
+        capped = len(options) if len(options) >= MAX_ITEMS else 0
         if chosen and not self.typed and chosen not in dict(options):
             options.append((chosen, chosen))
         yield {
@@ -246,6 +247,7 @@ class ValueFilter(admin.SimpleListFilter):
             "placeholder": self.placeholder,
             "chosen": chosen,
             "options": options,
+            "capped": capped,
         }
 
     @override

@@ -7,8 +7,9 @@ from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.postgres.expressions import ArraySubquery
 from django.core.exceptions import ValidationError
-from django.db.models import ManyToManyField, QuerySet
+from django.db.models import ManyToManyField, OuterRef, QuerySet
 from django.forms import CheckboxSelectMultiple
 from django.http import Http404, HttpRequest, QueryDict
 from django.urls import reverse
@@ -18,13 +19,25 @@ from typing_extensions import override
 
 from config.api.validation import MAX_ITEMS, InvalidValue, is_valid_id, to_email
 from config.api.warnings import Warnings
+from config.database import fetch_row
 from crm import contacts
 from crm.admin.base import PagedModelAdmin, ValueFilter
+from crm.admin.label_actions import offer_labels
 from crm.filters import apply_filter
-from crm.labels import LABEL_MODELS, LabelKind, attach, detach, memberships
-from crm.models import Identity, Segment, Status, Subscriber
+from crm.labels import LABEL_MODELS, MAX_LABELS, LabelKind, attach, detach, memberships
+from crm.models import Identity, Segment, Status, Subscriber, Tag
 from crm.segments import find_segment, read_segment
 from crm.selectors import page_ids_and_total
+
+# Of a contact, in the list.
+SHOWN_TAGS = 20
+# Of a contact's custom values, on its form.
+SHOWN_CHARACTERS = 4000
+CUSTOM_VALUES_START = """
+SELECT left(text, %(length)s), length(text) - %(length)s
+FROM (SELECT custom_values::text AS text FROM crm_subscriber
+      WHERE id = %(contact)s OFFSET 0) contact
+"""
 
 
 class StatusFilter(ValueFilter):
@@ -99,6 +112,9 @@ class SubscriberForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for kind in LABEL_MODELS:
+            if kind in self.fields:  # not on the page of an admin user who may only see it
+                offer_labels(self.fields[kind], kind, self.instance)
         for field in self.fields.values():
             field.show_hidden_initial = True
 
@@ -114,6 +130,24 @@ class SubscriberForm(forms.ModelForm):
             message = 'Another contact has this e-mail. See <a href="{}"><bdi>{}</bdi></a>.'
             raise ValidationError(format_html(message, url, other))
         return email
+
+    @override
+    def clean(self) -> dict[str, Any]:
+        """Limit the contact's tags and lists, as the API does."""
+        super().clean()
+        for kind in LABEL_MODELS:
+            if kind in self.cleaned_data:
+                attached, detached = self.label_changes(kind)
+                number = len(attached)
+                if self.instance.pk:
+                    rows, column = memberships(kind)
+                    rows = rows.filter(subscriber_id=self.instance.pk)
+                    kept = set(rows.values_list(column, flat=True)) - detached
+                    number = len(kept | attached)
+                if attached and number > MAX_LABELS:
+                    message = f"A contact may have {MAX_LABELS} {kind} at most, not {number}."
+                    self.add_error(kind, message)
+        return self.cleaned_data
 
     def changed_columns(self) -> dict[str, Any]:
         """Return the columns that were changed in the form, with their new values."""
@@ -169,12 +203,14 @@ class SubscriberAdmin(PagedModelAdmin):
             {
                 "fields": (
                     *("date_of_birth", "source", "avatar", "total_points", "life_time_value"),
-                    *("custom_values", "created_at", "updated_at", "last_activity"),
+                    *("custom_values_text", "created_at", "updated_at", "last_activity"),
                 )
             },
         ),
     )
-    readonly_fields = ("user_id", "custom_values", "created_at", "updated_at", "last_activity")
+    readonly_fields = (
+        *("user_id", "custom_values_text", "created_at", "updated_at", "last_activity"),
+    )
     formfield_overrides: ClassVar[Any] = {ManyToManyField: {"widget": CheckboxSelectMultiple}}
 
     @admin.display(description="name")
@@ -191,8 +227,20 @@ class SubscriberAdmin(PagedModelAdmin):
     @admin.display(description="tags")
     def tag_titles(self, contact: Subscriber) -> SafeString | str:
         """Return the titles of the contact's tags."""
-        titles = ((tag,) for tag in contact.tags.all())
-        return format_html_join(" ", '<span class="pill">{}</span>', titles)
+        titles: list[str] = contact.first_titles  # type: ignore[attr-defined]  # by page_rows
+        pills = ((title,) for title in titles[:SHOWN_TAGS])
+        shown = format_html_join(" ", '<span class="pill">{}</span>', pills)
+        return format_html("{} and more", shown) if len(titles) > SHOWN_TAGS else shown
+
+    @admin.display(description="custom values")
+    def custom_values_text(self, contact: Subscriber) -> str:
+        """Return the start of the contact's custom values as JSON."""
+        parameters = {"contact": contact.pk, "length": SHOWN_CHARACTERS}
+        row = fetch_row(CUSTOM_VALUES_START, parameters) if contact.pk else None
+        if row is None:
+            return "-"
+        text, more = row
+        return f"{text}… and {more:,} more characters" if more > 0 else text
 
     @override
     def page_ids(
@@ -204,7 +252,8 @@ class SubscriberAdmin(PagedModelAdmin):
 
     @override
     def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.prefetch_related("tags")
+        titles = Tag.objects.filter(subscribers=OuterRef("pk")).values("title")
+        return rows.annotate(first_titles=ArraySubquery(titles[: SHOWN_TAGS + 1]))
 
     @override
     def save_model(self, request: HttpRequest, obj: Subscriber, form: Any, change: bool) -> None:
@@ -230,5 +279,5 @@ class SubscriberAdmin(PagedModelAdmin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         for kind in LABEL_MODELS:
             attached, detached = form.label_changes(kind)
-            attach(kind, [form.instance.pk], attached)
             detach(kind, [form.instance.pk], detached)
+            attach(kind, [form.instance.pk], attached)

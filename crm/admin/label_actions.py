@@ -9,9 +9,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
+from config.api.errors import InvalidFields
+from config.api.validation import MAX_ITEMS
 from config.database import chunked, in_transaction
 from crm.admin.history import log_contacts
-from crm.labels import LABEL_MODELS, LabelKind, attach, detach
+from crm.labels import LABEL_MODELS, MAX_ATTACHMENTS, LabelKind, attach, detach
 from crm.models import Subscriber
 
 CONTACTS_PER_TRANSACTION = 1000
@@ -82,16 +84,22 @@ class LabelActionsMixin(admin.ModelAdmin):
             labels = list(form.cleaned_data["labels"])
             label_ids = [label.pk for label in labels]
             change = in_transaction(attach if attached else detach)
-            changed = 0
+            changed, error = 0, ""
+            per_transaction = min(CONTACTS_PER_TRANSACTION, MAX_ATTACHMENTS // len(label_ids))
             try:
-                for ids in chunked(contact_ids, CONTACTS_PER_TRANSACTION):
+                for ids in chunked(contact_ids, per_transaction):
                     changed += change(kind, ids, label_ids)
+            except InvalidFields as invalid:
+                error = invalid.detail[kind]["max"]
             finally:
                 # Also when the database stopped it, because the earlier transactions stay.
                 titles = ", ".join(f"“{label}”" for label in labels)
                 verb = "added" if attached else "removed"
                 message = f"{kind.capitalize()} {verb}: {titles}. Changes: {changed:,}."
                 log_contacts(request, contact_ids, message)
+            if error:
+                messages.error(request, f"{error} Stopped after {changed:,} changes.")
+                return None
             unchanged = len(contact_ids) * len(label_ids) - changed
             outcome = f"{changed:,} added, {unchanged:,} already there"
             if not attached:
@@ -119,11 +127,26 @@ def action_title(kind: LabelKind, attached: bool, count: int) -> str:
 
 
 def label_form(kind: LabelKind, data: Any) -> forms.Form:
-    """Return a form with a checkbox for each tag or list."""
+    """Return a form with checkboxes of tags or lists."""
     form = forms.Form(data)
-    form.fields["labels"] = forms.ModelMultipleChoiceField(
+    form.fields["labels"] = field = forms.ModelMultipleChoiceField(
         LABEL_MODELS[kind].objects.all(),
         label=kind.capitalize(),
         widget=forms.CheckboxSelectMultiple,
     )
+    offer_labels(field, kind)
     return form
+
+
+def offer_labels(field: Any, kind: LabelKind, contact: Subscriber | None = None) -> None:
+    """Offer the first 1,000 tags or lists by title, and those of the contact.
+
+    A page with many thousands takes seconds. The field accepts the others as well.
+    """
+    labels = LABEL_MODELS[kind].objects.values_list("id", "title")
+    offered = list(labels[: MAX_ITEMS + 1])
+    if len(offered) > MAX_ITEMS:
+        field.help_text = f"The first {MAX_ITEMS:,} {kind} by title. The API attaches any."
+        of_contact = labels.filter(subscribers=contact.pk) if contact and contact.pk else []
+        offered = list(dict.fromkeys([*of_contact, *offered[:MAX_ITEMS]]))
+    field.choices = offered

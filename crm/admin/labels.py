@@ -14,7 +14,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from typing_extensions import override
 
-from config.api.validation import MAX_NAME_LENGTH, single_line
+from config.api.validation import MAX_NAME_LENGTH, InvalidValue, long_text, single_line
 from crm import labels
 from crm.admin.base import StrictModelAdmin
 from crm.label_deletion import delete_labels
@@ -47,6 +47,13 @@ class LabelForm(ModelForm):
         if other_id != self.instance.pk:
             self._reject("title", model._default_manager.get(pk=other_id))
         return title
+
+    def clean_description(self) -> str:
+        """Validate the description as the API does."""
+        try:
+            return long_text(labels.MAX_DESCRIPTION_LENGTH)(self.cleaned_data["description"])
+        except InvalidValue as error:
+            raise ValidationError(error.message.format(field="description")) from None
 
     def clean_slug(self) -> str:
         """Make the slug as the API does, and link to another label that has it."""

@@ -18,6 +18,7 @@ from config.api.pagination import (
     query_parameter,
 )
 from config.api.viewsets import ApiViewSet
+from config.api.warnings import MAX_CHOICES, capped, with_warnings
 from crm.api.serializers import LabelChoiceSerializer
 from crm.models import Subscriber
 from crm.selectors import page_ids_and_total
@@ -26,7 +27,7 @@ TEXT: Schema = {"type": "string"}
 
 
 class SubscriberPagination(FluentPagination):
-    """Pages of contacts with their tags and lists: `{"subscribers": {…}}`."""
+    """Pages of contacts: `{"subscribers": {…}}`."""
 
     key = "subscribers"
 
@@ -36,9 +37,9 @@ class SubscriberPagination(FluentPagination):
     ) -> tuple[Sequence[Subscriber], int]:
         if not queryset.query.where:
             # A page of all contacts needs no look at the other rows, so they are counted apart.
-            return super().get_rows(queryset.prefetch_related("tags", "lists"), start, per_page)
+            return super().get_rows(queryset, start, per_page)
         ids, total = page_ids_and_total(queryset, start, per_page)
-        rows = Subscriber.objects.with_user().filter(id__in=ids).prefetch_related("tags", "lists")
+        rows = Subscriber.objects.with_user().filter(id__in=ids)
         positions = {contact_id: position for position, contact_id in enumerate(ids)}
         return sorted(rows, key=lambda contact: positions[contact.id]), total
 
@@ -70,22 +71,31 @@ class ContactListPagination(SubscriberPagination):
 
 
 class LabelPagination(FluentPagination):
-    """Pages of tags or lists; the parameter `all_key` adds every one as a choice in a form."""
+    """Pages of tags or lists; the parameter `all_key` adds every one as a choice in a form.
+
+    Of more than 10,000 it adds the oldest, and a warning.
+    """
 
     all_key: ClassVar[str]
+    long_column = "description"
 
     @override
     def paginate_queryset(
         self, queryset: Countable, request: Request, view: ApiViewSet
     ) -> Sequence[Any]:
-        self.choices = view.get_queryset().order_by("id") if view.is_on(self.all_key) else None
+        self.choices: Sequence[Any] | None = None
+        if view.is_on(self.all_key):
+            choices = view.get_queryset().order_by("id").only("id", "title", "slug")
+            self.choices = choices[: MAX_CHOICES + 1]
         return super().paginate_queryset(queryset, request, view)
 
     @override
     def get_paginated_response(self, data: Sequence[Any]) -> Response:
         body = self.get_body(data)
         if self.choices is not None:
-            body[self.all_key] = LabelChoiceSerializer(self.choices, many=True).data
+            choices, warnings = capped(self.choices, self.all_key)
+            body[self.all_key] = LabelChoiceSerializer(choices, many=True).data
+            body = with_warnings(body, warnings)
         return Response(body)
 
     def get_body(self, data: Sequence[Any]) -> dict[str, Any]:
@@ -97,6 +107,7 @@ class LabelPagination(FluentPagination):
         described = self.get_body_schema(schema)
         choice = object_schema({"id": TEXT, "title": TEXT, "slug": TEXT})
         described["properties"][self.all_key] = {"type": "array", "items": choice}
+        described["properties"]["warnings"] = {"type": "array", "items": {"type": "object"}}
         return described
 
     def get_body_schema(self, schema: Schema) -> Schema:
@@ -135,7 +146,7 @@ class ContactListsPagination(LabelPagination):
 class SegmentPagination(FluentPagination):
     """Pages of segments: `{"segments": {…}}`."""
 
-    key = "segments"
+    key, long_column = "segments", "filters"
 
     @override
     def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:

@@ -105,8 +105,8 @@ class EventLogAdmin(ReadOnlyAdmin):
     @override
     def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         value_start = Left(F("value"), MAX_VALUE_LENGTH + 1)
-        page: QuerySet[Any] = rows.annotate(value_start=value_start).defer("value")
-        return page.select_related("subscriber")
+        page: QuerySet[Any] = rows.annotate(value_start=value_start)
+        return page.select_related("subscriber").defer("value", "subscriber__custom_values")
 
     @admin.display(description="contact")
     def contact(self, row: Any) -> SafeString:
@@ -176,7 +176,7 @@ class EventOccurrenceAdmin(EventLogAdmin):
     @override
     def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         page = super().page_rows(rows).select_related("event")
-        return page.defer("value", "properties", "context")
+        return page.defer("properties", "context", "event__value")
 
     @admin.display(description="happened")
     def happened(self, occurrence: EventOccurrence) -> str:

@@ -74,6 +74,7 @@ AJAX_OPTIONS = describe(
         options=serializers.ListSerializer(
             child=envelope("Option", id=serializers.CharField(), title=serializers.CharField())
         ),
+        **WARNINGS,
     ),
     parameters=[parameter("option_key", "event_tracking_keys or event_tracking_providers.")],
 )

@@ -27,7 +27,7 @@ from config.api.validation import (
     validate,
 )
 from config.api.viewsets import ApiViewSet
-from config.api.warnings import FieldWarning, Warnings, with_warnings
+from config.api.warnings import MAX_CHOICES, FieldWarning, Warnings, capped, with_warnings
 from crm.models import ApplicationPassword, Scope, Subscriber
 from crm.permissions import Access
 from events import tracking
@@ -267,10 +267,15 @@ class ReportViewSet(ApiViewSet):
     @schema.AJAX_OPTIONS
     @action(detail=False, url_path="ajax-options")
     def ajax_options(self, request: Request) -> Response:
-        """Return the keys or the providers of events. Other option keys have no options."""
+        """Return the keys or the providers of events. Other option keys have no options.
+
+        Of more than 10,000 it returns the first, and a warning.
+        """
         params = validate({"option_key": single_line(64)}, self.params)
         column = OPTION_COLUMNS.get(params.get("option_key", ""))
         if column is None:
             return Response({"options": []})
         names = TrackedEvent.objects.order_by(column).values_list(column, flat=True).distinct()
-        return Response({"options": [{"id": name, "title": name} for name in names]})
+        options, warnings = capped(names[: MAX_CHOICES + 1], "options")
+        body = {"options": [{"id": name, "title": name} for name in options]}
+        return Response(with_warnings(body, warnings))

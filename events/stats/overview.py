@@ -95,7 +95,8 @@ def overview(user: User | AnonymousUser) -> dict[str, Any]:
         if "counts" in context:
             newest = EventOccurrence.objects.select_related("event", "subscriber").order_by("-id")
             # They may be long, and are not shown.
-            newest = newest.defer("value", "properties", "context")
+            newest = newest.defer("value", "properties", "context", "event__value")
+            newest = newest.defer("subscriber__custom_values")
             context["newest"] = list(newest[:NEWEST_ROWS])
         context["contacts"] = list(Subscriber.objects.order_by("-id")[:NEWEST_ROWS])
     return context

@@ -255,7 +255,8 @@ def _send_signals(tracked: Sequence[Tracked]) -> None:
 
     def send() -> None:
         ids = [outcome.event_id for outcome in tracked]
-        events = TrackedEvent.objects.select_related("subscriber").in_bulk(ids)
+        rows = TrackedEvent.objects.select_related("subscriber").defer("subscriber__custom_values")
+        events = rows.in_bulk(ids)
         for outcome in tracked:
             if event := events.get(outcome.event_id):  # None: deleted meanwhile
                 # A copy, because several items of one event have different counters.

@@ -16,7 +16,15 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from config.api.errors import FieldErrors, InvalidFields
-from config.api.json_fields import check_json, json_text_or, stored_size, to_json_object
+from config.api.json_fields import (
+    MAX_KEYS_PER_OBJECT,
+    MAX_OBJECT_BYTES,
+    check_json,
+    json_text_or,
+    max_keys,
+    stored_size,
+    to_json_object,
+)
 from config.api.validation import (
     MAX_NAME_LENGTH,
     WHITESPACE,
@@ -37,8 +45,6 @@ from config.api.warnings import Warnings
 DEFAULT_PROVIDER = "custom"
 MAX_PROVIDER_LENGTH = 50
 MAX_VALUE_LENGTH = 65_535
-MAX_OBJECT_BYTES = 64 * 1024
-MAX_KEYS_PER_OBJECT = 300
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
 MIN_OCCURRED_AT = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_AHEAD = timedelta(days=1)
@@ -125,7 +131,7 @@ def to_object_text(value: Any) -> str:
     body = to_json(json_object, orjson.OPT_SORT_KEYS)
     if stored_size(json_object, body) > MAX_OBJECT_BYTES:
         raise InvalidValue("max", "The {field} may not be greater than 64 KB.")
-    if body.count(b":") > MAX_KEYS_PER_OBJECT and _max_keys(json_object) > MAX_KEYS_PER_OBJECT:
+    if body.count(b":") > MAX_KEYS_PER_OBJECT and max_keys(json_object) > MAX_KEYS_PER_OBJECT:
         message = f"The {{field}} may not have more than {MAX_KEYS_PER_OBJECT} keys."
         raise InvalidValue("keys", message)
     return body.decode()
@@ -141,13 +147,6 @@ def to_json(value: Any, option: int | None = None) -> bytes:
         return orjson.dumps(value, option=option)
     except orjson.JSONEncodeError:
         raise InvalidValue("json") from None
-
-
-def _max_keys(value: Any) -> int:
-    """Return the number of keys of the largest object inside a JSON value."""
-    if isinstance(value, dict):
-        return max(len(value), *map(_max_keys, value.values()), 0)
-    return max(map(_max_keys, value), default=0) if isinstance(value, list | tuple) else 0
 
 
 def to_occurred_at(value: Any) -> datetime | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client
 
 from config.database import fetch_rows
@@ -167,6 +167,15 @@ def test_csv_has_no_formulas_and_keeps_numbers(admin_client: Client, in_transact
     assert values == [*(f"'{text}" for text in FORMULAS), *PLAIN, *BEHIND.values()]
 
 
+# Forty events with the largest value, which have 10 MB.
+LARGE_EVENTS = """
+INSERT INTO events_trackedevent (subscriber_id, event_key, title, value, provider, counter,
+                                 unlogged, repeatable, created_at, updated_at)
+SELECT %s, 'large', 'title ' || n, repeat('😀', 65535), 'custom', 1, 1, true, now(), now()
+FROM generate_series(1, 40) n
+"""
+
+
 @pytest.fixture
 def pending() -> list[Subscriber]:
     """1,200 pending contacts with three events each, between as many spammed ones."""
@@ -202,12 +211,14 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         numbers.append(len(found))
         return found
 
+    # Also of fetch_page, which reads the contacts.
+    monkeypatch.setattr("config.database.fetch_rows", counted)
     monkeypatch.setattr("events.exports.fetch_rows", counted)
     return numbers
 
 
-# In batches of 500, 500 and 200 contacts; their events of each in pages of 1,000.
-EXPECTED_BATCHES = [200, 500, 500, 500, 500, 600, 1000, 1000]
+# Contacts in pages of 20; the events of 500, 500 and 200 contacts in pages of 1,000.
+EXPECTED_BATCHES = [0, 0, 0, *[20] * 60, 500, 500, 600, 1000, 1000]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -231,6 +242,21 @@ def test_csv_of_all_pages_is_read_in_batches_under_the_filters(
     assert emails == [contact.email for contact in pending for _ in range(3)]
 
 
+def test_large_contacts_and_events_are_read_8_mb_at_a_time(
+    admin_client: Client, in_transaction: None
+) -> None:
+    ids = [create({"email": f"c{number}@example.com"}).pk for number in range(3)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE crm_subscriber SET custom_values = jsonb_build_object('a', repeat('x', 5000000))"
+        )
+        cursor.execute(LARGE_EVENTS, [ids[1]])
+    lines = [json.loads(line) for line in export(admin_client, "ndjson", ids).splitlines()]
+    assert [line["id"] for line in lines] == ids
+    assert [len(line["custom_values"]["a"]) for line in lines] == [5_000_000] * 3
+    assert [len(line["events"]) for line in lines] == [0, 40, 0]
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_an_export_that_fails_midway_is_an_error_and_no_file(
     admin_client: Client,
@@ -244,7 +270,7 @@ def test_an_export_that_fails_midway_is_an_error_and_no_file(
             raise OperationalError("gone")
         return fetch_rows(statement, *arguments)
 
-    monkeypatch.setattr("events.exports.CONTACTS_PER_STATEMENT", 1)
+    monkeypatch.setattr("events.exports.CONTACTS_PER_EVENTS_STATEMENT", 1)
     monkeypatch.setattr("events.exports.fetch_rows", failing)
     admin_client.raise_request_exception = False
     response = admin_client.post(CONTACTS, selected(form, ada_and_bob))

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from config.api.errors import FieldErrors, Forbidden, InvalidFields, InvalidJSON, Unprocessable
 from config.api.json_fields import json_text_or, to_shallow_list
 from config.api.json_text import read_items
+from config.api.pagination import PageTooLarge
 from config.api.parsers import Params
 from config.api.validation import (
     Validator,
@@ -33,7 +34,7 @@ from crm.api.fields import (
     to_keep_opt_outs,
     to_label_names,
 )
-from crm.api.serializers import ContactReferenceSerializer, SubscriberSerializer
+from crm.api.serializers import ContactReferenceSerializer, serialize_contacts
 from crm.api.views.contacts import (
     ADD,
     CHANGE,
@@ -45,7 +46,15 @@ from crm.api.views.contacts import (
     require_change,
 )
 from crm.filters.types import HasPerm
-from crm.labels import LABEL_MODELS, LabelKind, attach, detach, find_named, missing_labels
+from crm.labels import (
+    LABEL_MODELS,
+    MAX_ATTACHMENTS,
+    LabelKind,
+    attach,
+    detach,
+    find_named,
+    missing_labels,
+)
 from crm.models import ContactType, Erasure, Status, Subscriber
 from crm.permissions import Access
 
@@ -58,6 +67,9 @@ def is_status(text: str) -> bool:
         return False
 
 
+RESPONSE_TOO_LARGE = {
+    "max": "The response would have more than 8 MB, so nothing was changed. Send fewer subscribers."
+}
 KEEP_OPT_OUTS: dict[str, Validator] = {"keep_opt_outs": to_keep_opt_outs}
 PROPERTY_FIELDS: dict[str, Validator] = {
     "property": single_line(64),
@@ -166,23 +178,22 @@ class BulkViewSet(ApiViewSet):
         warnings: Warnings = []
         attached = find_label_ids(kind, params, "attach", warnings)
         detached = find_label_ids(kind, params, "detach", warnings)
+        check_attachments("subscribers", len(contact_ids) * len(attached))
 
         @in_transaction
-        def sync() -> None:
-            attach(kind, contact_ids, attached)
+        def sync() -> list[dict[str, Any]]:
+            # First, because a contact may have its most labels. A label of both is detached.
             detach(kind, contact_ids, detached)
+            attach(kind, contact_ids, set(attached).difference(detached))
+            contacts = Subscriber.objects.with_user().filter(id__in=contact_ids).order_by("id")
+            return serialize_contacts(contacts, ("tags", "lists"))
 
-        sync()
-        rows = (
-            Subscriber.objects.with_user()
-            .prefetch_related("tags", "lists")
-            .filter(id__in=contact_ids)
-            .order_by("id")
-        )
+        try:
+            subscribers = sync()
+        except PageTooLarge:
+            raise InvalidFields({"subscribers": RESPONSE_TOO_LARGE}) from None
         noun = "subscriber" if len(contact_ids) == 1 else "subscribers"
-        serializer = SubscriberSerializer(rows, many=True, include=("tags", "lists"))
-        message = f"Successfully updated the {noun}."
-        body = {"message": message, "subscribers": serializer.data}
+        body = {"message": f"Successfully updated the {noun}.", "subscribers": subscribers}
         return Response(with_warnings(body, warnings))
 
     @schema.BULK_ADD_UPDATE
@@ -198,6 +209,8 @@ class BulkViewSet(ApiViewSet):
                 rows[index] = read_row(item)
             except InvalidFields as error:
                 errors[index] = error.detail
+        names = sum(len(names) for row in rows.values() for names in row.labels.values())
+        check_attachments("contacts", names)
         # Once for all rows.
         emails = [] if params.get("restore_erased") else [r.fields["email"] for r in rows.values()]
         rules = {
@@ -259,6 +272,9 @@ class BulkViewSet(ApiViewSet):
             kind, is_attached = LABEL_ACTIONS[name]
             if not params.get("action_options"):
                 raise Unprocessable("Please provide bulk options")
+            if is_attached:
+                number = len(contact_ids) * len(params["action_options"])
+                check_attachments("subscriber_ids", number)
             change = in_transaction(attach if is_attached else detach)
             change(kind, contact_ids, params["action_options"])
             warnings = missing_id_warnings("action_options", kind, params["action_options"])
@@ -271,6 +287,20 @@ class BulkViewSet(ApiViewSet):
             "message": message,
         }
         return Response(with_warnings(body, warnings))
+
+
+def check_attachments(field: str, number: int) -> None:
+    """Check how many times a request attaches a tag or list to a contact.
+
+    Raises:
+        InvalidFields: 422, more than 100,000 times.
+    """
+    if number > MAX_ATTACHMENTS:
+        message = (
+            f"The request attaches tags and lists {number:,} times, and {MAX_ATTACHMENTS:,} times "
+            f"is the most. Send fewer {field}."
+        )
+        raise InvalidFields({field: {"max": message}})
 
 
 def set_column(

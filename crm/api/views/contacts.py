@@ -1,6 +1,6 @@
 """FluentCRM's endpoints of contacts: the list, one contact, and the search for a form."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from rest_framework.decorators import action
@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from config.api.errors import Forbidden, InvalidFields, ObjectNotFound, Unprocessable
 from config.api.json_fields import json_text_or, to_fields
+from config.api.pagination import PageTooLarge, check_size
 from config.api.routers import ID_REGEX
 from config.api.validation import (
     Validator,
@@ -35,7 +36,12 @@ from crm.api.fields import (
 )
 from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS, VIEW_SEGMENTS
 from crm.api.pagination import ContactListPagination
-from crm.api.serializers import ContactChoiceSerializer, SegmentSerializer, SubscriberSerializer
+from crm.api.serializers import (
+    ContactChoiceSerializer,
+    SegmentSerializer,
+    SubscriberSerializer,
+    serialize_contacts,
+)
 from crm.filters.describe import error_sentences, humanize_errors
 from crm.filters.types import HasPerm
 from crm.labels import (
@@ -59,6 +65,12 @@ CHANGE = Access(Scope.MANAGE, "crm.change_subscriber")
 DELETE = Access(Scope.MANAGE, "crm.delete_subscriber")
 
 EMAIL_TAKEN = {"unique": "Provided email already assigned to another subscriber."}
+CONTACT_TOO_LARGE = {
+    "max": "The contact has more than 8 MB. manage.py export_contact writes all of it."
+}
+SEGMENTS_TOO_LARGE = {
+    "max": "The filters of the contact's segments have more than 8 MB. /segments has pages of them."
+}
 SEARCH_RESULTS = 20
 MAX_SEARCH_RESULTS = 1000
 RETRIEVE_FIELDS: dict[str, Validator] = {
@@ -110,8 +122,7 @@ class SubscriberViewSet(ApiViewSet):
         """List contacts, the newest first."""
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         custom = ("custom_fields",) if self.is_on("custom_fields") else ()
-        serializer = self.get_serializer(page, many=True, include=("tags", "lists", *custom))
-        return self.get_paginated_response(serializer.data)
+        return self.get_paginated_response(serialize_contacts(page, ("tags", "lists", *custom)))
 
     @schema.RETRIEVE_CONTACT
     def retrieve(self, request: Request, contact_id: str) -> Response:
@@ -131,7 +142,7 @@ class SubscriberViewSet(ApiViewSet):
         include += ["stats"] if "stats" in wanted else []
         if contact.status in UNSUBSCRIBED:
             include += ["unsubscribe_reason", "unsubscribe_date"]
-        body = {"subscriber": self.get_serializer(contact, include=include).data}
+        body = {"subscriber": serialize_contact(contact, include)}
         # No custom field is declared.
         return Response(body | ({"custom_fields": []} if "custom_fields" in wanted else {}))
 
@@ -201,23 +212,29 @@ class SubscriberViewSet(ApiViewSet):
         """Return contacts for a choice in a form: those that match, and those of `values`."""
         params = validate(SEARCH_FIELDS, self.params)
         limit = min(params.get("limit") or SEARCH_RESULTS, MAX_SEARCH_RESULTS)
+        choices = Subscriber.objects.only("id", "first_name", "last_name", "email")
         rows: list[Subscriber] = []
         if params.get("search"):
-            matches = Subscriber.objects.filter(search_q(params["search"]))
+            matches = choices.filter(search_q(params["search"]))
             rows += matches.order_by("id")[:limit]
         if ids := params.get("values", [])[:MAX_SEARCH_RESULTS]:
-            rows += Subscriber.objects.filter(id__in=ids).order_by("id")
-        choices = ContactChoiceSerializer(rows, many=True).data
-        return Response({"contacts": {choice["id"]: choice for choice in choices}})
+            rows += choices.filter(id__in=ids).order_by("id")
+        serialized = ContactChoiceSerializer(rows, many=True).data
+        return Response({"contacts": {choice["id"]: choice for choice in serialized}})
 
     @schema.CONTACT_SEGMENTS
     @action(detail=True, pagination_class=None, filter_backends=())
     def segments(self, request: Request, contact_id: str) -> Response:
         """Return the segments that a contact is in, by title."""
-        segments, left_out = segments_of(self.get_object(), request.user.has_perm)
+        ids, left_out = segments_of(self.get_object(), request.user.has_perm)
+        segments = Segment.objects.filter(id__in=ids)
+        try:
+            check_size(segments, "filters")
+        except PageTooLarge:
+            raise InvalidFields({"segments": SEGMENTS_TOO_LARGE}) from None
         body: dict[str, Any] = {"segments": SegmentSerializer(segments, many=True).data}
         if left_out:
-            body["warnings"] = [left_out_warning(segment, error) for segment, error in left_out]
+            body["warnings"] = [left_out_warning(title, error) for title, error in left_out]
         return Response(body)
 
     @override
@@ -289,8 +306,7 @@ class SubscriberViewSet(ApiViewSet):
         """
         fresh = self.get_queryset().get(id=contact.id)
         include = [kind for kind in LABEL_MODELS if kind in kinds]
-        serialized: dict[str, Any] = self.get_serializer(fresh, include=include).data
-        return serialized
+        return serialize_contact(fresh, include)
 
 
 def delete_named(request: Request, contact_ids: Sequence[int]) -> int:
@@ -301,13 +317,26 @@ def delete_named(request: Request, contact_ids: Sequence[int]) -> int:
     return number
 
 
-def left_out_warning(segment: Segment, error: InvalidFields | Forbidden) -> dict[str, str]:
+def serialize_contact(contact: Subscriber, include: Iterable[str]) -> dict[str, Any]:
+    """Serialize a contact as `serialize_contacts` does.
+
+    Raises:
+        InvalidFields: 422, the contact has more than 8 MB, as it may from before it was limited.
+    """
+    try:
+        [serialized] = serialize_contacts([contact], include)
+    except PageTooLarge:
+        raise InvalidFields({"contact": CONTACT_TOO_LARGE}) from None
+    return serialized
+
+
+def left_out_warning(title: str, error: InvalidFields | Forbidden) -> dict[str, str]:
     """Return the warning about a segment that is left out: why its filter was not applied."""
     if isinstance(error, Forbidden):
         rule, reasons = "forbidden", str(error)
     else:
         rule, reasons = "invalid", " ".join(error_sentences(humanize_errors(error.detail)))
-    message = f'The segment "{segment.title}" is left out. {reasons}'
+    message = f'The segment "{title}" is left out. {reasons}'
     return {"field": "segments", "rule": rule, "message": message}
 
 
@@ -331,18 +360,25 @@ def change_labels(
 
     Raises:
         Forbidden: 403, a name would become a new label, and the user may create none.
+        InvalidFields: 422, the contact would have too many labels.
     """
-    kinds: set[LabelKind] = set()
+    attached: dict[LabelKind, set[int]] = {}
+    detached: dict[LabelKind, set[int]] = {}
     for field, (kind, is_attached) in LABEL_CHANGES.items():
         if names := labels.get(field):
             may_create = has_perm(f"crm.add_{kind[:-1]}")
             label_ids, missing = resolve_labels(kind, names, create=is_attached and may_create)
             if is_attached and not may_create and any(map(is_new_title, missing)):
                 raise Forbidden(f"You may not create {kind}: {', '.join(missing)}.")
-            (attach if is_attached else detach)(kind, [contact.id], label_ids)
-            kinds.add(kind)
+            changes = attached if is_attached else detached
+            changes.setdefault(kind, set()).update(label_ids)
             warnings += missing_label_warnings(field, kind, missing)
-    return kinds
+    # First, because a contact may have its most labels. A label of both is detached.
+    for kind, ids in detached.items():
+        detach(kind, [contact.id], ids)
+    for kind, ids in attached.items():
+        attach(kind, [contact.id], ids - detached.get(kind, set()))
+    return attached.keys() | detached.keys()
 
 
 def missing_label_warnings(field: str, kind: LabelKind, missing: Sequence[str]) -> Warnings:

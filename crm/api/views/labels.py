@@ -17,7 +17,7 @@ from config.api.validation import (
     MAX_NAME_LENGTH,
     Validator,
     is_empty,
-    multi_line,
+    long_text,
     nullable_line,
     single_line,
     to_bool,
@@ -44,7 +44,7 @@ from crm.permissions import Access
 FIELDS: dict[str, Validator] = {
     "title": nullable_line(MAX_NAME_LENGTH),
     "slug": single_line(MAX_NAME_LENGTH),
-    "description": multi_line,
+    "description": long_text(labels.MAX_DESCRIPTION_LENGTH),
 }
 SLUG_TAKEN = {"unique": "The slug attribute is already taken and must be unique."}
 
@@ -220,7 +220,7 @@ class TagViewSet(LabelViewSet):
     noun = "Tag"
     bulk_message = "Successfully saved the tags."
     required_fields = ("title",)
-    queryset = Tag.objects.all()
+    queryset = Tag.objects.defer(None)
     serializer_class = CountedTagSerializer
     pagination_class = TagPagination
 
@@ -260,7 +260,7 @@ class ContactListViewSet(LabelViewSet):
     noun = "List"
     bulk_message = "Provided Lists have been successfully created"
     required_fields = ("title", "slug")
-    queryset = List.objects.all()
+    queryset = List.objects.defer(None)
     serializer_class = CountedContactListSerializer
     pagination_class = ContactListsPagination
 

@@ -24,7 +24,7 @@ from crm.api.filter_backends import (
     LIST_FIELDS,
 )
 from crm.api.pagination import SegmentPagination, SubscriberPagination
-from crm.api.serializers import SegmentSerializer, SubscriberSerializer
+from crm.api.serializers import SegmentSerializer, SubscriberSerializer, serialize_contacts
 from crm.api.views.contacts import READ, READ_SEGMENTS
 from crm.filters import apply_filter
 from crm.filters.options import filter_options
@@ -133,8 +133,7 @@ class SegmentViewSet(ListModelMixin, ApiViewSet):
         groups = segments.read_segment(self.get_object())
         contacts = apply_filter(Subscriber.objects.with_user(), groups, request.user.has_perm)
         page = self.paginate_queryset(self.filter_queryset(contacts))
-        serializer = self.get_serializer(page, many=True, include=("tags", "lists"))
-        return self.get_paginated_response(serializer.data)
+        return self.get_paginated_response(serialize_contacts(page, ("tags", "lists")))
 
     @override
     def get_object(self) -> Segment:
