@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar, Self, TypeVar
 from urllib.parse import quote
 
 import orjson
@@ -78,11 +78,14 @@ class SluggedModel(models.Model):
         return self.title
 
 
-class LabelManager(models.Manager[Any]):
+LabelRow = TypeVar("LabelRow", bound="Label")
+
+
+class LabelManager(models.Manager[LabelRow]):
     """Tags or lists without their descriptions, which are read where they are shown."""
 
     @override
-    def get_queryset(self) -> models.QuerySet[Any]:
+    def get_queryset(self) -> models.QuerySet[LabelRow]:
         return super().get_queryset().defer("description")
 
 
@@ -91,7 +94,7 @@ class Label(SluggedModel):
 
     description = models.TextField(null=True, blank=True)
 
-    objects = LabelManager()
+    objects: ClassVar[LabelManager[Self]] = LabelManager()
 
     class Meta(SluggedModel.Meta):
         abstract = True
@@ -116,7 +119,7 @@ class SubscriberQuerySet(models.QuerySet["Subscriber"]):
         return self.annotate(user_id=Subquery(identities.values("value")[:1]))
 
 
-class SubscriberManager(models.Manager.from_queryset(SubscriberQuerySet)):  # type: ignore[misc]
+class SubscriberManager(models.Manager["Subscriber"]):
     """Contacts without their custom values, which may be large and are read where they are shown.
 
     The attribute reads them by a statement of its own. See crm/selectors.py.
@@ -124,8 +127,11 @@ class SubscriberManager(models.Manager.from_queryset(SubscriberQuerySet)):  # ty
 
     @override
     def get_queryset(self) -> SubscriberQuerySet:
-        queryset: SubscriberQuerySet = super().get_queryset().defer("custom_values")
-        return queryset
+        return SubscriberQuerySet(self.model, using=self._db).defer("custom_values")
+
+    def with_user(self) -> SubscriberQuerySet:
+        """Return all contacts with their `user_id`."""
+        return self.get_queryset().with_user()
 
 
 class EmailKeyField(models.TextField):  # type: ignore[type-arg]  # takes none at run time

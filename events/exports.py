@@ -58,12 +58,13 @@ WHERE subscriber_id = ANY(%(contacts)s::bigint[])
 ORDER BY subscriber_id, id LIMIT %(limit)s
 """
 # Joined, so that JSON is made of a page's rows alone.
+BOUNDED_EVENTS = bounded(EVENT_PAGE, size="octet_length(value)", order="subscriber_id, id")
 EVENTS = f"""
 SELECT e.subscriber_id, e.id, row_to_json(e)::text
-FROM ({bounded(EVENT_PAGE, size="octet_length(value)", order="subscriber_id, id")}) page
+FROM ({BOUNDED_EVENTS}) page
 JOIN events_trackedevent e USING (subscriber_id, id)
 ORDER BY e.subscriber_id, e.id
-"""
+"""  # noqa: S608
 
 
 class Contact(NamedTuple):

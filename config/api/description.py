@@ -36,7 +36,7 @@ def description() -> Description:
 def make_description() -> Description:
     """Make the description. One thread at a time may do so."""
     schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
-    plain = OpenApiJsonRenderer().render(schema)  # type: ignore[no-untyped-call]
+    plain = OpenApiJsonRenderer().render(schema)
     digest = hashlib.sha256(plain).hexdigest()[:32]
     return Description(plain, gzip.compress(plain, mtime=0), f'W/"{digest}"')
 

@@ -1,6 +1,6 @@
 """Report what a request did otherwise than it was sent, beside FluentCRM's keys of the response."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 
@@ -19,7 +19,7 @@ Warnings = list[FieldWarning]
 MAX_CHOICES = 10_000
 
 
-def capped(choices: Sequence[Any], field: str) -> tuple[Sequence[Any], Warnings]:
+def capped(choices: Iterable[Any], field: str) -> tuple[Sequence[Any], Warnings]:
     """Return the first 10,000 choices, with a warning if there are more.
 
     Args:

@@ -1,6 +1,6 @@
 """The base of the admin's lists: pages that are read once, and filters that are typed or chosen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.contrib import admin, messages
@@ -171,8 +171,8 @@ class PagedModelAdmin(StrictModelAdmin):
         ids = list(rows.values_list("pk", flat=True)[start : start + per_page])
         return ids, rows.count(), False
 
-    def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """Add to the rows of a page what the list shows of them."""
+    def page_rows(self, rows: QuerySet[Any]) -> Iterable[Any]:
+        """Return the rows of a page with what the list shows of them."""
         return rows
 
 

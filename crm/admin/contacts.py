@@ -7,9 +7,8 @@ from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.postgres.expressions import ArraySubquery
 from django.core.exceptions import ValidationError
-from django.db.models import ManyToManyField, OuterRef, QuerySet
+from django.db.models import ManyToManyField, QuerySet
 from django.forms import CheckboxSelectMultiple
 from django.http import Http404, HttpRequest, QueryDict
 from django.urls import reverse
@@ -19,18 +18,23 @@ from typing_extensions import override
 
 from config.api.validation import MAX_ITEMS, InvalidValue, is_valid_id, to_email
 from config.api.warnings import Warnings
-from config.database import fetch_row
+from config.database import fetch_row, fetch_rows
 from crm import contacts
 from crm.admin.base import PagedModelAdmin, ValueFilter
 from crm.admin.label_actions import offer_labels
 from crm.filters import apply_filter
 from crm.labels import LABEL_MODELS, MAX_LABELS, LabelKind, attach, detach, memberships
-from crm.models import Identity, Segment, Status, Subscriber, Tag
+from crm.models import Identity, Segment, Status, Subscriber
 from crm.segments import find_segment, read_segment
 from crm.selectors import page_ids_and_total
 
 # Of a contact, in the list.
 SHOWN_TAGS = 20
+FIRST_TITLES = """
+SELECT subscriber_id, (array_agg(title ORDER BY lower(title), crm_tag.id))[:%(number)s]
+FROM crm_subscriber_tags JOIN crm_tag ON crm_tag.id = tag_id
+WHERE subscriber_id = ANY(%(contacts)s::bigint[]) GROUP BY subscriber_id
+"""
 # Of a contact's custom values, on its form.
 SHOWN_CHARACTERS = 4000
 CUSTOM_VALUES_START = """
@@ -251,9 +255,13 @@ class SubscriberAdmin(PagedModelAdmin):
         return super().page_ids(rows, start, per_page)
 
     @override
-    def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        titles = Tag.objects.filter(subscribers=OuterRef("pk")).values("title")
-        return rows.annotate(first_titles=ArraySubquery(titles[: SHOWN_TAGS + 1]))
+    def page_rows(self, rows: QuerySet[Any]) -> list[Any]:
+        contacts = list(rows)
+        parameters = {"contacts": [each.pk for each in contacts], "number": SHOWN_TAGS + 1}
+        titles: dict[int, list[str]] = dict(fetch_rows(FIRST_TITLES, parameters))
+        for contact in contacts:
+            contact.first_titles = titles.get(contact.pk, [])
+        return contacts
 
     @override
     def save_model(self, request: HttpRequest, obj: Subscriber, form: Any, change: bool) -> None:

@@ -147,6 +147,7 @@ def offer_labels(field: Any, kind: LabelKind, contact: Subscriber | None = None)
     offered = list(labels[: MAX_ITEMS + 1])
     if len(offered) > MAX_ITEMS:
         field.help_text = f"The first {MAX_ITEMS:,} {kind} by title. The API attaches any."
-        of_contact = labels.filter(subscribers=contact.pk) if contact and contact.pk else []
+        contacts = [contact.pk] if contact and contact.pk else []
+        of_contact = labels.filter(subscribers__in=contacts)
         offered = list(dict.fromkeys([*of_contact, *offered[:MAX_ITEMS]]))
     field.choices = offered

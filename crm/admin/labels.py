@@ -50,10 +50,12 @@ class LabelForm(ModelForm):
 
     def clean_description(self) -> str:
         """Validate the description as the API does."""
+        validator = long_text(labels.MAX_DESCRIPTION_LENGTH)
         try:
-            return long_text(labels.MAX_DESCRIPTION_LENGTH)(self.cleaned_data["description"])
+            description: str = validator(self.cleaned_data["description"])
         except InvalidValue as error:
             raise ValidationError(error.message.format(field="description")) from None
+        return description
 
     def clean_slug(self) -> str:
         """Make the slug as the API does, and link to another label that has it."""

@@ -1,6 +1,6 @@
 """Paginate contacts, tags, lists and segments."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -83,7 +83,7 @@ class LabelPagination(FluentPagination):
     def paginate_queryset(
         self, queryset: Countable, request: Request, view: ApiViewSet
     ) -> Sequence[Any]:
-        self.choices: Sequence[Any] | None = None
+        self.choices: Iterable[Any] | None = None
         if view.is_on(self.all_key):
             choices = view.get_queryset().order_by("id").only("id", "title", "slug")
             self.choices = choices[: MAX_CHOICES + 1]

@@ -84,7 +84,7 @@ class ContactAdmin(
         return ContactChangeList
 
     @override
-    def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+    def page_rows(self, rows: QuerySet[Any]) -> list[Any]:
         events = TrackedEvent.objects.filter(subscriber=OuterRef("pk")).values("subscriber")
         return super().page_rows(
             rows.annotate(

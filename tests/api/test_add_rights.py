@@ -135,7 +135,7 @@ def test_a_batch_of_labels_renames_none_without_the_permission(
     clerk_api: APIClient, grant: Any, kind: str
 ) -> None:
     grant(f"add_{kind}")
-    labels = {"tag": Tag.objects, "list": List.objects}[kind]
+    labels: Any = {"tag": Tag.objects, "list": List.objects}[kind]
     labels.create(title="Old", slug="old")
     rows = [{"title": "Brand new", "slug": "brand-new"}, {"title": "Renamed", "slug": "old"}]
     response = clerk_api.post(f"/{kind}s/bulk", {f"{kind}s": rows})

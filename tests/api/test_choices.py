@@ -124,7 +124,7 @@ def test_a_page_of_tags_over_8_mb_is_422(api: APIClient, per_page: str) -> None:
 
 
 def test_a_page_of_segments_over_8_mb_is_422(api: APIClient, db: None) -> None:
-    words = [[{"value": ["x" * 60_000]}]]
+    words: Any = [[{"value": ["x" * 60_000]}]]
     Segment.objects.bulk_create(
         Segment(title=str(number), slug=str(number), filters=words) for number in range(150)
     )

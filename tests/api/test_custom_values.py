@@ -129,7 +129,8 @@ def test_a_value_over_8_mb_of_before_is_told_instead_of_read(
 ) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE crm_subscriber SET custom_values = jsonb_build_object('a', repeat('x', 9000000))"
+            "UPDATE crm_subscriber "
+            "SET custom_values = jsonb_build_object('a', repeat('x', 9000000))"
         )
     response = api.get(f"/subscribers/{ada.pk}?with[]=subscriber.custom_values")
     message = "The contact has more than 8 MB. manage.py export_contact writes all of it."

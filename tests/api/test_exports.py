@@ -248,7 +248,8 @@ def test_large_contacts_and_events_are_read_8_mb_at_a_time(
     ids = [create({"email": f"c{number}@example.com"}).pk for number in range(3)]
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE crm_subscriber SET custom_values = jsonb_build_object('a', repeat('x', 5000000))"
+            "UPDATE crm_subscriber "
+            "SET custom_values = jsonb_build_object('a', repeat('x', 5000000))"
         )
         cursor.execute(LARGE_EVENTS, [ids[1]])
     lines = [json.loads(line) for line in export(admin_client, "ndjson", ids).splitlines()]

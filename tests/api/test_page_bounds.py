@@ -1,5 +1,7 @@
 """Lists end by bytes as well as by rows: 8 MB of rows, or 422 where FluentCRM has no cursor."""
 
+from typing import Any
+
 import pytest
 from django.db import connection
 from rest_framework.test import APIClient
@@ -74,9 +76,9 @@ def test_15_of_the_largest_rows_are_one_page(
 
 
 def test_segments_of_a_contact_over_8_mb_are_422(api: APIClient, ada: Subscriber) -> None:
-    condition = {"source": ["subscriber", "email"], "operator": "!=", "value": "x" * 65_000}
+    filters: Any = [[{"source": ["subscriber", "email"], "operator": "!=", "value": "x" * 65_000}]]
     Segment.objects.bulk_create(
-        Segment(title=f"{number}", slug=f"{number}", filters=[[condition]]) for number in range(140)
+        Segment(title=f"{number}", slug=f"{number}", filters=filters) for number in range(140)
     )
     response = api.get(f"/subscribers/{ada.pk}/segments")
     assert (response.status_code, list(response.json())) == (422, ["segments"])

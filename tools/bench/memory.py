@@ -153,7 +153,7 @@ def requests(store: Store) -> Iterable[tuple[str, Request]]:
         return lambda client: client("POST", path, body)
 
     def page(path: str) -> Request:
-        return lambda client: store.session("GET", path)
+        return lambda _: store.session("GET", path)
 
     big, tagged, nested = store.ids("big"), store.ids("tagged"), store.ids("nested")
     described, busy = store.ids("described"), store.ids("busy")[0]
@@ -195,7 +195,7 @@ def requests(store: Store) -> Iterable[tuple[str, Request]]:
         row[0] for row in store.database.execute("SELECT id FROM crm_tag ORDER BY id LIMIT 1000")
     ]
     action["action_options"] = ids
-    yield "do-bulk-action, 1,000 × 1,000 tags", post("/subscribers/do-bulk-action", action)
+    yield "do-bulk-action, 1,000 on 1,000 tags", post("/subscribers/do-bulk-action", action)
     yield (
         "bulk-add-update, 5 MB of nested JSON",
         lambda c: c(

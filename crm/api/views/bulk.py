@@ -186,7 +186,7 @@ class BulkViewSet(ApiViewSet):
             detach(kind, contact_ids, detached)
             attach(kind, contact_ids, set(attached).difference(detached))
             contacts = Subscriber.objects.with_user().filter(id__in=contact_ids).order_by("id")
-            return serialize_contacts(contacts, ("tags", "lists"))
+            return serialize_contacts(list(contacts), ("tags", "lists"))
 
         try:
             subscribers = sync()
