@@ -30,10 +30,10 @@ EMAIL_PARAMETER = re.compile(
     r"(?<![^&])((?:[^=&]*(?:\[|%5B))?(?:email|get_by_email|search)(?:\]|%5D)?=)([^&]+)",
     re.IGNORECASE,
 )
-# An e-mail that is a whole parameter, or a whole text in JSON. Its @ is not encoded, so that its
-# plus is not either. Pluses around it are spaces.
+# An e-mail that is a whole text in JSON. Its @ is not encoded, so that its plus is not either.
+# Pluses around it are spaces.
 PLAIN_EMAIL = re.compile(
-    r"""(?:(?<=[="])|(?<=%22))(\+*+)([^"%&=<>,;:@\s]+@[^"%&=<>,;:@\s+]+)(?=\+*(?:["&]|%22|$))"""
+    r"""(?:(?<=")|(?<=%22))(\+*+)([^"%&=<>,;:@\s]+@[^"%&=<>,;:@\s+]+)(?=\+*(?:["&]|%22|$))"""
 )
 # The fields that are objects, also if their keys are 0, 1, 2 …
 OBJECT_FIELDS = ("custom_values", "custom_fields", "properties", "context")
