@@ -64,7 +64,7 @@ SELECT e.subscriber_id, e.id, row_to_json(e)::text
 FROM ({BOUNDED_EVENTS}) page
 JOIN events_trackedevent e USING (subscriber_id, id)
 ORDER BY e.subscriber_id, e.id
-"""  # noqa: S608
+"""
 
 
 class Contact(NamedTuple):
