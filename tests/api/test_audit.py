@@ -124,8 +124,9 @@ def test_no_text_fakes_a_line(
 
 def refuse(client: APIClient, times: int) -> None:
     client.credentials(HTTP_AUTHORIZATION="Bearer x")
-    for _ in range(times):
-        client.get("/subscribers")
+    for number in range(times):
+        # From many addresses, because one is limited before.
+        client.get("/subscribers", REMOTE_ADDR=f"192.0.2.{number}")
 
 
 def test_refusals_are_limited_and_the_next_minute_tells_how_many_were_left_out(

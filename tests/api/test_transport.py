@@ -30,8 +30,10 @@ def test_the_description_may_be_stored(anonymous: APIClient) -> None:
 
 
 @pytest.fixture
-def https(settings: Settings) -> None:
-    """The settings of TALLYBOOK_HTTPS=true."""
+def https(settings: Settings, api: APIClient, anonymous: APIClient) -> None:
+    """The settings of TALLYBOOK_HTTPS=true, behind a proxy that was asked over http."""
+    for client in (api, anonymous):
+        client.defaults["HTTP_X_FORWARDED_PROTO"] = "http"
     settings.SECURE_SSL_REDIRECT = True
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     middleware = [*django_settings.MIDDLEWARE]
