@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from config.api.errors import InvalidFields, ObjectNotFound, Unprocessable
 from config.api.json_fields import json_text_or, to_fields
+from config.api.parsers import lower_names
 from config.api.routers import ID_REGEX
 from config.api.validation import (
     Validator,
@@ -25,13 +26,7 @@ from config.api.warnings import Warnings, with_warnings
 from config.database import in_transaction
 from crm import contacts
 from crm.api import schema
-from crm.api.fields import (
-    LABEL_FIELDS,
-    beside_warnings,
-    contact_fields,
-    contact_params,
-    to_label_names,
-)
+from crm.api.fields import LABEL_FIELDS, beside_warnings, contact_fields, to_label_names
 from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS
 from crm.api.pagination import ContactListPagination
 from crm.api.serializers import ContactChoiceSerializer, SegmentSerializer, SubscriberSerializer
@@ -130,7 +125,7 @@ class SubscriberViewSet(ApiViewSet):
         force = self.is_on("__force_update")
         warnings: Warnings = []
         ignored = () if force else ("created_at",)
-        params = contact_params(self.params)
+        params = lower_names(self.params)
         fields = contact_fields(params, warnings, ("email", "status"), ignored)
         labels = validate(LABEL_FIELDS, params, warnings=warnings)
         contact, created, warnings = self._create(fields, labels, force, warnings)
@@ -150,8 +145,8 @@ class SubscriberViewSet(ApiViewSet):
         The fields stand in the body or in its `subscriber`, the tags and lists in either.
         """
         nested = validate({"subscriber": json_text_or(to_fields)}, self.params)
-        sent = contact_params(self.params)
-        params = contact_params(nested.get("subscriber") or sent)
+        sent = lower_names(self.params)
+        params = lower_names(nested.get("subscriber") or sent)
         warnings = beside_warnings(sent, params)
         if params.get("email", "") is None:
             params = {name: value for name, value in params.items() if name != "email"}
