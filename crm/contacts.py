@@ -390,8 +390,9 @@ def set_column(
     ids = {contact.pk for contact in contacts}
     kept: dict[Literal["keep_opt_outs", "erased"], list[int]] = {}
     if column == "status" and value not in OPT_OUTS:
-        opt_outs = [each.pk for each in contacts if keep_opt_outs and each.status in OPT_OUTS]
-        others = [each for each in contacts if each.pk not in opt_outs]
+        staying = OPT_OUTS if keep_opt_outs else ()
+        opt_outs = [each.pk for each in contacts if each.status in staying]
+        others = [each for each in contacts if each.status not in staying]
         keys = Erasure.erased_keys(each.email for each in others if each.status not in OPT_INS)
         erased = [each.pk for each in others if _stays_erased(each, keys)]
         kept = {"keep_opt_outs": opt_outs, "erased": erased}

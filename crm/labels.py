@@ -346,7 +346,12 @@ def resolve_label_ids(kind: LabelKind, names: Iterable[LabelName], create: bool)
     return resolve_labels(kind, names, create).ids
 
 
-def resolve_labels(kind: LabelKind, names: Iterable[LabelName], create: bool) -> ResolvedLabels:
+def resolve_labels(
+    kind: LabelKind,
+    names: Iterable[LabelName],
+    create: bool,
+    by: Sequence[NameKind] = NAME_KINDS,
+) -> ResolvedLabels:
     """Find labels that an API client names by id, title or slug.
 
     `["7", "VIP customer"]` is `[7, 12]` if the tag "VIP customer" has the id 12.
@@ -357,9 +362,10 @@ def resolve_labels(kind: LabelKind, names: Iterable[LabelName], create: bool) ->
         create: whether a name that no label has creates one, as in FluentCRM. A text of digits
             creates none, because it is an id, and one of fewer than three bytes none either, as in
             FluentCRM (app/Services/Sanitize.php, sanitizeTagIds).
+        by: what a name may be, as for `find_labels`.
     """
     wanted = [name for name in dict.fromkeys(names) if name]
-    found = find_named(kind, wanted)
+    found = find_named(kind, wanted, by)
     missing = [name for name in wanted if name not in found]
     if create and (new := [name for name in missing if is_new_title(name)]):
         found |= create_missing(kind, new)
@@ -369,7 +375,7 @@ def resolve_labels(kind: LabelKind, names: Iterable[LabelName], create: bool) ->
 
 
 def find_named(
-    kind: LabelKind, names: Sequence[LabelName], by: Sequence[NameKind] = NAME_KINDS
+    kind: LabelKind, names: Sequence[LabelName], by: Sequence[NameKind]
 ) -> dict[LabelName, int]:
     """Return the ids of the labels that a request names, as `find_labels` does."""
     found: dict[LabelName, int] = {}

@@ -33,7 +33,7 @@ EMAIL_PARAMETER = re.compile(
 # An e-mail that is a whole text in JSON. Its @ is not encoded, so that its plus is not either.
 # Pluses around it are spaces.
 PLAIN_EMAIL = re.compile(
-    r"""(?:(?<=")|(?<=%22))(\+*+)([^"%&=<>,;:@\s]+@[^"%&=<>,;:@\s+]+)(?=\+*(?:["&]|%22|$))"""
+    r"""(?:(?<=")|(?<=%22))(\+*+)([^"%&=<>,;:@\s]+@[^"%&=<>,;:@\s+]+)(?=\+*(?:"|%22))"""
 )
 # The fields that are objects, also if their keys are 0, 1, 2 …
 OBJECT_FIELDS = ("custom_values", "custom_fields", "properties", "context")
@@ -80,6 +80,14 @@ def _encode_plus(parameter: re.Match[str]) -> str:
 def _encode_plain_plus(parameter: re.Match[str]) -> str:
     spaces, email = parameter.groups()
     return spaces + email.replace("+", "%2B")
+
+
+def lower_names(params: Mapping[str, Any]) -> Params:
+    """Return parameters by their names in lower case too. One whose name is sent so wins.
+
+    Other tools capitalize names, and `{"Status": "Unsubscribed"}` or `?Atomic=1` must not be lost.
+    """
+    return {**{name.lower(): value for name, value in params.items()}, **params}
 
 
 def expand_brackets(pairs: Iterable[tuple[str, Any]]) -> Params:

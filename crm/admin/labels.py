@@ -32,6 +32,11 @@ def link_to_contacts(text: str, **filters: Any) -> SafeString:
     return format_html('<a href="{}">{}</a>', url, text)
 
 
+def kind_of(model: type[Any]) -> labels.LabelKind:
+    """Return the kind of label that a model is."""
+    return "tags" if model is Tag else "lists"
+
+
 class LabelForm(ModelForm):
     """The form of a tag or a list."""
 
@@ -42,8 +47,8 @@ class LabelForm(ModelForm):
         """
         title = single_line(MAX_NAME_LENGTH)(self.cleaned_data["title"])
         model = self._meta.model
-        kind: labels.LabelKind = "tags" if model is Tag else "lists"
-        other_id = labels.find_labels(kind, [title], by=("title",)).get(title, self.instance.pk)
+        found = labels.find_labels(kind_of(model), [title], by=("title",))
+        other_id = found.get(title, self.instance.pk)
         if other_id != self.instance.pk:
             self._reject("title", model._default_manager.get(pk=other_id))
         return title
@@ -85,7 +90,7 @@ class LabelAdmin(StrictModelAdmin):
     @property
     def kind(self) -> labels.LabelKind:
         """The kind of label that this page shows."""
-        return "tags" if self.model is Tag else "lists"
+        return kind_of(self.model)
 
     @override
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

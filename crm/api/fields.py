@@ -184,15 +184,6 @@ OTHER_NAMES: dict[str, Validator] = {
 LABEL_FIELDS: dict[str, Validator] = {"tags": to_label_names, "lists": to_label_names}
 
 
-def contact_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a contact by their names in lower case.
-
-    Other tools capitalize the names of columns, and `{"Status": "Unsubscribed"}` must not be lost.
-    A field whose name is sent in lower case wins.
-    """
-    return {**{name.lower(): value for name, value in params.items()}, **params}
-
-
 def contact_fields(
     params: Mapping[str, Any],
     warnings: Warnings,
@@ -205,7 +196,7 @@ def contact_fields(
     `custom_values` are missing or empty. An unknown status is left to crm/contacts.py.
 
     Args:
-        params: the fields of the request, as `contact_params` returns them.
+        params: the fields of the request, as `lower_names` returns them.
         warnings: collects what is not stored as sent.
         required: fields that must not be empty.
         ignored: fields that this request must not set.

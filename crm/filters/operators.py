@@ -129,10 +129,7 @@ def to_plain_date(value: Any) -> date | None:
     """Convert a date `YYYY-MM-DD` of the years 2 to 9998, without a time after it."""
     if not isinstance(value, str) or not DATE_PATTERN.fullmatch(value.strip(WHITESPACE)):
         raise InvalidValue("date", DATE_FORMS)
-    day = to_date(value)
-    if day is None or not 1 < day.year < 9999:
-        raise InvalidValue("date", DATE_FORMS)
-    return day
+    return to_date(value)
 
 
 def to_date_or_datetime(value: Any) -> datetime | None:

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from config.api.errors import ApiError, InvalidFields, ObjectNotFound
 from config.api.json_fields import json_text_or, to_fields
-from config.api.parsers import JSONParser, NDJSONParser
+from config.api.parsers import JSONParser, NDJSONParser, lower_names
 from config.api.routers import ID_REGEX
 from config.api.validation import (
     MAX_ITEMS,
@@ -138,7 +138,7 @@ class EventViewSet(ApiViewSet):
     def track_events(self, request: Request) -> Response:
         """Count up to 1,000 events, and report the outcome of each."""
         # In any case, because a batch that is not atomic although it was meant to be counts twice.
-        params = {name.lower(): value for name, value in self.params.items()}
+        params = lower_names(self.params)
         if "HTTP_IDEMPOTENCY_KEY" in request.META or params.get("idempotency_key"):
             raise InvalidFields({"idempotency_key": {"per_event": KEY_PER_EVENT}})
         batch = validate(BATCH_FIELDS, params, required=("events",))

@@ -313,7 +313,8 @@ def parse_event(
     Raises:
         InvalidFields: 422 with all invalid fields, or with all of FOREIGN_FIELDS.
     """
-    if not isinstance(data, dict | Mapping):  # dict first, because it is quicker
+    # A tuple, because making a union for each event is slow. Dict first, because it is quicker.
+    if not isinstance(data, (dict, Mapping)):
         data = {}  # so that the required fields are named
     if errors := foreign_fields(data):
         raise InvalidFields(errors)

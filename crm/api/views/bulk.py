@@ -12,7 +12,7 @@ from config.api.errors import FieldErrors, Forbidden, InvalidFields, InvalidJSON
 from config.api.json_fields import json_text_or, to_shallow_list
 from config.api.json_text import read_items
 from config.api.pagination import PageTooLarge
-from config.api.parsers import Params
+from config.api.parsers import Params, lower_names
 from config.api.validation import (
     Validator,
     multi_line,
@@ -29,7 +29,6 @@ from crm.api import schema
 from crm.api.fields import (
     LABEL_FIELDS,
     contact_fields,
-    contact_params,
     max_length,
     to_keep_opt_outs,
     to_label_names,
@@ -52,8 +51,8 @@ from crm.labels import (
     LabelKind,
     attach,
     detach,
-    find_named,
     missing_labels,
+    resolve_labels,
 )
 from crm.models import ContactType, Erasure, Status, Subscriber
 from crm.permissions import Access
@@ -333,7 +332,7 @@ def read_row(item: Any) -> Row:
     if not isinstance(item, Mapping):
         raise InvalidFields({"contact": {"object": "The contact must be an object."}})
     warnings: Warnings = []
-    params = contact_params(item)
+    params = lower_names(item)
     fields = contact_fields(params, warnings, required=("email",))
     labels = validate(LABEL_FIELDS, params, warnings=warnings)
     return Row(fields, labels, warnings)
@@ -382,7 +381,7 @@ def sent_item(item: Any) -> Any:
 
 def sent_email(item: Any) -> Any:
     """Return the e-mail of an item of a batch as sent, or null."""
-    return contact_params(item).get("email") if isinstance(item, Mapping) else None
+    return lower_names(item).get("email") if isinstance(item, Mapping) else None
 
 
 def missing_id_warnings(field: str, kind: LabelKind, ids: list[int]) -> Warnings:
@@ -406,9 +405,7 @@ def find_label_ids(kind: LabelKind, params: Params, field: str, warnings: Warnin
             warnings += missing_id_warnings(field, kind, ids)
             return ids
         case "slug" | "title" as column:
-            wanted = [name for name in dict.fromkeys(names) if name]
-            found = find_named(kind, wanted, by=(column,))
-            missing = [str(name) for name in wanted if name not in found]
+            label_ids, missing = resolve_labels(kind, names, create=False, by=(column,))
             warnings += missing_label_warnings(field, kind, missing)
-            return list(found.values())
+            return label_ids
     raise InvalidFields({"find_by": {"in": "The find_by must be slug, title or id."}})

@@ -11,6 +11,7 @@ from typing_extensions import override
 from config.api.errors import Forbidden, InvalidFields, ObjectNotFound, Unprocessable
 from config.api.json_fields import json_text_or, to_fields
 from config.api.pagination import PageTooLarge, check_size
+from config.api.parsers import lower_names
 from config.api.routers import ID_REGEX
 from config.api.validation import (
     Validator,
@@ -27,13 +28,7 @@ from config.audit import of_ids, record
 from config.database import in_transaction
 from crm import contacts
 from crm.api import schema
-from crm.api.fields import (
-    LABEL_FIELDS,
-    beside_warnings,
-    contact_fields,
-    contact_params,
-    to_label_names,
-)
+from crm.api.fields import LABEL_FIELDS, beside_warnings, contact_fields, to_label_names
 from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS, VIEW_SEGMENTS
 from crm.api.pagination import ContactListPagination
 from crm.api.serializers import (
@@ -152,7 +147,7 @@ class SubscriberViewSet(ApiViewSet):
         force = self.is_on("__force_update")
         warnings: Warnings = []
         ignored = () if force else ("created_at",)
-        params = contact_params(self.params)
+        params = lower_names(self.params)
         fields = contact_fields(params, warnings, ("email", "status"), ignored)
         labels = validate(LABEL_FIELDS, params, warnings=warnings)
         contact, created, warnings = self._create(fields, labels, force, warnings)
@@ -172,8 +167,8 @@ class SubscriberViewSet(ApiViewSet):
         The fields stand in the body or in its `subscriber`, the tags and lists in either.
         """
         nested = validate({"subscriber": json_text_or(to_fields)}, self.params)
-        sent = contact_params(self.params)
-        params = contact_params(nested.get("subscriber") or sent)
+        sent = lower_names(self.params)
+        params = lower_names(nested.get("subscriber") or sent)
         warnings = beside_warnings(sent, params)
         if params.get("email", "") is None:
             params = {name: value for name, value in params.items() if name != "email"}

@@ -111,7 +111,7 @@ class LabelViewSet(ApiViewSet):
     def bulk(self, request: Request) -> Response:
         """Create several labels; one whose slug is sent and exists gets the new title.
 
-        An item without a title is not stored, as in FluentCRM, and is told in `errors`.
+        Items without a title are not stored, as in FluentCRM. `errors` names them.
         """
         to_items = json_text_or(to_list)
         params = validate({self.kind: to_items, "items": to_items}, self.params)
