@@ -225,10 +225,13 @@ class Reading:
 
     def end(self) -> None:
         """Answer 408, unless the body has been read meanwhile."""
-        self._future.cancel()
+        if (future := self._future) is not None:
+            future.cancel()
 
     def __call__(self, future: Any) -> None:
         """Add a piece that has arrived, and read on."""
+        # The future has this object, and the garbage collector does not look into futures.
+        self._future = None
         if future.cancelled():
             self._finish(408)
             return

@@ -152,9 +152,10 @@ class Request:
     def _end(self) -> None:
         self.application.buffer.release(self._held_bytes)
         self._held_bytes = 0
-        if self._watch is not None:
-            # It would stay as long as the connection, which serves many requests.
-            self._watch.cancel()
+        if (watch := self._watch) is not None:
+            # It has this object, and would stay as long as the connection.
+            self._watch = None
+            watch.cancel()
 
     def _send(self, response: HttpResponseBase) -> None:
         status = response.status_code
