@@ -229,28 +229,33 @@ class Reading:
             future.cancel()
 
     def __call__(self, future: Any) -> None:
-        """Add a piece that has arrived, and read on."""
+        """Add a piece that has arrived, and those after it that have arrived meanwhile."""
         # The future has this object, and the garbage collector does not look into futures.
         self._future = None
+        following = self._add(future)
+        while following is not None and following.done():
+            following = self._add(following)
+        if following is not None:
+            self._wait_for(following)
+
+    def _add(self, future: Any) -> Any:
+        """Add a piece and return the future of the next one, or None at the end."""
         if future.cancelled():
-            self._finish(408)
-            return
+            return self._finish(408)
         try:
             piece = future.result()
         except Exception:  # whatever granian raises when the client breaks off
-            self._finish(400)
-            return
+            return self._finish(400)
         self._pieces.append(piece)
         self._size += len(piece)
         if self._is_short() or not piece:
-            self._finish(b"".join(self._pieces))
-        elif self._size > self._expected.limit:
-            self._finish(413)
-        elif len(self._pieces) > MAX_PIECES:
-            self._finish(400)
-        else:
-            self.until = self._started + BODY_SECONDS + self._size / BYTES_PER_SECOND
-            self._wait_for(anext(self._protocol))
+            return self._finish(b"".join(self._pieces))
+        if self._size > self._expected.limit:
+            return self._finish(413)
+        if len(self._pieces) > MAX_PIECES:
+            return self._finish(400)
+        self.until = self._started + BODY_SECONDS + self._size / BYTES_PER_SECOND
+        return anext(self._protocol)
 
     def _is_short(self) -> bool:
         length = self._expected.length

@@ -100,7 +100,7 @@ class WorkClass:
         return self._running >= self.size and now > self._changed_at + STUCK_SECONDS
 
 
-TRACKING = WorkClass(size=4, queue=256)
+TRACKING = WorkClass(size=8, queue=256)
 API = WorkClass(size=2, queue=32)
 PEOPLE = WorkClass(size=2, queue=32)
 CLASSES = (TRACKING, API, PEOPLE)
