@@ -63,7 +63,7 @@ class Request:
     """A request, from its headers to its response. Any thread may have it, one at a time."""
 
     __slots__ = (
-        *("_body", "_held_bytes", "_is_given_up", "_watch"),
+        *("_body", "_held_bytes", "_is_given_up", "_is_over", "_watch"),
         *("application", "path", "protocol", "scope", "submitted_at"),
     )
 
@@ -80,7 +80,7 @@ class Request:
         self.submitted_at = 0.0
         self._body = b""
         self._held_bytes = 0
-        self._is_given_up = False
+        self._is_given_up = self._is_over = False
         self._watch: Any = None
 
     def read(self, expected: ExpectedBody) -> None:
@@ -139,6 +139,9 @@ class Request:
         if self._watch is None:
             self._watch = self.protocol.client_disconnect()
             self._watch.add_done_callback(self._give_up)
+            # Another thread may have answered meanwhile.
+            if self._is_over:
+                self._end()
 
     def is_given_up(self) -> bool:
         """Return whether the client has gone away."""
@@ -152,6 +155,7 @@ class Request:
     def _end(self) -> None:
         self.application.buffer.release(self._held_bytes)
         self._held_bytes = 0
+        self._is_over = True
         if (watch := self._watch) is not None:
             # It has this object, and would stay as long as the connection.
             self._watch = None
@@ -233,14 +237,14 @@ class Application:
         Args:
             now: in seconds of time.monotonic().
         """
+        if not any(work_class.is_stuck(now) for work_class in work.CLASSES):
+            heartbeat.beat(now)
         self.readings.end_slow(now)
         for work_class in work.CLASSES:
             work_class.tend(now)
         while self._opening and self._opening[0][0] < now:
             self._opening.popleft()[1].close()
         self.connections.drop_slow_readers(now)
-        if not any(work_class.is_stuck(now) for work_class in work.CLASSES):
-            heartbeat.beat(now)
 
 
 def without_prefix(path: str) -> str:
