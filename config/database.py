@@ -58,11 +58,6 @@ def fetch_rows(statement: str, parameters: Parameters, prepare: bool | None = No
         return rows
 
 
-def bounded(statement: str, *, size: str, order: str) -> str:
-    """Return the statement that `fetch_page` runs. Its parameters have `max_bytes` as well."""
-    return PAGE.format(statement=statement, size=size, order=order)
-
-
 def fetch_page(
     statement: str, parameters: Mapping[str, Any], *, size: str, order: str
 ) -> tuple[list[Row], bool]:
@@ -80,8 +75,8 @@ def fetch_page(
         The rows, at least one if there are any, and whether others were left out. A row has two
         columns more than the statement: the number of rows that it found, and the bytes so far.
     """
-    limit = {"max_bytes": MAX_PAGE_BYTES}
-    rows = fetch_rows(bounded(statement, size=size, order=order), {**parameters, **limit})
+    bounded = PAGE.format(statement=statement, size=size, order=order)
+    rows = fetch_rows(bounded, {**parameters, "max_bytes": MAX_PAGE_BYTES})
     return rows, bool(rows) and len(rows) < rows[0][-2]
 
 

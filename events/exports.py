@@ -19,18 +19,17 @@ from django.db import connection, transaction
 from django.db.models import DateTimeField, Model
 from django.utils import timezone
 
-from config.database import MAX_PAGE_BYTES, bounded, chunked, fetch_page, fetch_rows
+from config.database import Row, chunked, fetch_page
 from crm.models import Subscriber
 from events.models import TrackedEvent
 
 # Writes a piece of text to the file.
 Write = Callable[[str], object]
 
-# The contacts whose events are read by one statement, and those that are read themselves. Fewer,
-# because PostgreSQL makes the JSON of all of them before it ends the rows at 8 MB.
-CONTACTS_PER_EVENTS_STATEMENT = 500
-CONTACTS_PER_STATEMENT = 20
-EVENTS_PER_STATEMENT = 1000
+# The contacts whose events are read by one statement.
+CONTACTS_PER_TURN = 500
+ROWS_PER_STATEMENT = 20
+MAX_EVENTS_PER_STATEMENT = 1000
 # Plain characters in JSON that some programs read as line ends.
 LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
@@ -45,25 +44,20 @@ SELECT s.id, row_to_json(s)::text AS fields, s.custom_values::text AS custom_val
        ARRAY(SELECT row_to_json(i)::text
              FROM (SELECT kind, source, value FROM crm_identity WHERE subscriber_id = s.id
                    ORDER BY kind, source, value) i) AS identities
-FROM crm_subscriber s WHERE s.id = ANY(%(contacts)s::bigint[]) ORDER BY s.id OFFSET 0
+FROM crm_subscriber s WHERE s.id = ANY(%(contacts)s::bigint[]) AND s.id > %(after)s
+ORDER BY s.id LIMIT %(limit)s
 """
 CONTACT_SIZE = """
 octet_length(fields) + octet_length(custom_values) + octet_length(tags::text)
 + octet_length(lists::text)
 """
-EVENT_PAGE = """
-SELECT subscriber_id, id, value FROM events_trackedevent
-WHERE subscriber_id = ANY(%(contacts)s::bigint[])
-    AND (subscriber_id, id) > (%(after_contact)s, %(after_event)s)
-ORDER BY subscriber_id, id LIMIT %(limit)s
-"""
-# Joined, so that JSON is made of a page's rows alone.
-BOUNDED_EVENTS = bounded(EVENT_PAGE, size="octet_length(value)", order="subscriber_id, id")
-EVENTS = f"""
-SELECT e.subscriber_id, e.id, row_to_json(e)::text
-FROM ({BOUNDED_EVENTS}) page
-JOIN events_trackedevent e USING (subscriber_id, id)
-ORDER BY e.subscriber_id, e.id
+EVENTS = """
+SELECT e.subscriber_id, e.id, row_to_json(e)::text AS fields
+-- Inside, so that JSON is made of a page's rows alone.
+FROM (SELECT * FROM events_trackedevent
+      WHERE subscriber_id = ANY(%(contacts)s::bigint[])
+          AND (subscriber_id, id) > (%(after)s, %(after_event)s)
+      ORDER BY subscriber_id, id LIMIT %(limit)s) e
 """
 
 
@@ -88,29 +82,35 @@ def snapshot() -> Iterator[None]:
 
 
 def contacts_of(contact_ids: Sequence[int]) -> Iterator[Contact]:
-    """Yield the contacts that exist, by id, and read about 8 MB of them at a time."""
-    remaining = sorted(contact_ids)
-    while remaining:
-        ids = remaining[:CONTACTS_PER_STATEMENT]
-        rows, is_cut = fetch_page(CONTACTS, {"contacts": ids}, size=CONTACT_SIZE, order="id")
-        yield from (Contact(*row[:-2]) for row in rows)
-        done = ids.index(rows[-1][0]) + 1 if is_cut else len(ids)
-        del remaining[:done]
+    """Yield the contacts that exist, by id."""
+    rows = _read(CONTACTS, contact_ids, ROWS_PER_STATEMENT, size=CONTACT_SIZE, order="id")
+    return (Contact(*row[:-2]) for row in rows)
 
 
 def events_of(contact_ids: Sequence[int]) -> Iterator[tuple[int, str]]:
     """Yield the events of contacts by contact and id: the contact's id, and the event's JSON."""
-    parameters = {
-        "contacts": list(contact_ids),
-        "after_contact": 0,
-        "after_event": 0,
-        "limit": EVENTS_PER_STATEMENT,
-        "max_bytes": MAX_PAGE_BYTES,
-    }
-    while rows := fetch_rows(EVENTS, parameters):
-        for contact_id, _, event in rows:
-            yield contact_id, event
-        parameters |= {"after_contact": rows[-1][0], "after_event": rows[-1][1]}
+    size, order = "octet_length(fields)", "subscriber_id, id"
+    rows = _read(EVENTS, contact_ids, MAX_EVENTS_PER_STATEMENT, size=size, order=order)
+    return ((row[0], row[2]) for row in rows)
+
+
+def _read(
+    statement: str, contact_ids: Sequence[int], max_rows: int, *, size: str, order: str
+) -> Iterator[Row]:
+    """Yield the rows of a statement, and read about 8 MB of them at a time.
+
+    PostgreSQL makes the JSON of a whole page before it ends the page at 8 MB. So pages start short,
+    become longer up to `max_rows`, and become as short as the last page that was ended.
+    """
+    parameters = {"contacts": list(contact_ids), "after": 0, "after_event": 0}
+    limit = ROWS_PER_STATEMENT
+    while True:
+        rows, is_cut = fetch_page(statement, {**parameters, "limit": limit}, size=size, order=order)
+        yield from rows
+        if len(rows) < limit and not is_cut:
+            return
+        parameters |= {"after": rows[-1][0], "after_event": rows[-1][1]}
+        limit = len(rows) if is_cut else min(2 * limit, max_rows)
 
 
 def write_ndjson(contact_ids: Sequence[int], write: Write) -> None:
@@ -169,7 +169,7 @@ def write_csv(contact_ids: Sequence[int], write: Write) -> None:
 
 def _with_events(contact_ids: Sequence[int]) -> Iterator[tuple[Contact, Iterator[str]]]:
     """Yield each contact with its events, which have to be read before the next contact."""
-    for ids in chunked(contact_ids, CONTACTS_PER_EVENTS_STATEMENT):
+    for ids in chunked(contact_ids, CONTACTS_PER_TURN):
         groups = groupby(events_of(ids), key=lambda event: event[0])
         owner_id, events = next(groups, (0, iter(())))
         for contact in contacts_of(ids):

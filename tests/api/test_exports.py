@@ -172,7 +172,7 @@ LARGE_EVENTS = """
 INSERT INTO events_trackedevent (subscriber_id, event_key, title, value, provider, counter,
                                  unlogged, repeatable, created_at, updated_at)
 SELECT %s, 'large', 'title ' || n, repeat('😀', 65535), 'custom', 1, 1, true, now(), now()
-FROM generate_series(1, 40) n
+FROM generate_series(1, 60) n
 """
 
 
@@ -211,14 +211,14 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         numbers.append(len(found))
         return found
 
-    # Also of fetch_page, which reads the contacts.
     monkeypatch.setattr("config.database.fetch_rows", counted)
-    monkeypatch.setattr("events.exports.fetch_rows", counted)
     return numbers
 
 
-# Contacts in pages of 20; the events of 500, 500 and 200 contacts in pages of 1,000.
-EXPECTED_BATCHES = [0, 0, 0, *[20] * 60, 500, 500, 600, 1000, 1000]
+# Of 500, 500 and 200 contacts: the contacts in pages of 20, the events in pages that double.
+EXPECTED_BATCHES = sorted(
+    [*[20] * 25, 0, 20, 40, 80, 160, 320, 640, 240] * 2 + [*[20] * 10, 0, 20, 40, 80, 160, 300]
+)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -243,7 +243,7 @@ def test_csv_of_all_pages_is_read_in_batches_under_the_filters(
 
 
 def test_large_contacts_and_events_are_read_8_mb_at_a_time(
-    admin_client: Client, in_transaction: None
+    admin_client: Client, in_transaction: None, batches: list[int]
 ) -> None:
     ids = [create({"email": f"c{number}@example.com"}).pk for number in range(3)]
     with connection.cursor() as cursor:
@@ -255,7 +255,9 @@ def test_large_contacts_and_events_are_read_8_mb_at_a_time(
     lines = [json.loads(line) for line in export(admin_client, "ndjson", ids).splitlines()]
     assert [line["id"] for line in lines] == ids
     assert [len(line["custom_values"]["a"]) for line in lines] == [5_000_000] * 3
-    assert [len(line["events"]) for line in lines] == [0, 40, 0]
+    assert [len(line["events"]) for line in lines] == [0, 60, 0]
+    contacts, events = [1, 1, 1], [20, 32, 8]
+    assert sorted(batches) == sorted(contacts + events)
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -271,8 +273,8 @@ def test_an_export_that_fails_midway_is_an_error_and_no_file(
             raise OperationalError("gone")
         return fetch_rows(statement, *arguments)
 
-    monkeypatch.setattr("events.exports.CONTACTS_PER_EVENTS_STATEMENT", 1)
-    monkeypatch.setattr("events.exports.fetch_rows", failing)
+    monkeypatch.setattr("events.exports.CONTACTS_PER_TURN", 1)
+    monkeypatch.setattr("config.database.fetch_rows", failing)
     admin_client.raise_request_exception = False
     response = admin_client.post(CONTACTS, selected(form, ada_and_bob))
     assert response.status_code == 503
