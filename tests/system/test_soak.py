@@ -23,7 +23,7 @@ import pytest
 from config.server.work import THREADS
 from tests.long import long
 from tests.system.processes import children, is_alive, postmaster, wait_for_workers, web_server
-from tests.system.server import Server, wait_until
+from tests.system.server import ROOT, Server, wait_until
 from tests.system.test_faults import connect
 from tools.bench.abuse import ROWS, Row, Target, abuse
 
@@ -162,7 +162,7 @@ def misuse(row: Row, target: Target, ended: threading.Event) -> None:
 @pytest.fixture
 def target(tmp_path: Path) -> Iterator[Target]:
     """A running server with 100,000 contacts."""
-    target = Target(tmp_path / "soak")
+    target = Target(ROOT, tmp_path / "soak")
     target.server.start()
     yield target
     target.server.stop()
