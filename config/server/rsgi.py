@@ -25,6 +25,7 @@ settings.DATABASES["default"]["ENGINE"] = "config.server.request_database"
 handler: Final[WSGIHandler] = get_wsgi_application()
 
 # They need the models, which exist from here on.
+from config import time_limit  # noqa: E402
 from config.api.description import description  # noqa: E402
 from config.error_pages import BUSY, error_response  # noqa: E402
 from config.server import heartbeat, work  # noqa: E402
@@ -37,6 +38,7 @@ from config.server.bodies import (  # noqa: E402
     expected_body,
 )
 from config.server.connections import Connections  # noqa: E402
+from config.time_limit import TimeLimit  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ class Request:
     """A request, from its headers to its response. Any thread may have it, one at a time."""
 
     __slots__ = (
-        *("_body", "_held_bytes", "_is_given_up", "_is_over", "_watch"),
+        *("_body", "_held_bytes", "_is_given_up", "_is_over", "_time_limit", "_watch"),
         *("application", "path", "protocol", "scope", "submitted_at"),
     )
 
@@ -81,6 +83,7 @@ class Request:
         self._body = b""
         self._held_bytes = 0
         self._is_given_up = self._is_over = False
+        self._time_limit: TimeLimit | None = None
         self._watch: Any = None
 
     def read(self, expected: ExpectedBody) -> None:
@@ -108,6 +111,7 @@ class Request:
 
     def answer(self) -> None:
         """Run Django and send its response."""
+        self._time_limit = time_limit.begin()
         try:
             environ = environ_of(self.scope, self.path, self._body)
             set_script_prefix(settings.FORCE_SCRIPT_NAME or "/")
@@ -121,6 +125,8 @@ class Request:
             self.reject(500)
         else:
             self._end()
+        finally:
+            time_limit.end()
 
     def reject(self, status: int, explanation: str | None = None) -> None:
         """Send an error without Django. A response that was sent before stays."""
@@ -135,8 +141,9 @@ class Request:
         self.reject(503, BUSY)
 
     def watch(self) -> None:
-        """Notice from now on if the client goes away."""
-        if self._watch is None:
+        """Notice from now on if the client goes away. A write that has begun is not watched."""
+        is_write = self._time_limit is not None and self.scope.method not in ("GET", "HEAD")
+        if self._watch is None and not is_write:
             self._watch = self.protocol.client_disconnect()
             self._watch.add_done_callback(self._give_up)
             # Another thread may have answered meanwhile.
@@ -151,6 +158,9 @@ class Request:
 
     def _give_up(self, future: Any) -> None:
         self._is_given_up = not future.cancelled()
+        # A write that was watched while it waited goes on, so that a batch is not half done.
+        if self._is_given_up and self._time_limit and self.scope.method in ("GET", "HEAD"):
+            self._time_limit.ends_at = 0.0
 
     def _end(self) -> None:
         self.application.buffer.release(self._held_bytes)

@@ -12,7 +12,7 @@ TRACKING_PATHS = ("/subscribers/track-event", "/event", "/readyz", "/healthz")
 PEOPLE_PATHS = ("/admin", "/api/docs", "/api/schema", "/static")
 # A request that has waited this long is answered with 503, because its client has given up.
 QUEUE_SECONDS = 5.0
-# Only requests that have waited this long are watched, because watching has its price.
+# Only requests that take this long are watched, because watching has its price.
 WATCH_SECONDS = 0.5
 # Requests that use no processor end before, because each statement does.
 STUCK_SECONDS = 60.0
@@ -30,7 +30,7 @@ class Request(Protocol):
         """Send 503."""
 
     def watch(self) -> None:
-        """Notice from now on if the client goes away."""
+        """Notice from now on if the client goes away. A write that has begun is not watched."""
 
     def is_given_up(self) -> bool:
         """Return whether the client has gone away."""
@@ -42,8 +42,9 @@ class WorkClass:
     def __init__(self, size: int, queue: int) -> None:
         self.size, self.queue = size, queue
         self._lock = threading.Lock()
-        self._running = 0
         self._waiting: deque[Request] = deque()
+        # In the order in which they began.
+        self._answering: dict[Request, None] = {}
         self._changed_at = time.monotonic()
 
     def submit(self, request: Request) -> None:
@@ -53,10 +54,10 @@ class WorkClass:
         """
         request.submitted_at = time.monotonic()
         with self._lock:
-            is_free = self._running < self.size
+            is_free = len(self._answering) < self.size
             is_full = not is_free and len(self._waiting) >= self.queue
             if is_free:
-                self._running += 1
+                self._answering[request] = None
                 self._changed_at = request.submitted_at
             elif not is_full:
                 self._waiting.append(request)
@@ -68,36 +69,41 @@ class WorkClass:
         while following is not None:
             if not following.is_given_up():
                 following.answer()
-            following = self._next()
+            following = self._next(following)
 
-    def _next(self) -> Request | None:
+    def _next(self, answered: Request) -> Request | None:
         self._changed_at = time.monotonic()
         with self._lock:
-            if self._waiting:
-                return self._waiting.popleft()
-            self._running -= 1
-            return None
+            del self._answering[answered]
+            if not self._waiting:
+                return None
+            following = self._waiting.popleft()
+            self._answering[following] = None
+            return following
 
     def tend(self, now: float) -> None:
-        """Watch the clients of requests that wait, and answer with 503 what has waited too long.
+        """Watch the clients of slow requests, and answer with 503 what has waited too long.
 
         Args:
             now: in seconds of time.monotonic().
         """
         with self._lock:
-            waiting = list(self._waiting)
-            late = [request for request in waiting if now > request.submitted_at + QUEUE_SECONDS]
+            late = [r for r in self._waiting if now > r.submitted_at + QUEUE_SECONDS]
             for request in late:
                 self._waiting.remove(request)
-        for request in waiting:
-            if request in late:
-                request.reject_busy()
-            elif now > request.submitted_at + WATCH_SECONDS:
-                request.watch()
+            slow = [
+                request
+                for request in (*self._answering, *self._waiting)
+                if now > request.submitted_at + WATCH_SECONDS
+            ]
+        for request in late:
+            request.reject_busy()
+        for request in slow:
+            request.watch()
 
     def is_stuck(self, now: float) -> bool:
         """Return whether all its threads are in requests, none of which has ended for long."""
-        return self._running >= self.size and now > self._changed_at + STUCK_SECONDS
+        return len(self._answering) >= self.size and now > self._changed_at + STUCK_SECONDS
 
 
 TRACKING = WorkClass(size=8, queue=256)

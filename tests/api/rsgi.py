@@ -75,6 +75,9 @@ class Completed:
     def cancelled(self) -> bool:
         return False
 
+    def cancel(self) -> None:
+        """Do nothing, as with every future that has its result."""
+
     def result(self) -> bytes:
         if isinstance(self._result, Exception):
             raise self._result

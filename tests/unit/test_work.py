@@ -157,17 +157,18 @@ def test_a_request_whose_client_went_away_while_it_waited_is_not_answered(run: R
     assert not gone.begun.is_set()
 
 
-def test_clients_are_watched_only_while_their_requests_wait(run: Run) -> None:
+def test_the_clients_of_slow_requests_are_watched(run: Run) -> None:
     work_class = WorkClass(1, 1)
-    first, second = Request(), Request(is_free=True)
-    run(work_class, first)
-    work_class.submit(second)
+    running, waiting = Request(), Request(is_free=True)
+    run(work_class, running)
+    work_class.submit(waiting)
     work_class.tend(time.monotonic())
-    assert not second.is_watched
+    assert not running.is_watched
+    assert not waiting.is_watched
     work_class.tend(time.monotonic() + WATCH_SECONDS + 0.1)
-    assert second.is_watched
-    assert not first.is_watched
-    first.end.set()
+    assert running.is_watched
+    assert waiting.is_watched
+    running.end.set()
 
 
 @pytest.mark.parametrize(
