@@ -44,8 +44,9 @@ SELECT s.id, row_to_json(s)::text AS fields, s.custom_values::text AS custom_val
        ARRAY(SELECT row_to_json(i)::text
              FROM (SELECT kind, source, value FROM crm_identity WHERE subscriber_id = s.id
                    ORDER BY kind, source, value) i) AS identities
-FROM crm_subscriber s WHERE s.id = ANY(%(contacts)s::bigint[]) AND s.id > %(after)s
-ORDER BY s.id LIMIT %(limit)s
+-- Inside, so that JSON is made of a page's rows alone.
+FROM (SELECT * FROM crm_subscriber WHERE id = ANY(%(contacts)s::bigint[]) AND id > %(after)s
+      ORDER BY id LIMIT %(limit)s) s
 """
 CONTACT_SIZE = """
 octet_length(fields) + octet_length(custom_values) + octet_length(tags::text)
@@ -53,7 +54,6 @@ octet_length(fields) + octet_length(custom_values) + octet_length(tags::text)
 """
 EVENTS = """
 SELECT e.subscriber_id, e.id, row_to_json(e)::text AS fields
--- Inside, so that JSON is made of a page's rows alone.
 FROM (SELECT * FROM events_trackedevent
       WHERE subscriber_id = ANY(%(contacts)s::bigint[])
           AND (subscriber_id, id) > (%(after)s, %(after_event)s)
