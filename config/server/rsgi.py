@@ -282,19 +282,32 @@ def environ_of(scope: Any, path: str, body: bytes) -> Environ:
         "wsgi.url_scheme": scope.scheme,
         "wsgi.input": BytesIO(body),
     }
-    for name, value in scope.headers.items():
+    headers = scope.headers
+    names = set()
+    for name, value in headers.items():
+        names.add(name)
         key = HEADER_KEYS.get(name)
         if key is None:
             if "_" in name:
                 continue
-            key = "HTTP_" + name.upper().replace("-", "_")
+            key = _header_key(name)
         if key in environ:
             value = environ[key] + ("; " if key == "HTTP_COOKIE" else ",") + value
         environ[key] = value
+    if len(names) < len(headers):
+        # granian leaves out values that are not ASCII. They are empty and not missing, so that an
+        # idempotency key is rejected and not ignored.
+        for name in set(headers.keys()) - names:
+            if "_" not in name:
+                environ[HEADER_KEYS.get(name) or _header_key(name)] = ""
     if "HTTP_HOST" not in environ and scope.authority:
         environ["HTTP_HOST"] = scope.authority
     environ["CONTENT_LENGTH"] = str(len(body))
     return environ
+
+
+def _header_key(name: str) -> str:
+    return "HTTP_" + name.upper().replace("-", "_")
 
 
 def _latin1(text: str) -> str:

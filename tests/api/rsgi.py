@@ -60,6 +60,19 @@ def connections_kept() -> Iterator[None]:
             signal.connect(close_old_connections)
 
 
+class Headers(dict[str, str]):
+    """Headers as granian has them: it has the names of those that are not ASCII, but no values."""
+
+    @override
+    def items(self) -> Any:
+        return [(name, value) for name, value in super().items() if value.isascii()]
+
+    @override
+    def get(self, name: str, default: Any = None) -> Any:
+        value = super().get(name, default)
+        return value if value is None or value.isascii() else default
+
+
 class Completed:
     """A future of granian's that has its result."""
 
@@ -118,8 +131,7 @@ def scope_of(request: PreparedRequest) -> SimpleNamespace:
         query_string=url.query,
         server=f"{url.hostname}:{url.port or 80}",
         scheme=url.scheme,
-        # granian leaves out what is not ASCII.
-        headers={"host": url.netloc} | {k: v for k, v in headers.items() if v.isascii()},
+        headers=Headers({"host": url.netloc} | headers),
     )
 
 

@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from config.server import work
 from config.server.work import WorkClass
-from tests.api.rsgi import HTTPProtocol, connections_kept, load_module, scope
+from tests.api.rsgi import Headers, HTTPProtocol, connections_kept, load_module, scope
 
 API = "/wp-json/fluent-crm/v2"
 Sent = tuple[int, dict[str, str], bytes]
@@ -107,6 +107,14 @@ def test_a_path_and_a_query_in_utf8_are_latin_1_in_wsgi(environ: Any) -> None:
 
 def test_a_host_in_the_request_line_stands_for_the_header(environ: Any) -> None:
     assert environ(headers={}, authority="crm.example.com")["HTTP_HOST"] == "crm.example.com"
+
+
+def test_a_header_that_is_not_ascii_is_empty_and_not_missing(environ: Any) -> None:
+    headers = Headers({"idempotency-key": "für", "x_idempotency_key": "für", "x-next": "1"})
+    built = environ(headers=headers)
+    assert built["HTTP_IDEMPOTENCY_KEY"] == ""
+    assert built["HTTP_X_NEXT"] == "1"
+    assert "HTTP_X_IDEMPOTENCY_KEY" not in built
 
 
 class Repeated(dict[str, str]):
