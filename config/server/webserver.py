@@ -121,8 +121,14 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         # A worker whose server was killed would keep the port.
         die_with_parent(signal.SIGKILL, server)
+        _let_sigterm(signal.SIG_UNBLOCK)
 
-    os.register_at_fork(after_in_child=in_worker)
+    os.register_at_fork(
+        # A SIGTERM between the fork and the line above waits.
+        before=lambda: _let_sigterm(signal.SIG_BLOCK),
+        after_in_parent=lambda: _let_sigterm(signal.SIG_UNBLOCK),
+        after_in_child=in_worker,
+    )
     # It warns at each start of an option of the kernel, which docs/how-to/operate.md tells of.
     logger.addFilter(lambda record: "tcp_migrate_req" not in record.getMessage())
     Granian(
@@ -144,6 +150,10 @@ def main() -> None:
         workers_max_rss=options.memory_mb,
         rss_sample_interval=MEMORY_SAMPLE_SECONDS,
     ).serve(spawn_target=run_worker)
+
+
+def _let_sigterm(how: int) -> None:
+    signal.pthread_sigmask(how, [signal.SIGTERM])
 
 
 if __name__ == "__main__":
