@@ -119,16 +119,16 @@ class Request:
         except BaseException:
             logger.exception("A request failed outside Django's views.")
             self.reject(500)
-        else:
+        finally:
             self._end()
 
     def reject(self, status: int, explanation: str | None = None) -> None:
         """Send an error without Django. A response that was sent before stays."""
+        self._end()
         response = error_response(self.path, status, explanation)
         if status == 408:
             response["Connection"] = "close"
         self.protocol.response_bytes(status, [*response.items()], response.content)
-        self._end()
 
     def reject_busy(self) -> None:
         """Send 503, because too many requests of the same class wait."""

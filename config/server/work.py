@@ -3,10 +3,13 @@
 Tracking and health checks come first, then programs, then people with their pages and downloads.
 """
 
+import logging
 import threading
 import time
 from collections import deque
 from typing import Protocol
+
+logger = logging.getLogger(__name__)
 
 TRACKING_PATHS = ("/subscribers/track-event", "/event", "/readyz", "/healthz")
 PEOPLE_PATHS = ("/admin", "/api/docs", "/api/schema", "/static")
@@ -66,8 +69,12 @@ class WorkClass:
             return
         following: Request | None = request
         while following is not None:
-            if not following.is_given_up():
-                following.answer()
+            try:
+                if not following.is_given_up():
+                    following.answer()
+            except BaseException:
+                # Without this, its place would stay occupied.
+                logger.exception("A request failed without a response.")
             following = self._next()
 
     def _next(self) -> Request | None:
@@ -85,15 +92,15 @@ class WorkClass:
             now: in seconds of time.monotonic().
         """
         with self._lock:
-            waiting = list(self._waiting)
-            late = [request for request in waiting if now > request.submitted_at + QUEUE_SECONDS]
-            for request in late:
-                self._waiting.remove(request)
-        for request in waiting:
-            if request in late:
-                request.reject_busy()
-            elif now > request.submitted_at + WATCH_SECONDS:
-                request.watch()
+            late = []
+            while self._waiting and now > self._waiting[0].submitted_at + QUEUE_SECONDS:
+                late.append(self._waiting.popleft())
+            # Under the lock, so that none is watched after its answer, without end.
+            for request in self._waiting:
+                if now > request.submitted_at + WATCH_SECONDS:
+                    request.watch()
+        for request in late:
+            request.reject_busy()
 
     def is_stuck(self, now: float) -> bool:
         """Return whether all its threads are in requests, none of which has ended for long."""

@@ -239,7 +239,7 @@ def exporting(store: Store, action: str, ids: list[int]) -> Request:
 
     def send(_: Client) -> Answer:
         fields = [("action", action), *(("_selected_action", str(each)) for each in ids[:900])]
-        token = store.session.cookies["csrftoken"]
+        token = store.session.cookies["tallybook_csrftoken"]
         return store.session(
             "POST", "/admin/crm/subscriber/", form=[*fields, ("csrfmiddlewaretoken", token)]
         )
