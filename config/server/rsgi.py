@@ -45,6 +45,8 @@ TICK_SECONDS = 0.25
 FILE_BYTES = 256 * 1024
 # granian opens a file after it was told its name, and does not say when.
 OPENING_SECONDS = 10.0
+# Of a body that is not read to its end.
+ENDS_CONNECTION = (400, 408, 413)
 HEALTHY = b'{"status": "ok"}'
 # Those that most requests have. All others are converted.
 HEADER_KEYS = {
@@ -126,7 +128,7 @@ class Request:
         """Send an error without Django. A response that was sent before stays."""
         self._end()
         response = error_response(self.path, status, explanation)
-        if status == 408:
+        if status in ENDS_CONNECTION:
             response["Connection"] = "close"
         self.protocol.response_bytes(status, [*response.items()], response.content)
 

@@ -110,7 +110,7 @@ def test_a_client_that_has_all_of_a_response_is_watched_no_more(
 def test_a_look_at_the_connections_leaves_no_descriptor_open(
     connections: tuple[Connections, Reader], tmp_path: Path
 ) -> None:
-    watched, reader = connections
+    watched, _ = connections
     with (tmp_path / "file").open("w"):
         before = len(os.listdir("/proc/self/fd"))
         watched.drop_slow_readers(0)
