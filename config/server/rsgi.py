@@ -4,7 +4,6 @@ granian calls `Application.begin` in one of its threads, without asyncio. docs/e
 architecture.md tells the way of a request.
 """
 
-import gc
 import logging
 import os
 import threading
@@ -306,6 +305,3 @@ def _large_file(response: HttpResponseBase) -> int | None:
 application = Application()
 # Before the first request, which would wait for it.
 description()
-# A collection of garbage would look at all modules, and stop all threads for a tenth of a second.
-gc.collect()
-gc.freeze()
