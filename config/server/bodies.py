@@ -4,6 +4,7 @@ Nothing here holds a thread while a client sends.
 """
 
 import gzip
+import logging
 import threading
 import time
 import zlib
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple, Protocol
 
 from django.conf import settings
 from django.utils.http import parse_header_parameters
+
+logger = logging.getLogger(__name__)
 
 # A body has these seconds, and a second more for each BYTES_PER_SECOND that have arrived.
 BODY_SECONDS, BYTES_PER_SECOND = 5.0, 16 * 1024
@@ -232,11 +235,16 @@ class Reading:
         """Add a piece that has arrived, and those after it that have arrived meanwhile."""
         # The future has this object, and the garbage collector does not look into futures.
         self._future = None
-        following = self._add(future)
-        while following is not None and following.done():
-            following = self._add(following)
-        if following is not None:
-            self._wait_for(following)
+        try:
+            following = self._add(future)
+            while following is not None and following.done():
+                following = self._add(following)
+            if following is not None:
+                self._wait_for(following)
+        except BaseException:
+            # granian ignores what a callback raises, and the client would wait without end.
+            logger.exception("A request failed while its body was read.")
+            self._finish(500)
 
     def _add(self, future: Any) -> Any:
         """Add a piece and return the future of the next one, or None at the end."""

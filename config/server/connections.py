@@ -84,12 +84,27 @@ def _sockets(port: int) -> Iterator[socket.socket]:
     """Yield the sockets of this process that have a local port, as duplicates, one at a time."""
     for name in os.listdir("/proc/self/fd"):
         try:
-            with socket.socket(fileno=os.dup(int(name))) as connection:
-                if connection.family != socket.AF_UNIX and connection.getsockname()[1] == port:
-                    yield connection
+            duplicate = os.dup(int(name))
         except OSError:
-            # It is no socket, or was closed meanwhile.
+            # It was closed meanwhile.
             continue
+        try:
+            connection = socket.socket(fileno=duplicate)
+        except OSError:
+            # It is no socket, and stays open without this.
+            os.close(duplicate)
+            continue
+        with connection:
+            if _local_port(connection) == port:
+                yield connection
+
+
+def _local_port(connection: socket.socket) -> int | None:
+    """Return the port of this end, or None without one."""
+    if connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    port: int = connection.getsockname()[1]
+    return port
 
 
 def _client(connection: socket.socket) -> str | None:

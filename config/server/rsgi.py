@@ -47,6 +47,8 @@ TICK_SECONDS = 0.25
 FILE_BYTES = 256 * 1024
 # granian opens a file after it was told its name, and does not say when.
 OPENING_SECONDS = 10.0
+# Of a body that is not read to its end.
+ENDS_CONNECTION = (400, 408, 413)
 HEALTHY = b'{"status": "ok"}'
 # Those that most requests have. All others are converted.
 HEADER_KEYS = {
@@ -123,18 +125,17 @@ class Request:
         except BaseException:
             logger.exception("A request failed outside Django's views.")
             self.reject(500)
-        else:
-            self._end()
         finally:
+            self._end()
             time_limit.end()
 
     def reject(self, status: int, explanation: str | None = None) -> None:
         """Send an error without Django. A response that was sent before stays."""
+        self._end()
         response = error_response(self.path, status, explanation)
-        if status == 408:
+        if status in ENDS_CONNECTION:
             response["Connection"] = "close"
         self.protocol.response_bytes(status, [*response.items()], response.content)
-        self._end()
 
     def reject_busy(self) -> None:
         """Send 503, because too many requests of the same class wait."""

@@ -3,10 +3,13 @@
 Tracking and health checks come first, then programs, then people with their pages and downloads.
 """
 
+import logging
 import threading
 import time
 from collections import deque
 from typing import Protocol
+
+logger = logging.getLogger(__name__)
 
 TRACKING_PATHS = ("/subscribers/track-event", "/event", "/readyz", "/healthz")
 PEOPLE_PATHS = ("/admin", "/api/docs", "/api/schema", "/static")
@@ -67,8 +70,12 @@ class WorkClass:
             return
         following: Request | None = request
         while following is not None:
-            if not following.is_given_up():
-                following.answer()
+            try:
+                if not following.is_given_up():
+                    following.answer()
+            except BaseException:
+                # Without this, its place would stay occupied.
+                logger.exception("A request failed without a response.")
             following = self._next(following)
 
     def _next(self, answered: Request) -> Request | None:
@@ -88,9 +95,9 @@ class WorkClass:
             now: in seconds of time.monotonic().
         """
         with self._lock:
-            late = [r for r in self._waiting if now > r.submitted_at + QUEUE_SECONDS]
-            for request in late:
-                self._waiting.remove(request)
+            late = []
+            while self._waiting and now > self._waiting[0].submitted_at + QUEUE_SECONDS:
+                late.append(self._waiting.popleft())
             slow = [
                 request
                 for request in (*self._answering, *self._waiting)

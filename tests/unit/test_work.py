@@ -123,6 +123,17 @@ def test_a_place_is_free_again_after_each_answer() -> None:
         assert request.is_answered
 
 
+def test_a_place_is_free_again_after_an_answer_that_raises() -> None:
+    class Failing(Request):
+        def answer(self) -> None:
+            raise MemoryError
+
+    work_class, request = WorkClass(1, 0), Request(is_free=True)
+    work_class.submit(Failing())
+    work_class.submit(request)
+    assert request.is_answered
+
+
 def test_a_full_class_takes_no_place_of_another(run: Run) -> None:
     full, other = WorkClass(1, 0), WorkClass(1, 0)
     first, second = Request(), Request(is_free=True)

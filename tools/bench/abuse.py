@@ -66,6 +66,7 @@ VACUUM ANALYZE
 TITLES = [[condition("title", "contains", f"no title has this: {number}")] for number in range(50)]
 FILTER = urlencode({"filter_type": "advanced", "advanced_filters": json.dumps(TITLES)})
 SEGMENTS, SEGMENTED = 300, "contact1@example.com"
+CSRF = "tallybook_csrftoken"
 STATIC = "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
 
 
@@ -122,7 +123,7 @@ def raw_request(method: str, path: str, body: bytes = b"", **headers: str) -> by
 
 def form(session: AdminSession, path: str, fields: dict[str, Any]) -> bytes:
     """Return the bytes of a form that the browser of an admin user submits."""
-    body = urlencode(fields | {"csrfmiddlewaretoken": session.cookies["csrftoken"]}).encode()
+    body = urlencode(fields | {"csrfmiddlewaretoken": session.cookies[CSRF]}).encode()
     return raw_request(
         "POST",
         path,
@@ -223,7 +224,7 @@ def not_reading(request: Callable[[Target], bytes]) -> Abuser:
 def guess(target: Target, index: int, outcomes: "Counter[str]") -> None:
     """Log in again and again, each time with another name."""
     session = AdminSession(target.server)
-    session.cookies["csrftoken"] = target.session.cookies["csrftoken"]
+    session.cookies[CSRF] = target.session.cookies[CSRF]
     again_and_again(
         target,
         outcomes,
@@ -398,6 +399,8 @@ def measure(row: Row, target: Target, rate: float, seconds: float) -> None:
         arguments = (row, target, LEAD_SECONDS + seconds + PATIENCE / 2, theirs)
         process = multiprocessing.get_context("fork").Process(target=abuse, args=arguments)
         process.start()
+        # So that its end is noticed.
+        theirs.close()
         time.sleep(LEAD_SECONDS)
         busy = Tracking(target, rate, seconds)
         outcomes = ours.recv()
