@@ -20,9 +20,8 @@ OPTIONS = {
 # A client that reads less of a large response is dropped here.
 BYTES_PER_SECOND = 16 * 1024
 LOOK_SECONDS = 5.0
-# struct tcp_info of Linux 4.6 and later: tcpi_unacked at 24, tcpi_bytes_acked at 120,
-# tcpi_notsent_bytes at 144.
-TCP_INFO = struct.Struct("=24xI92xQ16xI")
+# struct tcp_info of Linux 4.6 and later: tcpi_bytes_acked at 120, tcpi_notsent_bytes at 144.
+TCP_INFO = struct.Struct("=120xQ16xI")
 
 
 class Connections:
@@ -67,11 +66,12 @@ class Connections:
             client = _client(connection)
             if client not in before:
                 continue
-            unacked, acked, unsent = TCP_INFO.unpack(
+            acked, unsent = TCP_INFO.unpack(
                 connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)
             )
             earlier = before[client]
-            if not (unacked or unsent):
+            if not unsent:
+                # All of it is on its way, and the next response may be a small one.
                 continue
             if earlier is not None and acked - earlier < LOOK_SECONDS * BYTES_PER_SECOND:
                 connection.shutdown(socket.SHUT_RDWR)

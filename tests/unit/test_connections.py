@@ -124,3 +124,19 @@ def test_accepted_connections_have_the_options_of_their_socket(
     timeout = reader.served.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
     assert timeout == UNSENT_SECONDS * 1000
     assert reader.served.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+def test_a_client_that_goes_on_with_small_responses_is_kept(
+    connections: tuple[Connections, Reader],
+) -> None:
+    watched, reader = connections
+    reader.client.setblocking(False)
+    for look in range(1, 20):
+        with suppress(BlockingIOError):
+            while reader.client.recv(1 << 20):
+                pass
+        # Not acknowledged yet when the look comes.
+        reader.served.send(b"x")
+        watched.watch(reader.address)
+        watched.drop_slow_readers(look * (LOOK_SECONDS + 1))
+        assert not reader.is_dropped()
