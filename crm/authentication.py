@@ -114,15 +114,14 @@ def is_form_of_another_site(request: Request) -> bool:
     meta = request.META
     if request.method in SAFE_METHODS:
         return False
-    if mode := meta.get("HTTP_SEC_FETCH_MODE"):
-        site = meta.get("HTTP_SEC_FETCH_SITE")
-        return mode in ("navigate", "no-cors") and site not in ("same-origin", "none")
-    # Browsers send Sec-Fetch headers to https and to their own machine only.
     origin = meta.get("HTTP_ORIGIN", "")
-    if not origin or origin in settings.CORS_ALLOWED_ORIGINS:
-        return False
     content_type = meta.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-    return content_type in FORM_TYPES and origin.partition("://")[2] != request.get_host()
+    was_asked = origin in settings.CORS_ALLOWED_ORIGINS or content_type not in FORM_TYPES
+    if mode := meta.get("HTTP_SEC_FETCH_MODE"):
+        is_own = meta.get("HTTP_SEC_FETCH_SITE") in ("same-origin", "none")
+        return not is_own and not (mode == "cors" and was_asked)
+    # Browsers send Sec-Fetch headers to https and to their own machine only.
+    return bool(origin) and not was_asked and origin.partition("://")[2] != request.get_host()
 
 
 def parse_header(header: str) -> tuple[str | None, str]:
