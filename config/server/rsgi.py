@@ -50,7 +50,7 @@ OPENING_SECONDS = 10.0
 # Of a body that is not read to its end.
 ENDS_CONNECTION = (400, 408, 413)
 # Who sends too many requests gets each 429 so much later.
-PACE_SECONDS = 1.0
+PACE_SECONDS = 0.5
 HEALTHY = b'{"status": "ok"}'
 # Those that most requests have. All others are converted.
 HEADER_KEYS = {
