@@ -9,7 +9,9 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from io import BytesIO
 from typing import Any, Final
 
@@ -49,6 +51,8 @@ FILE_BYTES = 256 * 1024
 OPENING_SECONDS = 10.0
 # Of a body that is not read to its end.
 ENDS_CONNECTION = (400, 408, 413)
+# Who sends too many requests gets each 429 so much later.
+PACE_SECONDS = 0.5
 HEALTHY = b'{"status": "ok"}'
 # Those that most requests have. All others are converted.
 HEADER_KEYS = {
@@ -181,7 +185,11 @@ class Request:
             content = b"".join(response)
             # First, so that the client's next request finds what its signals did.
             response.close()
-            self.protocol.response_bytes(status, headers, content)
+            send = partial(self.protocol.response_bytes, status, headers, content)
+            if status == 429:
+                self.application.send_later(send)
+            else:
+                send()
             size = len(content)
         elif self.scope.method == "HEAD":
             response.close()
@@ -203,6 +211,7 @@ class Application:
         self.buffer, self.readings = Buffer(), Readings()
         self.connections = Connections()
         self._opening: deque[tuple[float, HttpResponseBase]] = deque()
+        self._paced: deque[tuple[float, Callable[[], None]]] = deque()
 
     def start(self) -> None:
         """Start the thread that enforces limits of time, and tells `serve` that this worker lives.
@@ -234,6 +243,10 @@ class Application:
         """Close a response when granian has opened its file."""
         self._opening.append((time.monotonic() + OPENING_SECONDS, response))
 
+    def send_later(self, send: Callable[[], None]) -> None:
+        """Send a response after PACE_SECONDS, because its client is too fast. No thread waits."""
+        self._paced.append((time.monotonic() + PACE_SECONDS, send))
+
     def _keep_time(self) -> None:
         while True:
             try:
@@ -255,6 +268,8 @@ class Application:
             work_class.tend(now)
         while self._opening and self._opening[0][0] < now:
             self._opening.popleft()[1].close()
+        while self._paced and self._paced[0][0] < now:
+            self._paced.popleft()[1]()
         self.connections.drop_slow_readers(now)
 
 

@@ -33,6 +33,7 @@ MEMORY_SAMPLE_SECONDS = 10
 # A thread that computes keeps the interpreter for so long although others wait. A tracked event
 # waits at each of its steps, and with Python's 5 ms no more than 25 a second would pass an export.
 SWITCH_SECONDS = 0.0005
+GARBAGE_THRESHOLDS = (5000, 10, 100)
 
 
 class Scheduler(CallbackScheduler):
@@ -91,9 +92,11 @@ def run_worker(
     from config.server.work import THREADS
 
     sys.setswitchinterval(SWITCH_SECONDS)
-    # A collection of garbage would look at all modules, and stop all threads for 0.1 s meanwhile.
+    # A full collection of garbage stops all threads, for 0.3 s beside a filter of a thousand
+    # conditions. So it leaves out all modules, and comes seldom.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     stop = set_sync_signals()  # type: ignore[no-untyped-call]
     stopped = threading.Event()
     stop.add_cb(stopped.set)

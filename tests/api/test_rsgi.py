@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from django.http import HttpResponse
 from pytest_django import Settings
 
 from config.server import work
@@ -228,3 +229,17 @@ def test_a_worker_that_is_stuck_does_not_beat(
     monkeypatch.setattr(WorkClass, "is_stuck", lambda *_: True)
     rsgi.application.tend(now)
     assert beats == [now]
+
+
+def test_who_sends_too_many_requests_is_answered_later(
+    rsgi: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    too_many = HttpResponse(status=429)
+    monkeypatch.setattr(rsgi.handler, "get_response", lambda _: too_many)
+    protocol = HTTPProtocol()
+    with connections_kept():
+        rsgi.application.begin(scope(), protocol)
+    rsgi.application.tend(time.monotonic())
+    assert protocol.sent == []
+    rsgi.application.tend(time.monotonic() + rsgi.PACE_SECONDS + 0.1)
+    assert protocol.sent[0][0] == 429
