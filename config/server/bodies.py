@@ -52,10 +52,9 @@ class ExpectedBody(NamedTuple):
     is_gzip: bool
 
     @property
-    def buffered_bytes(self) -> int:
-        """Return what the body takes of MAX_BUFFERED_BYTES."""
-        size = self.limit if self.length is None else self.length
-        return size if size > PIECE_BYTES else 0
+    def is_short(self) -> bool:
+        """Return whether the body is read in one piece."""
+        return self.length is not None and self.length <= PIECE_BYTES
 
     def check(self, body: bytes) -> bytes:
         """Return a body as it arrived, unpacked if it is gzip.
@@ -142,7 +141,7 @@ class Buffer:
         self._bytes = 0
 
     def reserve(self, count: int) -> None:
-        """Add bytes that are about to be read.
+        """Add bytes that have arrived.
 
         Raises:
             BodyError: 503, they would be more than MAX_BUFFERED_BYTES.
@@ -190,7 +189,7 @@ class Reading:
     """
 
     __slots__ = (
-        *("_all", "_expected", "_future", "_on_end", "_pieces", "_protocol", "_size"),
+        *("_all", "_expected", "_future", "_hold", "_on_end", "_pieces", "_protocol", "_size"),
         *("_started", "until"),
     )
 
@@ -199,6 +198,7 @@ class Reading:
         expected: ExpectedBody,
         protocol: Any,
         readings: Readings,
+        hold: Callable[[int], None],
         on_end: Callable[[bytes | int], None],
     ) -> None:
         """Prepare to read a body.
@@ -207,10 +207,11 @@ class Reading:
             expected: what the request says about it.
             protocol: granian's, of the request.
             readings: of this worker.
+            hold: is called with the bytes of each piece of a longer body, and may raise BodyError.
             on_end: is called with the body, or with the status that rejects it.
         """
         self._expected, self._protocol, self._on_end = expected, protocol, on_end
-        self._all = readings
+        self._all, self._hold = readings, hold
         self._pieces: list[bytes] = []
         self._size = 0
         self._started = time.monotonic()
@@ -220,7 +221,7 @@ class Reading:
     def start(self) -> None:
         """Begin to read."""
         self._all.add(self)
-        if self._is_short():
+        if self._expected.is_short:
             self._wait_for(self._protocol())
         else:
             # RSGI: an iterator of pieces, which ends with an empty one.
@@ -256,18 +257,18 @@ class Reading:
             return self._finish(400)
         self._pieces.append(piece)
         self._size += len(piece)
-        if self._is_short() or not piece:
+        if self._expected.is_short or not piece:
             return self._finish(b"".join(self._pieces))
+        try:
+            self._hold(len(piece))
+        except BodyError as error:
+            return self._finish(error.status)
         if self._size > self._expected.limit:
             return self._finish(413)
         if len(self._pieces) > MAX_PIECES:
             return self._finish(400)
         self.until = self._started + BODY_SECONDS + self._size / BYTES_PER_SECOND
         return anext(self._protocol)
-
-    def _is_short(self) -> bool:
-        length = self._expected.length
-        return length is not None and length <= PIECE_BYTES
 
     def _wait_for(self, future: Any) -> None:
         self._future = future

@@ -47,8 +47,11 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 0.25
 # Up to this length a file is read into memory and sent like every other response.
 FILE_BYTES = 256 * 1024
-# granian opens a file after it was told its name, and does not say when.
-OPENING_SECONDS = 10.0
+# Responses of this length on may wait in memory for a client that does not read.
+WATCHED_BYTES = 64 * 1024
+# granian opens a file after it was told its name, and does not say when. Its descriptor stays open
+# for ten seconds in which this process runs, because the number may be another file's afterwards.
+OPENING_TICKS = round(10 / TICK_SECONDS)
 # Of a body that is not read to its end.
 ENDS_CONNECTION = (400, 408, 413)
 # Who sends too many requests gets each 429 so much later.
@@ -93,15 +96,18 @@ class Request:
         self._watch: Any = None
 
     def read(self, expected: ExpectedBody) -> None:
-        """Read the body, and submit the request as soon as it is complete.
+        """Read the body, and submit the request as soon as it is complete."""
+        readings = self.application.readings
+        Reading(expected, self.protocol, readings, self._hold, self.submit).start()
+
+    def _hold(self, count: int) -> None:
+        """Count bytes of a longer body until the request is answered.
 
         Raises:
-            BodyError: 503, because too many long bodies are being read.
+            BodyError: 503, this worker holds too many of them.
         """
-        size = expected.buffered_bytes
-        self.application.buffer.reserve(size)
-        self._held_bytes = size
-        Reading(expected, self.protocol, self.application.readings, self.submit).start()
+        self.application.buffer.reserve(count)
+        self._held_bytes += count
 
     def submit(self, body: bytes | int = b"") -> None:
         """Give the request with its complete body to its class of work.
@@ -200,7 +206,7 @@ class Request:
             self.protocol.response_file(status, headers, f"/proc/self/fd/{file}")
             self.application.close_later(response)
             size = FILE_BYTES
-        if size >= FILE_BYTES:
+        if size >= WATCHED_BYTES:
             self.application.connections.watch(self.scope.client)
 
 
@@ -210,7 +216,8 @@ class Application:
     def __init__(self) -> None:
         self.buffer, self.readings = Buffer(), Readings()
         self.connections = Connections()
-        self._opening: deque[tuple[float, HttpResponseBase]] = deque()
+        self._ticks = 0
+        self._opening: deque[tuple[int, HttpResponseBase]] = deque()
         self._paced: deque[tuple[float, Callable[[], None]]] = deque()
 
     def start(self) -> None:
@@ -241,7 +248,7 @@ class Application:
 
     def close_later(self, response: HttpResponseBase) -> None:
         """Close a response when granian has opened its file."""
-        self._opening.append((time.monotonic() + OPENING_SECONDS, response))
+        self._opening.append((self._ticks + OPENING_TICKS, response))
 
     def send_later(self, send: Callable[[], None]) -> None:
         """Send a response after PACE_SECONDS, because its client is too fast. No thread waits."""
@@ -266,7 +273,8 @@ class Application:
         self.readings.end_slow(now)
         for work_class in work.CLASSES:
             work_class.tend(now)
-        while self._opening and self._opening[0][0] < now:
+        self._ticks += 1
+        while self._opening and self._opening[0][0] < self._ticks:
             self._opening.popleft()[1].close()
         while self._paced and self._paced[0][0] < now:
             self._paced.popleft()[1]()

@@ -25,8 +25,8 @@ from granian.server.mp import WorkerProcess
 
 from config.server.postgres import die_with_parent
 
-# Also of an idle connection between requests.
-HEADER_SECONDS = 10
+# Also of an idle connection between requests. Proxies close theirs after 60 s and send until then.
+HEADER_SECONDS = 65
 # A thread that has had nothing to do for so long ends, with its connection to PostgreSQL.
 IDLE_SECONDS = 600
 MEMORY_SAMPLE_SECONDS = 10

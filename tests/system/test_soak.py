@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 import uuid
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -162,12 +163,18 @@ def misuse(row: Row, target: Target, ended: threading.Event) -> None:
 @pytest.fixture
 def target(tmp_path: Path) -> Iterator[Target]:
     """A running server with 100,000 contacts."""
-    target = Target(ROOT, tmp_path / "soak")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        target = Target(ROOT, tmp_path / "soak")
     target.server.start()
     yield target
     target.server.stop()
 
 
+# Of connections that are cut off in the middle, by kills.
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 @long
 def test_events_count_once_and_nothing_grows_under_kills_and_abuse(target: Target) -> None:
     server = target.server

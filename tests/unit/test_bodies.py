@@ -51,7 +51,7 @@ def result_of(headers: dict[str, str], path: str, *pieces: bytes) -> bytes | int
         return error.status
     if expected is None:
         return b""
-    Reading(expected, HTTPProtocol(*pieces), Readings(), results.append).start()
+    Reading(expected, HTTPProtocol(*pieces), Readings(), Buffer().reserve, results.append).start()
     [result] = results
     return result
 
@@ -271,7 +271,7 @@ def test_pieces_over_the_limit_are_rejected_before_the_last_is_read(small_limits
     results: list[bytes | int] = []
     expected = expected_body(TRACK, CHUNKED)
     assert expected
-    Reading(expected, protocol, Readings(), results.append).start()
+    Reading(expected, protocol, Readings(), Buffer().reserve, results.append).start()
     assert results == [413]
     assert len(protocol.pieces) == 2
 
@@ -284,7 +284,9 @@ def test_a_client_that_breaks_off_is_answered_with_400() -> None:
     results: list[bytes | int] = []
     expected = expected_body(TRACK, CHUNKED)
     assert expected
-    Reading(expected, HTTPProtocol(b"{", OSError()), Readings(), results.append).start()
+    Reading(
+        expected, HTTPProtocol(b"{", OSError()), Readings(), Buffer().reserve, results.append
+    ).start()
     assert results == [400]
 
 
@@ -298,16 +300,43 @@ def test_long_bodies_are_read_as_long_as_there_is_memory_for_them() -> None:
     buffer.reserve(1)
 
 
-@pytest.mark.parametrize(
-    ("headers", "size"),
-    [
-        ({"content-type": JSON, "content-length": "65536"}, 0),
-        ({"content-type": JSON, "content-length": "65537"}, 65537),
-        (CHUNKED, MIB),
-    ],
-    ids=["short", "long", "chunked"],
-)
-def test_a_long_body_needs_memory_of_its_length(headers: dict[str, str], size: int) -> None:
-    expected = expected_body(TRACK, headers)
+class Held(list[int]):
+    """The bytes of the pieces that had to be held."""
+
+    def result_of(self, headers: dict[str, str], *pieces: bytes) -> bytes | int:
+        results: list[bytes | int] = []
+        expected = expected_body(TRACK, headers)
+        assert expected
+        protocol = HTTPProtocol(*pieces)
+        Reading(expected, protocol, Readings(), self.append, results.append).start()
+        [result] = results
+        return result
+
+
+def test_a_long_body_is_held_piece_by_piece() -> None:
+    held = Held()
+    headers = {"content-type": JSON, "content-length": "65537"}
+    assert held.result_of(headers, b"x" * 60_000, b"x" * 5_537) == b"x" * 65_537
+    assert held == [60_000, 5_537]
+
+
+def test_a_chunked_body_is_held_piece_by_piece() -> None:
+    held = Held()
+    assert held.result_of(CHUNKED, b"{", b"}") == b"{}"
+    assert held == [1, 1]
+
+
+def test_a_short_body_is_not_held() -> None:
+    held = Held()
+    headers = {"content-type": JSON, "content-length": "2"}
+    assert held.result_of(headers, b"{}") == b"{}"
+    assert held == []
+
+
+def test_a_piece_that_cannot_be_held_is_503() -> None:
+    buffer, results = Buffer(), list[bytes | int]()
+    buffer.reserve(MAX_BUFFERED_BYTES)
+    expected = expected_body(TRACK, CHUNKED)
     assert expected
-    assert expected.buffered_bytes == size
+    Reading(expected, HTTPProtocol(b"{}"), Readings(), buffer.reserve, results.append).start()
+    assert results == [503]

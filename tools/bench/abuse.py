@@ -99,6 +99,7 @@ class Target:
         for number in range(SEGMENTS):
             fields = {"title": f"segment {number}", "filters": TITLES}
             assert client("POST", f"{API}/segments", fields).status == 200
+        client.close()
         assert row
         return int(row[0])
 
