@@ -1,13 +1,14 @@
 """Run SQL on Django's connection: without Django's cursor, and again after a deadlock."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from select import POLLIN, poll
 from typing import Any, ParamSpec, TypeVar
 
 import psycopg
 from django.db import InterfaceError, OperationalError, connection, connections, transaction
-from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 from django.db.models.constants import OnConflict
 from psycopg.errors import DeadlockDetected, SerializationFailure
@@ -180,5 +181,10 @@ def migrations_are_missing() -> bool:
     Raises:
         django.db.DatabaseError: the database is unavailable.
     """
-    executor = MigrationExecutor(connection)
-    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    return not _migrations() <= MigrationRecorder(connection).applied_migrations().keys()
+
+
+@cache
+def _migrations() -> frozenset[tuple[str, str]]:
+    """Return the apps and names of all migrations. Reading their files takes 20 ms."""
+    return frozenset(MigrationLoader(None).graph.nodes)

@@ -1,7 +1,7 @@
 """Bound the time of a request.
 
 PostgreSQL ends long statements, but a request may have any number of them. Between two of them it
-ends when its time is over, or when its client has gone away.
+ends when its time is over, or, if it only reads, when its client has gone away.
 """
 
 import threading
@@ -12,20 +12,31 @@ REQUEST_SECONDS = 60.0
 
 
 class TimeLimit:
-    """When a request has to end, in seconds of time.monotonic(). Any thread may change it."""
+    """When a request has to end. Another thread may set `is_given_up`."""
 
-    __slots__ = ("ends_at",)
+    __slots__ = ("ends_at", "is_given_up", "is_read")
 
-    def __init__(self, ends_at: float) -> None:
-        self.ends_at = ends_at
+    def __init__(self, ends_at: float, is_read: bool) -> None:
+        """Create a time limit.
+
+        Args:
+            ends_at: in seconds of time.monotonic().
+            is_read: whether the request changes nothing. A write is not left half done.
+        """
+        self.ends_at, self.is_read = ends_at, is_read
+        self.is_given_up = False
+
+    def is_over(self) -> bool:
+        """Return whether the request has to end."""
+        return monotonic() > self.ends_at or (self.is_read and self.is_given_up)
 
 
 _of_thread = threading.local()
 
 
-def begin() -> TimeLimit:
+def begin(*, is_read: bool) -> TimeLimit:
     """Give this thread a new time limit, because it begins a request."""
-    limit = _of_thread.limit = TimeLimit(monotonic() + REQUEST_SECONDS)
+    limit = _of_thread.limit = TimeLimit(monotonic() + REQUEST_SECONDS, is_read)
     return limit
 
 
@@ -34,13 +45,16 @@ def end() -> None:
     _of_thread.limit = None
 
 
-def extend(seconds: float) -> None:
-    """Let this thread's request end in so many seconds, if it is one that has a time limit."""
+def extend_read(seconds: float) -> None:
+    """Let this thread's request end in so many seconds, or when its client goes away.
+
+    A download that is made by POST changes nothing either.
+    """
     if limit := getattr(_of_thread, "limit", None):
-        limit.ends_at = monotonic() + seconds
+        limit.ends_at, limit.is_read = monotonic() + seconds, True
 
 
 def is_over() -> bool:
     """Return whether this thread's request has to end. A command has no time limit."""
     limit = getattr(_of_thread, "limit", None)
-    return limit is not None and monotonic() > limit.ends_at
+    return limit is not None and limit.is_over()

@@ -169,6 +169,13 @@ class Readings:
         with self._lock:
             self._readings.add(reading)
 
+    def end_oldest(self) -> None:
+        """End the longer body that has been arriving for the longest time."""
+        with self._lock:
+            longer = [reading for reading in self._readings if not reading.expected.is_short]
+        if longer:
+            min(longer, key=lambda reading: reading.started).end()
+
     def remove(self, reading: "Reading") -> None:
         """Remove a body that has been read, or that never will be."""
         with self._lock:
@@ -189,8 +196,8 @@ class Reading:
     """
 
     __slots__ = (
-        *("_all", "_expected", "_future", "_hold", "_on_end", "_pieces", "_protocol", "_size"),
-        *("_started", "until"),
+        *("_all", "_future", "_hold", "_on_end", "_pieces", "_protocol", "_size"),
+        *("expected", "started", "until"),
     )
 
     def __init__(
@@ -210,18 +217,18 @@ class Reading:
             hold: is called with the bytes of each piece of a longer body, and may raise BodyError.
             on_end: is called with the body, or with the status that rejects it.
         """
-        self._expected, self._protocol, self._on_end = expected, protocol, on_end
+        self.expected, self._protocol, self._on_end = expected, protocol, on_end
         self._all, self._hold = readings, hold
         self._pieces: list[bytes] = []
         self._size = 0
-        self._started = time.monotonic()
-        self.until = self._started + BODY_SECONDS
+        self.started = time.monotonic()
+        self.until = self.started + BODY_SECONDS
         self._future: Any = None
 
     def start(self) -> None:
         """Begin to read."""
         self._all.add(self)
-        if self._expected.is_short:
+        if self.expected.is_short:
             self._wait_for(self._protocol())
         else:
             # RSGI: an iterator of pieces, which ends with an empty one.
@@ -257,17 +264,17 @@ class Reading:
             return self._finish(400)
         self._pieces.append(piece)
         self._size += len(piece)
-        if self._expected.is_short or not piece:
+        if self.expected.is_short or not piece:
             return self._finish(b"".join(self._pieces))
         try:
             self._hold(len(piece))
         except BodyError as error:
             return self._finish(error.status)
-        if self._size > self._expected.limit:
+        if self._size > self.expected.limit:
             return self._finish(413)
         if len(self._pieces) > MAX_PIECES:
             return self._finish(400)
-        self.until = self._started + BODY_SECONDS + self._size / BYTES_PER_SECOND
+        self.until = self.started + BODY_SECONDS + self._size / BYTES_PER_SECOND
         return anext(self._protocol)
 
     def _wait_for(self, future: Any) -> None:
@@ -278,7 +285,7 @@ class Reading:
         self._all.remove(self)
         if isinstance(result, bytes):
             try:
-                result = self._expected.check(result)
+                result = self.expected.check(result)
             except BodyError as error:
                 result = error.status
         self._on_end(result)

@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 # A client that acknowledges nothing of what is sent for this long is dropped by the kernel.
 UNSENT_SECONDS = 15
@@ -64,20 +65,23 @@ class Connections:
             before, self._watched = self._watched, {}
         for connection in _sockets(self._port):
             client = _client(connection)
-            if client not in before:
-                continue
-            acked, unsent = TCP_INFO.unpack(
-                connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)
-            )
-            earlier = before[client]
-            if not unsent:
-                # All of it is on its way, and the next response may be a small one.
-                continue
-            if earlier is not None and acked - earlier < LOOK_SECONDS * BYTES_PER_SECOND:
-                connection.shutdown(socket.SHUT_RDWR)
-                continue
-            with self._lock:
-                self._watched[client] = acked
+            if client in before:
+                # The client may have closed it meanwhile.
+                with suppress(OSError):
+                    self._look_at(connection, client, before[client])
+
+    def _look_at(self, connection: socket.socket, client: str, earlier: int | None) -> None:
+        acked, unsent = TCP_INFO.unpack(
+            connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)
+        )
+        if not unsent:
+            # All of it is on its way, and the next response may be a small one.
+            return
+        if earlier is not None and acked - earlier < LOOK_SECONDS * BYTES_PER_SECOND:
+            connection.shutdown(socket.SHUT_RDWR)
+            return
+        with self._lock:
+            self._watched[client] = acked
 
 
 def _sockets(port: int) -> Iterator[socket.socket]:

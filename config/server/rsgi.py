@@ -52,6 +52,7 @@ WATCHED_BYTES = 64 * 1024
 # granian opens a file after it was told its name, and does not say when. Its descriptor stays open
 # for ten seconds in which this process runs, because the number may be another file's afterwards.
 OPENING_TICKS = round(10 / TICK_SECONDS)
+DESCRIPTORS = "/proc/self/fd/"
 # Of a body that is not read to its end.
 ENDS_CONNECTION = (400, 408, 413)
 # Who sends too many requests gets each 429 so much later.
@@ -103,10 +104,18 @@ class Request:
     def _hold(self, count: int) -> None:
         """Count bytes of a longer body until the request is answered.
 
+        If this worker holds too many, the body that has been arriving for the longest time is
+        ended: others may send slowly to keep the room.
+
         Raises:
-            BodyError: 503, this worker holds too many of them.
+            BodyError: 503, that was not enough.
         """
-        self.application.buffer.reserve(count)
+        buffer = self.application.buffer
+        try:
+            buffer.reserve(count)
+        except BodyError:
+            self.application.readings.end_oldest()
+            buffer.reserve(count)
         self._held_bytes += count
 
     def submit(self, body: bytes | int = b"") -> None:
@@ -123,7 +132,7 @@ class Request:
 
     def answer(self) -> None:
         """Run Django and send its response."""
-        self._time_limit = time_limit.begin()
+        self._time_limit = time_limit.begin(is_read=self.scope.method in ("GET", "HEAD"))
         try:
             environ = environ_of(self.scope, self.path, self._body)
             set_script_prefix(settings.FORCE_SCRIPT_NAME or "/")
@@ -152,9 +161,8 @@ class Request:
         self.reject(503, BUSY)
 
     def watch(self) -> None:
-        """Notice from now on if the client goes away. A write that has begun is not watched."""
-        is_write = self._time_limit is not None and self.scope.method not in ("GET", "HEAD")
-        if self._watch is None and not is_write:
+        """Notice from now on if the client goes away."""
+        if self._watch is None:
             self._watch = self.protocol.client_disconnect()
             self._watch.add_done_callback(self._give_up)
             # Another thread may have answered meanwhile.
@@ -169,9 +177,8 @@ class Request:
 
     def _give_up(self, future: Any) -> None:
         self._is_given_up = not future.cancelled()
-        # A write that was watched while it waited goes on, so that a batch is not half done.
-        if self._is_given_up and self._time_limit and self.scope.method in ("GET", "HEAD"):
-            self._time_limit.ends_at = 0.0
+        if self._is_given_up and self._time_limit:
+            self._time_limit.is_given_up = True
 
     def _end(self) -> None:
         self.application.buffer.release(self._held_bytes)
@@ -202,9 +209,12 @@ class Request:
             self.protocol.response_empty(status, headers)
             size = 0
         else:
-            # granian reads it as fast as the client does. A temporary file has no other name.
-            self.protocol.response_file(status, headers, f"/proc/self/fd/{file}")
-            self.application.close_later(response)
+            # granian reads it as fast as the client does.
+            self.protocol.response_file(status, headers, file)
+            if file.startswith(DESCRIPTORS):
+                self.application.close_later(response)
+            else:
+                response.close()
             size = FILE_BYTES
         if size >= WATCHED_BYTES:
             self.application.connections.watch(self.scope.client)
@@ -319,8 +329,8 @@ def environ_of(scope: Any, path: str, body: bytes) -> Environ:
             value = environ[key] + ("; " if key == "HTTP_COOKIE" else ",") + value
         environ[key] = value
     if len(names) < len(headers):
-        # granian leaves out values that are not ASCII. They are empty and not missing, so that an
-        # idempotency key is rejected and not ignored.
+        # granian leaves out values that are not ASCII. Headers of which none is left are empty and
+        # not missing, so that an idempotency key is rejected and not ignored.
         for name in set(headers.keys()) - names:
             if "_" not in name:
                 environ[HEADER_KEYS.get(name) or _header_key(name)] = ""
@@ -339,15 +349,16 @@ def _latin1(text: str) -> str:
     return text if text.isascii() else text.encode().decode("latin-1")
 
 
-def _large_file(response: HttpResponseBase) -> int | None:
-    """Return the descriptor of the file that a response sends, or None to send it from memory."""
+def _large_file(response: HttpResponseBase) -> str | None:
+    """Return the path of the file that a response sends, or None to send it from memory."""
     file = getattr(response, "file_to_stream", None)
     if file is None or int(response.get("Content-Length", "0")) < FILE_BYTES:
         return None
     # A part of a file, as whitenoise answers Range, has no descriptor.
     with suppress(AttributeError, OSError):
         descriptor: int = file.fileno()
-        return descriptor
+        # A temporary file has no other name.
+        return file.name if isinstance(file.name, str) else f"{DESCRIPTORS}{descriptor}"
     return None
 
 

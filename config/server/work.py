@@ -33,7 +33,7 @@ class Request(Protocol):
         """Send 503."""
 
     def watch(self) -> None:
-        """Notice from now on if the client goes away. A write that has begun is not watched."""
+        """Notice from now on if the client goes away."""
 
     def is_given_up(self) -> bool:
         """Return whether the client has gone away."""

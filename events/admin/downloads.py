@@ -43,7 +43,7 @@ def download(name: str, content_type: str, write_into: Callable[[Write], None]) 
         # What tempfile raises if it cannot write into any folder.
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
     deadline = monotonic() + MAX_SECONDS
-    time_limit.extend(MAX_SECONDS + 10)
+    time_limit.extend_read(MAX_SECONDS + 10)
 
     def write(text: str) -> None:
         if monotonic() > deadline:

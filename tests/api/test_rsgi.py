@@ -243,3 +243,19 @@ def test_who_sends_too_many_requests_is_answered_later(
     assert protocol.sent == []
     rsgi.application.tend(time.monotonic() + rsgi.PACE_SECONDS + 0.1)
     assert protocol.sent[0][0] == 429
+
+
+def test_a_worker_that_holds_too_much_ends_the_body_that_came_first(
+    rsgi: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    application = rsgi.Application()
+    application.buffer.reserve(64 * 1024 * 1024)
+    ended: list[None] = []
+
+    def end_oldest() -> None:
+        application.buffer.release(10)
+        ended.append(None)
+
+    monkeypatch.setattr(application.readings, "end_oldest", end_oldest)
+    rsgi.Request(application, scope(), HTTPProtocol())._hold(10)
+    assert ended == [None]

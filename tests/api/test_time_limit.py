@@ -28,7 +28,7 @@ def ask(database: DatabaseWrapper) -> None:
 
 
 def test_a_request_has_time_for_its_statements(database: DatabaseWrapper) -> None:
-    time_limit.begin()
+    time_limit.begin(is_read=True)
     ask(database)
 
 
@@ -37,18 +37,18 @@ def test_a_request_whose_time_is_over_gets_no_further_statement(
 ) -> None:
     ask(database)
     monkeypatch.setattr(time_limit, "REQUEST_SECONDS", -1.0)
-    time_limit.begin()
+    time_limit.begin(is_read=True)
     with pytest.raises(OperationalError, match="The request has to end"):
         ask(database)
 
 
 def test_the_next_request_connects_again(database: DatabaseWrapper) -> None:
     ask(database)
-    time_limit.begin().ends_at = 0.0
+    time_limit.begin(is_read=True).is_given_up = True
     with pytest.raises(OperationalError):
         ask(database)
     database.close()
-    time_limit.begin()
+    time_limit.begin(is_read=True)
     ask(database)
 
 
@@ -59,9 +59,18 @@ def test_a_command_has_no_time_limit(database: DatabaseWrapper) -> None:
 
 def test_a_download_has_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time_limit, "REQUEST_SECONDS", -1.0)
-    time_limit.begin()
-    time_limit.extend(10)
+    time_limit.begin(is_read=True)
+    time_limit.extend_read(10)
     assert not time_limit.is_over()
+    time_limit.end()
+
+
+def test_a_download_ends_when_its_client_goes_away_although_it_is_a_post() -> None:
+    limit = time_limit.begin(is_read=False)
+    limit.is_given_up = True
+    assert not time_limit.is_over()
+    time_limit.extend_read(10)
+    assert time_limit.is_over()
     time_limit.end()
 
 

@@ -1,13 +1,16 @@
 """config.server.bodies: which bodies are read, and with what status the others are rejected."""
 
 import gzip
+import time
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from pytest_django import Settings
 
 from config.server.bodies import (
+    BODY_SECONDS,
     MAX_BUFFERED_BYTES,
     MAX_PIECES,
     BodyError,
@@ -340,3 +343,64 @@ def test_a_piece_that_cannot_be_held_is_503() -> None:
     assert expected
     Reading(expected, HTTPProtocol(b"{}"), Readings(), buffer.reserve, results.append).start()
     assert results == [503]
+
+
+class Pending:
+    """A future of granian's that waits for a piece of a body."""
+
+    def __init__(self) -> None:
+        self.is_cancelled = False
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        self.callback = callback
+
+    def done(self) -> bool:
+        return self.is_cancelled
+
+    def cancelled(self) -> bool:
+        return self.is_cancelled
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+        self.callback(self)
+
+
+class Waiting(HTTPProtocol):
+    """A client that sends nothing."""
+
+    def __call__(self) -> Any:
+        return Pending()
+
+    def __anext__(self) -> Any:
+        return Pending()
+
+
+def begin(readings: Readings, headers: dict[str, str], started: float) -> list[bytes | int]:
+    """Begin to read a body that does not arrive, and return the list of its result."""
+    results: list[bytes | int] = []
+    expected = expected_body(TRACK, headers)
+    assert expected
+    reading = Reading(expected, Waiting(), readings, Buffer().reserve, results.append)
+    reading.started = started
+    reading.start()
+    return results
+
+
+def test_the_longer_body_that_has_been_arriving_for_the_longest_time_is_ended() -> None:
+    readings = Readings()
+    short = begin(readings, {"content-type": JSON, "content-length": "2"}, 1.0)
+    old = begin(readings, CHUNKED, 2.0)
+    new = begin(readings, CHUNKED, 3.0)
+    readings.end_oldest()
+    assert (short, old, new) == ([], [408], [])
+
+
+def test_bodies_that_should_have_arrived_are_ended() -> None:
+    readings = Readings()
+    result = begin(readings, CHUNKED, 0.0)
+    readings.end_slow(time.monotonic() + BODY_SECONDS - 1)
+    assert result == []
+    readings.end_slow(time.monotonic() + BODY_SECONDS + 1)
+    assert result == [408]
+    readings.end_oldest()
+    assert result == [408]
