@@ -21,6 +21,7 @@ ERROR_PAGES: dict[int, tuple[str, str]] = {
     500: ("An error", "Something went wrong here. It has been logged."),
     503: ("Not right now", "The database cannot answer right now. Try again in a moment."),
 }
+BUSY = "Too many requests of this kind are waiting. Try again in a moment."
 FORM_ERROR = (
     "The form is too old, or your browser keeps no cookies from here. "
     "Go back, load the page again, and send it once more."
@@ -68,7 +69,18 @@ def error_page_or_json(
         status: a status of ERROR_PAGES.
         explanation: sentences in place of the status's own.
     """
-    if not request.path_info.startswith(ADMIN_PATH):
+    return error_response(request.path_info, status, explanation)
+
+
+def error_response(path: str, status: int, explanation: str | None = None) -> HttpResponse:
+    """Return what `error_page_or_json` does for a URL's path.
+
+    Args:
+        path: of the URL.
+        status: a status of ERRORS (config/api/errors.py). One without a page is JSON everywhere.
+        explanation: sentences in place of the status's own.
+    """
+    if not path.startswith(ADMIN_PATH) or status not in ERROR_PAGES:
         return json_error(status, explanation)
     title, sentence = ERROR_PAGES[status]
     html = _render_page(title, explanation or sentence)

@@ -33,7 +33,7 @@ NEW_CONTACTS = chosen["TALLYBOOK_NEW_CONTACTS"]
 HTTPS = chosen["TALLYBOOK_HTTPS"]
 # How many proxies add the address before them to X-Forwarded-For.
 PROXIES = int(HTTPS) if chosen["TALLYBOOK_PROXIES"] is None else chosen["TALLYBOOK_PROXIES"]
-# The path of Tallybook on its site, such as /crm. config/server/wsgi.py removes it from requests.
+# The path of Tallybook on its site, such as /crm. config/server/rsgi.py removes it from requests.
 FORCE_SCRIPT_NAME: str = chosen["TALLYBOOK_URL_PREFIX"]
 
 
@@ -142,7 +142,6 @@ FIRST_ROWS = {
     "public.events_trackingkey": "true",
 }
 ROOT_URLCONF = "config.urls"
-WSGI_APPLICATION = "config.server.wsgi.application"
 # The API's URLs work with and without a trailing slash. A redirect would lose a POST's body.
 APPEND_SLASH = False
 
@@ -223,8 +222,8 @@ STATIC_URL = f"{FORCE_SCRIPT_NAME}/static/"
 WHITENOISE_USE_FINDERS = True
 
 CSRF_FAILURE_VIEW = "config.error_pages.csrf_failure"
-# Longer bodies are rejected in config/server/wsgi.py, before Django reads them. A path here is the
-# end of a URL's path without its trailing slash.
+# config/server/bodies.py rejects longer bodies, before Django reads them. A path here is the end of
+# a URL's path without its trailing slash.
 MAX_BODY_BYTES = 1024 * 1024
 MAX_LARGE_BODY_BYTES = 5 * MAX_BODY_BYTES
 LARGE_BODY_PATHS = ("/subscribers/track-events", "/subscribers/bulk-add-update")

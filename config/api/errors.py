@@ -86,6 +86,7 @@ ERRORS: dict[int, tuple[str, str]] = {
     403: ("rest_forbidden", FORBIDDEN),
     404: ("rest_no_route", "No route was found matching the URL and request method."),
     405: ("rest_method_not_allowed", "The method is not allowed for this URL."),
+    408: ("rest_request_timeout", "The request's body arrived too slowly."),
     411: ("rest_length_required", "Send the body's length: only JSON and gzip may come in chunks."),
     413: ("rest_body_too_large", "The request body is too large."),
     415: (

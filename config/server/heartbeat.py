@@ -7,59 +7,36 @@ processor, and is left alone.
 
 import os
 import struct
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-# Threads of each worker that answer requests.
-REQUEST_THREADS = 4
 # The environment variable by which workers know the pipe.
 PIPE = "TALLYBOOK_HEARTBEAT_PIPE"
 BEAT = struct.Struct("=i")  # the worker's process id
 BEAT_SECONDS = 1.0
 # With the second until the check and the new worker's start, a worker is replaced within ten.
 SILENT_SECONDS = 5.0
-# No request waits that long without using the processor: each statement ends before.
-STUCK_SECONDS = 60.0
 # What a worker uses while it waits is less, in a second.
 IDLE_CPU_SECOND = 0.015
 
-_began: dict[int, float] = {}
+_next_beat = 0.0
 
 
-@contextmanager
-def answering() -> Iterator[None]:
-    """Note that this thread answers a request."""
-    thread = threading.get_ident()
-    _began[thread] = time.monotonic()
-    try:
-        yield
-    finally:
-        del _began[thread]
+def beat(now: float) -> None:
+    """Tell `serve` that this worker answers, if `serve` has started it.
 
-
-def start_beating() -> None:
-    """Tell `serve` every second that this worker answers, if `serve` has started it."""
+    Args:
+        now: in seconds of time.monotonic(). It tells every BEAT_SECONDS.
+    """
+    global _next_beat
+    if now < _next_beat:
+        return
+    _next_beat = now + BEAT_SECONDS
     if pipe := os.environ.get(PIPE):
-        threading.Thread(target=_beat, args=(int(pipe),), daemon=True).start()
-
-
-def _beat(pipe: int) -> None:
-    beat = BEAT.pack(os.getpid())
-    while True:
-        if not all_threads_are_stuck():
-            # Full, if serve is stopped.
-            with suppress(BlockingIOError):
-                os.write(pipe, beat)
-        time.sleep(BEAT_SECONDS)
-
-
-def all_threads_are_stuck() -> bool:
-    """Return whether every thread has a request, and none has begun one for STUCK_SECONDS."""
-    began = list(_began.values())
-    return len(began) >= REQUEST_THREADS and time.monotonic() - max(began) > STUCK_SECONDS
+        # Full, if serve is stopped.
+        with suppress(BlockingIOError):
+            os.write(int(pipe), BEAT.pack(os.getpid()))
 
 
 class Watch:

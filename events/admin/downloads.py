@@ -12,6 +12,7 @@ from time import monotonic
 
 from django.http import FileResponse
 
+from config import time_limit
 from events.exports import Write
 
 # The browser that asked for it waits no longer, and nothing else would end it.
@@ -42,6 +43,7 @@ def download(name: str, content_type: str, write_into: Callable[[Write], None]) 
         # What tempfile raises if it cannot write into any folder.
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
     deadline = monotonic() + MAX_SECONDS
+    time_limit.extend(MAX_SECONDS + 10)
 
     def write(text: str) -> None:
         if monotonic() > deadline:

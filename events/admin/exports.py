@@ -1,6 +1,7 @@
 """Admin actions that export the selected contacts with their events as files."""
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -46,6 +47,11 @@ class ExportActionsMixin(admin.ModelAdmin):
         return _export(request, queryset, "csv", "text/csv; charset=utf-8", write_csv)
 
 
+ANOTHER_RUNS = "Another export is running. Start this one again when it has ended."
+# One in each worker, because exports take the processor and the threads from other people.
+_in_turn = Lock()
+
+
 def _export(
     request: HttpRequest,
     queryset: QuerySet[Subscriber],
@@ -55,8 +61,11 @@ def _export(
 ) -> Download | None:
     """Return the selected contacts as a file, and add its export to the history.
 
-    Returns None, with a message to the admin user, if it takes too long.
+    Returns None, with a message to the admin user, if it takes too long or another one is running.
     """
+    if not _in_turn.acquire(blocking=False):
+        messages.error(request, ANOTHER_RUNS)
+        return None
     ids = selected_ids(queryset)
 
     def write_into(write: Write) -> None:
@@ -70,3 +79,5 @@ def _export(
     except ExportTooLong:
         messages.error(request, f"{TOO_LONG} Select fewer contacts.")
         return None
+    finally:
+        _in_turn.release()

@@ -22,8 +22,8 @@ from schemathesis.config import SchemathesisConfig
 from crm.models import List, Segment, Subscriber, Tag
 from events.models import TrackedEvent, TrackingKey
 from tests.api.conftest import MakePassword, basic
+from tests.api.rsgi import RSGIAdapter
 from tests.api.savepoints import rolled_back
-from tests.api.wsgi import WSGIAdapter, load_application
 
 EMAILS = ["ada@example.com", "bob@example.com", "admin@example.com"]
 EVENT = {"event_key": "order", "title": "Order placed", "email": EMAILS[0]}
@@ -160,7 +160,7 @@ class Caller:
 def session() -> Iterator[requests.Session]:
     """A session whose requests the application answers in this process."""
     with requests.Session() as session:
-        session.mount("http://", WSGIAdapter(load_application()))
+        session.mount("http://", RSGIAdapter())
         yield session
 
 

@@ -15,7 +15,7 @@ from config.database import fetch_rows
 from crm.contacts import create
 from crm.labels import attach, resolve_label_ids
 from crm.models import Subscriber
-from events.admin import downloads
+from events.admin import downloads, exports
 from events.models import TrackedEvent
 from events.tracking import track
 from tests.api.pages import CONTACTS, browser_of, staff_user
@@ -335,6 +335,26 @@ def test_an_export_that_takes_too_long_ends_with_a_message(
     monkeypatch.setattr(downloads, "MAX_SECONDS", -1)
     response = admin_client.post(CONTACTS, selected(form, ada_and_bob), follow=True)
     assert "takes longer than 120 seconds, so it was ended. Select fewer" in response.text
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_export_while_another_one_runs_ends_with_a_message(
+    form: str,
+    admin_client: Client,
+    ada_and_bob: list[int],
+    in_transaction: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    responses: list[str] = []
+
+    def another(*_: object) -> None:
+        responses.append(admin_client.post(CONTACTS, selected(form, ada_and_bob), follow=True).text)
+
+    monkeypatch.setattr(exports, "log_contacts", another)
+    first = admin_client.post(CONTACTS, selected(form, ada_and_bob)).getvalue()
+    assert "Another export is running." in responses[0]
+    monkeypatch.undo()
+    assert admin_client.post(CONTACTS, selected(form, ada_and_bob)).getvalue() == first
 
 
 def test_an_export_of_a_contact_that_takes_too_long_names_the_command(

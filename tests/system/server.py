@@ -103,7 +103,8 @@ class Client:
 class Server:
     """`manage.py serve` with a port, a data folder and an environment of its own."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, root: Path = ROOT, **environment: str) -> None:
+        self.root = root
         self.port = free_port()
         self.log = folder / "serve.log"
         self.data_dir = folder / "data"
@@ -125,7 +126,7 @@ class Server:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "serve"],
-                cwd=ROOT,
+                cwd=self.root,
                 env=self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -11,7 +11,7 @@ from tests.system.server import ROOT, Client
 
 # What a new worker does, and its first requests.
 FIRST_REQUESTS = """
-import config.server.wsgi
+import config.server.rsgi
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from django.test import Client

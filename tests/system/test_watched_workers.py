@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from config.server import heartbeat
-from config.server.heartbeat import BEAT, REQUEST_THREADS, Watch, answering
+from config.server.heartbeat import BEAT, Watch
 from tests.long import long
 from tests.system.processes import is_alive, wait_for_workers
 from tests.system.server import Server, wait_until
@@ -106,33 +105,6 @@ def test_after_a_pause_of_serve_itself_workers_may_beat_first(
     silent_within(watch, 0.2)
     time.sleep(0.5)
     assert watch.silent_workers(os.getpid()) == []
-
-
-@pytest.mark.parametrize(
-    ("threads", "stuck_seconds", "is_stuck"),
-    [(REQUEST_THREADS, 0, True), (REQUEST_THREADS - 1, 0, False), (REQUEST_THREADS, 60, False)],
-    ids=["all stuck", "one is free", "one has just begun"],
-)
-def test_a_worker_is_silent_when_all_its_request_threads_are_stuck(
-    threads: int, stuck_seconds: float, is_stuck: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(heartbeat, "STUCK_SECONDS", stuck_seconds)
-    end, begun = threading.Event(), threading.Barrier(threads + 1)
-
-    def request() -> None:
-        with answering():
-            begun.wait()
-            end.wait()
-
-    started = [threading.Thread(target=request) for _ in range(threads)]
-    for thread in started:
-        thread.start()
-    begun.wait()
-    assert heartbeat.all_threads_are_stuck() == is_stuck
-    end.set()
-    for thread in started:
-        thread.join()
-    assert not heartbeat.all_threads_are_stuck()
 
 
 @pytest.fixture

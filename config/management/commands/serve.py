@@ -24,14 +24,13 @@ from typing_extensions import override
 
 from config.apps import ENVIRONMENT
 from config.server.bootstrap import DEMO_EMAIL, FirstLogin, bootstrap
-from config.server.heartbeat import PIPE, REQUEST_THREADS, Watch
+from config.server.heartbeat import PIPE, Watch
 from config.server.postgres import EmbeddedPostgres, PostgresError, die_with_parent
 
 GRACE_SECONDS = 25
 READY_SECONDS = 60
 MAX_PAUSE_SECONDS = 5.0
 TICK_SECONDS = 0.1
-MEMORY_SAMPLE_SECONDS = 10
 # Of one worker. An idle connection takes a few KiB.
 MAX_CONNECTIONS = 2048
 # Of libraries, database connections and temporary files.
@@ -107,19 +106,12 @@ class Command(BaseCommand):
     def _start_server(self) -> None:
         self.server = _child(
             [
-                *("-m", "config.server.webserver", "--interface", "wsgi"),
+                *("-m", "config.server.webserver"),
                 *("--host", settings.HOST, "--port", str(settings.PORT)),
                 *("--workers", str(settings.WORKERS)),
-                *("--blocking-threads", str(REQUEST_THREADS)),
-                *("--blocking-threads-idle-timeout", "600"),
-                # Without this option, one dead worker ends the server.
-                "--respawn-failed-workers",
-                *("--workers-kill-timeout", str(GRACE_SECONDS)),
-                *("--log-level", "warning", "--no-ws", "--http", "1"),
-                *("--backpressure", str(max_connections())),
-                *("--workers-max-rss", str(settings.WORKER_MEMORY_MB)),
-                *("--rss-sample-interval", str(MEMORY_SAMPLE_SECONDS)),
-                "config.server.wsgi:application",
+                *("--connections", str(max_connections())),
+                *("--memory-mb", str(settings.WORKER_MEMORY_MB)),
+                *("--grace-seconds", str(GRACE_SECONDS)),
             ],
             environment={"SECRET_KEY": self.secret_key},
             pipe=self.watch.writer,

@@ -14,6 +14,7 @@ from psycopg.abc import RV, PQGen
 from psycopg.errors import _WaitTimeout
 from typing_extensions import override
 
+from config import time_limit
 from config.database import NoAnswer
 
 # Shorter than ANSWER_SECONDS, so that PostgreSQL ends what it can end itself.
@@ -31,12 +32,19 @@ OPTIONS = (
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """A connection that is closed when PostgreSQL does not answer within ANSWER_SECONDS."""
+    """A connection that is closed when PostgreSQL does not answer within ANSWER_SECONDS.
+
+    It is closed as well when the request of its thread has to end.
+    """
 
     gave_up_at = float("-inf")
 
     @override
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        if time_limit.is_over():
+            # PostgreSQL rolls back what the request has begun.
+            self.close()
+            raise NoAnswer("The request has to end.")
         try:
             return super().wait(gen, interval, timeout or ANSWER_SECONDS)
         except _WaitTimeout:

@@ -1,0 +1,128 @@
+"""Bound each class of work, so that none of them takes the threads of another.
+
+Tracking and health checks come first, then programs, then people with their pages and downloads.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from typing import Protocol
+
+logger = logging.getLogger(__name__)
+
+TRACKING_PATHS = ("/subscribers/track-event", "/event", "/readyz", "/healthz")
+PEOPLE_PATHS = ("/admin", "/api/docs", "/api/schema", "/static")
+# A request that has waited this long is answered with 503, because its client has given up.
+QUEUE_SECONDS = 5.0
+# Only requests that take this long are watched, because watching has its price.
+WATCH_SECONDS = 0.5
+# Requests that use no processor end before, because each statement does.
+STUCK_SECONDS = 60.0
+
+
+class Request(Protocol):
+    """What a class of work needs of a request."""
+
+    submitted_at: float
+
+    def answer(self) -> None:
+        """Send the response. Raises nothing."""
+
+    def reject_busy(self) -> None:
+        """Send 503."""
+
+    def watch(self) -> None:
+        """Notice from now on if the client goes away. A write that has begun is not watched."""
+
+    def is_given_up(self) -> bool:
+        """Return whether the client has gone away."""
+
+
+class WorkClass:
+    """A class of work: how many of its requests are answered at once, and how many may wait."""
+
+    def __init__(self, size: int, queue: int) -> None:
+        self.size, self.queue = size, queue
+        self._lock = threading.Lock()
+        self._waiting: deque[Request] = deque()
+        # In the order in which they began.
+        self._answering: dict[Request, None] = {}
+        self._changed_at = time.monotonic()
+
+    def submit(self, request: Request) -> None:
+        """Answer a request in this thread, or leave it to a thread that ends another one.
+
+        A request is answered with 503 if `queue` others wait.
+        """
+        request.submitted_at = time.monotonic()
+        with self._lock:
+            is_free = len(self._answering) < self.size
+            is_full = not is_free and len(self._waiting) >= self.queue
+            if is_free:
+                self._answering[request] = None
+                self._changed_at = request.submitted_at
+            elif not is_full:
+                self._waiting.append(request)
+        if is_full:
+            request.reject_busy()
+        if not is_free:
+            return
+        following: Request | None = request
+        while following is not None:
+            try:
+                if not following.is_given_up():
+                    following.answer()
+            except BaseException:
+                # Without this, its place would stay occupied.
+                logger.exception("A request failed without a response.")
+            following = self._next(following)
+
+    def _next(self, answered: Request) -> Request | None:
+        self._changed_at = time.monotonic()
+        with self._lock:
+            del self._answering[answered]
+            if not self._waiting:
+                return None
+            following = self._waiting.popleft()
+            self._answering[following] = None
+            return following
+
+    def tend(self, now: float) -> None:
+        """Watch the clients of slow requests, and answer with 503 what has waited too long.
+
+        Args:
+            now: in seconds of time.monotonic().
+        """
+        with self._lock:
+            late = []
+            while self._waiting and now > self._waiting[0].submitted_at + QUEUE_SECONDS:
+                late.append(self._waiting.popleft())
+            slow = [
+                request
+                for request in (*self._answering, *self._waiting)
+                if now > request.submitted_at + WATCH_SECONDS
+            ]
+        for request in late:
+            request.reject_busy()
+        for request in slow:
+            request.watch()
+
+    def is_stuck(self, now: float) -> bool:
+        """Return whether all its threads are in requests, none of which has ended for long."""
+        return len(self._answering) >= self.size and now > self._changed_at + STUCK_SECONDS
+
+
+TRACKING = WorkClass(size=8, queue=256)
+API = WorkClass(size=2, queue=32)
+PEOPLE = WorkClass(size=3, queue=32)
+CLASSES = (TRACKING, API, PEOPLE)
+# One more reads requests and bodies while all others answer.
+THREADS = sum(work_class.size for work_class in CLASSES) + 1
+
+
+def class_of(path: str) -> WorkClass:
+    """Return the class of work of a URL's path, which has no trailing slash."""
+    if path.endswith(TRACKING_PATHS):
+        return TRACKING
+    return PEOPLE if path.startswith(PEOPLE_PATHS) or not path else API

@@ -1,0 +1,230 @@
+"""config.server.rsgi: how requests reach Django, and how its responses and errors are sent."""
+
+import json
+import time
+from types import ModuleType
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from config.server import work
+from config.server.work import WorkClass
+from tests.api.rsgi import Headers, HTTPProtocol, connections_kept, load_module, scope
+
+API = "/wp-json/fluent-crm/v2"
+Sent = tuple[int, dict[str, str], bytes]
+
+
+@pytest.fixture(scope="module")
+def rsgi() -> ModuleType:
+    return load_module()
+
+
+@pytest.fixture
+def environ(rsgi: ModuleType) -> Any:
+    """Return the environ of a request with these parts."""
+
+    def build(body: bytes = b"", path: str = "/", **parts: Any) -> dict[str, Any]:
+        environ: dict[str, Any] = rsgi.environ_of(scope(**parts), path, body)
+        return environ
+
+    return build
+
+
+@pytest.fixture
+def send(rsgi: ModuleType, db: None) -> Any:
+    """Send a request and return the response."""
+
+    def call(*pieces: bytes, **parts: Any) -> Sent:
+        protocol = HTTPProtocol(*pieces)
+        with connections_kept():
+            rsgi.application.begin(scope(**parts), protocol)
+        [(status, headers, body)] = protocol.sent
+        return status, dict(headers), body
+
+    return call
+
+
+@pytest.fixture
+def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no class of work have a place."""
+    for name in ("TRACKING", "API", "PEOPLE"):
+        monkeypatch.setattr(work, name, WorkClass(0, 0))
+
+
+@pytest.mark.parametrize(
+    ("path", "rest"),
+    [
+        ("/crm", ""),
+        ("/crm/", "/"),
+        ("/crm/admin/crm/tag/", "/admin/crm/tag/"),
+        ("/admin/crm/tag/", "/admin/crm/tag/"),
+        ("/crmx/admin/", "/crmx/admin/"),
+        ("/crm/crm/", "/crm/"),
+        ("/", "/"),
+    ],
+)
+def test_the_prefix_is_removed_once_where_a_path_has_it(
+    rsgi: ModuleType, settings: Settings, path: str, rest: str
+) -> None:
+    settings.FORCE_SCRIPT_NAME = "/crm"
+    assert rsgi.without_prefix(path) == rest
+
+
+@pytest.mark.parametrize("path", ["", "/", "/crm/"])
+def test_without_a_prefix_paths_stay(rsgi: ModuleType, path: str) -> None:
+    assert rsgi.without_prefix(path) == path
+
+
+def test_headers_and_addresses_stand_where_wsgi_has_them(environ: Any) -> None:
+    sent = {"host": "crm.example.com", "content-type": "text/plain", "x-some-header": "1"}
+    built = environ(b"body", path="/a", headers=sent, client="10.0.0.1:40000")
+    assert built["HTTP_HOST"] == "crm.example.com"
+    assert built["CONTENT_TYPE"] == "text/plain"
+    assert built["HTTP_X_SOME_HEADER"] == "1"
+    assert built["REMOTE_ADDR"] == "10.0.0.1"
+    assert built["CONTENT_LENGTH"] == "4"
+    assert built["wsgi.input"].read() == b"body"
+
+
+def test_an_address_of_ipv6_has_no_brackets(environ: Any) -> None:
+    assert environ(client="[::1]:40000")["REMOTE_ADDR"] == "::1"
+
+
+@pytest.mark.parametrize("name", ["x_forwarded_for", "x-forwarded_for", "content_length"])
+def test_a_header_with_an_underscore_is_dropped(environ: Any, name: str) -> None:
+    built = environ(headers={"host": "localhost", name: "6.6.6.6"})
+    assert "HTTP_X_FORWARDED_FOR" not in built
+    assert built["CONTENT_LENGTH"] == "0"
+
+
+def test_a_path_and_a_query_in_utf8_are_latin_1_in_wsgi(environ: Any) -> None:
+    built = environ(path="/é", query_string="q=ü")
+    assert built["PATH_INFO"].encode("latin-1").decode() == "/é"
+    assert built["QUERY_STRING"].encode("latin-1").decode() == "q=ü"
+
+
+def test_a_host_in_the_request_line_stands_for_the_header(environ: Any) -> None:
+    assert environ(headers={}, authority="crm.example.com")["HTTP_HOST"] == "crm.example.com"
+
+
+def test_a_header_that_is_not_ascii_is_empty_and_not_missing(environ: Any) -> None:
+    headers = Headers({"idempotency-key": "für", "x_idempotency_key": "für", "x-next": "1"})
+    built = environ(headers=headers)
+    assert built["HTTP_IDEMPOTENCY_KEY"] == ""
+    assert built["HTTP_X_NEXT"] == "1"
+    assert "HTTP_X_IDEMPOTENCY_KEY" not in built
+
+
+class Repeated(dict[str, str]):
+    """Headers of which one came twice."""
+
+    def __init__(self, name: str, *values: str) -> None:
+        super().__init__()
+        self.repeated = [(name, value) for value in values]
+
+    def items(self) -> Any:
+        return self.repeated
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "joined"),
+    [("x-forwarded-for", "HTTP_X_FORWARDED_FOR", "a,b"), ("cookie", "HTTP_COOKIE", "a; b")],
+)
+def test_a_header_that_came_twice_is_joined(environ: Any, name: str, key: str, joined: str) -> None:
+    assert environ(headers=Repeated(name, "a", "b"))[key] == joined
+
+
+def test_healthz_is_answered_although_no_class_of_work_has_a_place(
+    send: Any, no_room: None
+) -> None:
+    status, _, body = send(path="/healthz")
+    assert (status, json.loads(body)) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize("path", [f"{API}/subscribers/track-event", f"{API}/tags", "/api/schema/"])
+def test_a_full_class_of_work_answers_503_in_json(send: Any, no_room: None, path: str) -> None:
+    status, headers, body = send(path=path)
+    assert status == 503
+    assert headers["Retry-After"] == "1"
+    assert json.loads(body) == {
+        "code": "service_unavailable",
+        "message": "Too many requests of this kind are waiting. Try again in a moment.",
+        "data": {"status": 503},
+    }
+
+
+def test_people_get_a_page_when_their_class_is_full(send: Any, no_room: None) -> None:
+    status, headers, body = send(path="/admin/")
+    assert status == 503
+    assert headers["Content-Type"].startswith("text/html")
+    assert b"Too many requests of this kind are waiting." in body
+
+
+def test_a_rejected_body_does_not_reach_django(send: Any) -> None:
+    status, headers, body = send(
+        method="POST",
+        path="/admin/login/",
+        headers={"host": "localhost", "content-type": "text/plain", "content-length": "99999999"},
+    )
+    assert (status, headers["Content-Type"]) == (413, "application/json")
+    assert json.loads(body)["code"] == "rest_body_too_large"
+
+
+def test_a_body_reaches_django(send: Any) -> None:
+    headers = {"host": "localhost", "content-type": "application/json", "content-length": "1"}
+    status, _, body = send(
+        b"{", method="POST", path=f"{API}/subscribers/track-event", headers=headers
+    )
+    assert status in (400, 401), body
+
+
+def test_an_error_outside_django_is_500(
+    send: Any, rsgi: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(rsgi, "environ_of", lambda *_: 1 / 0)
+    status, _, body = send(path=f"{API}/tags")
+    assert (status, json.loads(body)["code"]) == (500, "internal_server_error")
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_the_room_for_long_bodies_is_free_again_after_the_answer(
+    send: Any, rsgi: ModuleType
+) -> None:
+    body = b" " * 100_000
+    headers = {"host": "localhost", "content-type": "application/json"}
+    headers["content-length"] = str(len(body))
+    status, _, _ = send(body, method="POST", path=f"{API}/subscribers", headers=headers)
+    assert status == 401
+    rsgi.application.buffer.reserve(64 * 1024 * 1024)
+    rsgi.application.buffer.release(64 * 1024 * 1024)
+
+
+def test_cookies_are_sent_each_in_a_header_of_its_own(rsgi: ModuleType, db: None) -> None:
+    protocol = HTTPProtocol()
+    with connections_kept():
+        rsgi.application.begin(scope(path="/admin/login/"), protocol)
+    [(status, headers, _)] = protocol.sent
+    assert status == 200
+    [cookie] = [value for name, value in headers if name == "Set-Cookie"]
+    assert cookie.startswith("tallybook_csrftoken=")
+
+
+def test_a_small_file_is_sent_from_memory_and_closed(send: Any) -> None:
+    status, headers, body = send(path="/static/admin/css/base.css")
+    assert status == 200
+    assert headers["Content-Length"] == str(len(body))
+
+
+def test_a_worker_that_is_stuck_does_not_beat(
+    rsgi: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats: list[float] = []
+    monkeypatch.setattr(rsgi.heartbeat, "beat", beats.append)
+    now = time.monotonic()
+    rsgi.application.tend(now)
+    assert beats == [now]
+    monkeypatch.setattr(WorkClass, "is_stuck", lambda *_: True)
+    rsgi.application.tend(now)
+    assert beats == [now]
