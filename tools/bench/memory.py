@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -272,8 +273,9 @@ def worker_pids(server: Server) -> list[int]:
     """Return the web server's workers."""
     assert server.process
     for child in children(server.process.pid):
-        if b"config.server.webserver" in Path(f"/proc/{child}/cmdline").read_bytes():
-            return children(child)
+        with suppress(OSError):  # an hourly command that has just ended
+            if b"config.server.webserver" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return children(child)
     return []
 
 
