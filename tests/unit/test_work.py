@@ -205,5 +205,13 @@ def test_a_class_stays_stuck_while_more_requests_come(run: Run) -> None:
     request.end.set()
 
 
+def test_the_first_request_after_an_idle_time_has_its_time(run: Run) -> None:
+    work_class, request = WorkClass(1, 1), Request()
+    work_class._changed_at -= STUCK_SECONDS + 1
+    run(work_class, request)
+    assert not work_class.is_stuck(time.monotonic())
+    request.end.set()
+
+
 def test_an_idle_class_is_not_stuck() -> None:
     assert not WorkClass(1, 1).is_stuck(time.monotonic() + STUCK_SECONDS + 1)
