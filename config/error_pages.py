@@ -33,12 +33,12 @@ def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, DisallowedHost):
         # A page that names the Host would show a stranger's text.
         log_fault("host", host_fault(request))
-    return error_page_or_json(request, 400)
+    return error_page_or_json(request.path_info, 400)
 
 
 def handler403(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
     """Answer a missing permission outside the API views."""
-    return error_page_or_json(request, 403)
+    return error_page_or_json(request.path_info, 403)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
@@ -46,34 +46,21 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noq
     fault = form_address_fault(request)
     if fault:
         log_fault("form", fault)
-    return error_page_or_json(request, 403, fault or FORM_ERROR)
+    return error_page_or_json(request.path_info, 403, fault or FORM_ERROR)
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
     """Answer a URL that no pattern matches."""
-    return error_page_or_json(request, 404)
+    return error_page_or_json(request.path_info, 404)
 
 
 def handler500(request: HttpRequest) -> HttpResponse:
     """Answer an uncaught exception: 503 if the database is unavailable, else 500."""
-    return error_page_or_json(request, 503 if is_unavailable(sys.exc_info()[1]) else 500)
+    return error_page_or_json(request.path_info, 503 if is_unavailable(sys.exc_info()[1]) else 500)
 
 
-def error_page_or_json(
-    request: HttpRequest, status: int, explanation: str | None = None
-) -> HttpResponse:
+def error_page_or_json(path: str, status: int, explanation: str | None = None) -> HttpResponse:
     """Return an HTML page below /admin/ and JSON elsewhere.
-
-    Args:
-        request: the request.
-        status: a status of ERROR_PAGES.
-        explanation: sentences in place of the status's own.
-    """
-    return error_response(request.path_info, status, explanation)
-
-
-def error_response(path: str, status: int, explanation: str | None = None) -> HttpResponse:
-    """Return what `error_page_or_json` does for a URL's path.
 
     Args:
         path: of the URL.

@@ -69,7 +69,7 @@ class ForwardedProtocolMiddleware(MiddlewareMixin):
             return None
         if fault := protocol_fault(request):
             log_fault("protocol", fault)
-            return error_page_or_json(request, 400, fault)
+            return error_page_or_json(request.path_info, 400, fault)
         # Some proxies write it in capitals, and Django compares exactly.
         request.META[PROTO_HEADER] = request.META[PROTO_HEADER].lower()
         return None

@@ -51,7 +51,7 @@ class ContactType(models.TextChoices):
 
 
 def updated_now() -> Greatest:
-    """Return the present for the column updated_at, or what it has if the clock went back."""
+    """Return now for the column updated_at, or its value if that is later: clocks go back."""
     return Greatest("updated_at", Value(now()))
 
 

@@ -45,12 +45,12 @@ class TallybookAdminSite(AdminSite):
             with one_login(request):
                 response = super().login(request, extra_context)
         except AnotherLogin:
-            response = error_page_or_json(request, 503, BUSY)
+            response = error_page_or_json(request.path_info, 503, BUSY)
             # Django logs a 503 as an error, and guesses come by the thousand.
             response._has_been_logged = True  # type: ignore[attr-defined]
             return response
         except TooManyLogins as error:
-            return _locked(error_page_or_json(request, 429), error.seconds)
+            return _locked(error_page_or_json(request.path_info, 429), error.seconds)
         if is_locked_out(request):
             return _locked(response, settings.AXES_COOLOFF_TIME.total_seconds())
         return response

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from io import BytesIO
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ handler: Final[WSGIHandler] = get_wsgi_application()
 # They need the models, which exist from here on.
 from config import time_limit  # noqa: E402
 from config.api.description import description  # noqa: E402
-from config.error_pages import BUSY, error_response  # noqa: E402
+from config.error_pages import BUSY, error_page_or_json  # noqa: E402
 from config.server import heartbeat, work  # noqa: E402
 from config.server.bodies import (  # noqa: E402
     BodyError,
@@ -40,7 +40,6 @@ from config.server.bodies import (  # noqa: E402
     expected_body,
 )
 from config.server.connections import Connections  # noqa: E402
-from config.time_limit import TimeLimit  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -58,16 +57,6 @@ ENDS_CONNECTION = (400, 408, 413)
 # Who sends too many requests gets each 429 so much later.
 PACE_SECONDS = 0.5
 HEALTHY = b'{"status": "ok"}'
-# Those that most requests have. All others are converted.
-HEADER_KEYS = {
-    name: "HTTP_" + name.upper().replace("-", "_")
-    for name in (
-        *("accept", "accept-encoding", "accept-language", "api-token", "authorization"),
-        *("connection", "cookie", "host", "idempotency-key", "origin", "referer", "user-agent"),
-        *("x-forwarded-for", "x-forwarded-proto"),
-    )
-} | {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
-
 Environ = dict[str, Any]
 
 
@@ -93,7 +82,7 @@ class Request:
         self._body = b""
         self._held_bytes = 0
         self._is_given_up = self._is_over = False
-        self._time_limit: TimeLimit | None = None
+        self._time_limit: time_limit.TimeLimit | None = None
         self._watch: Any = None
 
     def read(self, expected: ExpectedBody) -> None:
@@ -151,7 +140,7 @@ class Request:
     def reject(self, status: int, explanation: str | None = None) -> None:
         """Send an error without Django. A response that was sent before stays."""
         self._end()
-        response = error_response(self.path, status, explanation)
+        response = error_page_or_json(self.path, status, explanation)
         if status in ENDS_CONNECTION:
             response["Connection"] = "close"
         self.protocol.response_bytes(status, [*response.items()], response.content)
@@ -320,11 +309,9 @@ def environ_of(scope: Any, path: str, body: bytes) -> Environ:
     names = set()
     for name, value in headers.items():
         names.add(name)
-        key = HEADER_KEYS.get(name)
-        if key is None:
-            if "_" in name:
-                continue
-            key = _header_key(name)
+        if "_" in name:
+            continue
+        key = _header_key(name)
         if key in environ:
             value = environ[key] + ("; " if key == "HTTP_COOKIE" else ",") + value
         environ[key] = value
@@ -333,15 +320,17 @@ def environ_of(scope: Any, path: str, body: bytes) -> Environ:
         # not missing, so that an idempotency key is rejected and not ignored.
         for name in set(headers.keys()) - names:
             if "_" not in name:
-                environ[HEADER_KEYS.get(name) or _header_key(name)] = ""
+                environ[_header_key(name)] = ""
     if "HTTP_HOST" not in environ and scope.authority:
         environ["HTTP_HOST"] = scope.authority
     environ["CONTENT_LENGTH"] = str(len(body))
     return environ
 
 
+@lru_cache(maxsize=256)
 def _header_key(name: str) -> str:
-    return "HTTP_" + name.upper().replace("-", "_")
+    key = name.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
 def _latin1(text: str) -> str:
