@@ -20,6 +20,7 @@ from events.models import EventName
 from tests.api.conftest import MakePassword, basic
 from tests.api.pages import CONTACTS, hidden_fields_of
 from tests.api.snapshots import without_snapshots
+from tests.api.test_admin import add_password
 
 Entries = list[dict[str, Any]]
 ADDRESS = {"address": "127.0.0.1"}
@@ -307,14 +308,7 @@ def test_a_new_application_password_is_written_without_its_secret(
     admin_client: Client, entries: Callable[[], Entries]
 ) -> None:
     user = User.objects.get(username="admin")
-    form = {
-        "user": user.pk,
-        "name": "shop",
-        "scope": "track",
-        "expires_at_0": "",
-        "expires_at_1": "",
-    }
-    admin_client.post("/admin/crm/applicationpassword/add/", form)
+    add_password(admin_client, user)
     password = ApplicationPassword.objects.get()
     assert entries() == [
         {
