@@ -50,9 +50,9 @@ def count_statements(
 
 
 def end_connections(store: psycopg.Connection) -> None:
-    """End all other connections to the server's database."""
+    """End all other connections to the server's database, and wait until they have ended."""
     store.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
 
