@@ -5,6 +5,7 @@ ends when its time is over, or, if it only reads, when its client has gone away.
 """
 
 import threading
+from collections.abc import Callable
 from time import monotonic
 
 # Longer than a batch of 1,000 contacts takes on a busy machine.
@@ -12,32 +13,36 @@ REQUEST_SECONDS = 60.0
 
 
 class TimeLimit:
-    """When a request has to end. Another thread may set `is_given_up`."""
+    """When a request has to end."""
 
     __slots__ = ("ends_at", "is_given_up", "is_read")
 
-    def __init__(self, ends_at: float, is_read: bool) -> None:
+    def __init__(self, ends_at: float, is_read: bool, is_given_up: Callable[[], bool]) -> None:
         """Create a time limit.
 
         Args:
             ends_at: in seconds of time.monotonic().
             is_read: whether the request changes nothing. A write is not left half done.
+            is_given_up: returns whether the client has gone away.
         """
-        self.ends_at, self.is_read = ends_at, is_read
-        self.is_given_up = False
+        self.ends_at, self.is_read, self.is_given_up = ends_at, is_read, is_given_up
 
     def is_over(self) -> bool:
         """Return whether the request has to end."""
-        return monotonic() > self.ends_at or (self.is_read and self.is_given_up)
+        return monotonic() > self.ends_at or (self.is_read and self.is_given_up())
 
 
 _of_thread = threading.local()
 
 
-def begin(*, is_read: bool) -> TimeLimit:
-    """Give this thread a new time limit, because it begins a request."""
-    limit = _of_thread.limit = TimeLimit(monotonic() + REQUEST_SECONDS, is_read)
-    return limit
+def begin(*, is_read: bool, is_given_up: Callable[[], bool] = lambda: False) -> None:
+    """Give this thread a new time limit, because it begins a request.
+
+    Args:
+        is_read: whether the request changes nothing.
+        is_given_up: returns whether the client has gone away.
+    """
+    _of_thread.limit = TimeLimit(monotonic() + REQUEST_SECONDS, is_read, is_given_up)
 
 
 def end() -> None:

@@ -54,7 +54,7 @@ class Watch:
         """Return the process ids of workers that are silent and idle.
 
         Args:
-            server: the process id of the web server, whose children they have to be.
+            server: the process id of the web server, of which they have to be descendants.
         """
         now = time.monotonic()
         paused = now - self._checked_at
@@ -68,7 +68,7 @@ class Watch:
             parent, cpu = _parent_and_cpu(pid)
             is_busy = cpu - self._cpu.get(pid, 0.0) > IDLE_CPU_SECOND * paused
             self._cpu[pid] = cpu
-            if parent != server:
+            if server not in (parent, _parent_and_cpu(parent)[0]):
                 self._forget(pid)
             # After a pause of this process, such as one of the whole machine, all begin again.
             elif is_busy or paused > SILENT_SECONDS:

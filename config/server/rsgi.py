@@ -6,32 +6,26 @@ architecture.md tells the way of a request.
 
 import logging
 import os
+import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache, partial
-from io import BytesIO
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
+# It prepares Django, which the others need.
+from config.server.responses import FILE_BYTES, Answer, environ_of, respond
+
+# isort: split
 from django.conf import settings
-from django.core import signals
-from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
-from django.core.wsgi import get_wsgi_application
-from django.http import HttpResponseBase
-from django.urls import set_script_prefix
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-settings.DATABASES["default"]["ENGINE"] = "config.server.request_database"
-handler: Final[WSGIHandler] = get_wsgi_application()
-
-# They need the models, which exist from here on.
-from config import time_limit  # noqa: E402
-from config.api.description import description  # noqa: E402
-from config.error_pages import BUSY, error_page_or_json  # noqa: E402
-from config.server import heartbeat, work  # noqa: E402
-from config.server.bodies import (  # noqa: E402
+from config import time_limit
+from config.api.description import description
+from config.error_pages import BUSY, error_page_or_json
+from config.server import heartbeat, work
+from config.server.bodies import (
     BodyError,
     Buffer,
     ExpectedBody,
@@ -39,32 +33,33 @@ from config.server.bodies import (  # noqa: E402
     Readings,
     expected_body,
 )
-from config.server.connections import Connections  # noqa: E402
+from config.server.connections import Connections
+from config.server.handover import LostAnswer, Queue, ask
 
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
-# Up to this length a file is read into memory and sent like every other response.
-FILE_BYTES = 256 * 1024
 # Responses of this length on may wait in memory for a client that does not read.
 WATCHED_BYTES = 64 * 1024
 # granian opens a file after it was told its name, and does not say when. Its descriptor stays open
 # for ten seconds in which this process runs, because the number may be another file's afterwards.
 OPENING_TICKS = round(10 / TICK_SECONDS)
-DESCRIPTORS = "/proc/self/fd/"
 # Of a body that is not read to its end.
 ENDS_CONNECTION = (400, 408, 413)
 # Who sends too many requests gets each 429 so much later.
 PACE_SECONDS = 0.5
 HEALTHY = b'{"status": "ok"}'
-Environ = dict[str, Any]
+LOST = (
+    "The process that answered the request died, or failed. What the request should change may be "
+    "changed or not."
+)
 
 
 class Request:
     """A request, from its headers to its response. Any thread may have it, one at a time."""
 
     __slots__ = (
-        *("_body", "_held_bytes", "_is_given_up", "_is_over", "_time_limit", "_watch"),
+        *("_asked", "_body", "_class", "_held_bytes", "_is_given_up", "_is_over", "_watch"),
         *("application", "path", "protocol", "scope", "submitted_at"),
     )
 
@@ -82,7 +77,9 @@ class Request:
         self._body = b""
         self._held_bytes = 0
         self._is_given_up = self._is_over = False
-        self._time_limit: time_limit.TimeLimit | None = None
+        self._class = work.class_of(self.path.rstrip("/"))
+        # The connection to an application process while it answers.
+        self._asked: socket.socket | None = None
         self._watch: Any = None
 
     def read(self, expected: ExpectedBody) -> None:
@@ -117,19 +114,21 @@ class Request:
             self.reject(body)
             return
         self._body = body
-        work.class_of(self.path.rstrip("/")).submit(self)
+        self._class.submit(self)
 
     def answer(self) -> None:
-        """Run Django and send its response."""
-        self._time_limit = time_limit.begin(is_read=self.scope.method in ("GET", "HEAD"))
+        """Run Django, or hand the request over to a process that does, and send the response."""
         try:
-            environ = environ_of(self.scope, self.path, self._body)
-            set_script_prefix(settings.FORCE_SCRIPT_NAME or "/")
-            signals.request_started.send(sender=WSGIHandler, environ=environ)
-            response = handler.get_response(WSGIRequest(environ))
-            # As Django's own handlers do.
-            response._handler_class = WSGIHandler  # type: ignore[attr-defined]
-            self._send(response)
+            environ = environ_of(self.scope, self.path, len(self._body))
+            if self.application.queue is None or self._class is work.TRACKING:
+                time_limit.begin(is_read=False)
+                answer = respond(environ, self._body)
+            else:
+                with self.application.queue.put() as self._asked:
+                    answer = ask(self._asked, environ, self._body)
+            self._send(answer)
+        except LostAnswer:
+            self.reject(500, LOST)
         except BaseException:
             logger.exception("A request failed outside Django's views.")
             self.reject(500)
@@ -166,8 +165,10 @@ class Request:
 
     def _give_up(self, future: Any) -> None:
         self._is_given_up = not future.cancelled()
-        if self._is_given_up and self._time_limit:
-            self._time_limit.is_given_up = True
+        if self._is_given_up and self._asked:
+            # It may have been closed.
+            with suppress(OSError):
+                self._asked.shutdown(socket.SHUT_WR)
 
     def _end(self) -> None:
         self.application.buffer.release(self._held_bytes)
@@ -178,45 +179,39 @@ class Request:
             self._watch = None
             watch.cancel()
 
-    def _send(self, response: HttpResponseBase) -> None:
-        status = response.status_code
-        headers = [*response.items()]
-        headers += [("Set-Cookie", morsel.OutputString()) for morsel in response.cookies.values()]
-        file = _large_file(response)
+    def _send(self, answer: Answer) -> None:
+        status, headers, content, file = answer
+        size = len(content)
         if file is None:
-            content = b"".join(response)
-            # First, so that the client's next request finds what its signals did.
-            response.close()
             send = partial(self.protocol.response_bytes, status, headers, content)
             if status == 429:
                 self.application.send_later(send)
             else:
                 send()
-            size = len(content)
-        elif self.scope.method == "HEAD":
-            response.close()
-            self.protocol.response_empty(status, headers)
-            size = 0
         else:
             # granian reads it as fast as the client does.
-            self.protocol.response_file(status, headers, file)
-            if file.startswith(DESCRIPTORS):
-                self.application.close_later(response)
-            else:
-                response.close()
             size = FILE_BYTES
+            if isinstance(file, int):
+                self.application.close_later(file)
+                file = f"/proc/self/fd/{file}"
+            self.protocol.response_file(status, headers, file)
         if size >= WATCHED_BYTES:
             self.application.connections.watch(self.scope.client)
 
 
 class Application:
-    """Answers the requests of one worker process."""
+    """Answers the requests of one worker process.
+
+    Without a queue to application processes, it answers all of them itself.
+    """
+
+    queue: Queue | None = None
 
     def __init__(self) -> None:
         self.buffer, self.readings = Buffer(), Readings()
         self.connections = Connections()
         self._ticks = 0
-        self._opening: deque[tuple[int, HttpResponseBase]] = deque()
+        self._opening: deque[tuple[int, int]] = deque()
         self._paced: deque[tuple[float, Callable[[], None]]] = deque()
 
     def start(self) -> None:
@@ -245,9 +240,9 @@ class Application:
             logger.exception("A request failed before Django.")
             request.reject(500)
 
-    def close_later(self, response: HttpResponseBase) -> None:
-        """Close a response when granian has opened its file."""
-        self._opening.append((self._ticks + OPENING_TICKS, response))
+    def close_later(self, descriptor: int) -> None:
+        """Close a file when granian has opened it."""
+        self._opening.append((self._ticks + OPENING_TICKS, descriptor))
 
     def send_later(self, send: Callable[[], None]) -> None:
         """Send a response after PACE_SECONDS, because its client is too fast. No thread waits."""
@@ -274,7 +269,7 @@ class Application:
             work_class.tend(now)
         self._ticks += 1
         while self._opening and self._opening[0][0] < self._ticks:
-            self._opening.popleft()[1].close()
+            os.close(self._opening.popleft()[1])
         while self._paced and self._paced[0][0] < now:
             self._paced.popleft()[1]()
         self.connections.drop_slow_readers(now)
@@ -284,71 +279,6 @@ def without_prefix(path: str) -> str:
     """Return a path without TALLYBOOK_URL_PREFIX, which the proxy may or may not have removed."""
     prefix = settings.FORCE_SCRIPT_NAME
     return path.removeprefix(prefix) if f"{path}/".startswith(f"{prefix}/") else path
-
-
-def environ_of(scope: Any, path: str, body: bytes) -> Environ:
-    """Return a request as WSGI has it (PEP 3333).
-
-    A header with an underscore is dropped, because WSGI could not tell it from the one with a
-    hyphen, which a proxy may have set.
-    """
-    host, _, port = scope.server.rpartition(":")
-    environ: Environ = {
-        "REQUEST_METHOD": scope.method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": _latin1(path),
-        "QUERY_STRING": _latin1(scope.query_string),
-        "SERVER_NAME": host,
-        "SERVER_PORT": port,
-        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
-        "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]"),
-        "wsgi.url_scheme": scope.scheme,
-        "wsgi.input": BytesIO(body),
-    }
-    headers = scope.headers
-    names = set()
-    for name, value in headers.items():
-        names.add(name)
-        if "_" in name:
-            continue
-        key = _header_key(name)
-        if key in environ:
-            value = environ[key] + ("; " if key == "HTTP_COOKIE" else ",") + value
-        environ[key] = value
-    if len(names) < len(headers):
-        # granian leaves out values that are not ASCII. Headers of which none is left are empty and
-        # not missing, so that an idempotency key is rejected and not ignored.
-        for name in set(headers.keys()) - names:
-            if "_" not in name:
-                environ[_header_key(name)] = ""
-    if "HTTP_HOST" not in environ and scope.authority:
-        environ["HTTP_HOST"] = scope.authority
-    environ["CONTENT_LENGTH"] = str(len(body))
-    return environ
-
-
-@lru_cache(maxsize=256)
-def _header_key(name: str) -> str:
-    key = name.upper().replace("-", "_")
-    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
-
-
-def _latin1(text: str) -> str:
-    """Return the UTF-8 of a text as WSGI has it."""
-    return text if text.isascii() else text.encode().decode("latin-1")
-
-
-def _large_file(response: HttpResponseBase) -> str | None:
-    """Return the path of the file that a response sends, or None to send it from memory."""
-    file = getattr(response, "file_to_stream", None)
-    if file is None or int(response.get("Content-Length", "0")) < FILE_BYTES:
-        return None
-    # A part of a file, as whitenoise answers Range, has no descriptor.
-    with suppress(AttributeError, OSError):
-        descriptor: int = file.fileno()
-        # A temporary file has no other name.
-        return file.name if isinstance(file.name, str) else f"{DESCRIPTORS}{descriptor}"
-    return None
 
 
 application = Application()

@@ -116,7 +116,9 @@ class WorkClass:
 TRACKING = WorkClass(size=8, queue=256)
 API = WorkClass(size=2, queue=32)
 PEOPLE = WorkClass(size=3, queue=32)
-CLASSES = (TRACKING, API, PEOPLE)
+# To application processes.
+HANDED_OVER = (API, PEOPLE)
+CLASSES = (TRACKING, *HANDED_OVER)
 # One more reads requests and bodies while all others answer.
 THREADS = sum(work_class.size for work_class in CLASSES) + 1
 

@@ -1,7 +1,9 @@
 """The processes of a served Tallybook: who started whom, and who is alive."""
 
+from contextlib import suppress
 from pathlib import Path
 
+from config.server.webserver import APPLICATION_NAME, WORKER_NAME
 from tests.system.server import Server, wait_until
 
 
@@ -48,15 +50,31 @@ def web_server(server: Server) -> int:
 
 
 def wait_for_workers(server: Server) -> list[int]:
-    """Return the process ids of the web server's workers as soon as there are any."""
-    workers: list[int] = []
+    """Return the process ids of the workers of granian as soon as there are any."""
+    return _wait_for(server, WORKER_NAME)
+
+
+def wait_for_applications(server: Server) -> list[int]:
+    """Return the process ids of the application processes as soon as there are any."""
+    return _wait_for(server, APPLICATION_NAME)
+
+
+def _wait_for(server: Server, name: str) -> list[int]:
+    found: list[int] = []
 
     def find() -> bool:
-        try:
-            workers[:] = children(web_server(server))
-        except (OSError, IndexError):
-            return False
-        return bool(workers)
+        with suppress(OSError, IndexError):
+            found[:] = named(web_server(server), name)
+        return bool(found)
 
     wait_until(find, 30)
-    return workers
+    return found
+
+
+def named(pid: int, name: str) -> list[int]:
+    """Return the descendants of a process that have a name."""
+    return [
+        each
+        for each in descendants(pid)
+        if Path(f"/proc/{each}/comm").read_text().rstrip("\n") == name
+    ]

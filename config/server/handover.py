@@ -1,0 +1,218 @@
+"""Hand requests over from web workers to application processes, which answer them.
+
+A web worker makes a pair of sockets for each request, and sends one of them through a queue that
+all application processes read. Each takes a request when one of its threads is free. None of these
+sockets has a name, so that no other process can connect to them.
+
+A message is the lengths of its two parts, JSON, and then the request's body or the response's
+content. A temporary file that is the response is sent as its descriptor.
+"""
+
+import logging
+import os
+import signal
+import socket
+import struct
+import threading
+import time
+from functools import partial
+from typing import Any
+
+import orjson
+from django.db import connections
+
+from config import time_limit
+from config.server import heartbeat
+from config.server.responses import Answer, Environ, respond
+from config.server.work import STUCK_SECONDS
+
+logger = logging.getLogger(__name__)
+
+LENGTHS = struct.Struct("=QQ")
+PIECE_BYTES = 64 * 1024
+# An application process ends a request before.
+ANSWER_SECONDS = 150.0
+TICK_SECONDS = 0.25
+# An idle thread looks so often whether its process is to end.
+LOOK_SECONDS = 1
+# A thread that has had nothing to do for so long closes its connection to PostgreSQL.
+IDLE_SECONDS = 600.0
+
+
+class LostAnswer(Exception):
+    """The request was handed over and not answered, because of an error or a dead process."""
+
+
+class Queue:
+    """The requests that wait for an application process. It is made before processes are forked."""
+
+    def __init__(self) -> None:
+        self._last, self._first = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # With a timeout of Python's, each request would wake all threads of all processes.
+        timeout = struct.pack("@ll", LOOK_SECONDS, 0)
+        self._first.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+
+    def put(self) -> socket.socket:
+        """Add a request, and return the socket that sends it and gets its answer."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self._last, [b"."], [theirs.fileno()])
+        ours.settimeout(ANSWER_SECONDS)
+        return ours
+
+    def get(self) -> socket.socket | None:
+        """Return the socket of the next request, or None if LOOK_SECONDS have brought none."""
+        try:
+            _, descriptors, _, _ = socket.recv_fds(self._first, 1, 1)
+        except BlockingIOError:
+            return None
+        return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, *descriptors)
+
+
+def ask(connection: socket.socket, environ: Environ, body: bytes) -> Answer:
+    """Send a request to an application process and return its answer.
+
+    Raises:
+        LostAnswer: there is none.
+    """
+    try:
+        _send(connection, environ, body)
+        (status, headers, path), content, descriptors = _receive(connection)
+    except OSError as error:
+        raise LostAnswer(str(error)) from None
+    # granian wants tuples, which JSON does not have.
+    pairs = [(name, value) for name, value in headers]
+    return Answer(status, pairs, content, descriptors[0] if descriptors else path)
+
+
+def _send(
+    connection: socket.socket, head: Any, content: bytes, descriptor: int | None = None
+) -> None:
+    encoded = orjson.dumps(head)
+    message = b"".join((LENGTHS.pack(len(encoded), len(content)), encoded, content))
+    sent = 0
+    if descriptor is not None:
+        sent = socket.send_fds(connection, [message], [descriptor])
+    connection.sendall(message[sent:] if sent else message)
+
+
+def _receive(connection: socket.socket) -> tuple[Any, bytes, list[int]]:
+    """Return JSON, the content after it, and descriptors.
+
+    Raises:
+        LostAnswer: the other end was closed before the end of the message.
+    """
+    message, descriptors, _, _ = socket.recv_fds(connection, PIECE_BYTES, 1)
+    while len(message) < LENGTHS.size:
+        message += _next_piece(connection)
+    length, content_length = LENGTHS.unpack_from(message)
+    start = LENGTHS.size + length
+    pieces, missing = [message], start + content_length - len(message)
+    while missing:
+        pieces.append(_next_piece(connection))
+        missing -= len(pieces[-1])
+    if len(pieces) > 1:
+        message = b"".join(pieces)
+    return orjson.loads(message[LENGTHS.size : start]), message[start:], descriptors
+
+
+def _next_piece(connection: socket.socket) -> bytes:
+    piece = connection.recv(4 * PIECE_BYTES)
+    if not piece:
+        raise LostAnswer
+    return piece
+
+
+class ApplicationProcess:
+    """Answers requests in threads, until SIGTERM."""
+
+    def __init__(self, queue: Queue, size: int) -> None:
+        """Prepare to answer requests.
+
+        Args:
+            queue: that has them.
+            size: how many are answered at once.
+        """
+        self._queue, self._size = queue, size
+        self._lock = threading.Lock()
+        self._answering = 0
+        self._changed_at = time.monotonic()
+        self._is_stopping = False
+
+    def run(self) -> None:
+        """Answer requests, and tell `serve` that this process lives."""
+        signal.signal(signal.SIGTERM, self._stop)
+        threads = [
+            threading.Thread(target=self._answer_requests, daemon=True) for _ in range(self._size)
+        ]
+        for thread in threads:
+            thread.start()
+        while not self._is_stopping:
+            now = time.monotonic()
+            if self._answering < self._size or now < self._changed_at + STUCK_SECONDS:
+                heartbeat.beat(now)
+            time.sleep(TICK_SECONDS)
+        for thread in threads:
+            thread.join()
+
+    def _stop(self, *_: Any) -> None:
+        self._is_stopping = True
+
+    def _answer_requests(self) -> None:
+        idle_from = time.monotonic()
+        while not self._is_stopping:
+            connection = self._queue.get()
+            if connection is None:
+                if time.monotonic() > idle_from + IDLE_SECONDS:
+                    connections.close_all()
+                continue
+            self._count(1)
+            try:
+                with connection:
+                    _answer(connection)
+            except BaseException:
+                logger.exception("A request failed outside Django's views.")
+            finally:
+                self._count(-1)
+            idle_from = time.monotonic()
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._answering += change
+            self._changed_at = time.monotonic()
+
+
+def _answer(connection: socket.socket) -> None:
+    try:
+        environ, body, _ = _receive(connection)
+    except (OSError, LostAnswer):
+        # The worker has died.
+        return
+    time_limit.begin(
+        is_read=environ["REQUEST_METHOD"] in ("GET", "HEAD"),
+        is_given_up=partial(_is_closed, connection),
+    )
+    try:
+        status, headers, content, file = respond(environ, body)
+    finally:
+        time_limit.end()
+    descriptor = file if isinstance(file, int) else None
+    head = (status, headers, None if descriptor else file)
+    try:
+        _send(connection, head, content, descriptor)
+    except OSError:
+        # The client has gone away, or the worker has died.
+        pass
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    """Return whether the other end has been closed. It sends nothing more after a request."""
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
