@@ -15,6 +15,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -24,14 +25,14 @@ from django.db import connections
 from config import time_limit
 from config.server import heartbeat
 from config.server.responses import Answer, Environ, respond
-from config.server.work import STUCK_SECONDS
+from config.server.work import STUCK_SECONDS, WorkClass
 
 logger = logging.getLogger(__name__)
 
 LENGTHS = struct.Struct("=QQ")
 PIECE_BYTES = 64 * 1024
-# An application process ends a request before.
-ANSWER_SECONDS = 150.0
+# An application process ends a request before, and the one that the request may wait for.
+ANSWER_SECONDS = 300.0
 TICK_SECONDS = 0.25
 # An idle thread looks so often whether its process is to end.
 LOOK_SECONDS = 1
@@ -126,14 +127,11 @@ def _next_piece(connection: socket.socket) -> bytes:
 class ApplicationProcess:
     """Answers requests in threads, until SIGTERM."""
 
-    def __init__(self, queue: Queue, size: int) -> None:
-        """Prepare to answer requests.
-
-        Args:
-            queue: that has them.
-            size: how many are answered at once.
-        """
-        self._queue, self._size = queue, size
+    def __init__(self, work_classes: Iterable[WorkClass]) -> None:
+        """Prepare to answer the requests of classes, of each as many at once as its size."""
+        self._queues = [
+            work_class.handover for work_class in work_classes for _ in range(work_class.size)
+        ]
         self._lock = threading.Lock()
         self._answering = 0
         self._changed_at = time.monotonic()
@@ -143,13 +141,14 @@ class ApplicationProcess:
         """Answer requests, and tell `serve` that this process lives."""
         signal.signal(signal.SIGTERM, self._stop)
         threads = [
-            threading.Thread(target=self._answer_requests, daemon=True) for _ in range(self._size)
+            threading.Thread(target=self._answer_requests, args=[queue], daemon=True)
+            for queue in self._queues
         ]
         for thread in threads:
             thread.start()
         while not self._is_stopping:
             now = time.monotonic()
-            if self._answering < self._size or now < self._changed_at + STUCK_SECONDS:
+            if self._answering < len(self._queues) or now < self._changed_at + STUCK_SECONDS:
                 heartbeat.beat(now)
             time.sleep(TICK_SECONDS)
         for thread in threads:
@@ -158,10 +157,10 @@ class ApplicationProcess:
     def _stop(self, *_: Any) -> None:
         self._is_stopping = True
 
-    def _answer_requests(self) -> None:
+    def _answer_requests(self, queue: Queue) -> None:
         idle_from = time.monotonic()
         while not self._is_stopping:
-            connection = self._queue.get()
+            connection = queue.get()
             if connection is None:
                 if time.monotonic() > idle_from + IDLE_SECONDS:
                     connections.close_all()
@@ -187,6 +186,9 @@ def _answer(connection: socket.socket) -> None:
         environ, body, _ = _receive(connection)
     except (OSError, LostAnswer):
         # The worker has died.
+        return
+    if _is_closed(connection):
+        # The client has gone away while the request waited.
         return
     time_limit.begin(
         is_read=environ["REQUEST_METHOD"] in ("GET", "HEAD"),

@@ -31,6 +31,13 @@ class Answer(NamedTuple):
     # Sent instead of the content: a path, or an open descriptor, which its receiver closes.
     file: str | int | None = None
 
+    @property
+    def size(self) -> int:
+        """The bytes of the content or the file."""
+        if self.file is None:
+            return len(self.content)
+        return int(dict(self.headers)["Content-Length"])
+
 
 def respond(environ: Environ, body: bytes) -> Answer:
     """Run Django.

@@ -6,6 +6,7 @@ architecture.md tells the way of a request.
 
 import logging
 import os
+import random
 import socket
 import threading
 import time
@@ -13,10 +14,11 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from sched import scheduler
 from typing import Any
 
 # It prepares Django, which the others need.
-from config.server.responses import FILE_BYTES, Answer, environ_of, respond
+from config.server.responses import Answer, environ_of, respond
 
 # isort: split
 from django.conf import settings
@@ -34,20 +36,24 @@ from config.server.bodies import (
     expected_body,
 )
 from config.server.connections import Connections
-from config.server.handover import LostAnswer, Queue, ask
+from config.server.handover import LostAnswer, ask
 
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
 # Responses of this length on may wait in memory for a client that does not read.
-WATCHED_BYTES = 64 * 1024
+LARGE_BYTES = 64 * 1024
 # granian opens a file after it was told its name, and does not say when. Its descriptor stays open
 # for ten seconds in which this process runs, because the number may be another file's afterwards.
 OPENING_TICKS = round(10 / TICK_SECONDS)
 # Of a body that is not read to its end.
 ENDS_CONNECTION = (400, 408, 413)
-# Who sends too many requests gets each 429 so much later.
-PACE_SECONDS = 0.5
+# Who sends too many requests gets each 429 or 503 between so many seconds later. Which of them
+# differs, so that clients that began together do not go on together.
+PACE_SECONDS = (0.3, 0.7)
+# After a large response its place in its class rests, because sending costs the processor that
+# tracking needs.
+BYTES_PER_SECOND, MAX_REST_SECONDS = 16 * 1024 * 1024, 1.0
 HEALTHY = b'{"status": "ok"}'
 LOST = (
     "The process that answered the request died, or failed. What the request should change may be "
@@ -77,7 +83,8 @@ class Request:
         self._body = b""
         self._held_bytes = 0
         self._is_given_up = self._is_over = False
-        self._class = work.class_of(self.path.rstrip("/"))
+        path = self.path.rstrip("/")
+        self._class = work.class_of(scope.method, path, scope.query_string)
         # The connection to an application process while it answers.
         self._asked: socket.socket | None = None
         self._watch: Any = None
@@ -120,13 +127,16 @@ class Request:
         """Run Django, or hand the request over to a process that does, and send the response."""
         try:
             environ = environ_of(self.scope, self.path, len(self._body))
-            if self.application.queue is None or self._class is work.TRACKING:
+            if self._class.handover is None:
                 time_limit.begin(is_read=False)
                 answer = respond(environ, self._body)
             else:
-                with self.application.queue.put() as self._asked:
+                with self._class.handover.put() as self._asked:
                     answer = ask(self._asked, environ, self._body)
             self._send(answer)
+            if answer.size >= LARGE_BYTES:
+                self.application.connections.watch(self.scope.client)
+                time.sleep(min(MAX_REST_SECONDS, answer.size / BYTES_PER_SECOND))
         except LostAnswer:
             self.reject(500, LOST)
         except BaseException:
@@ -146,7 +156,7 @@ class Request:
 
     def reject_busy(self) -> None:
         """Send 503, because too many requests of the same class wait."""
-        self.reject(503, BUSY)
+        self.application.send_later(partial(self.reject, 503, BUSY))
 
     def watch(self) -> None:
         """Notice from now on if the client goes away."""
@@ -181,38 +191,28 @@ class Request:
 
     def _send(self, answer: Answer) -> None:
         status, headers, content, file = answer
-        size = len(content)
-        if file is None:
-            send = partial(self.protocol.response_bytes, status, headers, content)
-            if status == 429:
-                self.application.send_later(send)
-            else:
-                send()
-        else:
-            # granian reads it as fast as the client does.
-            size = FILE_BYTES
+        if file is not None:
             if isinstance(file, int):
                 self.application.close_later(file)
                 file = f"/proc/self/fd/{file}"
+            # granian reads it as fast as the client does.
             self.protocol.response_file(status, headers, file)
-        if size >= WATCHED_BYTES:
-            self.application.connections.watch(self.scope.client)
+        elif status == 429:
+            send = partial(self.protocol.response_bytes, status, headers, content)
+            self.application.send_later(send)
+        else:
+            self.protocol.response_bytes(status, headers, content)
 
 
 class Application:
-    """Answers the requests of one worker process.
-
-    Without a queue to application processes, it answers all of them itself.
-    """
-
-    queue: Queue | None = None
+    """Answers the requests of one worker process."""
 
     def __init__(self) -> None:
         self.buffer, self.readings = Buffer(), Readings()
         self.connections = Connections()
         self._ticks = 0
         self._opening: deque[tuple[int, int]] = deque()
-        self._paced: deque[tuple[float, Callable[[], None]]] = deque()
+        self._later = scheduler(time.monotonic)
 
     def start(self) -> None:
         """Start the thread that enforces limits of time, and tells `serve` that this worker lives.
@@ -246,15 +246,24 @@ class Application:
 
     def send_later(self, send: Callable[[], None]) -> None:
         """Send a response after PACE_SECONDS, because its client is too fast. No thread waits."""
-        self._paced.append((time.monotonic() + PACE_SECONDS, send))
+        self._later.enter(random.uniform(*PACE_SECONDS), 0, send)  # noqa: S311
+
+    def send_due(self) -> float | None:
+        """Send the responses that are due, and return the seconds until the next one, if any."""
+        return self._later.run(blocking=False)
 
     def _keep_time(self) -> None:
+        next_tick = 0.0
         while True:
             try:
-                self.tend(time.monotonic())
+                # No response that is added later is due before the next tick.
+                pause = self.send_due() or TICK_SECONDS
+                if (now := time.monotonic()) >= next_tick:
+                    next_tick = now + TICK_SECONDS
+                    self.tend(now)
+                time.sleep(min(pause, max(0.0, next_tick - time.monotonic())))
             except Exception:
                 logger.exception("The time limits could not be kept.")
-            time.sleep(TICK_SECONDS)
 
     def tend(self, now: float) -> None:
         """End what has taken too long.
@@ -262,7 +271,8 @@ class Application:
         Args:
             now: in seconds of time.monotonic().
         """
-        if not any(work_class.is_stuck(now) for work_class in work.CLASSES):
+        # The others wait for processes that beat themselves.
+        if not work.TRACKING.is_stuck(now):
             heartbeat.beat(now)
         self.readings.end_slow(now)
         for work_class in work.CLASSES:
@@ -270,8 +280,6 @@ class Application:
         self._ticks += 1
         while self._opening and self._opening[0][0] < self._ticks:
             os.close(self._opening.popleft()[1])
-        while self._paced and self._paced[0][0] < now:
-            self._paced.popleft()[1]()
         self.connections.drop_slow_readers(now)
 
 

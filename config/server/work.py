@@ -1,18 +1,26 @@
-"""Bound each class of work, so that none of them takes the threads of another.
+"""Bound each class of work, so that none of them takes the processor or the threads of another.
 
-Tracking and health checks come first, then programs, then people with their pages and downloads.
+Tracking and health checks come first. docs/decisions/classes-of-work.md has the reasons.
 """
 
 import logging
+import re
 import threading
 import time
 from collections import deque
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from config.server.handover import Queue
 
 logger = logging.getLogger(__name__)
 
 TRACKING_PATHS = ("/subscribers/track-event", "/event", "/readyz", "/healthz")
 PEOPLE_PATHS = ("/admin", "/api/docs", "/api/schema", "/static")
+# Where the admin's actions are sent to, exports among them: /admin/crm/subscriber.
+ACTION_PATH = re.compile(r"/admin/\w+/\w+")
+# Calls about many contacts, whose time grows with the store or with the call.
+MANY_PATH = re.compile(r".*/subscribers\?.*(filter|search)|[^?]*(/segment|bulk|/track-events)")
 # A request that has waited this long is answered with 503, because its client has given up.
 QUEUE_SECONDS = 5.0
 # Only requests that take this long are watched, because watching has its price.
@@ -40,7 +48,12 @@ class Request(Protocol):
 
 
 class WorkClass:
-    """A class of work: how many of its requests are answered at once, and how many may wait."""
+    """A class of work: how many of its requests are answered at once, and how many may wait.
+
+    With a `handover`, they are answered by other processes.
+    """
+
+    handover: "Queue | None" = None
 
     def __init__(self, size: int, queue: int) -> None:
         self.size, self.queue = size, queue
@@ -116,15 +129,25 @@ class WorkClass:
 TRACKING = WorkClass(size=8, queue=256)
 API = WorkClass(size=2, queue=32)
 PEOPLE = WorkClass(size=3, queue=32)
-# To application processes.
-HANDED_OVER = (API, PEOPLE)
-CLASSES = (TRACKING, *HANDED_OVER)
+MANY = WorkClass(size=1, queue=32)
+ACTIONS = WorkClass(size=2, queue=32)
+CLASSES = (TRACKING, API, PEOPLE, MANY, ACTIONS)
 # One more reads requests and bodies while all others answer.
 THREADS = sum(work_class.size for work_class in CLASSES) + 1
 
 
-def class_of(path: str) -> WorkClass:
-    """Return the class of work of a URL's path, which has no trailing slash."""
+def class_of(method: str, path: str, query: str) -> WorkClass:
+    """Return the class of work of a request.
+
+    Args:
+        method: HTTP's.
+        path: of its URL, without a slash at the end.
+        query: of its URL.
+    """
     if path.endswith(TRACKING_PATHS):
         return TRACKING
+    if method == "POST" and ACTION_PATH.fullmatch(path):
+        return ACTIONS
+    if MANY_PATH.match(f"{path}?{query}"):
+        return MANY
     return PEOPLE if path.startswith(PEOPLE_PATHS) or not path else API

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from config.server.webserver import APPLICATION_NAME, WORKER_NAME
+from config.server.processes import APPLICATION_NAME, HEAVY_NAME, WORKER_NAME
 from tests.system.server import Server, wait_until
 
 
@@ -56,7 +56,7 @@ def wait_for_workers(server: Server) -> list[int]:
 
 def wait_for_applications(server: Server) -> list[int]:
     """Return the process ids of the application processes as soon as there are any."""
-    return _wait_for(server, APPLICATION_NAME)
+    return _wait_for(server, APPLICATION_NAME) + _wait_for(server, HEAVY_NAME)
 
 
 def _wait_for(server: Server, name: str) -> list[int]:

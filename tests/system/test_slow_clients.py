@@ -14,7 +14,7 @@ import pytest
 
 from config.server.bodies import BODY_SECONDS
 from config.server.connections import BYTES_PER_SECOND, LOOK_SECONDS
-from config.server.webserver import HEADER_SECONDS
+from config.server.granian_server import HEADER_SECONDS
 from config.server.work import API as API_CLASS
 from config.server.work import WATCH_SECONDS
 from tests.long import long
