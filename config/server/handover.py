@@ -48,23 +48,23 @@ class Queue:
     """The requests that wait for an application process. It is made before processes are forked."""
 
     def __init__(self) -> None:
-        self._last, self._first = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.last, self.first = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # With a timeout of Python's, each request would wake all threads of all processes.
         timeout = struct.pack("@ll", LOOK_SECONDS, 0)
-        self._first.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+        self.first.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
 
     def put(self) -> socket.socket:
         """Add a request, and return the socket that sends it and gets its answer."""
         ours, theirs = socket.socketpair()
         with theirs:
-            socket.send_fds(self._last, [b"."], [theirs.fileno()])
+            socket.send_fds(self.last, [b"."], [theirs.fileno()])
         ours.settimeout(ANSWER_SECONDS)
         return ours
 
     def get(self) -> socket.socket | None:
         """Return the socket of the next request, or None if LOOK_SECONDS have brought none."""
         try:
-            _, descriptors, _, _ = socket.recv_fds(self._first, 1, 1)
+            _, descriptors, _, _ = socket.recv_fds(self.first, 1, 1)
         except BlockingIOError:
             return None
         return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, *descriptors)
@@ -77,7 +77,7 @@ def ask(connection: socket.socket, environ: Environ, body: bytes) -> Answer:
         LostAnswer: there is none.
     """
     try:
-        _send(connection, environ, body)
+        send(connection, environ, body)
         (status, headers, path), content, descriptors = _receive(connection)
     except OSError as error:
         raise LostAnswer(str(error)) from None
@@ -86,9 +86,14 @@ def ask(connection: socket.socket, environ: Environ, body: bytes) -> Answer:
     return Answer(status, pairs, content, descriptors[0] if descriptors else path)
 
 
-def _send(
+def send(
     connection: socket.socket, head: Any, content: bytes, descriptor: int | None = None
 ) -> None:
+    """Send a message.
+
+    Raises:
+        OSError: the other end has been closed.
+    """
     encoded = orjson.dumps(head)
     message = b"".join((LENGTHS.pack(len(encoded), len(content)), encoded, content))
     sent = 0
@@ -168,7 +173,7 @@ class ApplicationProcess:
             self._count(1)
             try:
                 with connection:
-                    _answer(connection)
+                    answer(connection)
             except BaseException:
                 logger.exception("A request failed outside Django's views.")
             finally:
@@ -181,7 +186,8 @@ class ApplicationProcess:
             self._changed_at = time.monotonic()
 
 
-def _answer(connection: socket.socket) -> None:
+def answer(connection: socket.socket) -> None:
+    """Receive a request, run Django, and send the response, unless the client has gone away."""
     try:
         environ, body, _ = _receive(connection)
     except (OSError, LostAnswer):
@@ -201,7 +207,7 @@ def _answer(connection: socket.socket) -> None:
     descriptor = file if isinstance(file, int) else None
     head = (status, headers, None if descriptor else file)
     try:
-        _send(connection, head, content, descriptor)
+        send(connection, head, content, descriptor)
     except OSError:
         # The client has gone away, or the worker has died.
         pass

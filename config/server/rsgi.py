@@ -53,7 +53,7 @@ ENDS_CONNECTION = (400, 408, 413)
 PACE_SECONDS = (0.3, 0.7)
 # After a large response its place in its class rests, because sending costs the processor that
 # tracking needs.
-BYTES_PER_SECOND, MAX_REST_SECONDS = 16 * 1024 * 1024, 1.0
+BYTES_PER_SECOND, MAX_REST_SECONDS = 8 * 1024 * 1024, 1.0
 HEALTHY = b'{"status": "ok"}'
 LOST = (
     "The process that answered the request died, or failed. What the request should change may be "

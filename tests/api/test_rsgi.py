@@ -6,7 +6,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from django.http import HttpResponse
 from pytest_django import Settings
 
 from config.server import work
@@ -27,7 +26,7 @@ def environ(rsgi: ModuleType) -> Any:
     """Return the environ of a request with these parts."""
 
     def build(body: bytes = b"", path: str = "/", **parts: Any) -> dict[str, Any]:
-        environ: dict[str, Any] = rsgi.environ_of(scope(**parts), path, body)
+        environ: dict[str, Any] = rsgi.environ_of(scope(**parts), path, len(body))
         return environ
 
     return build
@@ -41,6 +40,7 @@ def send(rsgi: ModuleType, db: None) -> Any:
         protocol = HTTPProtocol(*pieces)
         with connections_kept():
             rsgi.application.begin(scope(**parts), protocol)
+            rsgi.application.send_due()
         [(status, headers, body)] = protocol.sent
         return status, dict(headers), body
 
@@ -48,10 +48,11 @@ def send(rsgi: ModuleType, db: None) -> Any:
 
 
 @pytest.fixture
-def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_room(rsgi: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no class of work have a place."""
-    for name in ("TRACKING", "API", "PEOPLE"):
+    for name in ("TRACKING", "API", "PEOPLE", "MANY"):
         monkeypatch.setattr(work, name, WorkClass(0, 0))
+    monkeypatch.setattr(rsgi, "PACE_SECONDS", (0, 0))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,6 @@ def test_headers_and_addresses_stand_where_wsgi_has_them(environ: Any) -> None:
     assert built["HTTP_X_SOME_HEADER"] == "1"
     assert built["REMOTE_ADDR"] == "10.0.0.1"
     assert built["CONTENT_LENGTH"] == "4"
-    assert built["wsgi.input"].read() == b"body"
 
 
 def test_an_address_of_ipv6_has_no_brackets(environ: Any) -> None:
@@ -144,7 +144,10 @@ def test_healthz_is_answered_although_no_class_of_work_has_a_place(
     assert (status, json.loads(body)) == (200, {"status": "ok"})
 
 
-@pytest.mark.parametrize("path", [f"{API}/subscribers/track-event", f"{API}/tags", "/api/schema/"])
+@pytest.mark.parametrize(
+    "path",
+    [f"{API}/subscribers/track-event", f"{API}/tags", f"{API}/segments", "/api/schema/"],
+)
 def test_a_full_class_of_work_answers_503_in_json(send: Any, no_room: None, path: str) -> None:
     status, headers, body = send(path=path)
     assert status == 503
@@ -231,18 +234,50 @@ def test_a_worker_that_is_stuck_does_not_beat(
     assert beats == [now]
 
 
+@pytest.fixture
+def pace(rsgi: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pace refusals by 0.1 s."""
+    monkeypatch.setattr(rsgi, "PACE_SECONDS", (0.1, 0.1))
+
+
 def test_who_sends_too_many_requests_is_answered_later(
+    rsgi: ModuleType, pace: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rsgi, "respond", lambda *_: rsgi.Answer(429, []))
+    assert_answered_later(rsgi, 429)
+
+
+def test_who_finds_a_full_class_of_work_is_answered_later(
+    rsgi: ModuleType, no_room: None, pace: None
+) -> None:
+    assert_answered_later(rsgi, 503)
+
+
+def assert_answered_later(rsgi: ModuleType, status: int) -> None:
+    protocol = HTTPProtocol()
+    rsgi.application.begin(scope(), protocol)
+    pause = rsgi.application.send_due()
+    assert protocol.sent == []
+    time.sleep(pause)
+    rsgi.application.send_due()
+    assert protocol.sent[0][0] == status
+
+
+def test_after_a_large_response_its_place_rests(
     rsgi: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    too_many = HttpResponse(status=429)
-    monkeypatch.setattr(rsgi.handler, "get_response", lambda _: too_many)
+    content = b"x" * rsgi.LARGE_BYTES
+    monkeypatch.setattr(rsgi, "respond", lambda *_: rsgi.Answer(200, [], content))
+    rests: list[float] = []
+
+    def rest(seconds: float) -> None:
+        rests.append(seconds)
+        assert protocol.sent
+
+    monkeypatch.setattr(time, "sleep", rest)
     protocol = HTTPProtocol()
-    with connections_kept():
-        rsgi.application.begin(scope(), protocol)
-    rsgi.application.tend(time.monotonic())
-    assert protocol.sent == []
-    rsgi.application.tend(time.monotonic() + rsgi.PACE_SECONDS + 0.1)
-    assert protocol.sent[0][0] == 429
+    rsgi.application.begin(scope(), protocol)
+    assert rests == [rsgi.LARGE_BYTES / rsgi.BYTES_PER_SECOND]
 
 
 def test_a_worker_that_holds_too_much_ends_the_body_that_came_first(

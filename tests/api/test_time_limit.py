@@ -1,16 +1,12 @@
 """config.time_limit: a request ends when its time is over, or when its client has gone away."""
 
-import time
 from collections.abc import Iterator
-from types import ModuleType
-from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
 
 from config import time_limit
 from config.server.request_database.base import DatabaseWrapper
-from tests.api.rsgi import Completed, HTTPProtocol, load_module, scope
 
 
 @pytest.fixture
@@ -44,7 +40,7 @@ def test_a_request_whose_time_is_over_gets_no_further_statement(
 
 def test_the_next_request_connects_again(database: DatabaseWrapper) -> None:
     ask(database)
-    time_limit.begin(is_read=True).is_given_up = True
+    time_limit.begin(is_read=True, is_given_up=lambda: True)
     with pytest.raises(OperationalError):
         ask(database)
     database.close()
@@ -66,39 +62,8 @@ def test_a_download_has_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_download_ends_when_its_client_goes_away_although_it_is_a_post() -> None:
-    limit = time_limit.begin(is_read=False)
-    limit.is_given_up = True
+    time_limit.begin(is_read=False, is_given_up=lambda: True)
     assert not time_limit.is_over()
     time_limit.extend_read(10)
     assert time_limit.is_over()
     time_limit.end()
-
-
-class Leaving(HTTPProtocol):
-    """A client that goes away as soon as it is watched."""
-
-    def client_disconnect(self) -> Any:
-        return Completed(b"")
-
-
-@pytest.fixture
-def rsgi() -> ModuleType:
-    return load_module()
-
-
-@pytest.mark.parametrize(("method", "is_over"), [("GET", True), ("HEAD", True), ("POST", False)])
-def test_a_read_ends_when_its_client_goes_away_and_a_write_goes_on(
-    rsgi: ModuleType, method: str, is_over: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    request = rsgi.Request(rsgi.application, scope(method=method), Leaving())
-    seen: list[bool] = []
-
-    def environ_of(*_: Any) -> Any:
-        request.watch()
-        time.sleep(0.001)
-        seen.append(time_limit.is_over())
-        raise OSError
-
-    monkeypatch.setattr(rsgi, "environ_of", environ_of)
-    request.answer()
-    assert seen == [is_over]

@@ -16,14 +16,16 @@ import psycopg
 import pytest
 
 from config.server.postgres import USER, socket_dir
+from config.server.processes import WORKER_NAME
 from tests.system.processes import (
     children,
     command_line,
+    descendants,
     is_alive,
+    named,
     postmaster,
     wait_for_workers,
     web_server,
-    web_servers,
 )
 from tests.system.server import ROOT, Client, Server, wait_until
 
@@ -180,7 +182,7 @@ def test_killed_workers_and_a_killed_web_server_lose_no_acknowledged_event(
         load.wait_for_more()
         for _ in range(3):
             # All at once: the web server ends after that, and serve starts it again.
-            for worker in children(web_server(running)):
+            for worker in wait_for_workers(running):
                 os.kill(worker, signal.SIGKILL)
             load.wait_for_more()
         killed = web_server(running)
@@ -228,12 +230,12 @@ def test_kill_9_of_serve_leaves_no_process_and_shuts_postgresql_down(running: Se
     with Load(running) as load:
         load.wait_for_more()
         assert running.process
-        descendants = [*children(running.process.pid), *children(web_server(running))]
-        assert len(descendants) >= 3
+        started = descendants(running.process.pid)
+        assert len(started) >= 3
         running.process.kill()
         running.process.wait()
         load.stopped.set()
-        wait_until(lambda: not any(map(is_alive, descendants)), 15)
+        wait_until(lambda: not any(map(is_alive, started)), 15)
     assert postgres_log(running).endswith("database system is shut down")
     running.start()
     assert_acknowledged_events_are_stored(running, load)
@@ -329,10 +331,8 @@ def test_a_stop_while_the_workers_start_ends_serve_with_0(server_with_postgres: 
         server.stop()
     pid = server.spawn().pid
 
-    def workers() -> list[int]:
-        return [worker for web_server in web_servers(pid) for worker in children(web_server)]
-
-    wait_until(lambda: len(workers()) == len(os.sched_getaffinity(0)), 20)
+    cores = len(os.sched_getaffinity(0))
+    wait_until(lambda: len(named(pid, WORKER_NAME)) == cores, 20)
     began = time.monotonic()
     assert server.stop(signal.SIGINT) == 0
     assert time.monotonic() - began < 10

@@ -23,7 +23,15 @@ import pytest
 
 from config.server.work import THREADS
 from tests.long import long
-from tests.system.processes import children, is_alive, postmaster, wait_for_workers, web_server
+from tests.system.processes import (
+    children,
+    descendants,
+    is_alive,
+    postmaster,
+    wait_for_applications,
+    wait_for_workers,
+    web_server,
+)
 from tests.system.server import ROOT, Server, wait_until
 from tests.system.test_faults import connect
 from tools.bench.abuse import ROWS, Row, Target, abuse
@@ -84,6 +92,16 @@ def stop_worker(server: Server) -> None:
     wait_until(lambda: not is_alive(pid), 15)
 
 
+def kill_application(server: Server) -> None:
+    os.kill(random.choice(wait_for_applications(server)), signal.SIGKILL)
+
+
+def stop_application(server: Server) -> None:
+    pid = random.choice(wait_for_applications(server))
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: not is_alive(pid), 15)
+
+
 def kill_web_server(server: Server) -> None:
     os.kill(web_server(server), signal.SIGKILL)
 
@@ -100,6 +118,8 @@ def kill_serve(server: Server) -> None:
 KILLS: list[Callable[[Server], None]] = [
     kill_worker,
     stop_worker,
+    kill_application,
+    stop_application,
     kill_web_server,
     kill_postgres,
     kill_serve,
@@ -109,7 +129,7 @@ KILLS: list[Callable[[Server], None]] = [
 class Sample(NamedTuple):
     """What a moment's processes use."""
 
-    # Of the largest worker.
+    # Of the largest process.
     megabytes: float
     descriptors: int
     # PostgreSQL's processes, connections included.
@@ -120,7 +140,7 @@ class Sample(NamedTuple):
 def sample(server: Server) -> Sample | None:
     """Return what the server's processes use, or None while they are killed."""
     with suppress(OSError, IndexError, AssertionError, ValueError, AttributeError):
-        workers = children(web_server(server))
+        workers = descendants(web_server(server))
         resident = [
             int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
             for pid in workers
@@ -211,7 +231,7 @@ def test_events_count_once_and_nothing_grows_under_kills_and_abuse(target: Targe
     for figure in ("megabytes", "descriptors", "backends"):
         before, after = (max(getattr(s, figure) for s in part) for part in (first, second))
         assert after <= 1.5 * before, figure
-    # Two workers, the processes of PostgreSQL itself, commands, and the check below.
+    # Two workers' threads, the processes of PostgreSQL itself, commands, and the check below.
     assert max(s.backends for s in samples) <= 2 * 2 * THREADS + 20
     assert max(s.log_bytes for s in samples) < 21 * MIB
     # What was misused is free again, and a worker above its limit of memory has been replaced.

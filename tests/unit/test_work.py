@@ -52,14 +52,31 @@ def run() -> Run:
 
 
 @pytest.mark.parametrize(
-    ("path", "expected"),
+    ("url", "expected"),
     [
         ("/wp-json/fluent-crm/v2/subscribers/track-event", work.TRACKING),
         ("/subscribers/track-event", work.TRACKING),
         ("/event", work.TRACKING),
         ("/readyz", work.TRACKING),
         ("/healthz", work.TRACKING),
-        ("/subscribers/track-events", work.API),
+        ("/subscribers/track-events", work.MANY),
+        ("/wp-json/fluent-crm/v2/subscribers", work.API),
+        ("/wp-json/fluent-crm/v2/subscribers?page=2&per_page=100", work.API),
+        ("/wp-json/fluent-crm/v2/subscribers/1?with[]=filters", work.API),
+        ("/wp-json/fluent-crm/v2/subscribers?filter_type=advanced", work.MANY),
+        ("/subscribers?page=1&advanced_filters=[]", work.MANY),
+        ("/subscribers?search=ada", work.MANY),
+        ("/subscribers/search-contacts", work.API),
+        ("/subscribers/1/segments", work.MANY),
+        ("/segments/5", work.MANY),
+        ("/subscribers/bulk-add-update", work.MANY),
+        ("/subscribers/do-bulk-action", work.MANY),
+        ("/tags/bulk", work.MANY),
+        ("/admin/crm/segment/count", work.MANY),
+        ("/admin/crm/subscriber", work.PEOPLE),
+        ("POST /admin/crm/subscriber", work.ACTIONS),
+        ("POST /admin/crm/subscriber/1/change", work.PEOPLE),
+        ("POST /admin/login", work.PEOPLE),
         ("/wp-json/fluent-crm/v2/subscribers/1/tracking-events", work.API),
         ("/admin/login", work.PEOPLE),
         ("/static/admin/css/base.css", work.PEOPLE),
@@ -67,8 +84,10 @@ def run() -> Run:
         ("", work.PEOPLE),
     ],
 )
-def test_each_url_has_its_class_of_work(path: str, expected: WorkClass) -> None:
-    assert class_of(path) is expected
+def test_each_url_has_its_class_of_work(url: str, expected: WorkClass) -> None:
+    method, _, target = url.rpartition(" ")
+    path, _, query = target.partition("?")
+    assert class_of(method or "GET", path, query) is expected
 
 
 def test_a_request_is_answered_in_the_thread_that_read_it() -> None:

@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import psycopg
 
 from config.server.postgres import USER, EmbeddedPostgres
 from tests.system.admin_session import AdminSession, log_in
+from tests.system.processes import wait_for_applications, wait_for_workers
 from tests.system.server import Answer, Client, Server, wait_until
 
 MOST_MEGABYTES = 300
@@ -263,20 +263,9 @@ def exporting(store: Store, action: str, ids: list[int]) -> Request:
     return send
 
 
-def children(pid: int) -> list[int]:
-    """Return the processes that a process started."""
-    tasks = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in tasks.read_text().split()] if tasks.exists() else []
-
-
 def worker_pids(server: Server) -> list[int]:
-    """Return the web server's workers."""
-    assert server.process
-    for child in children(server.process.pid):
-        with suppress(OSError):  # an hourly command that has just ended
-            if b"config.server.webserver" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return children(child)
-    return []
+    """Return the web server's workers and application processes."""
+    return wait_for_workers(server) + wait_for_applications(server)
 
 
 def memory(pid: int, name: str = "VmHWM") -> int:
@@ -295,7 +284,7 @@ def renew_workers(server: Server) -> None:
 
     def answers() -> bool:
         now = worker_pids(server)
-        if len(now) != len(before) or set(now) & set(before):
+        if len(now) < len(before) or set(now) & set(before):
             return False
         try:
             return server.client(timeout=5)("GET", "/api/3/eventTracking").status == 200

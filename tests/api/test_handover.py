@@ -1,0 +1,133 @@
+"""config.server.handover: requests and answers between a web worker and an application process."""
+
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from config import time_limit
+from tests.api.rsgi import load_module
+
+ENVIRON = {"REQUEST_METHOD": "GET", "PATH_INFO": "/ü".encode().decode("latin-1")}
+Respond = Callable[..., Any]
+Exchange = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def handover() -> ModuleType:
+    load_module()
+    from config.server import handover
+
+    return handover
+
+
+@pytest.fixture
+def queue(handover: ModuleType) -> Iterator[Any]:
+    queue = handover.Queue()
+    yield queue
+    queue.first.close()
+    queue.last.close()
+
+
+@pytest.fixture
+def exchange(handover: ModuleType, queue: Any, monkeypatch: pytest.MonkeyPatch) -> Exchange:
+    """Hand a request over, have it answered by a function, and return the answer."""
+
+    def answer(connection: socket.socket) -> None:
+        with connection:
+            handover.answer(connection)
+
+    def ask(respond: Respond, environ: Any = ENVIRON, body: bytes = b"") -> Any:
+        monkeypatch.setattr(handover, "respond", respond)
+        with queue.put() as connection:
+            thread = threading.Thread(target=answer, args=[queue.get()])
+            thread.start()
+            try:
+                return handover.ask(connection, environ, body)
+            finally:
+                thread.join()
+
+    return ask
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000, 5_000_000])
+def test_a_request_and_its_answer_arrive_whole(
+    handover: ModuleType, exchange: Exchange, size: int
+) -> None:
+    def respond(environ: Any, body: bytes) -> Any:
+        assert environ == ENVIRON
+        return handover.Answer(201, [("X-Length", str(len(body)))], body[::-1])
+
+    body = os.urandom(size)
+    answer = exchange(respond, body=body)
+    assert answer == (201, [("X-Length", str(size))], body[::-1], None)
+
+
+def test_a_long_header_arrives_whole(handover: ModuleType, exchange: Exchange) -> None:
+    def respond(environ: Any, _: bytes) -> Any:
+        return handover.Answer(200, [("X-Length", str(len(environ["HTTP_COOKIE"])))])
+
+    answer = exchange(respond, environ=ENVIRON | {"HTTP_COOKIE": "x" * 300_000})
+    assert answer.headers == [("X-Length", "300000")]
+
+
+def test_a_file_without_a_name_is_handed_over_open(
+    handover: ModuleType, exchange: Exchange
+) -> None:
+    def respond(*_: Any) -> Any:
+        with tempfile.TemporaryFile() as file:
+            file.write(b"rows")
+            file.flush()
+            return handover.Answer(200, [], file=os.dup(file.fileno()))
+
+    answer = exchange(respond)
+    with open(answer.file, "rb") as file:
+        file.seek(0)
+        assert file.read() == b"rows"
+
+
+def test_a_file_with_a_name_is_handed_over_by_it(handover: ModuleType, exchange: Exchange) -> None:
+    answer = exchange(lambda *_: handover.Answer(200, [], file="/static/x.js"))
+    assert answer.file == "/static/x.js"
+
+
+def test_an_answer_that_does_not_come_is_lost(handover: ModuleType, queue: Any) -> None:
+    with queue.put() as connection:
+        queue.get().close()
+        with pytest.raises(handover.LostAnswer):
+            handover.ask(connection, ENVIRON, b"")
+
+
+def test_a_request_whose_client_has_gone_away_is_not_answered(
+    handover: ModuleType, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "respond", lambda *_: pytest.fail("It was answered."))
+    with queue.put() as connection:
+        handover.send(connection, ENVIRON, b"")
+    with queue.get() as answering:
+        handover.answer(answering)
+
+
+@pytest.mark.parametrize(("method", "is_over"), [("GET", True), ("HEAD", True), ("POST", False)])
+def test_a_read_ends_when_its_client_goes_away_and_a_write_goes_on(
+    handover: ModuleType, queue: Any, monkeypatch: pytest.MonkeyPatch, method: str, is_over: bool
+) -> None:
+    seen: list[bool] = []
+    connection = queue.put()
+    handover.send(connection, ENVIRON | {"REQUEST_METHOD": method}, b"")
+
+    def respond(*_: Any) -> Any:
+        assert not time_limit.is_over()
+        connection.shutdown(socket.SHUT_WR)
+        seen.append(time_limit.is_over())
+        return handover.Answer(200, [])
+
+    monkeypatch.setattr(handover, "respond", respond)
+    with queue.get() as answering, connection:
+        handover.answer(answering)
+    assert seen == [is_over]
