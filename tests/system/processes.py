@@ -55,7 +55,7 @@ def wait_for_workers(server: Server) -> list[int]:
 
 
 def wait_for_applications(server: Server) -> list[int]:
-    """Return the process ids of the application processes as soon as there are some of each kind."""
+    """Return the process ids of the application processes as soon as each kind has some."""
     return _wait_for(server, APPLICATION_NAME) + _wait_for(server, HEAVY_NAME)
 
 
