@@ -42,8 +42,9 @@ WITH old AS MATERIALIZED (
     ORDER BY subscriber_id, event_key, title
     FOR NO KEY UPDATE
 ), gone AS (
-    DELETE FROM events_eventoccurrence o USING old, event
-    WHERE o.id = old.id AND event.id = old.event_id
+    -- An array, because a join with old statistics could read the table once for each row.
+    DELETE FROM events_eventoccurrence o
+    WHERE o.id = ANY (ARRAY(SELECT old.id FROM old JOIN event ON event.id = old.event_id))
     RETURNING o.event_id
 ), moved AS (
     UPDATE events_trackedevent e SET unlogged = unlogged + n.removed
