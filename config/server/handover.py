@@ -1,9 +1,5 @@
 """Hand requests over from web workers to application processes, which answer them.
 
-A web worker makes a pair of sockets for each request, and sends one of them through a queue that
-all application processes read. Each takes a request when one of its threads is free. None of these
-sockets has a name, so that no other process can connect to them.
-
 A message is the lengths of its two parts, JSON, and then the request's body or the response's
 content. A temporary file that is the response is sent as its descriptor.
 """
@@ -24,6 +20,7 @@ from django.db import connections
 
 from config import time_limit
 from config.server import heartbeat
+from config.server.queue import Queue
 from config.server.responses import Answer, Environ, respond
 from config.server.work import STUCK_SECONDS, WorkClass
 
@@ -31,43 +28,13 @@ logger = logging.getLogger(__name__)
 
 LENGTHS = struct.Struct("=QQ")
 PIECE_BYTES = 64 * 1024
-# An application process ends a request before, and the one that the request may wait for.
-ANSWER_SECONDS = 300.0
 TICK_SECONDS = 0.25
-# An idle thread looks so often whether its process is to end.
-LOOK_SECONDS = 1
 # A thread that has had nothing to do for so long closes its connection to PostgreSQL.
 IDLE_SECONDS = 600.0
 
 
 class LostAnswer(Exception):
     """The request was handed over and not answered, because of an error or a dead process."""
-
-
-class Queue:
-    """The requests that wait for an application process. It is made before processes are forked."""
-
-    def __init__(self) -> None:
-        self.last, self.first = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # With a timeout of Python's, each request would wake all threads of all processes.
-        timeout = struct.pack("@ll", LOOK_SECONDS, 0)
-        self.first.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
-
-    def put(self) -> socket.socket:
-        """Add a request, and return the socket that sends it and gets its answer."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            socket.send_fds(self.last, [b"."], [theirs.fileno()])
-        ours.settimeout(ANSWER_SECONDS)
-        return ours
-
-    def get(self) -> socket.socket | None:
-        """Return the socket of the next request, or None if LOOK_SECONDS have brought none."""
-        try:
-            _, descriptors, _, _ = socket.recv_fds(self.first, 1, 1)
-        except BlockingIOError:
-            return None
-        return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, *descriptors)
 
 
 def ask(connection: socket.socket, environ: Environ, body: bytes) -> Answer:

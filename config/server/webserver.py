@@ -22,7 +22,7 @@ from config.server import rsgi  # noqa: F401
 # isort: split
 from config.server import work
 from config.server.granian_server import run_granian
-from config.server.handover import ApplicationProcess, Queue
+from config.server.handover import ApplicationProcess
 from config.server.postgres import die_with_parent
 from config.server.processes import (
     APPLICATION_NAME,
@@ -31,6 +31,7 @@ from config.server.processes import (
     give_way,
     prepare,
 )
+from config.server.queue import Queue
 
 logger = logging.getLogger(__name__)
 
@@ -75,10 +76,10 @@ class WebServer:
         self._granian = self._fork(partial(run_granian, self._options))
         next_look = 0.0
         while (status := self._reap()) is None:
-            self._start_applications()
             if (now := time.monotonic()) >= next_look:
                 next_look = now + MEMORY_SAMPLE_SECONDS
-                self._replace_large()
+                self._end_large()
+            self._start_applications()
             received = signal.sigtimedwait(SIGNALS, RESTART_SECONDS)
             if received and received.si_signo == signal.SIGTERM:
                 os.kill(self._granian, signal.SIGTERM)
@@ -120,7 +121,7 @@ class WebServer:
                 self._ending.discard(pid)
         return None
 
-    def _replace_large(self) -> None:
+    def _end_large(self) -> None:
         """Let application processes with too much memory end after their requests."""
         for pid in list(self._applications):
             if _resident_bytes(pid) > self._options.memory_mb * 1024 * 1024:

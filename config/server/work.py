@@ -8,10 +8,9 @@ import re
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from config.server.handover import Queue
+from config.server.queue import Queue
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ class WorkClass:
     With a `handover`, they are answered by other processes.
     """
 
-    handover: "Queue | None" = None
+    handover: Queue | None = None
 
     def __init__(self, size: int, queue: int) -> None:
         self.size, self.queue = size, queue

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from config import time_limit
+from config.server.queue import Queue
 from tests.api.rsgi import load_module
 
 ENVIRON = {"REQUEST_METHOD": "GET", "PATH_INFO": "/ü".encode().decode("latin-1")}
@@ -27,15 +28,21 @@ def handover() -> ModuleType:
 
 
 @pytest.fixture
-def queue(handover: ModuleType) -> Iterator[Any]:
-    queue = handover.Queue()
+def queue() -> Iterator[Queue]:
+    queue = Queue()
     yield queue
     queue.first.close()
     queue.last.close()
 
 
+def next_of(queue: Queue) -> socket.socket:
+    connection = queue.get()
+    assert connection
+    return connection
+
+
 @pytest.fixture
-def exchange(handover: ModuleType, queue: Any, monkeypatch: pytest.MonkeyPatch) -> Exchange:
+def exchange(handover: ModuleType, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Exchange:
     """Hand a request over, have it answered by a function, and return the answer."""
 
     def answer(connection: socket.socket) -> None:
@@ -45,7 +52,7 @@ def exchange(handover: ModuleType, queue: Any, monkeypatch: pytest.MonkeyPatch) 
     def ask(respond: Respond, environ: Any = ENVIRON, body: bytes = b"") -> Any:
         monkeypatch.setattr(handover, "respond", respond)
         with queue.put() as connection:
-            thread = threading.Thread(target=answer, args=[queue.get()])
+            thread = threading.Thread(target=answer, args=[next_of(queue)])
             thread.start()
             try:
                 return handover.ask(connection, environ, body)
@@ -96,26 +103,26 @@ def test_a_file_with_a_name_is_handed_over_by_it(handover: ModuleType, exchange:
     assert answer.file == "/static/x.js"
 
 
-def test_an_answer_that_does_not_come_is_lost(handover: ModuleType, queue: Any) -> None:
+def test_an_answer_that_does_not_come_is_lost(handover: ModuleType, queue: Queue) -> None:
     with queue.put() as connection:
-        queue.get().close()
+        next_of(queue).close()
         with pytest.raises(handover.LostAnswer):
             handover.ask(connection, ENVIRON, b"")
 
 
 def test_a_request_whose_client_has_gone_away_is_not_answered(
-    handover: ModuleType, queue: Any, monkeypatch: pytest.MonkeyPatch
+    handover: ModuleType, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handover, "respond", lambda *_: pytest.fail("It was answered."))
     with queue.put() as connection:
         handover.send(connection, ENVIRON, b"")
-    with queue.get() as answering:
+    with next_of(queue) as answering:
         handover.answer(answering)
 
 
 @pytest.mark.parametrize(("method", "is_over"), [("GET", True), ("HEAD", True), ("POST", False)])
 def test_a_read_ends_when_its_client_goes_away_and_a_write_goes_on(
-    handover: ModuleType, queue: Any, monkeypatch: pytest.MonkeyPatch, method: str, is_over: bool
+    handover: ModuleType, queue: Queue, monkeypatch: pytest.MonkeyPatch, method: str, is_over: bool
 ) -> None:
     seen: list[bool] = []
     connection = queue.put()
@@ -128,6 +135,6 @@ def test_a_read_ends_when_its_client_goes_away_and_a_write_goes_on(
         return handover.Answer(200, [])
 
     monkeypatch.setattr(handover, "respond", respond)
-    with queue.get() as answering, connection:
+    with next_of(queue) as answering, connection:
         handover.answer(answering)
     assert seen == [is_over]

@@ -9,9 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import psycopg
 import pytest
 
+from config.server.processes import NICE
 from tests.long import long
 from tests.system.database import fetch_value
-from tests.system.processes import is_alive, wait_for_applications
+from tests.system.processes import is_alive, wait_for_applications, wait_for_workers
 from tests.system.server import API, Answer, Client, Server, wait_until
 
 SMALL, LARGE = f"{API}/subscribers", f"{API}/subscribers?search=ada"
@@ -89,6 +90,12 @@ def test_events_are_tracked_while_all_application_processes_are_stopped(
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
+
+
+def test_application_processes_come_after_tracking(server: Server) -> None:
+    niceness = {os.getpriority(os.PRIO_PROCESS, pid) for pid in wait_for_applications(server)}
+    (tracking,) = {os.getpriority(os.PRIO_PROCESS, pid) for pid in wait_for_workers(server)}
+    assert niceness == {tracking + NICE}
 
 
 @long
