@@ -184,6 +184,10 @@ def restart_ids(*models: type[Model]) -> None:
             cursor.execute(statement)
 
 
+# Of each operation, in make test and in make test-long.
+EXAMPLES = {"short": 20, "long": 1000}
+
+
 def numbered(noun: str) -> list[str]:
     """Return three titles."""
     return [f"{noun} {number}" for number in (1, 2, 3)]
@@ -215,6 +219,7 @@ def test_the_response_to_a_random_request_is_as_described(
     operation = DESCRIBED[path][method]
     got_through = 0
 
+    @settings(max_examples=EXAMPLES[settings.get_current_profile_name()])
     @given(st.one_of([operation.as_strategy(mode) for mode in GenerationMode]))
     def play(case: Case[Any]) -> None:
         nonlocal got_through

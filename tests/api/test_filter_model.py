@@ -14,7 +14,7 @@ from tests.api.filter_model import CONTACTS, FILTERS, Contact, Item
 from tests.api.savepoints import rolled_back
 
 # In make test, and in make test-long.
-EXAMPLES = {"short": 500, "long": 10_000}
+EXAMPLES = {"short": 300, "long": 10_000}
 
 
 def create_four(model: type[Tag | List]) -> list[int]:
