@@ -19,7 +19,9 @@ PEOPLE_PATHS = ("/admin", "/api/docs", "/api/schema", "/static")
 # Where the admin's actions are sent to, exports among them: /admin/crm/subscriber.
 ACTION_PATH = re.compile(r"/admin/\w+/\w+")
 # Calls about many contacts, whose time grows with the store or with the call.
-MANY_PATH = re.compile(r".*/subscribers\?.*(filter|search)|[^?]*(/segment|bulk|/track-events)")
+MANY_PATH = re.compile(
+    r".*/subscribers\?.*(filter|search)|[^?]*(/segment|bulk|search|/track-events)"
+)
 # A request that has waited this long is answered with 503, because its client has given up.
 QUEUE_SECONDS = 5.0
 # Only requests that take this long are watched, because watching has its price.

@@ -66,7 +66,7 @@ def run() -> Run:
         ("/wp-json/fluent-crm/v2/subscribers?filter_type=advanced", work.MANY),
         ("/subscribers?page=1&advanced_filters=[]", work.MANY),
         ("/subscribers?search=ada", work.MANY),
-        ("/subscribers/search-contacts", work.API),
+        ("/subscribers/search-contacts", work.MANY),
         ("/subscribers/1/segments", work.MANY),
         ("/segments/5", work.MANY),
         ("/subscribers/bulk-add-update", work.MANY),
