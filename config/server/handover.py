@@ -19,10 +19,10 @@ import orjson
 from django.db import connections
 
 from config import time_limit
+from config.error_pages import BUSY, error_page_or_json
 from config.server import heartbeat
-from config.server.queue import Queue
 from config.server.responses import Answer, Environ, respond
-from config.server.work import STUCK_SECONDS, WorkClass
+from config.server.work import QUEUE_SECONDS, STUCK_SECONDS, WorkClass
 
 logger = logging.getLogger(__name__)
 
@@ -37,14 +37,21 @@ class LostAnswer(Exception):
     """The request was handed over and not answered, because of an error or a dead process."""
 
 
-def ask(connection: socket.socket, environ: Environ, body: bytes) -> Answer:
+def ask(connection: socket.socket, submitted_at: float, environ: Environ, body: bytes) -> Answer:
     """Send a request to an application process and return its answer.
+
+    Args:
+        connection: of Queue.put().
+        submitted_at: when the request was complete, in seconds of time.monotonic(). If it has
+            waited for too long, it is answered with 503.
+        environ: of environ_of().
+        body: the complete one.
 
     Raises:
         LostAnswer: there is none.
     """
     try:
-        send(connection, environ, body)
+        send(connection, (submitted_at, environ), body)
         (status, headers, path), content, descriptors = _receive(connection)
     except OSError as error:
         raise LostAnswer(str(error)) from None
@@ -96,81 +103,107 @@ def _next_piece(connection: socket.socket) -> bytes:
     return piece
 
 
+class Places:
+    """The threads of a process that answer a class of work."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._lock = threading.Lock()
+        self._occupied = 0
+        self._changed_at = time.monotonic()
+
+    def __enter__(self) -> None:
+        self._change(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._change(-1)
+
+    def _change(self, number: int) -> None:
+        with self._lock:
+            self._occupied += number
+            self._changed_at = time.monotonic()
+
+    def is_stuck(self, now: float) -> bool:
+        """Return whether all are in requests, none of which has ended for long."""
+        return self._occupied >= self._size and now > self._changed_at + STUCK_SECONDS
+
+
 class ApplicationProcess:
     """Answers requests in threads, until SIGTERM."""
 
     def __init__(self, work_classes: Iterable[WorkClass]) -> None:
         """Prepare to answer the requests of classes, of each as many at once as its size."""
-        self._queues = [
-            work_class.handover for work_class in work_classes for _ in range(work_class.size)
-        ]
-        self._lock = threading.Lock()
-        self._answering = 0
-        self._changed_at = time.monotonic()
+        self._places = {each: Places(each.size) for each in work_classes}
         self._is_stopping = False
 
     def run(self) -> None:
-        """Answer requests, and tell `serve` that this process lives."""
-        signal.signal(signal.SIGTERM, self._stop)
+        """Answer requests until SIGTERM."""
+        signal.signal(signal.SIGTERM, lambda *_: self.stop())
+        self.run_threads()
+
+    def stop(self) -> None:
+        """Accept no further requests."""
+        self._is_stopping = True
+
+    def run_threads(self) -> None:
+        """Answer requests, and tell `serve` that this process lives, until the last is answered."""
         threads = [
-            threading.Thread(target=self._answer_requests, args=[queue], daemon=True)
-            for queue in self._queues
+            threading.Thread(target=self._answer_requests, args=[work_class], daemon=True)
+            for work_class in self._places
+            for _ in range(work_class.size)
         ]
         for thread in threads:
             thread.start()
-        while not self._is_stopping:
+        while any(thread.is_alive() for thread in threads):
             now = time.monotonic()
-            if self._answering < len(self._queues) or now < self._changed_at + STUCK_SECONDS:
+            if not any(places.is_stuck(now) for places in self._places.values()):
                 heartbeat.beat(now)
             time.sleep(TICK_SECONDS)
-        for thread in threads:
-            thread.join()
 
-    def _stop(self, *_: Any) -> None:
-        self._is_stopping = True
-
-    def _answer_requests(self, queue: Queue) -> None:
+    def _answer_requests(self, work_class: WorkClass) -> None:
+        assert work_class.handover
         idle_from = time.monotonic()
         while not self._is_stopping:
-            connection = queue.get()
-            if connection is None:
-                if time.monotonic() > idle_from + IDLE_SECONDS:
-                    connections.close_all()
-                continue
-            self._count(1)
             try:
-                with connection:
-                    answer(connection)
+                if connection := work_class.handover.get():
+                    with connection, self._places[work_class]:
+                        answer(connection)
+                    idle_from = time.monotonic()
+                elif time.monotonic() > idle_from + IDLE_SECONDS:
+                    connections.close_all()
             except BaseException:
                 logger.exception("A request failed outside Django's views.")
-            finally:
-                self._count(-1)
-            idle_from = time.monotonic()
-
-    def _count(self, change: int) -> None:
-        with self._lock:
-            self._answering += change
-            self._changed_at = time.monotonic()
+                # The next one may fail at once too.
+                time.sleep(TICK_SECONDS)
 
 
 def answer(connection: socket.socket) -> None:
     """Receive a request, run Django, and send the response, unless the client has gone away."""
     try:
-        environ, body, _ = _receive(connection)
+        (submitted_at, environ), body, _ = _receive(connection)
     except (OSError, LostAnswer):
         # The worker has died.
         return
     if _is_closed(connection):
         # The client has gone away while the request waited.
         return
+    if time.monotonic() > submitted_at + QUEUE_SECONDS:
+        response = error_page_or_json(environ["PATH_INFO"], 503, BUSY)
+        _send_answer(connection, Answer(503, [*response.items()], response.content))
+        return
     time_limit.begin(
         is_read=environ["REQUEST_METHOD"] in ("GET", "HEAD"),
         is_given_up=partial(_is_closed, connection),
     )
     try:
-        status, headers, content, file = respond(environ, body)
+        answered = respond(environ, body)
     finally:
         time_limit.end()
+    _send_answer(connection, answered)
+
+
+def _send_answer(connection: socket.socket, answer: Answer) -> None:
+    status, headers, content, file = answer
     descriptor = file if isinstance(file, int) else None
     head = (status, headers, None if descriptor else file)
     try:

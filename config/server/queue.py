@@ -5,6 +5,8 @@ its class, which all application processes read. Each takes a request when one o
 free. None of these sockets has a name, so that no other process can connect to them.
 """
 
+import errno
+import os
 import socket
 import struct
 
@@ -32,9 +34,14 @@ class Queue:
         return ours
 
     def get(self) -> socket.socket | None:
-        """Return the socket of the next request, or None if LOOK_SECONDS have brought none."""
+        """Return the socket of the next request, or None if LOOK_SECONDS have brought none.
+
+        It is lost if this process has no free file descriptor.
+        """
         try:
             _, descriptors, _, _ = socket.recv_fds(self.first, 1, 1)
         except BlockingIOError:
             return None
+        if not descriptors:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, *descriptors)

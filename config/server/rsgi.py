@@ -132,7 +132,9 @@ class Request:
                 answer = respond(environ, self._body)
             else:
                 with self._class.handover.put() as self._asked:
-                    answer = ask(self._asked, environ, self._body)
+                    if self._is_given_up:
+                        return
+                    answer = ask(self._asked, self.submitted_at, environ, self._body)
             self._send(answer)
             if answer.size >= LARGE_BYTES:
                 self.application.connections.watch(self.scope.client)

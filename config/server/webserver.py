@@ -74,24 +74,36 @@ class WebServer:
         gc.freeze()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         self._granian = self._fork(partial(run_granian, self._options))
-        next_look = 0.0
+        next_look = next_start = 0.0
         while (status := self._reap()) is None:
             if (now := time.monotonic()) >= next_look:
                 next_look = now + MEMORY_SAMPLE_SECONDS
                 self._end_large()
-            self._start_applications()
+            # Those that die at once are not started again without a pause.
+            if now >= next_start and self._start_applications():
+                next_start = now + RESTART_SECONDS
             received = signal.sigtimedwait(SIGNALS, RESTART_SECONDS)
             if received and received.si_signo == signal.SIGTERM:
                 os.kill(self._granian, signal.SIGTERM)
         # They have no requests left.
         for pid in (*self._applications, *self._ending):
             os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
         return status
 
-    def _start_applications(self) -> None:
-        for name, wanted in self._wanted.items():
-            for _ in range(wanted - [*self._applications.values()].count(name)):
+    def _start_applications(self) -> bool:
+        """Start those that are missing. Return whether there were any."""
+        missing = [
+            name
+            for name, wanted in self._wanted.items()
+            for _ in range(wanted - [*self._applications.values()].count(name))
+        ]
+        for name in missing:
+            try:
                 self._applications[self._fork(partial(_run_application, name))] = name
+            except OSError:
+                logger.exception("A process could not be started.")
+        return bool(missing)
 
     def _fork(self, run: Callable[[], None]) -> int:
         pid = os.fork()

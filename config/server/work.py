@@ -9,19 +9,26 @@ import threading
 import time
 from collections import deque
 from typing import Protocol
+from urllib.parse import parse_qsl
 
 from config.server.queue import Queue
 
 logger = logging.getLogger(__name__)
 
-TRACKING_PATHS = ("/subscribers/track-event", "/event", "/readyz", "/healthz")
+FLUENTCRM = "/wp-json/fluent-crm/v2"
+TRACK = "/subscribers/track-event"
+TRACKING_PATHS = {TRACK, FLUENTCRM + TRACK, "/event", "/readyz", "/healthz"}
 PEOPLE_PATHS = ("/admin", "/api/docs", "/api/schema", "/static")
-# Where the admin's actions are sent to, exports among them: /admin/crm/subscriber.
-ACTION_PATH = re.compile(r"/admin/\w+/\w+")
+# The admin's actions on selected rows, exports among them, are sent to /admin/crm/subscriber.
+ACTION_CALL = re.compile(r"POST /admin/\w+/\w+(/\d+/(erase|delete))?|\w+ /admin/\w+/\w+/\d+/export")
 # Calls about many contacts, whose time grows with the store or with the call.
-MANY_PATH = re.compile(
-    r".*/subscribers\?.*(filter|search)|[^?]*(/segment|bulk|search|/track-events)"
+MANY_CALL = re.compile(
+    r"\w+ .*(/segments|bulk|search|/track-events|/subscribers-property|/ajax-options).*"
+    r"|DELETE .*/(tags|lists)/.*"
 )
+SEGMENT_COUNT = "/admin/crm/segment/count"
+# Other parameters of the list of contacts filter, search or sort all of them.
+PAGE_PARAMETERS = {"page", "per_page", "with", "custom_fields"}
 # A request that has waited this long is answered with 503, because its client has given up.
 QUEUE_SECONDS = 5.0
 # Only requests that take this long are watched, because watching has its price.
@@ -145,10 +152,16 @@ def class_of(method: str, path: str, query: str) -> WorkClass:
         path: of its URL, without a slash at the end.
         query: of its URL.
     """
-    if path.endswith(TRACKING_PATHS):
+    if path in TRACKING_PATHS:
         return TRACKING
-    if method == "POST" and ACTION_PATH.fullmatch(path):
+    call = f"{method} {path}"
+    if ACTION_CALL.fullmatch(call):
         return ACTIONS
-    if MANY_PATH.match(f"{path}?{query}"):
+    if path == SEGMENT_COUNT:
         return MANY
-    return PEOPLE if path.startswith(PEOPLE_PATHS) or not path else API
+    if path.startswith(PEOPLE_PATHS) or not path:
+        return PEOPLE
+    names = {name.partition("[")[0] for name, _ in parse_qsl(query, keep_blank_values=True)}
+    if path.endswith("/subscribers") and method == "GET" and not names <= PAGE_PARAMETERS:
+        return MANY
+    return MANY if MANY_CALL.fullmatch(call) else API

@@ -4,6 +4,7 @@ import os
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from config import time_limit
 from config.server.queue import Queue
+from config.server.work import QUEUE_SECONDS, STUCK_SECONDS, WorkClass
 from tests.api.rsgi import load_module
 
 ENVIRON = {"REQUEST_METHOD": "GET", "PATH_INFO": "/ü".encode().decode("latin-1")}
@@ -55,7 +57,7 @@ def exchange(handover: ModuleType, queue: Queue, monkeypatch: pytest.MonkeyPatch
             thread = threading.Thread(target=answer, args=[next_of(queue)])
             thread.start()
             try:
-                return handover.ask(connection, environ, body)
+                return handover.ask(connection, time.monotonic(), environ, body)
             finally:
                 thread.join()
 
@@ -107,7 +109,7 @@ def test_an_answer_that_does_not_come_is_lost(handover: ModuleType, queue: Queue
     with queue.put() as connection:
         next_of(queue).close()
         with pytest.raises(handover.LostAnswer):
-            handover.ask(connection, ENVIRON, b"")
+            handover.ask(connection, time.monotonic(), ENVIRON, b"")
 
 
 def test_a_request_whose_client_has_gone_away_is_not_answered(
@@ -115,7 +117,7 @@ def test_a_request_whose_client_has_gone_away_is_not_answered(
 ) -> None:
     monkeypatch.setattr(handover, "respond", lambda *_: pytest.fail("It was answered."))
     with queue.put() as connection:
-        handover.send(connection, ENVIRON, b"")
+        handover.send(connection, (time.monotonic(), ENVIRON), b"")
     with next_of(queue) as answering:
         handover.answer(answering)
 
@@ -126,7 +128,8 @@ def test_a_read_ends_when_its_client_goes_away_and_a_write_goes_on(
 ) -> None:
     seen: list[bool] = []
     connection = queue.put()
-    handover.send(connection, ENVIRON | {"REQUEST_METHOD": method}, b"")
+    environ = ENVIRON | {"REQUEST_METHOD": method}
+    handover.send(connection, (time.monotonic(), environ), b"")
 
     def respond(*_: Any) -> Any:
         assert not time_limit.is_over()
@@ -138,3 +141,73 @@ def test_a_read_ends_when_its_client_goes_away_and_a_write_goes_on(
     with next_of(queue) as answering, connection:
         handover.answer(answering)
     assert seen == [is_over]
+
+
+def test_a_request_that_has_waited_for_too_long_is_503(
+    handover: ModuleType, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "respond", lambda *_: pytest.fail("It was answered."))
+    late = time.monotonic() - QUEUE_SECONDS - 0.1
+    with queue.put() as connection, next_of(queue) as answering:
+        handover.send(connection, (late, ENVIRON), b"")
+        handover.answer(answering)
+        assert handover.ask(connection, late, ENVIRON, b"").status == 503
+
+
+def test_a_thread_goes_on_after_a_request_that_could_not_be_received(
+    handover: ModuleType, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work_class = WorkClass(1, 1)
+    work_class.handover = queue
+    monkeypatch.setattr(handover, "respond", lambda *_: handover.Answer(200, []))
+    # As where there is no free descriptor: the queue has a message without one.
+    queue.last.send(b".")
+    process = handover.ApplicationProcess([work_class])
+    thread = threading.Thread(target=process.run_threads)
+    thread.start()
+    with queue.put() as connection:
+        assert handover.ask(connection, time.monotonic(), ENVIRON, b"").status == 200
+    process.stop()
+    thread.join()
+
+
+def test_a_process_that_ends_beats_until_its_last_request_is_answered(
+    handover: ModuleType, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work_class = WorkClass(1, 1)
+    work_class.handover = queue
+    begun, ends, beat = threading.Event(), threading.Event(), threading.Event()
+
+    def respond(*_: Any) -> Any:
+        begun.set()
+        assert ends.wait(10)
+        return handover.Answer(200, [])
+
+    monkeypatch.setattr(handover, "respond", respond)
+    monkeypatch.setattr(handover.heartbeat, "beat", lambda _: beat.set())
+    process = handover.ApplicationProcess([work_class])
+    thread = threading.Thread(target=process.run_threads)
+    thread.start()
+    with queue.put() as connection:
+        handover.send(connection, (time.monotonic(), ENVIRON), b"")
+        assert begun.wait(10)
+        process.stop()
+        for _ in range(2):
+            beat.clear()
+            assert beat.wait(10)
+        ends.set()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_a_class_whose_places_are_all_stuck_is_told_apart_from_others(
+    handover: ModuleType,
+) -> None:
+    places = handover.Places(2)
+    later = time.monotonic() + STUCK_SECONDS + 1
+    with places:
+        assert not places.is_stuck(later)
+        with places:
+            assert places.is_stuck(later)
+            assert not places.is_stuck(time.monotonic())
+    assert not places.is_stuck(later)

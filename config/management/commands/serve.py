@@ -192,11 +192,13 @@ class Command(BaseCommand):
         if self.server is None or self.server.poll() is not None:
             return
         self.server.terminate()
-        try:
-            self.server.wait(GRACE_SECONDS + 5)
-        except subprocess.TimeoutExpired:
-            self.server.kill()
-            self.server.wait()
+        deadline = time.monotonic() + GRACE_SECONDS + 5
+        while self.server.poll() is None:
+            # Requests do not end in processes that are stopped.
+            self._kill_silent_workers()
+            if time.monotonic() > deadline:
+                self.server.kill()
+            time.sleep(TICK_SECONDS)
 
     def _print_first_login(self, login: FirstLogin) -> None:
         say = self.stdout.write
