@@ -33,7 +33,7 @@ class Answer(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The bytes of the content or the file."""
+        """Return the bytes of the content or the file."""
         if self.file is None:
             return len(self.content)
         return int(dict(self.headers)["Content-Length"])

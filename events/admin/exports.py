@@ -48,7 +48,7 @@ class ExportActionsMixin(admin.ModelAdmin):
 
 
 ANOTHER_RUNS = "Another export is running. Start this one again when it has ended."
-# One in each worker, because exports take the processor and the threads from other people.
+# One in each process, because exports take the processor and the threads from other people.
 _in_turn = Lock()
 
 
