@@ -185,7 +185,7 @@ def restart_ids(*models: type[Model]) -> None:
 
 
 # Of each operation, in make test and in make test-long.
-EXAMPLES = {"short": 20, "long": 1000}
+EXAMPLES = {"short": 35, "long": 1000}
 
 
 def numbered(noun: str) -> list[str]:
