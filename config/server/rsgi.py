@@ -121,6 +121,9 @@ class Request:
             self.reject(body)
             return
         self._body = body
+        if body and self._class is work.API and self.scope.method == "GET":
+            # Its parameters may be there, filters among them.
+            self._class = work.MANY
         self._class.submit(self)
 
     def answer(self) -> None:

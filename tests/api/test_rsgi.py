@@ -159,6 +159,18 @@ def test_a_full_class_of_work_answers_503_in_json(send: Any, no_room: None, path
     }
 
 
+def test_a_get_whose_parameters_are_in_its_body_is_a_call_about_many_contacts(
+    send: Any, rsgi: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "MANY", WorkClass(0, 0))
+    monkeypatch.setattr(rsgi, "PACE_SECONDS", (0, 0))
+    headers = {"host": "localhost", "content-type": "application/json", "content-length": "2"}
+    status, _, _ = send(b"{}", path=f"{API}/subscribers", headers=headers)
+    assert status == 503
+    status, _, _ = send(path=f"{API}/subscribers")
+    assert status == 401
+
+
 def test_people_get_a_page_when_their_class_is_full(send: Any, no_room: None) -> None:
     status, headers, body = send(path="/admin/")
     assert status == 503
