@@ -204,8 +204,8 @@ def answer(connection: socket.socket) -> None:
 
 def _send_answer(connection: socket.socket, answer: Answer) -> None:
     status, headers, content, file = answer
-    descriptor = file if isinstance(file, int) else None
-    head = (status, headers, None if descriptor else file)
+    descriptor, path = (file, None) if isinstance(file, int) else (None, file)
+    head = (status, headers, path)
     try:
         send(connection, head, content, descriptor)
     except OSError:

@@ -12,7 +12,7 @@ import struct
 
 # A request is answered before, and the one that it may wait for.
 ANSWER_SECONDS = 300.0
-# An idle thread looks so often whether its process is to end.
+# How often an idle thread checks whether its process has been told to end.
 LOOK_SECONDS = 1
 
 

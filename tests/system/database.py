@@ -22,6 +22,11 @@ def fetch_value(store: psycopg.Connection, query: str, parameters: Any = None) -
     return row[0]
 
 
+def waiting_for_locks(store: psycopg.Connection) -> int:
+    """Return how many locks are waited for."""
+    return int(fetch_value(store, "SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+
 def counted(store: psycopg.Connection) -> tuple[int, int]:
     """Return the sum of all counters and the number of occurrences."""
     return (

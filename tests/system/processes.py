@@ -38,15 +38,16 @@ def postmaster(server: Server) -> int:
     return int((server.data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
 
 
-def web_servers(pid: int) -> list[int]:
-    """Return the process ids of web servers that serve, the process `pid`, has started."""
-    return [child for child in children(pid) if "config.server.webserver" in command_line(child)]
-
-
 def web_server(server: Server) -> int:
-    """Return the process id of the web server."""
+    """Return the process id of the web server.
+
+    Raises:
+        IndexError: there is none at the moment.
+    """
     assert server.process
-    return web_servers(server.process.pid)[0]
+    children_of_serve = children(server.process.pid)
+    found = [pid for pid in children_of_serve if "config.server.webserver" in command_line(pid)]
+    return found[0]
 
 
 def wait_for_workers(server: Server) -> list[int]:

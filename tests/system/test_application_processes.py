@@ -11,7 +11,7 @@ import pytest
 
 from config.server.processes import NICE
 from tests.long import long
-from tests.system.database import fetch_value
+from tests.system.database import waiting_for_locks
 from tests.system.processes import is_alive, wait_for_applications, wait_for_workers
 from tests.system.server import API, Answer, Client, Server, wait_until
 
@@ -40,10 +40,6 @@ def ask(server: Server, store: psycopg.Connection) -> Iterator[Ask]:
             return answer
 
         yield start
-
-
-def waiting_for_locks(store: psycopg.Connection) -> int:
-    return int(fetch_value(store, "SELECT count(*) FROM pg_locks WHERE NOT granted"))
 
 
 def send_all(server: Server, number: signal.Signals) -> list[int]:

@@ -19,7 +19,7 @@ from config.server.work import API as API_CLASS
 from config.server.work import WATCH_SECONDS
 from tests.long import long
 from tests.system.admin_session import AdminSession, log_in
-from tests.system.database import fetch_value
+from tests.system.database import waiting_for_locks
 from tests.system.processes import wait_for_workers
 from tests.system.server import API, Answer, Client, Server, wait_until
 
@@ -156,10 +156,6 @@ def test_a_client_that_goes_away_while_its_request_waits_costs_nothing(
 
 def server_workers(server: Server) -> int:
     return len(wait_for_workers(server))
-
-
-def waiting_for_locks(store: psycopg.Connection) -> int:
-    return int(fetch_value(store, "SELECT count(*) FROM pg_locks WHERE NOT granted"))
 
 
 @pytest.mark.parametrize(

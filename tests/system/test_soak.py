@@ -87,9 +87,7 @@ def kill_worker(server: Server) -> None:
 
 
 def stop_worker(server: Server) -> None:
-    pid = random.choice(wait_for_workers(server))
-    os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: not is_alive(pid), 15)
+    stop_one(wait_for_workers(server))
 
 
 def kill_application(server: Server) -> None:
@@ -97,7 +95,12 @@ def kill_application(server: Server) -> None:
 
 
 def stop_application(server: Server) -> None:
-    pid = random.choice(wait_for_applications(server))
+    stop_one(wait_for_applications(server))
+
+
+def stop_one(pids: list[int]) -> None:
+    """Stop one of the processes, and wait until `serve` has killed it."""
+    pid = random.choice(pids)
     os.kill(pid, signal.SIGSTOP)
     wait_until(lambda: not is_alive(pid), 15)
 
