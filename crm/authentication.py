@@ -5,6 +5,7 @@ import binascii
 import hmac
 import re
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -49,7 +50,7 @@ SELECT p.prefix, p.id, p.user_id, p.scope, p.secret_hash, p.new_contacts,
                           WHERE m.user_id = u.id)
        ) END
 FROM crm_applicationpassword p JOIN auth_user u ON u.id = p.user_id
-WHERE p.prefix = ANY(%(prefixes)s)
+WHERE p.prefix {of_prefix}
 """
 # The same statement writes last_used_at, at most once a minute and without waiting for a lock.
 # Only the right secret changes it.
@@ -58,13 +59,21 @@ WITH touched AS (
     UPDATE crm_applicationpassword SET last_used_at = %(now)s
     WHERE id = ANY (ARRAY(
         SELECT id FROM crm_applicationpassword
-        WHERE (prefix, secret_hash) IN (
-            SELECT * FROM unnest(%(prefixes)s::text[], %(hashes)s::text[])
-        ) AND COALESCE(last_used_at, '-infinity') < %(stale)s
+        WHERE {has_secret}
+          AND COALESCE(last_used_at, '-infinity') < %(stale)s
         FOR UPDATE SKIP LOCKED))
 )
 """
-TOUCH_AND_LOOKUP = TOUCH + LOOKUP
+# How the statement names one secret, which costs less, and several.
+ONE = {
+    "of_prefix": "= %(prefix)s",
+    "has_secret": "prefix = %(prefix)s AND secret_hash = %(secret_hash)s",
+}
+SEVERAL = {
+    "of_prefix": "= ANY (%(prefixes)s)",
+    "has_secret": "(prefix, secret_hash) IN "
+    "(SELECT * FROM unnest(%(prefixes)s::text[], %(hashes)s::text[]))",
+}
 
 
 Credentials = tuple[User, ApplicationPassword]
@@ -190,20 +199,21 @@ def _look_up_together(secrets: list[tuple[str, str]]) -> list[Row | None]:
         For each the columns of LOOKUP behind the prefix, or None.
     """
     now = timezone.now()
-    prefixes, hashes = zip(*dict.fromkeys(secrets), strict=True)
-    parameters = {
-        "prefixes": [*prefixes],
-        "hashes": [*hashes],
-        "now": now,
-        "stale": now - LAST_USED_EVERY,
-    }
+    prefixes, hashes = map(list, zip(*dict.fromkeys(secrets), strict=True))
+    parameters: dict[str, Any] = {"now": now, "stale": now - LAST_USED_EVERY}
+    if len(prefixes) == 1:
+        names = ONE
+        parameters |= {"prefix": prefixes[0], "secret_hash": hashes[0]}
+    else:
+        names = SEVERAL
+        parameters |= {"prefixes": prefixes, "hashes": hashes}
     try:
-        rows = fetch_rows_reconnecting(TOUCH_AND_LOOKUP, parameters)
+        rows = fetch_rows_reconnecting((TOUCH + LOOKUP).format(**names), parameters)
     except InternalError as error:
         if not isinstance(error.__cause__, ReadOnlySqlTransaction):
             raise
         # A read-only database can still tell who is calling.
-        rows = fetch_rows(LOOKUP, parameters)
+        rows = fetch_rows(LOOKUP.format(**names), parameters)
     found = {prefix: tuple(columns) for prefix, *columns in rows}
     return [found.get(prefix) for prefix, _ in secrets]
 

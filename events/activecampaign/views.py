@@ -7,10 +7,10 @@ from django.utils.timezone import now
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api.errors import ApiError, InvalidFields, ObjectNotFound
 from config.api.parsers import FormParser, MultiPartParser
+from config.api.responses import Response
 from config.api.validation import MAX_NAME_LENGTH, InvalidValue, single_line, validate
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
