@@ -40,9 +40,10 @@ COUNT_UP = """
 INSERT_NAME = """
 name AS (
     INSERT INTO events_eventname (name, first_seen_at)
-    SELECT {distinct} event_key, %(now)s FROM event
     -- A known name costs one look, and no number of the sequence.
-    WHERE NOT EXISTS (SELECT FROM events_eventname known WHERE known.name = event.event_key)
+    SELECT {distinct} event_key, %(now)s
+    FROM event LEFT JOIN events_eventname known ON known.name = event.event_key
+    WHERE known.name IS NULL
     {order}
     ON CONFLICT (name) DO NOTHING
 )
