@@ -6,54 +6,67 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.utils import timezone
 
-from config.database import fetch_one, fetch_row, in_transaction
+from config.database import fetch_one, fetch_row, fetch_rows, in_transaction
 
-# Ids that one transaction looks at, or keys that it deletes.
+# Occurrences or keys that one transaction deletes.
 BATCH_SIZE = 10_000
+# Contacts whose occurrences one transaction looks at.
+CONTACTS_PER_TURN = 500
 
-
-LOCK_EVENT = "SELECT id FROM events_trackedevent WHERE id = %(event)s FOR NO KEY UPDATE"
-RECOUNT = """
+EVENT = "id = %(event)s AND subscriber_id = %(contact)s"
+LOCK_EVENT = f"SELECT id FROM events_trackedevent WHERE {EVENT} FOR NO KEY UPDATE"
+RECOUNT = f"""
 UPDATE events_trackedevent e SET counter = unlogged + (
     SELECT count(*) FROM events_eventoccurrence o
     WHERE o.event_key = e.event_key AND o.subscriber_id = e.subscriber_id AND o.event_id = e.id)
-WHERE id = %(event)s
+WHERE {EVENT}
 RETURNING counter
 """
 
 # Locks in the order of events/tracking/statements.py. `gone` is what this statement deleted, and
-# no concurrent one.
+# no concurrent one. It returns the numbers of occurrences that it found and deleted.
 PRUNE = """
 WITH old AS MATERIALIZED (
-    SELECT id, event_id, subscriber_id FROM events_eventoccurrence o
-    WHERE id >= %(first)s AND id < %(end)s AND occurred_at < %(before)s
-        AND (%(event_key)s::text IS NULL OR event_key = %(event_key)s)
+    SELECT o.id, o.event_id, o.subscriber_id FROM events_eventoccurrence o
+    WHERE o.subscriber_id = ANY (%(contacts)s::bigint[]) AND o.occurred_at < %(before)s
+        AND (%(event_key)s::text IS NULL OR o.event_key = %(event_key)s)
         -- A retry with its key still needs it.
         AND NOT EXISTS (SELECT FROM events_idempotencykey k WHERE k.occurrence_id = o.id)
+        -- A row without its event stays, and must not be found again and again.
+        AND EXISTS (SELECT FROM events_trackedevent e
+                    WHERE e.id = o.event_id AND e.subscriber_id = o.subscriber_id)
+    LIMIT %(limit)s
 ), contact AS MATERIALIZED (
     SELECT id FROM crm_subscriber
     WHERE id = ANY (ARRAY(SELECT subscriber_id FROM old))
     ORDER BY id
     FOR KEY SHARE
 ), event AS MATERIALIZED (
-    SELECT id FROM events_trackedevent
+    SELECT id, subscriber_id FROM events_trackedevent
     WHERE id = ANY (ARRAY(SELECT event_id FROM old))
         AND subscriber_id = ANY (ARRAY(SELECT id FROM contact))
     ORDER BY subscriber_id, event_key, title
     FOR NO KEY UPDATE
 ), gone AS (
-    -- An array, because a join with old statistics could read the table once for each row.
+    -- Arrays, because a join with old statistics could read the table once for each row.
     DELETE FROM events_eventoccurrence o
-    WHERE o.id = ANY (ARRAY(SELECT old.id FROM old JOIN event ON event.id = old.event_id))
-    RETURNING o.event_id
+    WHERE o.id = ANY (ARRAY(
+            SELECT old.id FROM old JOIN event
+                ON event.id = old.event_id AND event.subscriber_id = old.subscriber_id))
+        AND o.subscriber_id = ANY (ARRAY(SELECT id FROM contact))
+    RETURNING o.event_id, o.subscriber_id
 ), moved AS (
     UPDATE events_trackedevent e SET unlogged = unlogged + n.removed
-    FROM (SELECT event_id, count(*) AS removed FROM gone GROUP BY event_id) n
-    WHERE e.id = n.event_id
+    FROM (SELECT event_id, subscriber_id, count(*) AS removed
+          FROM gone GROUP BY event_id, subscriber_id) n
+    WHERE e.id = n.event_id AND e.subscriber_id = n.subscriber_id
 )
-SELECT count(*) FROM gone
+SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM gone)
 """
-RANGE = "SELECT COALESCE(min(id), 0), COALESCE(max(id), -1) FROM events_eventoccurrence"
+COUNT_CONTACTS = "SELECT count(*) FROM crm_subscriber"
+NEXT_CONTACTS = """
+SELECT id FROM crm_subscriber WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
+"""
 
 PRUNE_KEYS = """
 WITH expired AS (
@@ -70,11 +83,12 @@ SELECT count(*) FROM gone
 
 
 @in_transaction
-def repair_counter(event_id: int) -> int | None:
+def repair_counter(event_id: int, contact_id: int) -> int | None:
     """Set an event's counter to unlogged + occurrences. Returns it, or None without the event."""
+    parameters = {"event": event_id, "contact": contact_id}
     # Locked first, so that no event is counted between the count and the update.
-    fetch_row(LOCK_EVENT, {"event": event_id})
-    row = fetch_row(RECOUNT, {"event": event_id})
+    fetch_row(LOCK_EVENT, parameters)
+    row = fetch_row(RECOUNT, parameters)
     return row[0] if row else None
 
 
@@ -89,25 +103,34 @@ def prune_occurrences(
     Args:
         before: an aware datetime.
         event_key: the key whose occurrences are deleted, None for all keys.
-        progress: is called after each transaction with the numbers of ids done and in total.
+        progress: is called after some contacts with the numbers of contacts done and in total.
 
     Returns:
         The number of deleted occurrences.
     """
-    first, last = fetch_one(RANGE, {})
-    removed = 0
-    for start in range(first, last + 1, BATCH_SIZE):
-        end = min(start + BATCH_SIZE, last + 1)
-        removed += _prune(start, end, before, event_key)
-        progress(end - first, last + 1 - first)
+    [total] = fetch_one(COUNT_CONTACTS, {})
+    done = removed = last = 0
+    while contacts := [
+        row[0] for row in fetch_rows(NEXT_CONTACTS, {"after": last, "limit": CONTACTS_PER_TURN})
+    ]:
+        found = BATCH_SIZE
+        while found == BATCH_SIZE:
+            found, deleted = _prune(contacts, before, event_key)
+            removed += deleted
+        last = contacts[-1]
+        done += len(contacts)
+        progress(done, max(done, total))
     return removed
 
 
 @in_transaction
-def _prune(first: int, end: int, before: datetime, event_key: str | None) -> int:
-    parameters = {"first": first, "end": end, "before": before, "event_key": event_key}
-    removed: int = fetch_one(PRUNE, parameters)[0]
-    return removed
+def _prune(contacts: list[int], before: datetime, event_key: str | None) -> tuple[int, int]:
+    """Prune a batch. Returns the numbers of occurrences that were found and deleted."""
+    found, deleted = fetch_one(
+        PRUNE,
+        {"contacts": contacts, "before": before, "event_key": event_key, "limit": BATCH_SIZE},
+    )
+    return found, deleted
 
 
 def prune_idempotency_keys() -> int:

@@ -28,7 +28,6 @@ READY_SECONDS = 60
 STOP_SECONDS = 30
 SETTINGS = {
     "listen_addresses": "",
-    "shared_buffers": "256MB",
     # The number of statements that a request costs is a promise, which a test counts.
     "shared_preload_libraries": "pg_stat_statements",
     # Compiling pays off for long reports, not for statements of a millisecond.
@@ -38,6 +37,12 @@ SETTINGS = {
     "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
 }
+MB = 1 << 20
+# More gained nothing at ten million events, and each connection maps the pages that it has used.
+MAX_SHARED_BUFFERS = 2048 * MB
+MAX_WAL_SIZE = 4096 * MB
+# The control groups' limits of memory, and where version 2 and version 1 have them.
+MEMORY_LIMITS = {"": ("", "memory.max"), "memory": ("memory", "memory.limit_in_bytes")}
 # As much again is kept in postgres.log.1.
 MAX_LOG_BYTES = 10 << 20
 PR_SET_PDEATHSIG = 1
@@ -69,6 +74,50 @@ def django_database(data_dir: Path) -> dict[str, Any]:
         "USER": USER,
         "NAME": DATABASE,
     }
+
+
+def machine_memory(root: Path = Path("/")) -> int:
+    """Return the bytes of memory that this process may use: the machine's, or its container's.
+
+    Args:
+        root: the folder of /proc and /sys.
+    """
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for line in (root / "proc/self/cgroup").read_text().splitlines():
+        _, controllers, group = line.split(":", 2)
+        folder, name = MEMORY_LIMITS.get(controllers, ("", ""))
+        if not name:
+            continue
+        top = root / "sys/fs/cgroup" / folder
+        # A group's limit holds for the groups in it. In a container, its own group is the top one,
+        # and the path may be that of the machine.
+        for inner in (top / group.lstrip("/"), *(top / group.lstrip("/")).parents):
+            if inner.is_relative_to(top):
+                with suppress(OSError, ValueError):  # ValueError: "max"
+                    limits.append(int((inner / name).read_text()))
+    return min(limits)
+
+
+def memory_settings(memory: int) -> dict[str, str]:
+    """Return the settings of PostgreSQL that follow the memory of its machine, in bytes.
+
+    docs/how-to/operate.md has a table of them.
+    """
+    shared_buffers = min(memory // 4, MAX_SHARED_BUFFERS)
+    # Of each sort or hash of a statement, of which a few run at a time.
+    work_mem = min(max(memory // 256, 4 * MB), 64 * MB)
+    # Less frequent checkpoints write fewer pages whole. Files of it that a checkpoint has freed are
+    # used again, because filling a new one with zeros stops commits for up to 100 ms.
+    max_wal_size = min(max(memory // 4, 1024 * MB), MAX_WAL_SIZE)
+    sizes = {
+        "shared_buffers": shared_buffers,
+        # Half, because Tallybook's own processes need memory too.
+        "effective_cache_size": memory // 2,
+        "work_mem": work_mem,
+        "max_wal_size": max_wal_size,
+        "min_wal_size": max_wal_size // 4,
+    }
+    return {name: f"{size // MB}MB" for name, size in sizes.items()}
 
 
 def binaries() -> Path:
@@ -197,7 +246,8 @@ class EmbeddedPostgres:
         """Start the server process without waiting for it to answer."""
         with open(self.log, "ab", opener=_private) as log:
             self._log_mark = log.tell()
-            options = [f"-c{name}={value}" for name, value in SETTINGS.items()]
+            chosen = SETTINGS | memory_settings(machine_memory())
+            options = [f"-c{name}={value}" for name, value in chosen.items()]
             self.process = subprocess.Popen(
                 [
                     *self._as_user,
