@@ -38,9 +38,6 @@ SETTINGS = {
     "log_min_error_statement": "panic",
 }
 MB = 1 << 20
-# More gained nothing at ten million events, and each connection maps the pages that it has used.
-MAX_SHARED_BUFFERS = 2048 * MB
-MAX_WAL_SIZE = 4096 * MB
 # The control groups' limits of memory, and where version 2 and version 1 have them.
 MEMORY_LIMITS = {"": ("", "memory.max"), "memory": ("memory", "memory.limit_in_bytes")}
 # As much again is kept in postgres.log.1.
@@ -98,24 +95,35 @@ def machine_memory(root: Path = Path("/")) -> int:
     return min(limits)
 
 
-def memory_settings(memory: int) -> dict[str, str]:
-    """Return the settings of PostgreSQL that follow the memory of its machine, in bytes.
+def max_wal_size(disk: int) -> int:
+    """Return how much PostgreSQL writes into its log (WAL) between two checkpoints, in bytes.
 
-    docs/how-to/operate.md has a table of them.
+    The first change of a page after a checkpoint writes the whole page into the log. So a large
+    store wants few checkpoints.
+
+    Args:
+        disk: the size of the disk with the data folder, in bytes.
     """
-    shared_buffers = min(memory // 4, MAX_SHARED_BUFFERS)
-    # Of each sort or hash of a statement, of which a few run at a time.
-    work_mem = min(max(memory // 256, 4 * MB), 64 * MB)
-    # Less frequent checkpoints write fewer pages whole. Files of it that a checkpoint has freed are
-    # used again, because filling a new one with zeros stops commits for up to 100 ms.
-    max_wal_size = min(max(memory // 4, 1024 * MB), MAX_WAL_SIZE)
+    return min(max(disk // 16, 1024 * MB), 8192 * MB)
+
+
+def machine_settings(memory: int, disk: int) -> dict[str, str]:
+    """Return the settings of PostgreSQL that follow its machine: docs/how-to/operate.md.
+
+    Args:
+        memory: that Tallybook and PostgreSQL may use together, in bytes.
+        disk: the size of the disk with the data folder, in bytes.
+    """
     sizes = {
-        "shared_buffers": shared_buffers,
+        # More gained nothing at ten million events, and each connection maps what it has used.
+        "shared_buffers": min(memory // 4, 2048 * MB),
         # Half, because Tallybook's own processes need memory too.
         "effective_cache_size": memory // 2,
-        "work_mem": work_mem,
-        "max_wal_size": max_wal_size,
-        "min_wal_size": max_wal_size // 4,
+        # Of each sort or hash of a statement, of which a few run at a time.
+        "work_mem": min(max(memory // 256, 4 * MB), 64 * MB),
+        "max_wal_size": max_wal_size(disk),
+        # Kept for use again, because filling a new file with zeros stops commits for up to 100 ms.
+        "min_wal_size": max_wal_size(disk) // 4,
     }
     return {name: f"{size // MB}MB" for name, size in sizes.items()}
 
@@ -246,7 +254,8 @@ class EmbeddedPostgres:
         """Start the server process without waiting for it to answer."""
         with open(self.log, "ab", opener=_private) as log:
             self._log_mark = log.tell()
-            chosen = SETTINGS | memory_settings(machine_memory())
+            disk = shutil.disk_usage(self.data_dir).total
+            chosen = SETTINGS | machine_settings(machine_memory(), disk)
             options = [f"-c{name}={value}" for name, value in chosen.items()]
             self.process = subprocess.Popen(
                 [

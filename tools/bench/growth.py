@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,13 +118,13 @@ def pgbench(socket_dir: Path, name: str, seconds: int) -> tuple[float, int]:
 
 def processor_seconds(pid: int) -> float:
     """Return the processor time of a process, of its children, and of those that have ended."""
-    total = 0.0
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    for process in (str(pid), *children):
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        last = 15 if process == str(pid) else 13
-        total += sum(int(ticks) for ticks in fields[11:last])
-    return total / os.sysconf("SC_CLK_TCK")
+    ticks = 0
+    for process in (pid, *Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        # A process that ends meanwhile counts among those of its parent a moment later.
+        with suppress(FileNotFoundError):
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11 : 15 if process == pid else 13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def measure(postgres: EmbeddedPostgres, name: str) -> Round:
