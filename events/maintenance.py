@@ -1,7 +1,8 @@
 """Maintain the store: repair counters, prune occurrences and idempotency keys."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
@@ -11,7 +12,7 @@ from config.database import fetch_one, fetch_row, fetch_rows, in_transaction
 # Occurrences or keys that one transaction deletes.
 BATCH_SIZE = 10_000
 # Contacts whose occurrences one transaction looks at.
-CONTACTS_PER_TURN = 500
+CONTACTS_PER_TURN = 5_000
 
 EVENT = "id = %(event)s AND subscriber_id = %(contact)s"
 LOCK_EVENT = f"SELECT id FROM events_trackedevent WHERE {EVENT} FOR NO KEY UPDATE"
@@ -28,13 +29,11 @@ RETURNING counter
 PRUNE = """
 WITH old AS MATERIALIZED (
     SELECT o.id, o.event_id, o.subscriber_id FROM events_eventoccurrence o
-    WHERE o.subscriber_id = ANY (%(contacts)s::bigint[]) AND o.occurred_at < %(before)s
+    WHERE o.subscriber_id > %(after)s AND o.subscriber_id <= %(last)s
+        AND o.occurred_at < %(before)s
         AND (%(event_key)s::text IS NULL OR o.event_key = %(event_key)s)
         -- A retry with its key still needs it.
         AND NOT EXISTS (SELECT FROM events_idempotencykey k WHERE k.occurrence_id = o.id)
-        -- A row without its event stays, and must not be found again and again.
-        AND EXISTS (SELECT FROM events_trackedevent e
-                    WHERE e.id = o.event_id AND e.subscriber_id = o.subscriber_id)
     LIMIT %(limit)s
 ), contact AS MATERIALIZED (
     SELECT id FROM crm_subscriber
@@ -42,18 +41,17 @@ WITH old AS MATERIALIZED (
     ORDER BY id
     FOR KEY SHARE
 ), event AS MATERIALIZED (
-    SELECT id, subscriber_id FROM events_trackedevent
+    SELECT id FROM events_trackedevent
     WHERE id = ANY (ARRAY(SELECT event_id FROM old))
         AND subscriber_id = ANY (ARRAY(SELECT id FROM contact))
     ORDER BY subscriber_id, event_key, title
     FOR NO KEY UPDATE
 ), gone AS (
-    -- Arrays, because a join with old statistics could read the table once for each row.
+    -- An array, because a join with old statistics could read the table once for each row. The
+    -- events are counted, so that all are locked before.
     DELETE FROM events_eventoccurrence o
-    WHERE o.id = ANY (ARRAY(
-            SELECT old.id FROM old JOIN event
-                ON event.id = old.event_id AND event.subscriber_id = old.subscriber_id))
-        AND o.subscriber_id = ANY (ARRAY(SELECT id FROM contact))
+    WHERE o.id = ANY (ARRAY(SELECT id FROM old WHERE (SELECT count(*) FROM event) >= 0))
+        AND o.subscriber_id > %(after)s AND o.subscriber_id <= %(last)s
     RETURNING o.event_id, o.subscriber_id
 ), moved AS (
     UPDATE events_trackedevent e SET unlogged = unlogged + n.removed
@@ -65,7 +63,8 @@ SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM gone)
 """
 COUNT_CONTACTS = "SELECT count(*) FROM crm_subscriber"
 NEXT_CONTACTS = """
-SELECT id FROM crm_subscriber WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
+SELECT max(id), count(*)
+FROM (SELECT id FROM crm_subscriber WHERE id > %(after)s ORDER BY id LIMIT %(limit)s) contact
 """
 
 PRUNE_KEYS = """
@@ -109,27 +108,26 @@ def prune_occurrences(
         The number of deleted occurrences.
     """
     [total] = fetch_one(COUNT_CONTACTS, {})
-    done = removed = last = 0
-    while contacts := [
-        row[0] for row in fetch_rows(NEXT_CONTACTS, {"after": last, "limit": CONTACTS_PER_TURN})
-    ]:
+    after = done = removed = 0
+    while True:
+        last, number = fetch_one(NEXT_CONTACTS, {"after": after, "limit": CONTACTS_PER_TURN})
+        if not number:
+            return removed
+        parameters = {"after": after, "last": last, "before": before, "event_key": event_key}
         found = BATCH_SIZE
         while found == BATCH_SIZE:
-            found, deleted = _prune(contacts, before, event_key)
+            found, deleted = _prune(parameters)
             removed += deleted
-        last = contacts[-1]
-        done += len(contacts)
+        after = last
+        done += number
         progress(done, max(done, total))
-    return removed
 
 
 @in_transaction
-def _prune(contacts: list[int], before: datetime, event_key: str | None) -> tuple[int, int]:
+def _prune(parameters: Mapping[str, Any]) -> tuple[int, int]:
     """Prune a batch. Returns the numbers of occurrences that were found and deleted."""
-    found, deleted = fetch_one(
-        PRUNE,
-        {"contacts": contacts, "before": before, "event_key": event_key, "limit": BATCH_SIZE},
-    )
+    # Planned for its contacts and datetime, because a plan for any may take much longer.
+    [[found, deleted]] = fetch_rows(PRUNE, {**parameters, "limit": BATCH_SIZE}, prepare=False)
     return found, deleted
 
 
