@@ -14,13 +14,16 @@ BATCH_SIZE = 10_000
 # Contacts whose occurrences one transaction looks at.
 CONTACTS_PER_TURN = 5_000
 
-EVENT = "id = %(event)s AND subscriber_id = %(contact)s"
-LOCK_EVENT = f"SELECT id FROM events_trackedevent WHERE {EVENT} FOR NO KEY UPDATE"
-RECOUNT = f"""
+LOCK_EVENT = """
+SELECT id FROM events_trackedevent
+WHERE id = %(event)s AND subscriber_id = %(contact)s
+FOR NO KEY UPDATE
+"""
+RECOUNT = """
 UPDATE events_trackedevent e SET counter = unlogged + (
     SELECT count(*) FROM events_eventoccurrence o
     WHERE o.event_key = e.event_key AND o.subscriber_id = e.subscriber_id AND o.event_id = e.id)
-WHERE {EVENT}
+WHERE id = %(event)s AND subscriber_id = %(contact)s
 RETURNING counter
 """
 

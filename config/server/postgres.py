@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import PGconn, Ping
 
 USER = DATABASE = "tallybook"
 # sockaddr_un holds 107 bytes of path; ".s.PGSQL.5432" takes 14 with its slash.
@@ -82,16 +84,15 @@ def machine_memory(root: Path = Path("/")) -> int:
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for line in (root / "proc/self/cgroup").read_text().splitlines():
         _, controllers, group = line.split(":", 2)
-        folder, name = MEMORY_LIMITS.get(controllers, ("", ""))
-        if not name:
+        if controllers not in MEMORY_LIMITS:
             continue
-        top = root / "sys/fs/cgroup" / folder
-        # A group's limit holds for the groups in it. In a container, its own group is the top one,
-        # and the path may be that of the machine.
-        for inner in (top / group.lstrip("/"), *(top / group.lstrip("/")).parents):
-            if inner.is_relative_to(top):
-                with suppress(OSError, ValueError):  # ValueError: "max"
-                    limits.append(int((inner / name).read_text()))
+        folder, name = MEMORY_LIMITS[controllers]
+        # A group's limit holds for the groups in it. In a container, the top one is its own, and
+        # the path may be that of the machine.
+        for path in (Path(group), *Path(group).parents):
+            with suppress(OSError, ValueError):  # ValueError: "max"
+                file = root / "sys/fs/cgroup" / folder / path.relative_to("/") / name
+                limits.append(int(file.read_text()))
     return min(limits)
 
 
@@ -241,10 +242,13 @@ class EmbeddedPostgres:
             self._initdb()
         self._check_major_version()
         deadline = time.monotonic() + READY_SECONDS
-        while not self._answers():
+        while (state := self._ping()) != Ping.OK:
             if self.process is None or self.process.poll() is not None:
                 self._check_for_permanent_error()
                 self.spawn()
+            if state == Ping.REJECT:
+                # After a crash it reads max_wal_size of its log first, which takes 20 s and more.
+                deadline = time.monotonic() + READY_SECONDS
             if time.monotonic() > deadline:
                 raise PostgresError(f"PostgreSQL did not start; its log: {self.log}")
             time.sleep(0.05)
@@ -392,14 +396,11 @@ class EmbeddedPostgres:
         if "shared memory block" not in output and "lock file" not in output:
             raise PostgresError(f"PostgreSQL did not start:\n{output}")
 
-    def _answers(self) -> bool:
+    def _ping(self) -> int:
+        """Return whether the server answers, rejects connections while it starts, or neither."""
         if self.process is None or self.process.poll() is not None:
-            return False
-        try:
-            with self._connect("postgres"):
-                return True
-        except psycopg.OperationalError:
-            return False
+            return Ping.NO_RESPONSE
+        return PGconn.ping(make_conninfo(host=str(self.socket_dir), user=USER).encode())
 
     def _createdb(self) -> None:
         with self._connect("postgres") as connection, suppress(psycopg.errors.DuplicateDatabase):

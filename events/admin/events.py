@@ -176,7 +176,8 @@ class EventOccurrenceAdmin(EventLogAdmin):
 
     @override
     def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return super().page_rows(rows).annotate(title=TITLE).defer("properties", "context")
+        page: QuerySet[Any] = super().page_rows(rows).annotate(title=TITLE)
+        return page.defer("properties", "context")
 
     @admin.display(description="happened")
     def happened(self, occurrence: EventOccurrence) -> str:

@@ -8,7 +8,6 @@ between the two, so that what else the machine does is in both figures. Needs 12
 import os
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 from contextlib import suppress
@@ -19,9 +18,9 @@ import psycopg
 
 from config.server.postgres import USER, EmbeddedPostgres, binaries
 from tests.system.server import manage
-from tools.bench.run import PARAMETERS, figure, run
+from tools.bench.run import PARAMETERS, figure, run  # It sets Django up.
 
-from events.tracking.statements import TRACK_BY  # isort: skip  # Django is set up by tools.bench.run
+from events.tracking.statements import TRACK_BY  # isort: skip
 
 SECONDS = int(os.environ.get("BENCH_SECONDS", "20"))
 WARM_UP_SECONDS = 60
@@ -138,7 +137,8 @@ def measure(postgres: EmbeddedPostgres, name: str) -> Round:
         took = processor_seconds(postgres.process.pid) - began
         connection.execute("SELECT pg_stat_clear_snapshot()")
         after = connection.execute(query).fetchone()
-    assert before and after
+    assert before
+    assert after
     wal_bytes, whole_pages = ((new - old) / number for new, old in zip(after, before, strict=True))
     return Round(per_second, took / number * 1e6, wal_bytes, whole_pages)
 

@@ -31,9 +31,7 @@ class Command(DatabaseCommand):
             _check_locale()
         except PostgresError as error:
             raise CommandError(str(error), returncode=2) from None
-        errors = [
-            error for error in (self._check_settings(), self._check_mailboxes()) if error
-        ]
+        errors = [error for error in (self._check_settings(), self._check_mailboxes()) if error]
         if errors:
             raise CommandError(" ".join(errors))
 
