@@ -150,8 +150,13 @@ def test_events_are_tracked_while_contacts_are_deleted_and_the_log_is_pruned(
 
 def prune_some(store: psycopg.Connection) -> int:
     """Prune some occurrences, as prune_occurrences does, on another connection."""
-    contacts = [row[0] for row in store.execute("SELECT id FROM crm_subscriber")]
-    parameters = {"contacts": contacts, "before": "2021-01-01", "event_key": None, "limit": 51}
+    parameters = {
+        "after": 0,
+        "last": fetch_value(store, "SELECT COALESCE(max(id), 0) FROM crm_subscriber"),
+        "before": "2021-01-01",
+        "event_key": None,
+        "limit": 51,
+    }
     found, deleted = store.execute(PRUNE, parameters).fetchone() or (0, 0)
     assert deleted <= found
     return int(deleted)
