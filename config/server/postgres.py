@@ -116,7 +116,7 @@ def machine_settings(memory: int, disk: int) -> dict[str, str]:
         disk: the size of the disk with the data folder, in bytes.
     """
     sizes = {
-        # More gained nothing at ten million events, and each connection maps what it has used.
+        # More gained nothing at ten million events, and takes memory even of an empty store.
         "shared_buffers": min(memory // 4, 2048 * MB),
         # Half, because Tallybook's own processes need memory too.
         "effective_cache_size": memory // 2,
