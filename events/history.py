@@ -11,7 +11,7 @@ from config.api.errors import ObjectNotFound
 from config.api.pagination import fetch_whole_page
 from config.database import fetch_one, fetch_page
 from events.models import TrackedEvent
-from events.tracking import NotEnabled
+from events.tracking.errors import NotEnabled
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

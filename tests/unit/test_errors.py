@@ -21,7 +21,6 @@ from psycopg.errors import (
     UndefinedTable,
 )
 from rest_framework import exceptions
-from rest_framework.response import Response
 
 from config.api.errors import (
     ApiError,
@@ -34,6 +33,7 @@ from config.api.errors import (
     is_unavailable,
     rest_error,
 )
+from config.api.responses import Response
 
 
 class View:
