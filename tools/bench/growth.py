@@ -10,7 +10,6 @@ import re
 import statistics
 import sys
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,8 @@ import psycopg
 
 from config.server.postgres import USER, EmbeddedPostgres, binaries
 from tests.system.server import manage
-from tools.bench.run import PARAMETERS, figure, run  # It sets Django up.
+from tools.bench.calls import figure, processor_seconds, run
+from tools.bench.run import PARAMETERS  # It sets Django up.
 
 from events.tracking.statements import TRACK_BY  # isort: skip
 
@@ -43,7 +43,7 @@ INSERT INTO crm_subscriber (email, email_key, status, contact_type, total_points
                             custom_values, created_at, updated_at)
 SELECT email, email, 'subscribed', 'lead', 0, 0, '{}', now(), now()
 FROM (SELECT n, 'contact' || n || '@example.com' AS email
-      FROM generate_series(%(stride)s, %(contacts)s, %(stride)s) n) one ORDER BY n;
+      FROM generate_series(%(stride)s::int, %(contacts)s::int, %(stride)s::int) n) one ORDER BY n;
 INSERT INTO events_trackedevent (subscriber_id, event_key, title, value, provider, counter,
                                  unlogged, repeatable, created_by_id, created_at, updated_at)
 SELECT s.id, 'key_' || k, 'Order placed', '42', 'bench', 1, 0, true, 1, now(), now()
@@ -113,17 +113,6 @@ def pgbench(socket_dir: Path, name: str, seconds: int) -> tuple[float, int]:
         )
     number = figure(r"transactions actually processed: (\d+)", said)
     return figure(r"tps = ([\d.]+)", said), int(number)
-
-
-def processor_seconds(pid: int) -> float:
-    """Return the processor time of a process, of its children, and of those that have ended."""
-    ticks = 0
-    for process in (pid, *Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
-        # A process that ends meanwhile counts among those of its parent a moment later.
-        with suppress(FileNotFoundError):
-            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-            ticks += sum(map(int, fields[11 : 15 if process == pid else 13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def measure(postgres: EmbeddedPostgres, name: str) -> Round:
