@@ -40,7 +40,7 @@ def check() -> list[str]:
         ("effective_cache_size", "4GB", "effective_cache_size is 4GB: better is half of"),
     ],
 )
-def test_a_setting_that_nobody_chose_is_advised(name: str, value: str, line: str) -> None:
+def test_a_setting_that_has_the_default_is_advised(name: str, value: str, line: str) -> None:
     set_to(name, value)
     lines = check()
     assert any(each.startswith(line) for each in lines)
