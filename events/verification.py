@@ -39,8 +39,9 @@ DIFFERENCES = """
 SELECT e.id, e.subscriber_id, e.event_key, e.title, e.counter, e.unlogged,
        COALESCE(o.occurrences, 0)
 FROM events_trackedevent e
-    LEFT JOIN (SELECT event_id, count(*) AS occurrences
-               FROM events_eventoccurrence GROUP BY event_id) o ON o.event_id = e.id
+    LEFT JOIN (SELECT event_id, subscriber_id, count(*) AS occurrences
+               FROM events_eventoccurrence GROUP BY event_id, subscriber_id) o
+        ON o.event_id = e.id AND o.subscriber_id = e.subscriber_id
 WHERE e.counter <> e.unlogged + COALESCE(o.occurrences, 0)
 ORDER BY e.id
 """
