@@ -36,7 +36,8 @@ WITH old AS MATERIALIZED (
         AND o.occurred_at < %(before)s
         AND (%(event_key)s::text IS NULL OR o.event_key = %(event_key)s)
         -- A retry with its key still needs it.
-        AND NOT EXISTS (SELECT FROM events_idempotencykey k WHERE k.occurrence_id = o.id)
+        AND NOT EXISTS (SELECT FROM events_idempotencykey k
+                        WHERE k.occurrence_id = o.id AND k.subscriber_id = o.subscriber_id)
     LIMIT %(limit)s
 ), contact AS MATERIALIZED (
     SELECT id FROM crm_subscriber

@@ -46,7 +46,7 @@ def bootstrap(tell: Callable[[FirstLogin], None] | None = None) -> FirstLogin | 
     Raises:
         PostgresError: the database has another encoding or locale than Tallybook needs.
     """
-    _check_locale()
+    check_locale()
     first_login = None
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
@@ -66,7 +66,12 @@ def bootstrap(tell: Callable[[FirstLogin], None] | None = None) -> FirstLogin | 
     return first_login
 
 
-def _check_locale() -> None:
+def check_locale() -> None:
+    """Check that the database is in UTF-8, and that its lower() knows all letters.
+
+    Raises:
+        PostgresError: it is not, or does not. The message says how to make one that does.
+    """
     name, is_utf8 = fetch_one(ENCODING, {})
     # In other encodings the statement may fail.
     if is_utf8 and fetch_one(KNOWS_CASE, {})[0]:

@@ -7,7 +7,7 @@ from typing_extensions import override
 from config.commands import DatabaseCommand
 from config.database import migrations_are_missing
 from config.database_check import check_settings
-from config.server.bootstrap import _check_locale
+from config.server.bootstrap import check_locale
 from config.server.postgres import PostgresError
 from crm.contacts import find_key_collisions
 
@@ -28,7 +28,7 @@ class Command(DatabaseCommand):
     @override
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            _check_locale()
+            check_locale()
         except PostgresError as error:
             raise CommandError(str(error), returncode=2) from None
         errors = [error for error in (self._check_settings(), self._check_mailboxes()) if error]
