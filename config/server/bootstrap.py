@@ -1,5 +1,6 @@
 """Bring a database up to date when the server starts: migrate it, then run the apps' steps."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from config.server.postgres import PostgresError
 from config.server.restore import drop_leftovers
 
 # Any number that is the same in every process: a second process waits for the first.
+LOCK_EVERY_SECONDS = 0.2
 MIGRATION_LOCK = 0x7A11_B00C
 # The contact of the first event in the welcome text.
 DEMO_EMAIL = "ada@example.com"
@@ -49,7 +51,10 @@ def bootstrap(tell: Callable[[FirstLogin], None] | None = None) -> FirstLogin | 
     check_locale()
     first_login = None
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        # Not a statement that waits: CREATE INDEX CONCURRENTLY of the server that migrates would wait
+        # for its snapshot to end, and it for the lock.
+        while not fetch_one("SELECT pg_try_advisory_lock(%s)", [MIGRATION_LOCK])[0]:
+            time.sleep(LOCK_EVERY_SECONDS)
         try:
             drop_leftovers()
             if migrations_are_missing():
