@@ -14,8 +14,8 @@ from config.server.postgres import PostgresError
 from config.server.restore import drop_leftovers
 
 # Any number that is the same in every process: a second process waits for the first.
-LOCK_EVERY_SECONDS = 0.2
 MIGRATION_LOCK = 0x7A11_B00C
+LOCK_EVERY_SECONDS = 0.2
 # The contact of the first event in the welcome text.
 DEMO_EMAIL = "ada@example.com"
 # The name of the database, whether it can store all letters, and whether it knows their case. The
@@ -51,8 +51,8 @@ def bootstrap(tell: Callable[[FirstLogin], None] | None = None) -> FirstLogin | 
     check_locale()
     first_login = None
     with connection.cursor() as cursor:
-        # Not a statement that waits: CREATE INDEX CONCURRENTLY of the server that migrates would wait
-        # for its snapshot to end, and it for the lock.
+        # Not by a statement that waits: CREATE INDEX CONCURRENTLY of the server that migrates would
+        # wait for its snapshot, and it for the lock.
         while not fetch_one("SELECT pg_try_advisory_lock(%s)", [MIGRATION_LOCK])[0]:
             time.sleep(LOCK_EVERY_SECONDS)
         try:
