@@ -56,6 +56,7 @@ from crm.labels import (
 )
 from crm.models import ContactType, Erasure, Status, Subscriber
 from crm.permissions import Access
+from crm.selectors import read_contacts
 
 
 def is_status(text: str) -> bool:
@@ -184,8 +185,7 @@ class BulkViewSet(ApiViewSet):
             # First, because a contact may have its most labels. A label of both is detached.
             detach(kind, contact_ids, detached)
             attach(kind, contact_ids, set(attached).difference(detached))
-            contacts = Subscriber.objects.with_user().filter(id__in=contact_ids).order_by("id")
-            return serialize_contacts(list(contacts), ("tags", "lists"))
+            return serialize_contacts(read_contacts(contact_ids), ("tags", "lists"))
 
         try:
             subscribers = sync()

@@ -1,6 +1,6 @@
 """FluentCRM's endpoints of contacts: the list, one contact, and the search for a form."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from rest_framework.decorators import action
@@ -51,7 +51,13 @@ from crm.labels import (
 from crm.models import Scope, Segment, Status, Subscriber
 from crm.permissions import Access
 from crm.segments import segments_of
-from crm.selectors import search_q
+from crm.selectors import (
+    CONTACT_COLUMNS,
+    Contact,
+    read_contact,
+    read_contact_of_email,
+    search_q,
+)
 
 READ = Access(Scope.READ, "crm.view_subscriber")
 READ_SEGMENTS = Access(Scope.READ, "crm.view_subscriber", VIEW_SEGMENTS)
@@ -88,6 +94,7 @@ LABEL_CHANGES: dict[str, tuple[LabelKind, bool]] = {
 }
 # Names, slugs or ids of labels, by the field of a request.
 LabelNames = Mapping[str, Sequence[LabelName]]
+STATUS = CONTACT_COLUMNS.index("status")
 UNSUBSCRIBED = (Status.UNSUBSCRIBED, Status.BOUNCED, Status.COMPLAINED)
 
 
@@ -107,7 +114,7 @@ class SubscriberViewSet(ApiViewSet):
     noun = "Subscriber"
     lookup_url_kwarg = "contact_id"
     lookup_value_regex = ID_REGEX
-    queryset = Subscriber.objects.with_user()
+    queryset = Subscriber.objects.all()
     serializer_class = SubscriberSerializer
     pagination_class = ContactListPagination
     filter_backends = CONTACT_BACKENDS
@@ -124,9 +131,9 @@ class SubscriberViewSet(ApiViewSet):
         """Return a contact by its id, or by `get_by_email` with id 0."""
         params = validate(RETRIEVE_FIELDS, self.params)
         if self.url_id == 0 and params.get("get_by_email"):
-            contact = contacts.find_by_email(params["get_by_email"])
+            contact = read_contact_of_email(params["get_by_email"])
         else:
-            contact = self.get_queryset().filter(id=self.url_id).first()
+            contact = read_contact(self.url_id)
         if contact is None:
             # 422, where every other URL answers 404. See "show nobody" in
             # tests/conformance/subscribers.json.
@@ -135,7 +142,7 @@ class SubscriberViewSet(ApiViewSet):
         include = ["tags", "lists"]
         include += ["custom_values"] if "subscriber.custom_values" in wanted else []
         include += ["stats"] if "stats" in wanted else []
-        if contact.status in UNSUBSCRIBED:
+        if contact[STATUS] in UNSUBSCRIBED:
             include += ["unsubscribe_reason", "unsubscribe_date"]
         body = {"subscriber": serialize_contact(contact, include)}
         # No custom field is declared.
@@ -299,9 +306,9 @@ class SubscriberViewSet(ApiViewSet):
 
         Called in the transaction that changed the contact, because afterwards it may be deleted.
         """
-        fresh = self.get_queryset().get(id=contact.id)
-        include = [kind for kind in LABEL_MODELS if kind in kinds]
-        return serialize_contact(fresh, include)
+        fresh = read_contact(contact.id)
+        assert fresh
+        return serialize_contact(fresh, [kind for kind in LABEL_MODELS if kind in kinds])
 
 
 def delete_named(request: Request, contact_ids: Sequence[int]) -> int:
@@ -312,7 +319,7 @@ def delete_named(request: Request, contact_ids: Sequence[int]) -> int:
     return number
 
 
-def serialize_contact(contact: Subscriber, include: Iterable[str]) -> dict[str, Any]:
+def serialize_contact(contact: Contact, include: Collection[str]) -> dict[str, Any]:
     """Serialize a contact as `serialize_contacts` does.
 
     Raises:
