@@ -3,7 +3,8 @@
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, QuerySet
@@ -12,7 +13,7 @@ from django.utils import timezone
 from config.api.errors import InvalidFields
 from config.api.json_fields import MAX_KEYS_PER_OBJECT, MAX_OBJECT_BYTES, max_keys
 from config.api.warnings import FieldWarning, Warnings
-from config.database import fetch_one, fetch_row, in_transaction, insert_new
+from config.database import fetch_one, fetch_rows, in_transaction, insert_new
 from crm.emails import email_key
 from crm.models import OPT_INS, OPT_OUTS, Erasure, Identity, Status, Subscriber, updated_now
 
@@ -33,13 +34,21 @@ TOO_MANY_VALUES = {"keys": f"The custom_values may not have more than {MAX_KEYS_
 MERGE_CUSTOM_VALUES = """
 UPDATE crm_subscriber s
 SET custom_values = m.merged, made_by_track = false, updated_at = GREATEST(updated_at, %(now)s)
-FROM (SELECT id, custom_values AS before,
-             (custom_values || %(values)s::jsonb) - %(removed)s::text[] AS merged
-      FROM crm_subscriber WHERE id = %(contact)s) m
+FROM (SELECT id, custom_values AS before, (custom_values || sent.values) - removed AS merged
+      FROM json_to_recordset(%(contacts)s::json) sent(id bigint, values jsonb, removed text[])
+      JOIN crm_subscriber USING (id)) m
 WHERE s.id = m.id AND m.merged <> m.before
-RETURNING octet_length(m.merged::text), octet_length(m.before::text),
+RETURNING s.id, octet_length(m.merged::text), octet_length(m.before::text),
           (SELECT count(*) FROM jsonb_object_keys(m.merged)), updated_at
 """
+
+
+class MergedValues(NamedTuple):
+    """A contact whose custom values have changed, and the error that forbids the change."""
+
+    contact_id: int
+    updated_at: datetime
+    error: dict[str, str] | None
 
 
 class EmailTaken(Exception):
@@ -82,15 +91,10 @@ def _insert(
         EmailTaken: another contact has the e-mail. There are no warnings then.
         InvalidFields: 422, another contact has the user_id, or the contact stays erased.
     """
-    columns = non_empty(fields)
+    found: Warnings = []
+    columns = new_columns(fields, erased, found)
     user_id = columns.pop("user_id", None)
     custom_values = columns.pop("custom_values", {})
-    found: Warnings = []
-    columns["status"] = _read_status(columns.get("status", Status.SUBSCRIBED), None, found)
-    if erased is None:
-        columns["status"] = _status_after_erasure(columns["email"], columns["status"], found)
-    elif email_key(columns["email"]) in erased:
-        raise InvalidFields({"email": ERASED})
     contact = Subscriber(**columns)
     if not insert_new(contact):
         raise EmailTaken
@@ -99,6 +103,23 @@ def _insert(
     set_custom_values(contact, custom_values)
     warnings += found
     return contact
+
+
+def new_columns(
+    fields: Mapping[str, Any], erased: Collection[str] | None, warnings: Warnings
+) -> dict[str, Any]:
+    """Return the columns of a new contact, and its `user_id` and `custom_values`.
+
+    Raises:
+        InvalidFields: 422, the contact stays erased.
+    """
+    columns = non_empty(fields)
+    columns["status"] = _read_status(columns.get("status", Status.SUBSCRIBED), None, warnings)
+    if erased is None:
+        columns["status"] = _status_after_erasure(columns["email"], columns["status"], warnings)
+    elif email_key(columns["email"]) in erased:
+        raise InvalidFields({"email": ERASED})
+    return columns
 
 
 def _read_status(status: str, contact: Subscriber | None, warnings: Warnings) -> Status:
@@ -184,18 +205,22 @@ def create_or_update(
         with suppress(EmailTaken):
             return _insert(fields, erased, warnings), True
     is_new = contact.made_by_track
-    _write(
-        contact,
-        fields,
-        warnings,
-        force_status=force_status,
-        keep_opt_outs=keep_opt_outs,
-        erased=erased,
-    )
+    rules = {"force_status": force_status, "keep_opt_outs": keep_opt_outs, "erased": erased}
+    _write(contact, fields, warnings, **rules)
     return contact, is_new
 
 
 def _write(
+    contact: Subscriber, fields: Mapping[str, Any], warnings: Warnings, **rules: Any
+) -> None:
+    """Update a contact that was found by its e-mail, as `create_or_update` describes it."""
+    columns = written_columns(contact, fields, warnings, **rules)
+    custom_values = columns.pop("custom_values", {})
+    update(contact, columns)
+    set_custom_values(contact, custom_values)
+
+
+def written_columns(
     contact: Subscriber,
     fields: Mapping[str, Any],
     warnings: Warnings,
@@ -203,13 +228,16 @@ def _write(
     force_status: bool = False,
     keep_opt_outs: bool = False,
     erased: Collection[str] | None = None,
-) -> None:
-    """Update a contact that was found by its e-mail, as `create_or_update` describes it."""
-    changes = non_empty(fields)
-    if "status" in changes:
-        status = _read_status(changes.pop("status"), contact, warnings)
+) -> dict[str, Any]:
+    """Return those of the fields that are written to a contact that was found by its e-mail.
+
+    The arguments are those of `create_or_update`.
+    """
+    columns = non_empty(fields)
+    if "status" in columns:
+        status = _read_status(columns.pop("status"), contact, warnings)
         if status in OPT_OUTS:
-            changes["status"] = status
+            columns["status"] = status
         elif status != contact.status:
             message = f'The contact stays {contact.status}, "{status}" was not written.'
             if keep_opt_outs and contact.status in OPT_OUTS:
@@ -219,10 +247,17 @@ def _write(
             elif _stays_erased(contact, erased):
                 warnings.append(_erasure_warning(f"stays {contact.status}"))
             else:
-                changes["status"] = status
-    custom_values = changes.pop("custom_values", {})
-    update(contact, changes)
-    set_custom_values(contact, custom_values)
+                columns["status"] = status
+    return columns
+
+
+def changed_columns(contact: Subscriber, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns that a write of these changes, also those that belong to others."""
+    written = {**columns, "made_by_track": False}
+    changes = {name: value for name, value in written.items() if getattr(contact, name) != value}
+    if "email" in changes:
+        changes["email_key"] = email_key(changes["email"])
+    return changes
 
 
 def _stays_erased(contact: Subscriber, erased: Collection[str] | None) -> bool:
@@ -261,12 +296,9 @@ def update(
         status = Status(columns.get("status", contact.status))
         columns["status"] = _status_after_erasure(columns["email"], status, warnings)
     changed = "user_id" in columns and set_user_id(contact, columns.pop("user_id"))
-    columns["made_by_track"] = False
-    changes = {name: value for name, value in columns.items() if getattr(contact, name) != value}
+    changes = changed_columns(contact, columns)
     if not changes:
         return changed
-    if "email" in changes:
-        changes["email_key"] = email_key(changes["email"])
     try:
         with transaction.atomic():
             rows = Subscriber.objects.filter(pk=contact.pk)
@@ -309,23 +341,40 @@ def set_custom_values(contact: Subscriber, values: Mapping[str, Any]) -> None:
         InvalidFields: 422, they become larger than before and have over 64 KB as PostgreSQL writes
             them, or over 300 keys in an object. Larger ones from before the limit may shrink.
     """
-    if not values:
-        return
-    parameters = {
-        "contact": contact.pk,
-        "values": json.dumps({name: value for name, value in values.items() if value != ""}),
-        "removed": [name for name, value in values.items() if value == ""],
-        "now": timezone.now(),
-    }
-    if not (sizes := fetch_row(MERGE_CUSTOM_VALUES, parameters)):
-        return
-    size, size_before, number, updated_at = sizes
-    if size > size_before:
-        if size > MAX_OBJECT_BYTES:
-            raise InvalidFields({"custom_values": VALUES_TOO_LARGE})
-        if max(number, max_keys(values)) > MAX_KEYS_PER_OBJECT:
-            raise InvalidFields({"custom_values": TOO_MANY_VALUES})
-    contact.updated_at = updated_at
+    for merged in merge_custom_values({contact.pk: values}) if values else ():
+        if merged.error:
+            raise InvalidFields({"custom_values": merged.error})
+        contact.updated_at = merged.updated_at
+
+
+def merge_custom_values(values: Mapping[int, Mapping[str, Any]]) -> list[MergedValues]:
+    """Merge values into the custom values of locked contacts, by the contact's id.
+
+    After an error, which `set_custom_values` describes, the caller rolls back.
+    """
+    rows = [
+        {
+            "id": contact_id,
+            "values": {name: value for name, value in sent.items() if value != ""},
+            "removed": [name for name, value in sent.items() if value == ""],
+        }
+        for contact_id, sent in values.items()
+    ]
+    merged = fetch_rows(MERGE_CUSTOM_VALUES, {"contacts": json.dumps(rows), "now": timezone.now()})
+    return [
+        MergedValues(contact_id, updated_at, _values_error(*sizes, values[contact_id]))
+        for contact_id, *sizes, updated_at in merged
+    ]
+
+
+def _values_error(
+    size: int, size_before: int, number: int, values: Mapping[str, Any]
+) -> dict[str, str] | None:
+    if size <= size_before:
+        return None
+    if size > MAX_OBJECT_BYTES:
+        return VALUES_TOO_LARGE
+    return TOO_MANY_VALUES if max(number, max_keys(values)) > MAX_KEYS_PER_OBJECT else None
 
 
 def find_by_email(email: str) -> Subscriber | None:

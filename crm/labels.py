@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from config.api.errors import Forbidden, InvalidFields
 from config.api.validation import MAX_NAME_LENGTH
+from config.api.warnings import Warnings
 from config.database import fetch_row, fetch_rows, in_transaction, insert_new
 from crm.models import List, SluggedModel, Subscriber, Tag, updated_now
 
@@ -56,6 +57,15 @@ WITH attached AS (
     ON CONFLICT DO NOTHING RETURNING subscriber_id
 )
 SELECT subscriber_id, count(*) FROM attached GROUP BY subscriber_id
+"""
+ATTACH_PAIRS = """
+WITH label AS MATERIALIZED (
+    SELECT id FROM {labels} WHERE id = ANY(%(labels)s::bigint[]) ORDER BY id FOR KEY SHARE
+)
+INSERT INTO {attachments} (subscriber_id, {column})
+SELECT contact, label.id
+FROM unnest(%(contacts)s::bigint[], %(labels)s::bigint[]) pair(contact, id) JOIN label USING (id)
+ORDER BY contact, label.id ON CONFLICT DO NOTHING RETURNING subscriber_id
 """
 TOO_MANY_LABELS = """
 SELECT subscriber_id, count(*) FROM {attachments}
@@ -210,12 +220,7 @@ def attach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]
     Raises:
         InvalidFields: 422, a contact gets a label and has more than 500 of the kind then.
     """
-    rows, column = memberships(kind)
-    tables = {
-        "attachments": rows.model._meta.db_table,
-        "column": column,
-        "labels": LABEL_MODELS[kind]._meta.db_table,
-    }
+    tables = _tables(kind)
     ids = {"contacts": list(contact_ids), "labels": list(label_ids)}
     attached: dict[int, int] = dict(fetch_rows(ATTACH.format(**tables), ids))
     if attached:
@@ -228,6 +233,30 @@ def attach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]
             )
             raise InvalidFields({kind: {"max": message}})
     return sum(attached.values())
+
+
+def attach_pairs(kind: LabelKind, pairs: Sequence[tuple[int, int]]) -> set[int]:
+    """Attach labels to contacts, by pairs of their ids, and ignore labels that do not exist.
+
+    The caller has locked the contacts in a transaction.
+
+    Returns:
+        The ids of contacts that got a label and have more than 500 of the kind now.
+    """
+    if not pairs:
+        return set()
+    tables = _tables(kind)
+    ids = {"contacts": [pair[0] for pair in pairs], "labels": [pair[1] for pair in pairs]}
+    attached = {row[0] for row in fetch_rows(ATTACH_PAIRS.format(**tables), ids)}
+    limit = {"contacts": list(attached), "most": MAX_LABELS}
+    found = fetch_rows(TOO_MANY_LABELS.format(**tables), limit) if attached else []
+    return {row[0] for row in found}
+
+
+def _tables(kind: LabelKind) -> dict[str, str]:
+    rows, column = memberships(kind)
+    labels = LABEL_MODELS[kind]._meta.db_table
+    return {"attachments": rows.model._meta.db_table, "column": column, "labels": labels}
 
 
 def detach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]) -> int:
@@ -397,6 +426,12 @@ def create_missing(kind: LabelKind, names: Sequence[LabelName]) -> dict[LabelNam
         )
         for name in names
     }
+
+
+def missing_label_warnings(field: str, kind: LabelKind, missing: Sequence[str]) -> Warnings:
+    """Return a warning if a field names labels that do not exist."""
+    message = f"The {field} name no {kind}: {', '.join(missing)}."
+    return [{"field": field, "rule": "exists", "message": message}] if missing else []
 
 
 def is_new_title(name: LabelName) -> bool:

@@ -43,7 +43,7 @@ CONTACTS = f"""
 SELECT {", ".join(EXPRESSIONS.get(name, f"s.{name}") for name in CONTACT_COLUMNS)},
        ARRAY(SELECT tag_id FROM crm_subscriber_tags WHERE subscriber_id = s.id),
        ARRAY(SELECT list_id FROM crm_subscriber_lists WHERE subscriber_id = s.id)
-"""
+"""  # noqa: S608
 # Its own statement, because PostgreSQL plans one for any number of ids each time.
 CONTACT = f"{CONTACTS} FROM crm_subscriber s WHERE s.id = %(id)s"
 CONTACT_OF_EMAIL = f"{CONTACTS} FROM crm_subscriber s WHERE s.email_key = %(email_key)s"
@@ -55,7 +55,7 @@ PAGE_OF_ALL = f"""
 {CONTACTS}, (SELECT count(*) FROM crm_subscriber)
 FROM (SELECT * FROM crm_subscriber ORDER BY {{order}} LIMIT {{limit}} OFFSET {{start}}) s
 ORDER BY {{order}}
-"""
+"""  # noqa: S608
 
 # The labels of a page, each once. A label is written for each contact that has it, with about 150
 # bytes beside its texts. Rows of a kind end where they exceed 8 MB together.

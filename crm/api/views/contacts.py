@@ -46,6 +46,7 @@ from crm.labels import (
     attach,
     detach,
     is_new_title,
+    missing_label_warnings,
     resolve_labels,
 )
 from crm.models import Scope, Segment, Status, Subscriber
@@ -381,9 +382,3 @@ def change_labels(
     for kind, ids in attached.items():
         attach(kind, [contact.id], ids - detached.get(kind, set()))
     return attached.keys() | detached.keys()
-
-
-def missing_label_warnings(field: str, kind: LabelKind, missing: Sequence[str]) -> Warnings:
-    """Return a warning if a field names labels that do not exist."""
-    message = f"The {field} name no {kind}: {', '.join(missing)}."
-    return [{"field": field, "rule": "exists", "message": message}] if missing else []

@@ -1,0 +1,298 @@
+"""Create or update many contacts in few statements, as if each was written by itself.
+
+`write_together` writes contacts whose writes succeed. A contact that needs an error, a second try
+or the outcome of an earlier one is left to the caller, who writes that one alone.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+from django.utils import timezone
+
+from config.api.errors import InvalidFields
+from config.api.warnings import Warnings
+from config.database import fetch_rows, in_transaction
+from crm import contacts
+from crm.emails import email_key
+from crm.filters.types import HasPerm
+from crm.labels import (
+    LABEL_MODELS,
+    NAME_KINDS,
+    LabelKind,
+    LabelName,
+    attach_pairs,
+    create_missing,
+    find_named,
+    is_new_title,
+    missing_label_warnings,
+)
+from crm.models import Subscriber
+
+# Contacts that are locked at the same time.
+MAX_TOGETHER = 200
+
+COLUMNS = tuple(
+    field.attname
+    for field in Subscriber._meta.concrete_fields
+    if field.attname not in ("custom_values", "updated_at")
+)
+EMAIL_KEY = COLUMNS.index("email_key")
+WRITTEN = tuple(name for name in COLUMNS if name != "id")
+# In the order of their ids, as every statement locks contacts.
+LOCK = f"""
+SELECT {", ".join(COLUMNS)},
+       (SELECT value FROM crm_identity
+        WHERE subscriber_id = s.id AND kind = 'user' AND source = '' LIMIT 1)
+FROM crm_subscriber s WHERE email_key = ANY(%(keys)s::text[]) ORDER BY id FOR NO KEY UPDATE OF s
+"""  # noqa: S608
+# The ids are in the order of the batch. The rows are inserted in the order of their keys, because
+# two batches in opposite orders would deadlock.
+INSERT = f"""
+WITH sent AS MATERIALIZED (
+    SELECT nextval(pg_get_serial_sequence('crm_subscriber', 'id')) AS new_id, contact.*
+    FROM json_populate_recordset(NULL::crm_subscriber, %(contacts)s::json) contact
+)
+INSERT INTO crm_subscriber (id, {", ".join(WRITTEN)}, custom_values, updated_at)
+SELECT new_id, {", ".join(WRITTEN)}, '{{}}', updated_at FROM sent ORDER BY email_key
+ON CONFLICT (email_key) DO NOTHING RETURNING email_key, id
+"""  # noqa: S608
+UPDATE = f"""
+UPDATE crm_subscriber s
+SET ({", ".join(WRITTEN)}) = ({", ".join(f"sent.{name}" for name in WRITTEN)}),
+    updated_at = GREATEST(s.updated_at, %(now)s)
+FROM json_populate_recordset(NULL::crm_subscriber, %(contacts)s::json) sent WHERE s.id = sent.id
+RETURNING s.id
+"""  # noqa: S608
+HOLDERS = """
+SELECT value, subscriber_id FROM crm_identity
+WHERE kind = 'user' AND source = '' AND value = ANY(%(values)s::text[])
+"""
+RELEASE = """
+DELETE FROM crm_identity
+WHERE kind = 'user' AND source = '' AND subscriber_id = ANY(%(contacts)s::bigint[])
+RETURNING id
+"""
+IDENTIFY = """
+INSERT INTO crm_identity (subscriber_id, kind, source, value)
+SELECT contact, 'user', '', value
+FROM unnest(%(contacts)s::bigint[], %(values)s::text[]) sent(contact, value) ORDER BY value
+ON CONFLICT DO NOTHING RETURNING subscriber_id
+"""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A valid contact of a batch."""
+
+    fields: dict[str, Any]
+    labels: Mapping[LabelKind, Sequence[LabelName]]
+    warnings: Warnings
+
+
+class Rules(NamedTuple):
+    """The rules of `contacts.create_or_update` for a batch."""
+
+    force_status: bool
+    keep_opt_outs: bool
+    erased: Collection[str]
+
+
+class Written(NamedTuple):
+    """A contact that was written."""
+
+    id: int
+    email: str
+    status: str
+    is_new: bool
+    warnings: Warnings
+
+
+class NotTogether(Exception):
+    """Nothing was written, because a contact has to be written alone.
+
+    Those before `position` can be written together, as far as it is known.
+    """
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+
+@dataclass
+class Plan:
+    """What becomes of a draft: a new contact, or changes of the one that exists."""
+
+    contact: Subscriber
+    is_new: bool
+    changes: dict[str, Any]
+    custom_values: dict[str, Any]
+    user_id: str | None
+    warnings: Warnings
+
+
+@in_transaction
+def write_together(
+    drafts: Sequence[Draft], rules: Rules, has_perm: HasPerm, may_change: bool
+) -> list[Written]:
+    """Create or update contacts by e-mail, and attach labels to them, in one transaction.
+
+    Locks are those of single writes, in their order: contacts by id, then labels.
+
+    Args:
+        drafts: at most MAX_TOGETHER.
+        rules: the rules of `contacts.create_or_update`.
+        has_perm: whether the user has a permission, such as to create tags.
+        may_change: whether the user may change contacts.
+
+    Raises:
+        NotTogether: one of them has to be written alone.
+    """
+    plans = _plan(drafts, rules, may_change)
+    _check_user_ids(plans)
+    _insert(plans)
+    _update(plans)
+    _merge_custom_values(plans)
+    _identify(plans)
+    _attach(plans, _find_labels(drafts, plans, has_perm))
+    return [
+        Written(
+            each.contact.id, each.contact.email, each.contact.status, each.is_new, each.warnings
+        )
+        for each in plans
+    ]
+
+
+def _plan(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> list[Plan]:
+    keys = [email_key(draft.fields["email"]) for draft in drafts]
+    existing = {row[EMAIL_KEY]: row for row in fetch_rows(LOCK, {"keys": keys})}
+    plans: list[Plan] = []
+    seen: set[str] = set()
+    for position, (key, draft) in enumerate(zip(keys, drafts, strict=True)):
+        # The second contact of an e-mail changes the first one.
+        if key in seen:
+            raise NotTogether(position)
+        seen.add(key)
+        warnings = [*draft.warnings]
+        fields = {name: value for name, value in draft.fields.items() if name != "user_id"}
+        if row := existing.get(key):
+            contact = Subscriber.from_db("default", COLUMNS, row[:-1])
+            columns = contacts.written_columns(contact, fields, warnings, **rules._asdict())
+            contact.user_id = row[-1]  # type: ignore[attr-defined]  # as with_user annotates it
+            is_new = contact.made_by_track
+        else:
+            try:
+                columns = contacts.new_columns(fields, rules.erased, warnings)
+            except InvalidFields:
+                raise NotTogether(position) from None
+            is_new = True
+        if not is_new and not may_change:
+            raise NotTogether(position)
+        custom_values = columns.pop("custom_values", {})
+        if row:
+            changes = contacts.changed_columns(contact, columns)
+        else:
+            contact, changes = Subscriber(**columns, email_key=key), {}
+        user_id = draft.fields.get("user_id")
+        plans.append(Plan(contact, is_new, changes, custom_values, user_id, warnings))
+    return plans
+
+
+def _check_user_ids(plans: Sequence[Plan]) -> None:
+    """Keep those plans' `user_id` that change, if no other contact has them."""
+    for plan in plans:
+        if plan.user_id == getattr(plan.contact, "user_id", None):
+            plan.user_id = None
+    sent = [plan.user_id for plan in plans if plan.user_id]
+    if not sent:
+        return
+    holders = {value for value, _ in fetch_rows(HOLDERS, {"values": sent})}
+    for position, plan in enumerate(plans):
+        if plan.user_id:
+            if plan.user_id in holders:
+                raise NotTogether(position)
+            holders.add(plan.user_id)
+
+
+def _find_labels(
+    drafts: Sequence[Draft], plans: Sequence[Plan], has_perm: HasPerm
+) -> dict[LabelKind, list[Sequence[int]]]:
+    """Find the labels of each contact, or create them, and report names that no label has."""
+    found: dict[LabelKind, list[Sequence[int]]] = {}
+    for kind in LABEL_MODELS:
+        wanted = [[*filter(None, dict.fromkeys(draft.labels.get(kind, ())))] for draft in drafts]
+        names = [*dict.fromkeys(name for each in wanted for name in each)]
+        ids = find_named(kind, names, NAME_KINDS) if names else {}
+        new = [name for name in names if name not in ids and is_new_title(name)]
+        if new and not has_perm(f"crm.add_{kind[:-1]}"):
+            raise NotTogether([not {*new}.isdisjoint(each) for each in wanted].index(True))
+        if new:
+            ids |= create_missing(kind, new)
+        found[kind] = []
+        for plan, each in zip(plans, wanted, strict=True):
+            found[kind].append([*dict.fromkeys(ids[name] for name in each if name in ids)])
+            missing = [str(name) for name in each if name not in ids]
+            plan.warnings += missing_label_warnings(kind, kind, missing)
+    return found
+
+
+def _insert(plans: Sequence[Plan]) -> None:
+    new = {plan.contact.email_key: plan.contact for plan in plans if plan.contact.pk is None}
+    if not new:
+        return
+    names = (*WRITTEN, "updated_at")
+    rows = [{name: getattr(contact, name) for name in names} for contact in new.values()]
+    inserted = fetch_rows(INSERT, {"contacts": _json(rows)})
+    for key, contact_id in inserted:
+        new[key].pk = contact_id
+    if len(inserted) < len(new):
+        # Another request has just created one of them.
+        raise NotTogether([plan.contact.pk is None for plan in plans].index(True))
+
+
+def _update(plans: Sequence[Plan]) -> None:
+    changed = [plan for plan in plans if plan.changes]
+    if not changed:
+        return
+    for plan in changed:
+        for name, value in plan.changes.items():
+            setattr(plan.contact, name, value)
+    rows = [{name: getattr(plan.contact, name) for name in COLUMNS} for plan in changed]
+    fetch_rows(UPDATE, {"contacts": _json(rows), "now": timezone.now()})
+
+
+def _merge_custom_values(plans: Sequence[Plan]) -> None:
+    values = {plan.contact.id: plan.custom_values for plan in plans if plan.custom_values}
+    if not values:
+        return
+    errors = {merged.contact_id for merged in contacts.merge_custom_values(values) if merged.error}
+    if errors:
+        raise NotTogether([plan.contact.id in errors for plan in plans].index(True))
+
+
+def _identify(plans: Sequence[Plan]) -> None:
+    user_ids = {plan.contact.id: plan.user_id for plan in plans if plan.user_id}
+    if not user_ids:
+        return
+    ids = [*user_ids]
+    fetch_rows(RELEASE, {"contacts": ids})
+    identified = fetch_rows(IDENTIFY, {"contacts": ids, "values": [*user_ids.values()]})
+    if len(identified) < len(ids):
+        # Another request has just given one of them to its contact.
+        raise NotTogether([bool(plan.user_id) for plan in plans].index(True))
+
+
+def _attach(plans: Sequence[Plan], labels: Mapping[LabelKind, Sequence[Sequence[int]]]) -> None:
+    for kind, ids_of_each in labels.items():
+        pairs = [
+            (plan.contact.id, label_id)
+            for plan, ids in zip(plans, ids_of_each, strict=True)
+            for label_id in ids
+        ]
+        too_many = attach_pairs(kind, pairs)
+        if too_many:
+            raise NotTogether([plan.contact.id in too_many for plan in plans].index(True))
+
+
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    return orjson.dumps(rows, default=str).decode()
