@@ -6,10 +6,8 @@ or the outcome of an earlier one is left to the caller, who writes that one alon
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
-
-import orjson
-from django.utils import timezone
 
 from config.api.errors import InvalidFields
 from config.api.warnings import Warnings
@@ -19,12 +17,11 @@ from crm.emails import email_key
 from crm.filters.types import HasPerm
 from crm.labels import (
     LABEL_MODELS,
-    NAME_KINDS,
     LabelKind,
     LabelName,
     attach_pairs,
     create_missing,
-    find_named,
+    find_named_of_kinds,
     is_new_title,
     missing_label_warnings,
 )
@@ -33,38 +30,6 @@ from crm.models import Subscriber
 # Contacts that are locked at the same time.
 MAX_TOGETHER = 200
 
-COLUMNS = tuple(
-    field.attname
-    for field in Subscriber._meta.concrete_fields
-    if field.attname not in ("custom_values", "updated_at")
-)
-EMAIL_KEY = COLUMNS.index("email_key")
-WRITTEN = tuple(name for name in COLUMNS if name != "id")
-# In the order of their ids, as every statement locks contacts.
-LOCK = f"""
-SELECT {", ".join(COLUMNS)},
-       (SELECT value FROM crm_identity
-        WHERE subscriber_id = s.id AND kind = 'user' AND source = '' LIMIT 1)
-FROM crm_subscriber s WHERE email_key = ANY(%(keys)s::text[]) ORDER BY id FOR NO KEY UPDATE OF s
-"""  # noqa: S608
-# The ids are in the order of the batch. The rows are inserted in the order of their keys, because
-# two batches in opposite orders would deadlock.
-INSERT = f"""
-WITH sent AS MATERIALIZED (
-    SELECT nextval(pg_get_serial_sequence('crm_subscriber', 'id')) AS new_id, contact.*
-    FROM json_populate_recordset(NULL::crm_subscriber, %(contacts)s::json) contact
-)
-INSERT INTO crm_subscriber (id, {", ".join(WRITTEN)}, custom_values, updated_at)
-SELECT new_id, {", ".join(WRITTEN)}, '{{}}', updated_at FROM sent ORDER BY email_key
-ON CONFLICT (email_key) DO NOTHING RETURNING email_key, id
-"""  # noqa: S608
-UPDATE = f"""
-UPDATE crm_subscriber s
-SET ({", ".join(WRITTEN)}) = ({", ".join(f"sent.{name}" for name in WRITTEN)}),
-    updated_at = GREATEST(s.updated_at, %(now)s)
-FROM json_populate_recordset(NULL::crm_subscriber, %(contacts)s::json) sent WHERE s.id = sent.id
-RETURNING s.id
-"""  # noqa: S608
 HOLDERS = """
 SELECT value, subscriber_id FROM crm_identity
 WHERE kind = 'user' AND source = '' AND value = ANY(%(values)s::text[])
@@ -165,7 +130,7 @@ def write_together(
 
 def _plan(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> list[Plan]:
     keys = [email_key(draft.fields["email"]) for draft in drafts]
-    existing = {row[EMAIL_KEY]: row for row in fetch_rows(LOCK, {"keys": keys})}
+    existing = contacts.lock_of_keys(keys)
     plans: list[Plan] = []
     seen: set[str] = set()
     for position, (key, draft) in enumerate(zip(keys, drafts, strict=True)):
@@ -175,10 +140,8 @@ def _plan(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> list[Plan]
         seen.add(key)
         warnings = [*draft.warnings]
         fields = {name: value for name, value in draft.fields.items() if name != "user_id"}
-        if row := existing.get(key):
-            contact = Subscriber.from_db("default", COLUMNS, row[:-1])
+        if contact := existing.get(key):
             columns = contacts.written_columns(contact, fields, warnings, **rules._asdict())
-            contact.user_id = row[-1]  # type: ignore[attr-defined]  # as with_user annotates it
             is_new = contact.made_by_track
         else:
             try:
@@ -189,10 +152,8 @@ def _plan(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> list[Plan]
         if not is_new and not may_change:
             raise NotTogether(position)
         custom_values = columns.pop("custom_values", {})
-        if row:
-            changes = contacts.changed_columns(contact, columns)
-        else:
-            contact, changes = Subscriber(**columns, email_key=key), {}
+        changes = contacts.changed_columns(contact, columns) if contact else {}
+        contact = contact or Subscriber(**columns, email_key=key)
         user_id = draft.fields.get("user_id")
         plans.append(Plan(contact, is_new, changes, custom_values, user_id, warnings))
     return plans
@@ -218,18 +179,20 @@ def _find_labels(
     drafts: Sequence[Draft], plans: Sequence[Plan], has_perm: HasPerm
 ) -> dict[LabelKind, list[Sequence[int]]]:
     """Find the labels of each contact, or create them, and report names that no label has."""
+    wanted = {
+        kind: [[*filter(None, dict.fromkeys(each.labels.get(kind, ())))] for each in drafts]
+        for kind in LABEL_MODELS
+    }
+    names = {kind: dict.fromkeys(chain.from_iterable(each)) for kind, each in wanted.items()}
     found: dict[LabelKind, list[Sequence[int]]] = {}
-    for kind in LABEL_MODELS:
-        wanted = [[*filter(None, dict.fromkeys(draft.labels.get(kind, ())))] for draft in drafts]
-        names = [*dict.fromkeys(name for each in wanted for name in each)]
-        ids = find_named(kind, names, NAME_KINDS) if names else {}
-        new = [name for name in names if name not in ids and is_new_title(name)]
+    for kind, ids in find_named_of_kinds(names).items():
+        new = [name for name in names[kind] if name not in ids and is_new_title(name)]
         if new and not has_perm(f"crm.add_{kind[:-1]}"):
-            raise NotTogether([not {*new}.isdisjoint(each) for each in wanted].index(True))
+            raise NotTogether([not {*new}.isdisjoint(each) for each in wanted[kind]].index(True))
         if new:
             ids |= create_missing(kind, new)
         found[kind] = []
-        for plan, each in zip(plans, wanted, strict=True):
+        for plan, each in zip(plans, wanted[kind], strict=True):
             found[kind].append([*dict.fromkeys(ids[name] for name in each if name in ids)])
             missing = [str(name) for name in each if name not in ids]
             plan.warnings += missing_label_warnings(kind, kind, missing)
@@ -237,28 +200,15 @@ def _find_labels(
 
 
 def _insert(plans: Sequence[Plan]) -> None:
-    new = {plan.contact.email_key: plan.contact for plan in plans if plan.contact.pk is None}
-    if not new:
-        return
-    names = (*WRITTEN, "updated_at")
-    rows = [{name: getattr(contact, name) for name in names} for contact in new.values()]
-    inserted = fetch_rows(INSERT, {"contacts": _json(rows)})
-    for key, contact_id in inserted:
-        new[key].pk = contact_id
-    if len(inserted) < len(new):
+    new = [plan.contact for plan in plans if plan.contact.pk is None]
+    if new and not contacts.insert_new_contacts(new):
         # Another request has just created one of them.
         raise NotTogether([plan.contact.pk is None for plan in plans].index(True))
 
 
 def _update(plans: Sequence[Plan]) -> None:
-    changed = [plan for plan in plans if plan.changes]
-    if not changed:
-        return
-    for plan in changed:
-        for name, value in plan.changes.items():
-            setattr(plan.contact, name, value)
-    rows = [{name: getattr(plan.contact, name) for name in COLUMNS} for plan in changed]
-    fetch_rows(UPDATE, {"contacts": _json(rows), "now": timezone.now()})
+    if changed := [plan for plan in plans if plan.changes]:
+        contacts.store_changes([(plan.contact, plan.changes) for plan in changed])
 
 
 def _merge_custom_values(plans: Sequence[Plan]) -> None:
@@ -292,7 +242,3 @@ def _attach(plans: Sequence[Plan], labels: Mapping[LabelKind, Sequence[Sequence[
         too_many = attach_pairs(kind, pairs)
         if too_many:
             raise NotTogether([plan.contact.id in too_many for plan in plans].index(True))
-
-
-def _json(rows: Sequence[Mapping[str, Any]]) -> str:
-    return orjson.dumps(rows, default=str).decode()

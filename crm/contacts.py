@@ -6,8 +6,9 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+import orjson
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from config.api.errors import InvalidFields
@@ -31,6 +32,42 @@ ERASED = {"erased": 'The contact of this email was erased. Only "restore_erased"
 
 VALUES_TOO_LARGE = {"max": "The custom_values may not be greater than 64 KB together."}
 TOO_MANY_VALUES = {"keys": f"The custom_values may not have more than {MAX_KEYS_PER_OBJECT} keys."}
+# The columns that are written together. The others have rules of their own.
+COLUMNS = tuple(
+    field.attname
+    for field in Subscriber._meta.concrete_fields
+    if field.attname not in ("id", "custom_values", "updated_at")
+)
+# In the order of the model's fields, as Model.from_db takes them.
+LOCKED_COLUMNS = ("id", *COLUMNS, "updated_at")
+# In the order of their ids, as every statement locks contacts. FOR NO KEY UPDATE, so that tracking
+# goes on meanwhile.
+LOCK = f"""
+SELECT id, {", ".join(COLUMNS)}, updated_at,
+       (SELECT value FROM crm_identity
+        WHERE subscriber_id = s.id AND kind = 'user' AND source = '' LIMIT 1)
+FROM crm_subscriber s WHERE {{}} ORDER BY id FOR NO KEY UPDATE OF s
+"""  # noqa: S608
+# The ids are in the order of the contacts. The rows are inserted in the order of their keys,
+# because two batches in opposite orders would deadlock.
+INSERT = f"""
+WITH sent AS MATERIALIZED (
+    SELECT nextval(pg_get_serial_sequence('crm_subscriber', 'id')) AS new_id, contact.*
+    FROM json_populate_recordset(NULL::crm_subscriber, %(contacts)s::json) contact
+)
+INSERT INTO crm_subscriber (id, {", ".join(COLUMNS)}, custom_values, updated_at)
+SELECT new_id, {", ".join(COLUMNS)}, '{{}}', updated_at FROM sent ORDER BY email_key
+ON CONFLICT (email_key) DO NOTHING RETURNING email_key, id
+"""  # noqa: S608
+UPDATE = f"""
+UPDATE crm_subscriber s
+SET ({", ".join(COLUMNS)}) = ({", ".join(f"sent.{name}" for name in COLUMNS)}),
+    updated_at = GREATEST(s.updated_at, %(now)s)
+FROM json_populate_recordset(NULL::crm_subscriber, %(contacts)s::json) sent
+WHERE s.id = sent.id AND (s.email_key = sent.email_key
+    OR NOT EXISTS (SELECT FROM crm_subscriber o WHERE o.email_key = sent.email_key))
+RETURNING s.id, s.updated_at
+"""  # noqa: S608
 MERGE_CUSTOM_VALUES = """
 UPDATE crm_subscriber s
 SET custom_values = m.merged, made_by_track = false, updated_at = GREATEST(updated_at, %(now)s)
@@ -95,8 +132,8 @@ def _insert(
     columns = new_columns(fields, erased, found)
     user_id = columns.pop("user_id", None)
     custom_values = columns.pop("custom_values", {})
-    contact = Subscriber(**columns)
-    if not insert_new(contact):
+    contact = Subscriber(**columns, email_key=email_key(columns["email"]))
+    if not insert_new_contacts([contact]):
         raise EmailTaken
     if user_id:
         set_user_id(contact, user_id)
@@ -299,19 +336,53 @@ def update(
     changes = changed_columns(contact, columns)
     if not changes:
         return changed
+    if "email_key" not in changes:
+        store_changes([(contact, changes)])
+        return True
     try:
+        # A savepoint, because the e-mail may be given to another contact at the same time.
         with transaction.atomic():
-            rows = Subscriber.objects.filter(pk=contact.pk)
-            if "email_key" in changes:
-                others = Subscriber.objects.exclude(pk=contact.pk)
-                rows = rows.filter(~Exists(others.filter(email_key=changes["email_key"])))
-            if not rows.update(**changes, updated_at=updated_now()):
+            if not store_changes([(contact, changes)]):
                 raise EmailTaken
-    except IntegrityError as error:  # created at the same time
+    except IntegrityError as error:
         raise EmailTaken from error
-    for name, value in changes.items():
-        setattr(contact, name, value)
     return True
+
+
+def insert_new_contacts(new: Sequence[Subscriber]) -> bool:
+    """Insert contacts, unless one of their e-mails exists, and set their ids.
+
+    Returns:
+        Whether all were inserted. Otherwise the caller rolls back, or had only one.
+    """
+    by_key = {contact.email_key: contact for contact in new}
+    rows = [{name: getattr(each, name) for name in (*COLUMNS, "updated_at")} for each in new]
+    inserted = fetch_rows(INSERT, {"contacts": _json(rows)})
+    for key, contact_id in inserted:
+        by_key[key].pk = contact_id
+        by_key[key]._state.adding, by_key[key]._state.db = False, "default"
+    return len(inserted) == len(new)
+
+
+def store_changes(changes: Sequence[tuple[Subscriber, Mapping[str, Any]]]) -> bool:
+    """Write the changed columns of locked contacts, and set them in the contacts.
+
+    Returns:
+        Whether all were written: none if another contact has the e-mail.
+    """
+    for contact, columns in changes:
+        for name, value in columns.items():
+            setattr(contact, name, value)
+    rows = [{name: getattr(each, name) for name in ("id", *COLUMNS)} for each, _ in changes]
+    written = dict(fetch_rows(UPDATE, {"contacts": _json(rows), "now": timezone.now()}))
+    for contact, _ in changes:
+        contact.updated_at = written.get(contact.pk, contact.updated_at)
+    return len(written) == len(changes)
+
+
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    # Coordinates are Decimals, which PostgreSQL reads from text.
+    return orjson.dumps(rows, default=str).decode()
 
 
 def set_user_id(contact: Subscriber, user_id: str | None) -> bool:
@@ -383,13 +454,27 @@ def find_by_email(email: str) -> Subscriber | None:
 
 
 def get_for_update(*, contact_id: int | None = None, email: str = "") -> Subscriber | None:
-    """Return the contact with this id or e-mail, locked until the transaction ends.
+    """Return the contact with this id or e-mail, locked until the transaction ends."""
+    if contact_id is None:
+        locked = _lock("email_key = %(key)s", {"key": email_key(email)})
+    else:
+        locked = _lock("id = %(id)s", {"id": contact_id})
+    return locked[0] if locked else None
 
-    The lock is FOR NO KEY UPDATE, so tracking goes on meanwhile.
-    """
-    contacts = Subscriber.objects.with_user()
-    rows = _with_email(email) if contact_id is None else contacts.filter(id=contact_id)
-    return rows.select_for_update(of=("self",), no_key=True).first()
+
+def lock_of_keys(keys: Sequence[str]) -> dict[str, Subscriber]:
+    """Return the contacts whose e-mails have these keys, locked as by `get_for_update`."""
+    locked = _lock("email_key = ANY(%(keys)s::text[])", {"keys": list(keys)})
+    return {contact.email_key: contact for contact in locked}
+
+
+def _lock(condition: str, parameters: Mapping[str, Any]) -> list[Subscriber]:
+    locked = []
+    for *values, user_id in fetch_rows(LOCK.format(condition), parameters):
+        contact = Subscriber.from_db("default", LOCKED_COLUMNS, values)
+        contact.user_id = user_id  # type: ignore[attr-defined]  # as with_user annotates it
+        locked.append(contact)
+    return locked
 
 
 def _with_email(email: str) -> QuerySet[Subscriber]:

@@ -6,6 +6,7 @@ A label is a tag or a list: what they have in common. `kind` is "tags" or "lists
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from itertools import chain, count
 from typing import Any, Literal, NamedTuple
 
@@ -318,17 +319,34 @@ def find_labels(
     Returns:
         The id of each name that a label has.
     """
-    table = LABEL_MODELS[kind]._meta.db_table
+    return find_labels_of_kinds({kind: names}, by)[kind]
+
+
+def find_labels_of_kinds(
+    names: Mapping[LabelKind, Iterable[str]], by: Sequence[NameKind] = NAME_KINDS
+) -> dict[LabelKind, dict[str, int]]:
+    """Return what `find_labels` returns for the names of each kind, by one statement."""
+    sent = {kind: texts for kind, each in names.items() if (texts := list(each))}
+    found: dict[LabelKind, dict[str, int]] = {kind: {} for kind in names}
+    if sent:
+        for kind, name, label_id in fetch_rows(_find_statement(tuple(sent), tuple(by)), sent):
+            found[kind][name] = label_id
+    return found
+
+
+@cache
+def _find_statement(kinds: tuple[LabelKind, ...], by: tuple[NameKind, ...]) -> str:
     matches = " UNION ALL ".join(
-        f"SELECT sent.name, label.id, {rank} AS rank "  # noqa: S608
-        f"FROM unnest(%(names)s::text[]) sent(name) JOIN {table} label ON {MATCHES[name_kind]}"
+        f"SELECT '{kind}' AS kind, sent.name, label.id, {rank} AS rank "  # noqa: S608
+        f"FROM unnest(%({kind})s::text[]) sent(name) "
+        f"JOIN {LABEL_MODELS[kind]._meta.db_table} label ON {MATCHES[name_kind]}"
+        for kind in kinds
         for rank, name_kind in enumerate(by)
     )
-    statement = (
-        f"SELECT DISTINCT ON (name) name, id FROM ({matches}) found "  # noqa: S608
-        "ORDER BY name, rank, id"
+    return (
+        f"SELECT DISTINCT ON (kind, name) kind, name, id FROM ({matches}) found "  # noqa: S608
+        "ORDER BY kind, name, rank, id"
     )
-    return dict(fetch_rows(statement, {"names": list(names)}))
 
 
 def missing_labels(labels: Iterable[LabelKey], lock: bool = False) -> set[LabelKey]:
@@ -380,6 +398,7 @@ def resolve_labels(
     names: Iterable[LabelName],
     create: bool,
     by: Sequence[NameKind] = NAME_KINDS,
+    found: dict[LabelName, int] | None = None,
 ) -> ResolvedLabels:
     """Find labels that an API client names by id, title or slug.
 
@@ -392,11 +411,15 @@ def resolve_labels(
             creates none, because it is an id, and one of fewer than three bytes none either, as in
             FluentCRM (app/Services/Sanitize.php, sanitizeTagIds).
         by: what a name may be, as for `find_labels`.
+        found: what `find_named` found a moment ago, also for other names. Those that are created
+            are added. None looks the names up.
     """
     wanted = [name for name in dict.fromkeys(names) if name]
-    found = find_named(kind, wanted, by)
+    if found is None:
+        found = find_named(kind, wanted, by)
     missing = [name for name in wanted if name not in found]
     if create and (new := [name for name in missing if is_new_title(name)]):
+        # The names of other fields may name the new labels otherwise.
         found |= create_missing(kind, new)
         missing = [name for name in missing if name not in found]
     ids = dict.fromkeys(found[name] for name in wanted if name in found)
@@ -407,12 +430,26 @@ def find_named(
     kind: LabelKind, names: Sequence[LabelName], by: Sequence[NameKind]
 ) -> dict[LabelName, int]:
     """Return the ids of the labels that a request names, as `find_labels` does."""
-    found: dict[LabelName, int] = {}
-    if texts := [name for name in names if isinstance(name, str)]:
-        found.update(find_labels(kind, texts, by))
-    if titles := [name.title for name in names if isinstance(name, LabelTitle)]:
-        by_title = find_labels(kind, titles, by=("title",))
-        found.update({LabelTitle(title): label_id for title, label_id in by_title.items()})
+    return find_named_of_kinds({kind: names}, by)[kind]
+
+
+def find_named_of_kinds(
+    names: Mapping[LabelKind, Iterable[LabelName]], by: Sequence[NameKind] = NAME_KINDS
+) -> dict[LabelKind, dict[LabelName, int]]:
+    """Return what `find_named` returns for the names of each kind, by one statement.
+
+    Names that say that they are titles take another one.
+    """
+    found: dict[LabelKind, dict[LabelName, int]] = {kind: {} for kind in names}
+    texts = {kind: [name for name in each if isinstance(name, str)] for kind, each in names.items()}
+    for kind, ids in find_labels_of_kinds(texts, by).items():
+        found[kind].update(ids)
+    titles = {
+        kind: [name.title for name in each if isinstance(name, LabelTitle)]
+        for kind, each in names.items()
+    }
+    for kind, ids in find_labels_of_kinds(titles, ("title",)).items():
+        found[kind].update({LabelTitle(title): label_id for title, label_id in ids.items()})
     return found
 
 

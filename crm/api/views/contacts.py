@@ -45,6 +45,7 @@ from crm.labels import (
     LabelName,
     attach,
     detach,
+    find_named_of_kinds,
     is_new_title,
     missing_label_warnings,
     resolve_labels,
@@ -367,10 +368,16 @@ def change_labels(
     """
     attached: dict[LabelKind, set[int]] = {}
     detached: dict[LabelKind, set[int]] = {}
+    names_of: dict[LabelKind, list[LabelName]] = {}
+    for field, (kind, _) in LABEL_CHANGES.items():
+        names_of.setdefault(kind, []).extend(labels.get(field, ()))
+    found = find_named_of_kinds(names_of)
     for field, (kind, is_attached) in LABEL_CHANGES.items():
         if names := labels.get(field):
             may_create = has_perm(f"crm.add_{kind[:-1]}")
-            label_ids, missing = resolve_labels(kind, names, create=is_attached and may_create)
+            label_ids, missing = resolve_labels(
+                kind, names, create=is_attached and may_create, found=found[kind]
+            )
             if is_attached and not may_create and any(map(is_new_title, missing)):
                 raise Forbidden(f"You may not create {kind}: {', '.join(missing)}.")
             changes = attached if is_attached else detached
