@@ -48,6 +48,8 @@ SELECT id, {", ".join(COLUMNS)}, updated_at,
         WHERE subscriber_id = s.id AND kind = 'user' AND source = '' LIMIT 1)
 FROM crm_subscriber s WHERE {{}} ORDER BY id FOR NO KEY UPDATE OF s
 """  # noqa: S608
+# One contact or several, which PostgreSQL would plan each time as one of several.
+ONE, SEVERAL = "s.id = %(id)s", "s.id = ANY(%(ids)s::bigint[])"
 # The ids are in the order of the contacts. The rows are inserted in the order of their keys,
 # because two batches in opposite orders would deadlock.
 INSERT = f"""
@@ -64,7 +66,8 @@ UPDATE crm_subscriber s
 SET ({", ".join(COLUMNS)}) = ({", ".join(f"sent.{name}" for name in COLUMNS)}),
     updated_at = GREATEST(s.updated_at, %(now)s)
 FROM json_populate_recordset(NULL::crm_subscriber, %(contacts)s::json) sent
-WHERE s.id = sent.id AND (s.email_key = sent.email_key
+-- The ids are compared alone too, because for the expected rows of JSON all contacts are read.
+WHERE {{}} AND s.id = sent.id AND (s.email_key = sent.email_key
     OR NOT EXISTS (SELECT FROM crm_subscriber o WHERE o.email_key = sent.email_key))
 RETURNING s.id, s.updated_at
 """  # noqa: S608
@@ -374,7 +377,10 @@ def store_changes(changes: Sequence[tuple[Subscriber, Mapping[str, Any]]]) -> bo
         for name, value in columns.items():
             setattr(contact, name, value)
     rows = [{name: getattr(each, name) for name in ("id", *COLUMNS)} for each, _ in changes]
-    written = dict(fetch_rows(UPDATE, {"contacts": _json(rows), "now": timezone.now()}))
+    ids = [contact.pk for contact, _ in changes]
+    statement = UPDATE.format(ONE if len(ids) == 1 else SEVERAL)
+    parameters = {"id": ids[0], "ids": ids, "contacts": _json(rows), "now": timezone.now()}
+    written = dict(fetch_rows(statement, parameters))
     for contact, _ in changes:
         contact.updated_at = written.get(contact.pk, contact.updated_at)
     return len(written) == len(changes)
@@ -458,7 +464,7 @@ def get_for_update(*, contact_id: int | None = None, email: str = "") -> Subscri
     if contact_id is None:
         locked = _lock("email_key = %(key)s", {"key": email_key(email)})
     else:
-        locked = _lock("id = %(id)s", {"id": contact_id})
+        locked = _lock(ONE, {"id": contact_id})
     return locked[0] if locked else None
 
 

@@ -5,7 +5,7 @@ A label is a tag or a list: what they have in common. `kind` is "tags" or "lists
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import chain, count
 from typing import Any, Literal, NamedTuple
@@ -19,7 +19,7 @@ from typing_extensions import override
 from config.api.errors import Forbidden, InvalidFields
 from config.api.validation import MAX_NAME_LENGTH
 from config.api.warnings import Warnings
-from config.database import fetch_row, fetch_rows, in_transaction, insert_new
+from config.database import fetch_one, fetch_row, fetch_rows, in_transaction, insert_new
 from crm.models import List, SluggedModel, Subscriber, Tag, updated_now
 
 LabelKind = Literal["tags", "lists"]
@@ -59,6 +59,10 @@ WITH attached AS (
 )
 SELECT subscriber_id, count(*) FROM attached GROUP BY subscriber_id
 """
+DETACH = """
+DELETE FROM {attachments} WHERE subscriber_id = ANY(%(contacts)s::bigint[])
+AND {column} = ANY(%(labels)s::bigint[]) RETURNING id
+"""
 ATTACH_PAIRS = """
 WITH label AS MATERIALIZED (
     SELECT id FROM {labels} WHERE id = ANY(%(labels)s::bigint[]) ORDER BY id FOR KEY SHARE
@@ -67,6 +71,27 @@ INSERT INTO {attachments} (subscriber_id, {column})
 SELECT contact, label.id
 FROM unnest(%(contacts)s::bigint[], %(labels)s::bigint[]) pair(contact, id) JOIN label USING (id)
 ORDER BY contact, label.id ON CONFLICT DO NOTHING RETURNING subscriber_id
+"""
+# Of one contact, which is locked before, so that the statement sees all its labels of before.
+CHANGE = """
+removed_{kind} AS (
+    DELETE FROM {attachments}
+    WHERE subscriber_id = %(contact)s AND {column} = ANY(%(detached_{kind})s::bigint[])
+    RETURNING id
+), label_{kind} AS MATERIALIZED (
+    SELECT id FROM {labels}
+    WHERE id = ANY(%(attached_{kind})s::bigint[]) ORDER BY id FOR KEY SHARE
+), added_{kind} AS (
+    INSERT INTO {attachments} (subscriber_id, {column})
+    SELECT %(contact)s, id FROM label_{kind} ORDER BY id
+    ON CONFLICT DO NOTHING RETURNING id
+)
+"""
+# How many are new, and how many there are then.
+NUMBERS = """
+(SELECT count(*) FROM added_{kind}),
+(SELECT count(*) FROM {attachments} WHERE subscriber_id = %(contact)s)
+- (SELECT count(*) FROM removed_{kind}) + (SELECT count(*) FROM added_{kind})
 """
 TOO_MANY_LABELS = """
 SELECT subscriber_id, count(*) FROM {attachments}
@@ -223,16 +248,13 @@ def attach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]
     """
     tables = _tables(kind)
     ids = {"contacts": list(contact_ids), "labels": list(label_ids)}
+    if not ids["labels"]:
+        return 0
     attached: dict[int, int] = dict(fetch_rows(ATTACH.format(**tables), ids))
     if attached:
         limit = {"contacts": list(attached), "most": MAX_LABELS}
         if found := fetch_row(TOO_MANY_LABELS.format(**tables), limit):
-            contact_id, number = found
-            message = (
-                f"A contact may have {MAX_LABELS} {kind} at most. "
-                f"The contact {contact_id} would have {number}."
-            )
-            raise InvalidFields({kind: {"max": message}})
+            raise too_many_labels(kind, *found)
     return sum(attached.values())
 
 
@@ -254,6 +276,50 @@ def attach_pairs(kind: LabelKind, pairs: Sequence[tuple[int, int]]) -> set[int]:
     return {row[0] for row in found}
 
 
+def change_labels_of(
+    contact_id: int,
+    attached: Mapping[LabelKind, Collection[int]],
+    detached: Mapping[LabelKind, Collection[int]],
+) -> None:
+    """Attach and detach labels of one contact, by one statement. A label of both is detached.
+
+    The caller has locked the contact in a transaction.
+
+    Raises:
+        InvalidFields: 422, the contact gets a label and has more than 500 of the kind then.
+    """
+    kinds: tuple[LabelKind, ...] = tuple(
+        kind for kind in LABEL_MODELS if kind in {*attached, *detached}
+    )
+    if not kinds:
+        return
+    parameters: dict[str, Any] = {"contact": contact_id}
+    for kind in kinds:
+        removed = {*detached.get(kind, ())}
+        parameters[f"detached_{kind}"] = list(removed)
+        parameters[f"attached_{kind}"] = list({*attached.get(kind, ())} - removed)
+    row = fetch_one(_change_statement(kinds), parameters)
+    for kind, added, number in zip(kinds, row[::2], row[1::2], strict=True):
+        if added and number > MAX_LABELS:
+            raise too_many_labels(kind, contact_id, number)
+
+
+@cache
+def _change_statement(kinds: tuple[LabelKind, ...]) -> str:
+    changes = ", ".join(CHANGE.format(kind=kind, **_tables(kind)) for kind in kinds)
+    numbers = ", ".join(NUMBERS.format(kind=kind, **_tables(kind)) for kind in kinds)
+    return f"WITH {changes} SELECT {numbers}"
+
+
+def too_many_labels(kind: LabelKind, contact_id: int, number: int) -> InvalidFields:
+    """Return the error of a contact that would have so many labels of a kind."""
+    message = (
+        f"A contact may have {MAX_LABELS} {kind} at most. "
+        f"The contact {contact_id} would have {number}."
+    )
+    return InvalidFields({kind: {"max": message}})
+
+
 def _tables(kind: LabelKind) -> dict[str, str]:
     rows, column = memberships(kind)
     labels = LABEL_MODELS[kind]._meta.db_table
@@ -262,15 +328,8 @@ def _tables(kind: LabelKind) -> dict[str, str]:
 
 def detach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]) -> int:
     """Detach labels from contacts. Returns the number of attachments that there were."""
-    rows, column = memberships(kind)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"DELETE FROM {rows.model._meta.db_table} "  # noqa: S608
-            f"WHERE subscriber_id = ANY(%s::bigint[]) AND {column} = ANY(%s::bigint[])",
-            [list(contact_ids), list(label_ids)],
-        )
-        detached: int = cursor.rowcount
-    return detached
+    ids = {"contacts": list(contact_ids), "labels": list(label_ids)}
+    return len(fetch_rows(DETACH.format(**_tables(kind)), ids)) if ids["labels"] else 0
 
 
 def find_by_slug(kind: LabelKind, slug: str) -> TagOrList | None:
@@ -419,7 +478,6 @@ def resolve_labels(
         found = find_named(kind, wanted, by)
     missing = [name for name in wanted if name not in found]
     if create and (new := [name for name in missing if is_new_title(name)]):
-        # The names of other fields may name the new labels otherwise.
         found |= create_missing(kind, new)
         missing = [name for name in missing if name not in found]
     ids = dict.fromkeys(found[name] for name in wanted if name in found)

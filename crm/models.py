@@ -14,6 +14,7 @@ from django.utils.timezone import now
 from typing_extensions import override
 
 from config.api.validation import INVISIBLE
+from config.database import fetch_rows
 from crm.emails import email_hashes, email_key, email_md5
 
 
@@ -282,6 +283,9 @@ class Segment(SluggedModel):
     deleted_labels = models.JSONField(default=dict, db_default={}, editable=False)
 
 
+ERASED = "SELECT email_sha256 FROM crm_erasure WHERE email_sha256 = ANY(%(hashes)s::text[])"
+
+
 class Erasure(models.Model):
     """The receipt of an erased contact. Of the e-mail it holds the SHA-256 of the key only.
 
@@ -308,8 +312,7 @@ class Erasure(models.Model):
     def erased_keys(cls, emails: Iterable[str]) -> set[str]:
         """Return the keys of those e-mails whose contact was erased."""
         keys = {sha256: email_key(email) for email in emails for sha256 in email_hashes(email)}
-        receipts = cls.objects.filter(email_sha256__in=keys)
-        return {keys[sha256] for sha256 in receipts.values_list("email_sha256", flat=True)}
+        return {keys[sha256] for (sha256,) in fetch_rows(ERASED, {"hashes": list(keys)})}
 
     @classmethod
     def latest(cls, contact_id: int) -> "Erasure | None":

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.core.exceptions import EmptyResultSet
 from django.db.models import Count, F, Model, Q, QuerySet, TextField, Window
@@ -70,17 +70,23 @@ FROM (
         FROM (
             SELECT false AS is_list, id, title, slug, description, NULL::bool AS is_public,
                    created_at, updated_at, number
-            FROM unnest(%(tags)s::bigint[], %(tag_numbers)s::int[]) sent(id, number)
-            JOIN crm_tag USING (id)
+            FROM ({tags}) sent(id, number) JOIN crm_tag USING (id)
             UNION ALL
             SELECT true, id, title, slug, description, is_public, created_at, updated_at, number
-            FROM unnest(%(lists)s::bigint[], %(list_numbers)s::int[]) sent(id, number)
-            JOIN crm_list USING (id)
+            FROM ({lists}) sent(id, number) JOIN crm_list USING (id)
         ) label
     ) label
 ) label
 WHERE bytes - size < %(max_bytes)s ORDER BY is_list, lower(title), id
 """
+LABELS_OF_PAGE = LABELS.format(
+    tags="SELECT * FROM unnest(%(tags)s::bigint[], %(tag_numbers)s::int[])",
+    lists="SELECT * FROM unnest(%(lists)s::bigint[], %(list_numbers)s::int[])",
+)
+LABELS_OF_CONTACT = LABELS.format(
+    tags="SELECT tag_id, 1 FROM crm_subscriber_tags WHERE subscriber_id = %(contact)s",
+    lists="SELECT list_id, 1 FROM crm_subscriber_lists WHERE subscriber_id = %(contact)s",
+)
 # Values from before they were limited may be too large even alone.
 CUSTOM_VALUES = """
 SELECT id, CASE WHEN size <= %(max_bytes)s THEN text END AS text, size
@@ -132,12 +138,30 @@ def labels_of(contacts: Iterable[Contact], kinds: Collection[LabelKind]) -> dict
         "tag_numbers": [*tags.values()],
         "lists": [*lists],
         "list_numbers": [*lists.values()],
-        "max_bytes": MAX_PAGE_BYTES,
     }
-    for is_list, is_public, *label, size_so_far in fetch_rows(LABELS, parameters):
+    return found | _fetch_labels(LABELS_OF_PAGE, parameters, kinds)
+
+
+def labels_of_contact(contact_id: int, kinds: Collection[LabelKind]) -> dict[LabelKind, Labels]:
+    """Return the labels of a contact as `labels_of` does.
+
+    Raises:
+        PageTooLarge: 422, they have more than 8 MB of a kind.
+    """
+    return _fetch_labels(LABELS_OF_CONTACT, {"contact": contact_id}, kinds) if kinds else {}
+
+
+def _fetch_labels(
+    statement: str, parameters: dict[str, Any], kinds: Collection[LabelKind]
+) -> dict[LabelKind, Labels]:
+    found: dict[LabelKind, Labels] = {kind: {} for kind in kinds}
+    rows = fetch_rows(statement, {**parameters, "max_bytes": MAX_PAGE_BYTES})
+    for is_list, is_public, *label, size_so_far in rows:
+        kind: LabelKind = "lists" if is_list else "tags"
+        if kind not in kinds:
+            continue
         if size_so_far > MAX_PAGE_BYTES:
             raise PageTooLarge
-        kind: LabelKind = "lists" if is_list else "tags"
         found[kind][label[0]] = (*label[:4], is_public, *label[4:]) if is_list else tuple(label)
     return found
 

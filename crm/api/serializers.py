@@ -13,8 +13,14 @@ from typing_extensions import override
 from config.api.serializers import FluentBooleanField, FluentDateTimeField, RowSerializer, StrField
 from crm.emails import email_md5
 from crm.labels import LabelKind
-from crm.models import Status, full_name, gravatar
-from crm.selectors import Contact, custom_values_of, labels_of
+from crm.models import Status, Subscriber, full_name, gravatar
+from crm.selectors import (
+    CONTACT_COLUMNS,
+    Contact,
+    custom_values_of,
+    labels_of,
+    labels_of_contact,
+)
 
 
 class LabelSerializer(RowSerializer):
@@ -141,6 +147,8 @@ LABEL_SERIALIZERS: dict[LabelKind, type[LabelSerializer]] = {
     "tags": TagSerializer,
     "lists": ContactListSerializer,
 }
+# The fields that SubscriberSerializer computes.
+COMPUTED = ("hash", "full_name", "photo")
 # Where a row of a contact has the ids of its labels.
 LABEL_IDS: dict[LabelKind, int] = {"tags": -2, "lists": -1}
 # FluentCRM has them from its own e-mails. Tallybook sends none, so they are there and empty,
@@ -150,6 +158,24 @@ EMPTY = {
     "unsubscribe_reason": "",
     "unsubscribe_date": "",
 }
+
+
+def serialize_written(contact: Subscriber, kinds: Collection[LabelKind]) -> dict[str, Any]:
+    """Serialize a contact that this transaction has written, with its labels of these kinds.
+
+    It is not read again, because it is locked and has the values that were stored.
+
+    Raises:
+        PageTooLarge: 422, its tags or lists have more than 8 MB.
+    """
+    row = SubscriberSerializer.of_values(
+        [None if name in COMPUTED else getattr(contact, name, None) for name in CONTACT_COLUMNS]
+    )
+    found = labels_of_contact(contact.pk, kinds)
+    for kind in LABEL_SERIALIZERS:
+        if kind in found:
+            row[kind] = [*map(LABEL_SERIALIZERS[kind].of_values, found[kind].values())]
+    return row
 
 
 def serialize_contacts(

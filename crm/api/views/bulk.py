@@ -49,6 +49,7 @@ from crm.labels import (
     LabelKind,
     attach,
     detach,
+    find_named,
     missing_label_warnings,
     missing_labels,
     resolve_labels,
@@ -166,8 +167,7 @@ class BulkViewSet(ApiViewSet):
         kind: LabelKind = params["type"]
         contact_ids = params["subscribers"]
         warnings: Warnings = []
-        attached = find_label_ids(kind, params, "attach", warnings)
-        detached = find_label_ids(kind, params, "detach", warnings)
+        attached, detached = find_label_ids(kind, params, warnings)
         check_attachments("subscribers", len(contact_ids) * len(attached))
 
         @in_transaction
@@ -398,22 +398,34 @@ def missing_id_warnings(field: str, kind: LabelKind, ids: list[int]) -> Warnings
     return missing_label_warnings(field, kind, list(map(str, sorted(missing))))
 
 
-def find_label_ids(kind: LabelKind, params: Params, field: str, warnings: Warnings) -> list[int]:
-    """Return the ids of the tags or lists that a field of sync-segments names.
+def find_label_ids(
+    kind: LabelKind, params: Params, warnings: Warnings
+) -> tuple[list[int], list[int]]:
+    """Return the ids of the labels that sync-segments attaches, and of those that it detaches.
 
     Names that no label has are added to `warnings`.
 
     Raises:
         InvalidFields: 422, find_by is not slug, title or id, or an id is invalid.
     """
-    names = params.get(field, [])
+    fields = ("attach", "detach")
+    found: list[list[int]] = []
     match params.get("find_by") or "slug":
         case "id":
-            ids: list[int] = validate({field: to_ids}, params).get(field, [])
-            warnings += missing_id_warnings(field, kind, ids)
-            return ids
+            for field in fields:
+                ids: list[int] = validate({field: to_ids}, params).get(field, [])
+                warnings += missing_id_warnings(field, kind, ids)
+                found.append(ids)
         case "slug" | "title" as column:
-            label_ids, missing = resolve_labels(kind, names, create=False, by=(column,))
-            warnings += missing_label_warnings(field, kind, missing)
-            return label_ids
-    raise InvalidFields({"find_by": {"in": "The find_by must be slug, title or id."}})
+            names = [name for field in fields for name in params.get(field, []) if name]
+            ids_of = find_named(kind, names, (column,))
+            for field in fields:
+                label_ids, missing = resolve_labels(
+                    kind, params.get(field, []), create=False, found=ids_of
+                )
+                warnings += missing_label_warnings(field, kind, missing)
+                found.append(label_ids)
+        case _:
+            raise InvalidFields({"find_by": {"in": "The find_by must be slug, title or id."}})
+    attached, detached = found
+    return attached, detached

@@ -1,6 +1,7 @@
 """FluentCRM's endpoints of contacts: the list, one contact, and the search for a form."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from rest_framework.decorators import action
@@ -36,15 +37,16 @@ from crm.api.serializers import (
     SegmentSerializer,
     SubscriberSerializer,
     serialize_contacts,
+    serialize_written,
 )
 from crm.filters.describe import error_sentences, humanize_errors
 from crm.filters.types import HasPerm
 from crm.labels import (
-    LABEL_MODELS,
+    NAME_KINDS,
     LabelKind,
     LabelName,
-    attach,
-    detach,
+    change_labels_of,
+    find_named,
     find_named_of_kinds,
     is_new_title,
     missing_label_warnings,
@@ -267,7 +269,7 @@ class SubscriberViewSet(ApiViewSet):
             has_perm = self.request.user.has_perm
             require_change(created, has_perm)
             kinds = change_labels(contact, labels, reported, has_perm)
-            return self._serialize(contact, kinds), created, reported
+            return serialize_changed(contact, kinds), created, reported
 
         try:
             return create()
@@ -296,21 +298,12 @@ class SubscriberViewSet(ApiViewSet):
             changed = contacts.update(contact, fields, reported)
             contacts.set_custom_values(contact, custom_values)
             kinds = change_labels(contact, labels, reported, self.request.user.has_perm)
-            return self._serialize(contact, kinds), changed, reported
+            return serialize_changed(contact, kinds), changed, reported
 
         try:
             return update()
         except contacts.EmailTaken:
             raise InvalidFields({"email": EMAIL_TAKEN}) from None
-
-    def _serialize(self, contact: Subscriber, kinds: set[LabelKind]) -> dict[str, Any]:
-        """Serialize a contact as it is now in the database, with its labels of these kinds.
-
-        Called in the transaction that changed the contact, because afterwards it may be deleted.
-        """
-        fresh = read_contact(contact.id)
-        assert fresh
-        return serialize_contact(fresh, [kind for kind in LABEL_MODELS if kind in kinds])
 
 
 def delete_named(request: Request, contact_ids: Sequence[int]) -> int:
@@ -327,11 +320,28 @@ def serialize_contact(contact: Contact, include: Collection[str]) -> dict[str, A
     Raises:
         InvalidFields: 422, the contact has more than 8 MB, as it may from before it was limited.
     """
-    try:
+    with contact_too_large():
         [serialized] = serialize_contacts([contact], include)
+    return serialized
+
+
+def serialize_changed(contact: Subscriber, kinds: Collection[LabelKind]) -> dict[str, Any]:
+    """Serialize a contact as `serialize_written` does.
+
+    Raises:
+        InvalidFields: 422, the contact has more than 8 MB.
+    """
+    with contact_too_large():
+        return serialize_written(contact, kinds)
+
+
+@contextmanager
+def contact_too_large() -> Iterator[None]:
+    """Raise the error of a contact that is too large in place of that of a page."""
+    try:
+        yield
     except PageTooLarge:
         raise InvalidFields({"contact": CONTACT_TOO_LARGE}) from None
-    return serialized
 
 
 def left_out_warning(title: str, error: InvalidFields | Forbidden) -> dict[str, str]:
@@ -375,17 +385,17 @@ def change_labels(
     for field, (kind, is_attached) in LABEL_CHANGES.items():
         if names := labels.get(field):
             may_create = has_perm(f"crm.add_{kind[:-1]}")
+            number = len(found[kind])
             label_ids, missing = resolve_labels(
                 kind, names, create=is_attached and may_create, found=found[kind]
             )
+            if len(found[kind]) > number:
+                # Another field may name the new labels otherwise.
+                found[kind] |= find_named(kind, names_of[kind], NAME_KINDS)
             if is_attached and not may_create and any(map(is_new_title, missing)):
                 raise Forbidden(f"You may not create {kind}: {', '.join(missing)}.")
             changes = attached if is_attached else detached
             changes.setdefault(kind, set()).update(label_ids)
             warnings += missing_label_warnings(field, kind, missing)
-    # First, because a contact may have its most labels. A label of both is detached.
-    for kind, ids in detached.items():
-        detach(kind, [contact.id], ids)
-    for kind, ids in attached.items():
-        attach(kind, [contact.id], ids - detached.get(kind, set()))
+    change_labels_of(contact.id, attached, detached)
     return attached.keys() | detached.keys()
