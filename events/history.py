@@ -9,7 +9,7 @@ from config.api.errors import ObjectNotFound
 from config.api.pagination import check_whole
 from config.api.validation import MAX_ID
 from config.database import MAX_PAGE_BYTES, PAGE, Row, fetch_page, fetch_rows
-from events.tracking import NotEnabled
+from events.tracking.errors import NotEnabled
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
