@@ -14,13 +14,11 @@ from config.api.warnings import Warnings
 from config.database import fetch_rows, in_transaction
 from crm import contacts
 from crm.emails import email_key
-from crm.filters.types import HasPerm
 from crm.labels import (
     LABEL_MODELS,
     LabelKind,
     LabelName,
     attach_pairs,
-    create_missing,
     find_named_of_kinds,
     is_new_title,
     missing_label_warnings,
@@ -52,7 +50,8 @@ class Draft:
     """A valid contact of a batch."""
 
     fields: dict[str, Any]
-    labels: Mapping[LabelKind, Sequence[LabelName]]
+    # By the field: tags and lists.
+    labels: Mapping[str, Sequence[LabelName]]
     warnings: Warnings
 
 
@@ -97,9 +96,7 @@ class Plan:
 
 
 @in_transaction
-def write_together(
-    drafts: Sequence[Draft], rules: Rules, has_perm: HasPerm, may_change: bool
-) -> list[Written]:
+def write_together(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> list[Written]:
     """Create or update contacts by e-mail, and attach labels to them, in one transaction.
 
     Locks are those of single writes, in their order: contacts by id, then labels.
@@ -107,7 +104,6 @@ def write_together(
     Args:
         drafts: at most MAX_TOGETHER.
         rules: the rules of `contacts.create_or_update`.
-        has_perm: whether the user has a permission, such as to create tags.
         may_change: whether the user may change contacts.
 
     Raises:
@@ -115,11 +111,12 @@ def write_together(
     """
     plans = _plan(drafts, rules, may_change)
     _check_user_ids(plans)
+    labels = _find_labels(drafts, plans)
     _insert(plans)
     _update(plans)
     _merge_custom_values(plans)
     _identify(plans)
-    _attach(plans, _find_labels(drafts, plans, has_perm))
+    _attach(plans, labels)
     return [
         Written(
             each.contact.id, each.contact.email, each.contact.status, each.is_new, each.warnings
@@ -176,27 +173,26 @@ def _check_user_ids(plans: Sequence[Plan]) -> None:
 
 
 def _find_labels(
-    drafts: Sequence[Draft], plans: Sequence[Plan], has_perm: HasPerm
-) -> dict[LabelKind, list[Sequence[int]]]:
-    """Find the labels of each contact, or create them, and report names that no label has."""
-    wanted = {
-        kind: [[*filter(None, dict.fromkeys(each.labels.get(kind, ())))] for each in drafts]
+    drafts: Sequence[Draft], plans: Sequence[Plan]
+) -> dict[LabelKind, list[list[int]]]:
+    """Find the labels of each contact, and report names that no label has."""
+    wanted: dict[LabelKind, list[list[LabelName]]] = {
+        kind: [[n for n in dict.fromkeys(each.labels.get(kind, ())) if n] for each in drafts]
         for kind in LABEL_MODELS
     }
-    names = {kind: dict.fromkeys(chain.from_iterable(each)) for kind, each in wanted.items()}
-    found: dict[LabelKind, list[Sequence[int]]] = {}
-    for kind, ids in find_named_of_kinds(names).items():
-        new = [name for name in names[kind] if name not in ids and is_new_title(name)]
-        if new and not has_perm(f"crm.add_{kind[:-1]}"):
-            raise NotTogether([not {*new}.isdisjoint(each) for each in wanted[kind]].index(True))
-        if new:
-            ids |= create_missing(kind, new)
-        found[kind] = []
-        for plan, each in zip(plans, wanted[kind], strict=True):
-            found[kind].append([*dict.fromkeys(ids[name] for name in each if name in ids)])
-            missing = [str(name) for name in each if name not in ids]
-            plan.warnings += missing_label_warnings(kind, kind, missing)
-    return found
+    names = {kind: dict.fromkeys(chain(*each)) for kind, each in wanted.items()}
+    found = find_named_of_kinds(names)
+    labels: dict[LabelKind, list[list[int]]] = {kind: [] for kind in wanted}
+    for position, plan in enumerate(plans):
+        for kind, names_of_each in wanted.items():
+            ids, names_of_one = found[kind], names_of_each[position]
+            missing = [name for name in names_of_one if name not in ids]
+            if any(map(is_new_title, missing)):
+                # What it creates may have the title that a later contact names, or be forbidden.
+                raise NotTogether(position)
+            plan.warnings += missing_label_warnings(kind, kind, [*map(str, missing)])
+            labels[kind].append([*dict.fromkeys(ids[n] for n in names_of_one if n in ids)])
+    return labels
 
 
 def _insert(plans: Sequence[Plan]) -> None:

@@ -380,7 +380,7 @@ def store_changes(changes: Sequence[tuple[Subscriber, Mapping[str, Any]]]) -> bo
     ids = [contact.pk for contact, _ in changes]
     statement = UPDATE.format(ONE if len(ids) == 1 else SEVERAL)
     parameters = {"id": ids[0], "ids": ids, "contacts": _json(rows), "now": timezone.now()}
-    written = dict(fetch_rows(statement, parameters))
+    written: dict[int, datetime] = dict(fetch_rows(statement, parameters))
     for contact, _ in changes:
         contact.updated_at = written.get(contact.pk, contact.updated_at)
     return len(written) == len(changes)
@@ -439,8 +439,8 @@ def merge_custom_values(values: Mapping[int, Mapping[str, Any]]) -> list[MergedV
     ]
     merged = fetch_rows(MERGE_CUSTOM_VALUES, {"contacts": json.dumps(rows), "now": timezone.now()})
     return [
-        MergedValues(contact_id, updated_at, _values_error(*sizes, values[contact_id]))
-        for contact_id, *sizes, updated_at in merged
+        MergedValues(contact_id, updated_at, _values_error(size, before, keys, values[contact_id]))
+        for contact_id, size, before, keys, updated_at in merged
     ]
 
 

@@ -385,7 +385,9 @@ def find_labels_of_kinds(
     names: Mapping[LabelKind, Iterable[str]], by: Sequence[NameKind] = NAME_KINDS
 ) -> dict[LabelKind, dict[str, int]]:
     """Return what `find_labels` returns for the names of each kind, by one statement."""
-    sent = {kind: texts for kind, each in names.items() if (texts := list(each))}
+    sent: dict[str, list[str]] = {
+        kind: texts for kind, each in names.items() if (texts := list(each))
+    }
     found: dict[LabelKind, dict[str, int]] = {kind: {} for kind in names}
     if sent:
         for kind, name, label_id in fetch_rows(_find_statement(tuple(sent), tuple(by)), sent):

@@ -340,7 +340,7 @@ def add_or_update(
     while len(outcomes) < len(drafts):
         following = drafts[len(outcomes) : len(outcomes) + size]
         try:
-            outcomes += write_together(following, rules, has_perm, may_change)
+            outcomes += write_together(following, rules, may_change)
             size = min(2 * size, MAX_TOGETHER)
         except NotTogether as error:
             if not error.position:
