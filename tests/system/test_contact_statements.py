@@ -11,7 +11,7 @@ from tests.system.threads import in_threads
 
 LABELS = {"tags": ["vip"], "lists": ["News"]}
 ADA = {"email": "ada@example.com", "status": "subscribed"}
-# Two of them are BEGIN and COMMIT where a call writes. PostgreSQL adds the checks of the foreign keys,
+# Two of them are BEGIN and COMMIT where a call writes. PostgreSQL adds checks of the foreign keys,
 # two for each label that is attached.
 CALLS: list[tuple[str, str, Any, int]] = [
     ("GET", "/subscribers/{id}?with[]=tags&with[]=lists", None, 3),
