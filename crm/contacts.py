@@ -48,7 +48,7 @@ SELECT id, {", ".join(COLUMNS)}, updated_at,
         WHERE subscriber_id = s.id AND kind = 'user' AND source = '' LIMIT 1)
 FROM crm_subscriber s WHERE {{}} ORDER BY id FOR NO KEY UPDATE OF s
 """  # noqa: S608
-# One contact or several, which PostgreSQL would plan each time as one of several.
+# One contact or several. PostgreSQL plans the second each time that it gets a single id.
 ONE, SEVERAL = "s.id = %(id)s", "s.id = ANY(%(ids)s::bigint[])"
 # The ids are in the order of the contacts. The rows are inserted in the order of their keys,
 # because two batches in opposite orders would deadlock.

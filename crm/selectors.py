@@ -44,13 +44,14 @@ SELECT {", ".join(EXPRESSIONS.get(name, f"s.{name}") for name in CONTACT_COLUMNS
        ARRAY(SELECT tag_id FROM crm_subscriber_tags WHERE subscriber_id = s.id),
        ARRAY(SELECT list_id FROM crm_subscriber_lists WHERE subscriber_id = s.id)
 """  # noqa: S608
-# Its own statement, because PostgreSQL plans one for any number of ids each time.
+# Its own statement, because PostgreSQL plans one for several ids each time that it gets a single one.
 CONTACT = f"{CONTACTS} FROM crm_subscriber s WHERE s.id = %(id)s"
 CONTACT_OF_EMAIL = f"{CONTACTS} FROM crm_subscriber s WHERE s.email_key = %(email_key)s"
 CONTACTS_OF_IDS = f"""
 {CONTACTS} FROM crm_subscriber s WHERE s.id = ANY(%(ids)s::bigint[]) ORDER BY s.id
 """
-# The numbers are in the text, because a plan for any numbers sorts all contacts.
+# The numbers are in the text, because PostgreSQL plans a statement that has them as parameters for
+# each call: 0.20 ms of page 1 instead of 0.10.
 PAGE_OF_ALL = f"""
 {CONTACTS}, (SELECT count(*) FROM crm_subscriber)
 FROM (SELECT * FROM crm_subscriber ORDER BY {{order}} LIMIT {{limit}} OFFSET {{start}}) s

@@ -188,7 +188,7 @@ class BulkViewSet(ApiViewSet):
     @schema.BULK_ADD_UPDATE
     @action(detail=False, methods=["post"], url_path="bulk-add-update")
     def bulk_add_update(self, request: Request) -> Response:
-        """Create or update up to 1,000 contacts by e-mail; each is committed by itself."""
+        """Create or update up to 1,000 contacts by e-mail; each succeeds or fails alone."""
         params = validate(BATCH_FIELDS, self.params, required=("contacts",))
         items = params["contacts"]
         drafts: dict[int, Draft] = {}
