@@ -44,7 +44,7 @@ SELECT {", ".join(EXPRESSIONS.get(name, f"s.{name}") for name in CONTACT_COLUMNS
        ARRAY(SELECT tag_id FROM crm_subscriber_tags WHERE subscriber_id = s.id),
        ARRAY(SELECT list_id FROM crm_subscriber_lists WHERE subscriber_id = s.id)
 """  # noqa: S608
-# Its own statement, because PostgreSQL plans one for several ids each time that it gets a single one.
+# Its own statement, because PostgreSQL plans one for several ids each time that it gets one id.
 CONTACT = f"{CONTACTS} FROM crm_subscriber s WHERE s.id = %(id)s"
 CONTACT_OF_EMAIL = f"{CONTACTS} FROM crm_subscriber s WHERE s.email_key = %(email_key)s"
 CONTACTS_OF_IDS = f"""
