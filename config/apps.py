@@ -3,8 +3,10 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.core import checks
+from django.db.backends.signals import connection_created
 from typing_extensions import override
 
+from config.database import register_datetime_loader
 from config.environment import unknown_variables
 
 ENVIRONMENT = "environment"
@@ -18,6 +20,7 @@ class TallybookConfig(AppConfig):
     @override
     def ready(self) -> None:
         checks.register(check_variables, ENVIRONMENT)
+        connection_created.connect(register_datetime_loader)
 
 
 def check_variables(

@@ -1,6 +1,7 @@
 """Run SQL on Django's connection: without Django's cursor, and again after a deadlock."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache, partial, wraps
 from select import POLLIN, poll
 from typing import Any, ParamSpec, TypeVar
@@ -14,11 +15,15 @@ from django.db import (
     connections,
     transaction,
 )
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 from django.db.models.constants import OnConflict
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 from psycopg.errors import DeadlockDetected, ForeignKeyViolation, SerializationFailure
+from typing_extensions import override
 
 Row = tuple[Any, ...]
 Parameters = Mapping[str, Any] | Sequence[Any]
@@ -42,6 +47,25 @@ SELECT * FROM (
 
 class NoAnswer(psycopg.OperationalError):
     """PostgreSQL does not answer a statement of a request, and the connection is closed."""
+
+
+class DatetimeLoader(Loader):
+    """Parse a timestamptz of a connection whose time zone is UTC, as Django's are.
+
+    Django's own loader matches a regular expression in Python, which takes 3.5 µs instead of 0.3.
+    """
+
+    # Django compares it with the connection's time zone.
+    timezone = UTC
+
+    @override
+    def load(self, data: Buffer) -> datetime:
+        return datetime.fromisoformat(str(data, "ascii"))
+
+
+def register_datetime_loader(connection: BaseDatabaseWrapper, **_: object) -> None:
+    """Parse the datetimes of a new connection by DatetimeLoader (Django's connection_created)."""
+    connection.connection.adapters.register_loader("timestamptz", DatetimeLoader)
 
 
 def fetch_rows(statement: str, parameters: Parameters, prepare: bool | None = None) -> list[Row]:

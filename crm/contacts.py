@@ -3,16 +3,18 @@
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
 
+import orjson
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from config.api.errors import InvalidFields
 from config.api.json_fields import MAX_KEYS_PER_OBJECT, MAX_OBJECT_BYTES, max_keys
 from config.api.warnings import FieldWarning, Warnings
-from config.database import fetch_one, fetch_row, in_transaction, insert_new
+from config.database import fetch_one, fetch_rows, in_transaction, insert_new
 from crm.emails import email_key
 from crm.models import OPT_INS, OPT_OUTS, Erasure, Identity, Status, Subscriber, updated_now
 
@@ -30,16 +32,63 @@ ERASED = {"erased": 'The contact of this email was erased. Only "restore_erased"
 
 VALUES_TOO_LARGE = {"max": "The custom_values may not be greater than 64 KB together."}
 TOO_MANY_VALUES = {"keys": f"The custom_values may not have more than {MAX_KEYS_PER_OBJECT} keys."}
+# The columns that are written together. The others have rules of their own.
+COLUMNS = tuple(
+    field.attname
+    for field in Subscriber._meta.concrete_fields
+    if field.attname not in ("id", "custom_values", "updated_at")
+)
+# In the order of the model's fields, as Model.from_db takes them.
+LOCKED_COLUMNS = ("id", *COLUMNS, "updated_at")
+# In the order of their ids, as every statement locks contacts. FOR NO KEY UPDATE, so that tracking
+# goes on meanwhile.
+LOCK = f"""
+SELECT id, {", ".join(COLUMNS)}, updated_at,
+       (SELECT value FROM crm_identity
+        WHERE subscriber_id = s.id AND kind = 'user' AND source = '' LIMIT 1)
+FROM crm_subscriber s WHERE {{}} ORDER BY id FOR NO KEY UPDATE OF s
+"""  # noqa: S608
+# One contact or several. PostgreSQL plans the second each time that it gets a single id.
+ONE, SEVERAL = "s.id = %(id)s", "s.id = ANY(%(ids)s::bigint[])"
+# The ids are in the order of the contacts. The rows are inserted in the order of their keys,
+# because two batches in opposite orders would deadlock.
+INSERT = f"""
+WITH sent AS MATERIALIZED (
+    SELECT nextval(pg_get_serial_sequence('crm_subscriber', 'id')) AS new_id, contact.*
+    FROM json_populate_recordset(NULL::crm_subscriber, %(contacts)s::json) contact
+)
+INSERT INTO crm_subscriber (id, {", ".join(COLUMNS)}, custom_values, updated_at)
+SELECT new_id, {", ".join(COLUMNS)}, '{{}}', updated_at FROM sent ORDER BY email_key
+ON CONFLICT (email_key) DO NOTHING RETURNING email_key, id
+"""  # noqa: S608
+UPDATE = f"""
+UPDATE crm_subscriber s
+SET ({", ".join(COLUMNS)}) = ({", ".join(f"sent.{name}" for name in COLUMNS)}),
+    updated_at = GREATEST(s.updated_at, %(now)s)
+FROM json_populate_recordset(NULL::crm_subscriber, %(contacts)s::json) sent
+-- The ids are compared alone too, because for the expected rows of JSON all contacts are read.
+WHERE {{}} AND s.id = sent.id AND (s.email_key = sent.email_key
+    OR NOT EXISTS (SELECT FROM crm_subscriber o WHERE o.email_key = sent.email_key))
+RETURNING s.id, s.updated_at
+"""  # noqa: S608
 MERGE_CUSTOM_VALUES = """
 UPDATE crm_subscriber s
 SET custom_values = m.merged, made_by_track = false, updated_at = GREATEST(updated_at, %(now)s)
-FROM (SELECT id, custom_values AS before,
-             (custom_values || %(values)s::jsonb) - %(removed)s::text[] AS merged
-      FROM crm_subscriber WHERE id = %(contact)s) m
+FROM (SELECT id, custom_values AS before, (custom_values || sent.values) - removed AS merged
+      FROM json_to_recordset(%(contacts)s::json) sent(id bigint, values jsonb, removed text[])
+      JOIN crm_subscriber USING (id)) m
 WHERE s.id = m.id AND m.merged <> m.before
-RETURNING octet_length(m.merged::text), octet_length(m.before::text),
+RETURNING s.id, octet_length(m.merged::text), octet_length(m.before::text),
           (SELECT count(*) FROM jsonb_object_keys(m.merged)), updated_at
 """
+
+
+class MergedValues(NamedTuple):
+    """A contact whose custom values have changed, and the error that forbids the change."""
+
+    contact_id: int
+    updated_at: datetime
+    error: dict[str, str] | None
 
 
 class EmailTaken(Exception):
@@ -82,23 +131,35 @@ def _insert(
         EmailTaken: another contact has the e-mail. There are no warnings then.
         InvalidFields: 422, another contact has the user_id, or the contact stays erased.
     """
-    columns = non_empty(fields)
+    found: Warnings = []
+    columns = new_columns(fields, erased, found)
     user_id = columns.pop("user_id", None)
     custom_values = columns.pop("custom_values", {})
-    found: Warnings = []
-    columns["status"] = _read_status(columns.get("status", Status.SUBSCRIBED), None, found)
-    if erased is None:
-        columns["status"] = _status_after_erasure(columns["email"], columns["status"], found)
-    elif email_key(columns["email"]) in erased:
-        raise InvalidFields({"email": ERASED})
-    contact = Subscriber(**columns)
-    if not insert_new(contact):
+    contact = Subscriber(**columns, email_key=email_key(columns["email"]))
+    if not insert_new_contacts([contact]):
         raise EmailTaken
     if user_id:
         set_user_id(contact, user_id)
     set_custom_values(contact, custom_values)
     warnings += found
     return contact
+
+
+def new_columns(
+    fields: Mapping[str, Any], erased: Collection[str] | None, warnings: Warnings
+) -> dict[str, Any]:
+    """Return the columns of a new contact, and its `user_id` and `custom_values`.
+
+    Raises:
+        InvalidFields: 422, the contact stays erased.
+    """
+    columns = non_empty(fields)
+    columns["status"] = _read_status(columns.get("status", Status.SUBSCRIBED), None, warnings)
+    if erased is None:
+        columns["status"] = _status_after_erasure(columns["email"], columns["status"], warnings)
+    elif email_key(columns["email"]) in erased:
+        raise InvalidFields({"email": ERASED})
+    return columns
 
 
 def _read_status(status: str, contact: Subscriber | None, warnings: Warnings) -> Status:
@@ -184,18 +245,22 @@ def create_or_update(
         with suppress(EmailTaken):
             return _insert(fields, erased, warnings), True
     is_new = contact.made_by_track
-    _write(
-        contact,
-        fields,
-        warnings,
-        force_status=force_status,
-        keep_opt_outs=keep_opt_outs,
-        erased=erased,
-    )
+    rules = {"force_status": force_status, "keep_opt_outs": keep_opt_outs, "erased": erased}
+    _write(contact, fields, warnings, **rules)
     return contact, is_new
 
 
 def _write(
+    contact: Subscriber, fields: Mapping[str, Any], warnings: Warnings, **rules: Any
+) -> None:
+    """Update a contact that was found by its e-mail, as `create_or_update` describes it."""
+    columns = written_columns(contact, fields, warnings, **rules)
+    custom_values = columns.pop("custom_values", {})
+    update(contact, columns)
+    set_custom_values(contact, custom_values)
+
+
+def written_columns(
     contact: Subscriber,
     fields: Mapping[str, Any],
     warnings: Warnings,
@@ -203,13 +268,16 @@ def _write(
     force_status: bool = False,
     keep_opt_outs: bool = False,
     erased: Collection[str] | None = None,
-) -> None:
-    """Update a contact that was found by its e-mail, as `create_or_update` describes it."""
-    changes = non_empty(fields)
-    if "status" in changes:
-        status = _read_status(changes.pop("status"), contact, warnings)
+) -> dict[str, Any]:
+    """Return those of the fields that are written to a contact that was found by its e-mail.
+
+    The arguments are those of `create_or_update`.
+    """
+    columns = non_empty(fields)
+    if "status" in columns:
+        status = _read_status(columns.pop("status"), contact, warnings)
         if status in OPT_OUTS:
-            changes["status"] = status
+            columns["status"] = status
         elif status != contact.status:
             message = f'The contact stays {contact.status}, "{status}" was not written.'
             if keep_opt_outs and contact.status in OPT_OUTS:
@@ -219,10 +287,17 @@ def _write(
             elif _stays_erased(contact, erased):
                 warnings.append(_erasure_warning(f"stays {contact.status}"))
             else:
-                changes["status"] = status
-    custom_values = changes.pop("custom_values", {})
-    update(contact, changes)
-    set_custom_values(contact, custom_values)
+                columns["status"] = status
+    return columns
+
+
+def changed_columns(contact: Subscriber, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns that a write of these changes, also those that belong to others."""
+    written = {**columns, "made_by_track": False}
+    changes = {name: value for name, value in written.items() if getattr(contact, name) != value}
+    if "email" in changes:
+        changes["email_key"] = email_key(changes["email"])
+    return changes
 
 
 def _stays_erased(contact: Subscriber, erased: Collection[str] | None) -> bool:
@@ -261,25 +336,59 @@ def update(
         status = Status(columns.get("status", contact.status))
         columns["status"] = _status_after_erasure(columns["email"], status, warnings)
     changed = "user_id" in columns and set_user_id(contact, columns.pop("user_id"))
-    columns["made_by_track"] = False
-    changes = {name: value for name, value in columns.items() if getattr(contact, name) != value}
+    changes = changed_columns(contact, columns)
     if not changes:
         return changed
-    if "email" in changes:
-        changes["email_key"] = email_key(changes["email"])
+    if "email_key" not in changes:
+        store_changes([(contact, changes)])
+        return True
     try:
+        # A savepoint, because the e-mail may be given to another contact at the same time.
         with transaction.atomic():
-            rows = Subscriber.objects.filter(pk=contact.pk)
-            if "email_key" in changes:
-                others = Subscriber.objects.exclude(pk=contact.pk)
-                rows = rows.filter(~Exists(others.filter(email_key=changes["email_key"])))
-            if not rows.update(**changes, updated_at=updated_now()):
+            if not store_changes([(contact, changes)]):
                 raise EmailTaken
-    except IntegrityError as error:  # created at the same time
+    except IntegrityError as error:
         raise EmailTaken from error
-    for name, value in changes.items():
-        setattr(contact, name, value)
     return True
+
+
+def insert_new_contacts(new: Sequence[Subscriber]) -> bool:
+    """Insert contacts, unless one of their e-mails exists, and set their ids.
+
+    Returns:
+        Whether all were inserted. Otherwise the caller rolls back, or had only one.
+    """
+    by_key = {contact.email_key: contact for contact in new}
+    rows = [{name: getattr(each, name) for name in (*COLUMNS, "updated_at")} for each in new]
+    inserted = fetch_rows(INSERT, {"contacts": _json(rows)})
+    for key, contact_id in inserted:
+        by_key[key].pk = contact_id
+        by_key[key]._state.adding, by_key[key]._state.db = False, "default"
+    return len(inserted) == len(new)
+
+
+def store_changes(changes: Sequence[tuple[Subscriber, Mapping[str, Any]]]) -> bool:
+    """Write the changed columns of locked contacts, and set them in the contacts.
+
+    Returns:
+        Whether all were written: none if another contact has the e-mail.
+    """
+    for contact, columns in changes:
+        for name, value in columns.items():
+            setattr(contact, name, value)
+    rows = [{name: getattr(each, name) for name in ("id", *COLUMNS)} for each, _ in changes]
+    ids = [contact.pk for contact, _ in changes]
+    statement = UPDATE.format(ONE if len(ids) == 1 else SEVERAL)
+    parameters = {"id": ids[0], "ids": ids, "contacts": _json(rows), "now": timezone.now()}
+    written: dict[int, datetime] = dict(fetch_rows(statement, parameters))
+    for contact, _ in changes:
+        contact.updated_at = written.get(contact.pk, contact.updated_at)
+    return len(written) == len(changes)
+
+
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    # Coordinates are Decimals, which PostgreSQL reads from text.
+    return orjson.dumps(rows, default=str).decode()
 
 
 def set_user_id(contact: Subscriber, user_id: str | None) -> bool:
@@ -309,23 +418,40 @@ def set_custom_values(contact: Subscriber, values: Mapping[str, Any]) -> None:
         InvalidFields: 422, they become larger than before and have over 64 KB as PostgreSQL writes
             them, or over 300 keys in an object. Larger ones from before the limit may shrink.
     """
-    if not values:
-        return
-    parameters = {
-        "contact": contact.pk,
-        "values": json.dumps({name: value for name, value in values.items() if value != ""}),
-        "removed": [name for name, value in values.items() if value == ""],
-        "now": timezone.now(),
-    }
-    if not (sizes := fetch_row(MERGE_CUSTOM_VALUES, parameters)):
-        return
-    size, size_before, number, updated_at = sizes
-    if size > size_before:
-        if size > MAX_OBJECT_BYTES:
-            raise InvalidFields({"custom_values": VALUES_TOO_LARGE})
-        if max(number, max_keys(values)) > MAX_KEYS_PER_OBJECT:
-            raise InvalidFields({"custom_values": TOO_MANY_VALUES})
-    contact.updated_at = updated_at
+    for merged in merge_custom_values({contact.pk: values}) if values else ():
+        if merged.error:
+            raise InvalidFields({"custom_values": merged.error})
+        contact.updated_at = merged.updated_at
+
+
+def merge_custom_values(values: Mapping[int, Mapping[str, Any]]) -> list[MergedValues]:
+    """Merge values into the custom values of locked contacts, by the contact's id.
+
+    After an error, which `set_custom_values` describes, the caller rolls back.
+    """
+    rows = [
+        {
+            "id": contact_id,
+            "values": {name: value for name, value in sent.items() if value != ""},
+            "removed": [name for name, value in sent.items() if value == ""],
+        }
+        for contact_id, sent in values.items()
+    ]
+    merged = fetch_rows(MERGE_CUSTOM_VALUES, {"contacts": json.dumps(rows), "now": timezone.now()})
+    return [
+        MergedValues(contact_id, updated_at, _values_error(size, before, keys, values[contact_id]))
+        for contact_id, size, before, keys, updated_at in merged
+    ]
+
+
+def _values_error(
+    size: int, size_before: int, number: int, values: Mapping[str, Any]
+) -> dict[str, str] | None:
+    if size <= size_before:
+        return None
+    if size > MAX_OBJECT_BYTES:
+        return VALUES_TOO_LARGE
+    return TOO_MANY_VALUES if max(number, max_keys(values)) > MAX_KEYS_PER_OBJECT else None
 
 
 def find_by_email(email: str) -> Subscriber | None:
@@ -334,13 +460,27 @@ def find_by_email(email: str) -> Subscriber | None:
 
 
 def get_for_update(*, contact_id: int | None = None, email: str = "") -> Subscriber | None:
-    """Return the contact with this id or e-mail, locked until the transaction ends.
+    """Return the contact with this id or e-mail, locked until the transaction ends."""
+    if contact_id is None:
+        locked = _lock("email_key = %(key)s", {"key": email_key(email)})
+    else:
+        locked = _lock(ONE, {"id": contact_id})
+    return locked[0] if locked else None
 
-    The lock is FOR NO KEY UPDATE, so tracking goes on meanwhile.
-    """
-    contacts = Subscriber.objects.with_user()
-    rows = _with_email(email) if contact_id is None else contacts.filter(id=contact_id)
-    return rows.select_for_update(of=("self",), no_key=True).first()
+
+def lock_of_keys(keys: Sequence[str]) -> dict[str, Subscriber]:
+    """Return the contacts whose e-mails have these keys, locked as by `get_for_update`."""
+    locked = _lock("email_key = ANY(%(keys)s::text[])", {"keys": list(keys)})
+    return {contact.email_key: contact for contact in locked}
+
+
+def _lock(condition: str, parameters: Mapping[str, Any]) -> list[Subscriber]:
+    locked = []
+    for *values, user_id in fetch_rows(LOCK.format(condition), parameters):
+        contact = Subscriber.from_db("default", LOCKED_COLUMNS, values)
+        contact.user_id = user_id  # type: ignore[attr-defined]  # as with_user annotates it
+        locked.append(contact)
+    return locked
 
 
 def _with_email(email: str) -> QuerySet[Subscriber]:

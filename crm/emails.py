@@ -27,6 +27,11 @@ def email_key(email: str) -> str:
     return unicodedata.normalize("NFC", f"{name}{at}{domain}".lower())
 
 
+def email_md5(email: str) -> str:
+    """Return the md5 of an e-mail, by which FluentCRM and Gravatar name it. It is no secret."""
+    return hashlib.md5(email.encode(), usedforsecurity=False).hexdigest()
+
+
 def email_sha256(email: str) -> str:
     """Return the SHA-256 of an e-mail's key, by which a receipt recognizes it."""
     return _sha256(email_key(email))

@@ -5,7 +5,8 @@ A label is a tag or a list: what they have in common. `kind` is "tags" or "lists
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from itertools import chain, count
 from typing import Any, Literal, NamedTuple
 
@@ -17,7 +18,8 @@ from typing_extensions import override
 
 from config.api.errors import Forbidden, InvalidFields
 from config.api.validation import MAX_NAME_LENGTH
-from config.database import fetch_row, fetch_rows, in_transaction, insert_new
+from config.api.warnings import Warnings
+from config.database import fetch_one, fetch_row, fetch_rows, in_transaction, insert_new
 from crm.models import List, SluggedModel, Subscriber, Tag, updated_now
 
 LabelKind = Literal["tags", "lists"]
@@ -56,6 +58,40 @@ WITH attached AS (
     ON CONFLICT DO NOTHING RETURNING subscriber_id
 )
 SELECT subscriber_id, count(*) FROM attached GROUP BY subscriber_id
+"""
+DETACH = """
+DELETE FROM {attachments} WHERE subscriber_id = ANY(%(contacts)s::bigint[])
+AND {column} = ANY(%(labels)s::bigint[]) RETURNING id
+"""
+ATTACH_PAIRS = """
+WITH label AS MATERIALIZED (
+    SELECT id FROM {labels} WHERE id = ANY(%(labels)s::bigint[]) ORDER BY id FOR KEY SHARE
+)
+INSERT INTO {attachments} (subscriber_id, {column})
+SELECT contact, label.id
+FROM unnest(%(contacts)s::bigint[], %(labels)s::bigint[]) pair(contact, id) JOIN label USING (id)
+ORDER BY contact, label.id ON CONFLICT DO NOTHING RETURNING subscriber_id
+"""
+# Of one contact, which is locked before, so that the statement sees all its labels of before.
+CHANGE = """
+removed_{kind} AS (
+    DELETE FROM {attachments}
+    WHERE subscriber_id = %(contact)s AND {column} = ANY(%(detached_{kind})s::bigint[])
+    RETURNING id
+), label_{kind} AS MATERIALIZED (
+    SELECT id FROM {labels}
+    WHERE id = ANY(%(attached_{kind})s::bigint[]) ORDER BY id FOR KEY SHARE
+), added_{kind} AS (
+    INSERT INTO {attachments} (subscriber_id, {column})
+    SELECT %(contact)s, id FROM label_{kind} ORDER BY id
+    ON CONFLICT DO NOTHING RETURNING id
+)
+"""
+# How many are new, and how many there are then.
+NUMBERS = """
+(SELECT count(*) FROM added_{kind}),
+(SELECT count(*) FROM {attachments} WHERE subscriber_id = %(contact)s)
+- (SELECT count(*) FROM removed_{kind}) + (SELECT count(*) FROM added_{kind})
 """
 TOO_MANY_LABELS = """
 SELECT subscriber_id, count(*) FROM {attachments}
@@ -210,37 +246,90 @@ def attach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]
     Raises:
         InvalidFields: 422, a contact gets a label and has more than 500 of the kind then.
     """
-    rows, column = memberships(kind)
-    tables = {
-        "attachments": rows.model._meta.db_table,
-        "column": column,
-        "labels": LABEL_MODELS[kind]._meta.db_table,
-    }
+    tables = _tables(kind)
     ids = {"contacts": list(contact_ids), "labels": list(label_ids)}
+    if not ids["labels"]:
+        return 0
     attached: dict[int, int] = dict(fetch_rows(ATTACH.format(**tables), ids))
     if attached:
         limit = {"contacts": list(attached), "most": MAX_LABELS}
         if found := fetch_row(TOO_MANY_LABELS.format(**tables), limit):
-            contact_id, number = found
-            message = (
-                f"A contact may have {MAX_LABELS} {kind} at most. "
-                f"The contact {contact_id} would have {number}."
-            )
-            raise InvalidFields({kind: {"max": message}})
+            raise too_many_labels(kind, *found)
     return sum(attached.values())
+
+
+def attach_pairs(kind: LabelKind, pairs: Sequence[tuple[int, int]]) -> set[int]:
+    """Attach labels to contacts, by pairs of their ids, and ignore labels that do not exist.
+
+    The caller has locked the contacts in a transaction.
+
+    Returns:
+        The ids of contacts that got a label and have more than 500 of the kind now.
+    """
+    if not pairs:
+        return set()
+    tables = _tables(kind)
+    ids = {"contacts": [pair[0] for pair in pairs], "labels": [pair[1] for pair in pairs]}
+    attached = {row[0] for row in fetch_rows(ATTACH_PAIRS.format(**tables), ids)}
+    limit = {"contacts": list(attached), "most": MAX_LABELS}
+    found = fetch_rows(TOO_MANY_LABELS.format(**tables), limit) if attached else []
+    return {row[0] for row in found}
+
+
+def change_labels_of(
+    contact_id: int,
+    attached: Mapping[LabelKind, Collection[int]],
+    detached: Mapping[LabelKind, Collection[int]],
+) -> None:
+    """Attach and detach labels of one contact, by one statement. A label of both is detached.
+
+    The caller has locked the contact in a transaction.
+
+    Raises:
+        InvalidFields: 422, the contact gets a label and has more than 500 of the kind then.
+    """
+    kinds: tuple[LabelKind, ...] = tuple(
+        kind for kind in LABEL_MODELS if kind in {*attached, *detached}
+    )
+    if not kinds:
+        return
+    parameters: dict[str, Any] = {"contact": contact_id}
+    for kind in kinds:
+        removed = {*detached.get(kind, ())}
+        parameters[f"detached_{kind}"] = list(removed)
+        parameters[f"attached_{kind}"] = list({*attached.get(kind, ())} - removed)
+    row = fetch_one(_change_statement(kinds), parameters)
+    for kind, added, number in zip(kinds, row[::2], row[1::2], strict=True):
+        if added and number > MAX_LABELS:
+            raise too_many_labels(kind, contact_id, number)
+
+
+@cache
+def _change_statement(kinds: tuple[LabelKind, ...]) -> str:
+    changes = ", ".join(CHANGE.format(kind=kind, **_tables(kind)) for kind in kinds)
+    numbers = ", ".join(NUMBERS.format(kind=kind, **_tables(kind)) for kind in kinds)
+    return f"WITH {changes} SELECT {numbers}"
+
+
+def too_many_labels(kind: LabelKind, contact_id: int, number: int) -> InvalidFields:
+    """Return the error of a contact that would have so many labels of a kind."""
+    message = (
+        f"A contact may have {MAX_LABELS} {kind} at most. "
+        f"The contact {contact_id} would have {number}."
+    )
+    return InvalidFields({kind: {"max": message}})
+
+
+def _tables(kind: LabelKind) -> dict[str, str]:
+    rows, column = memberships(kind)
+    labels = LABEL_MODELS[kind]._meta.db_table
+    return {"attachments": rows.model._meta.db_table, "column": column, "labels": labels}
 
 
 def detach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]) -> int:
     """Detach labels from contacts. Returns the number of attachments that there were."""
-    rows, column = memberships(kind)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"DELETE FROM {rows.model._meta.db_table} "  # noqa: S608
-            f"WHERE subscriber_id = ANY(%s::bigint[]) AND {column} = ANY(%s::bigint[])",
-            [list(contact_ids), list(label_ids)],
-        )
-        detached: int = cursor.rowcount
-    return detached
+    ids = {"contacts": list(contact_ids), "labels": list(label_ids)}
+    return len(fetch_rows(DETACH.format(**_tables(kind)), ids)) if ids["labels"] else 0
 
 
 def find_by_slug(kind: LabelKind, slug: str) -> TagOrList | None:
@@ -289,17 +378,36 @@ def find_labels(
     Returns:
         The id of each name that a label has.
     """
-    table = LABEL_MODELS[kind]._meta.db_table
+    return find_labels_of_kinds({kind: names}, by)[kind]
+
+
+def find_labels_of_kinds(
+    names: Mapping[LabelKind, Iterable[str]], by: Sequence[NameKind] = NAME_KINDS
+) -> dict[LabelKind, dict[str, int]]:
+    """Return what `find_labels` returns for the names of each kind, by one statement."""
+    sent: dict[str, list[str]] = {
+        kind: texts for kind, each in names.items() if (texts := list(each))
+    }
+    found: dict[LabelKind, dict[str, int]] = {kind: {} for kind in names}
+    if sent:
+        for kind, name, label_id in fetch_rows(_find_statement(tuple(sent), tuple(by)), sent):
+            found[kind][name] = label_id
+    return found
+
+
+@cache
+def _find_statement(kinds: tuple[LabelKind, ...], by: tuple[NameKind, ...]) -> str:
     matches = " UNION ALL ".join(
-        f"SELECT sent.name, label.id, {rank} AS rank "  # noqa: S608
-        f"FROM unnest(%(names)s::text[]) sent(name) JOIN {table} label ON {MATCHES[name_kind]}"
+        f"SELECT '{kind}' AS kind, sent.name, label.id, {rank} AS rank "  # noqa: S608
+        f"FROM unnest(%({kind})s::text[]) sent(name) "
+        f"JOIN {LABEL_MODELS[kind]._meta.db_table} label ON {MATCHES[name_kind]}"
+        for kind in kinds
         for rank, name_kind in enumerate(by)
     )
-    statement = (
-        f"SELECT DISTINCT ON (name) name, id FROM ({matches}) found "  # noqa: S608
-        "ORDER BY name, rank, id"
+    return (
+        f"SELECT DISTINCT ON (kind, name) kind, name, id FROM ({matches}) found "  # noqa: S608
+        "ORDER BY kind, name, rank, id"
     )
-    return dict(fetch_rows(statement, {"names": list(names)}))
 
 
 def missing_labels(labels: Iterable[LabelKey], lock: bool = False) -> set[LabelKey]:
@@ -351,6 +459,7 @@ def resolve_labels(
     names: Iterable[LabelName],
     create: bool,
     by: Sequence[NameKind] = NAME_KINDS,
+    found: dict[LabelName, int] | None = None,
 ) -> ResolvedLabels:
     """Find labels that an API client names by id, title or slug.
 
@@ -363,9 +472,12 @@ def resolve_labels(
             creates none, because it is an id, and one of fewer than three bytes none either, as in
             FluentCRM (app/Services/Sanitize.php, sanitizeTagIds).
         by: what a name may be, as for `find_labels`.
+        found: what `find_named` found a moment ago, also for other names. Those that are created
+            are added. None looks the names up.
     """
     wanted = [name for name in dict.fromkeys(names) if name]
-    found = find_named(kind, wanted, by)
+    if found is None:
+        found = find_named(kind, wanted, by)
     missing = [name for name in wanted if name not in found]
     if create and (new := [name for name in missing if is_new_title(name)]):
         found |= create_missing(kind, new)
@@ -378,12 +490,26 @@ def find_named(
     kind: LabelKind, names: Sequence[LabelName], by: Sequence[NameKind]
 ) -> dict[LabelName, int]:
     """Return the ids of the labels that a request names, as `find_labels` does."""
-    found: dict[LabelName, int] = {}
-    if texts := [name for name in names if isinstance(name, str)]:
-        found.update(find_labels(kind, texts, by))
-    if titles := [name.title for name in names if isinstance(name, LabelTitle)]:
-        by_title = find_labels(kind, titles, by=("title",))
-        found.update({LabelTitle(title): label_id for title, label_id in by_title.items()})
+    return find_named_of_kinds({kind: names}, by)[kind]
+
+
+def find_named_of_kinds(
+    names: Mapping[LabelKind, Iterable[LabelName]], by: Sequence[NameKind] = NAME_KINDS
+) -> dict[LabelKind, dict[LabelName, int]]:
+    """Return what `find_named` returns for the names of each kind, by one statement.
+
+    Names that say that they are titles take another one.
+    """
+    found: dict[LabelKind, dict[LabelName, int]] = {kind: {} for kind in names}
+    texts = {kind: [name for name in each if isinstance(name, str)] for kind, each in names.items()}
+    for kind, ids in find_labels_of_kinds(texts, by).items():
+        found[kind].update(ids)
+    titles = {
+        kind: [name.title for name in each if isinstance(name, LabelTitle)]
+        for kind, each in names.items()
+    }
+    for kind, ids in find_labels_of_kinds(titles, ("title",)).items():
+        found[kind].update({LabelTitle(title): label_id for title, label_id in ids.items()})
     return found
 
 
@@ -397,6 +523,12 @@ def create_missing(kind: LabelKind, names: Sequence[LabelName]) -> dict[LabelNam
         )
         for name in names
     }
+
+
+def missing_label_warnings(field: str, kind: LabelKind, missing: Sequence[str]) -> Warnings:
+    """Return a warning if a field names labels that do not exist."""
+    message = f"The {field} name no {kind}: {', '.join(missing)}."
+    return [{"field": field, "rule": "exists", "message": message}] if missing else []
 
 
 def is_new_title(name: LabelName) -> bool:

@@ -1,6 +1,5 @@
 """Contacts, tags and lists, segments, receipts of erasures, and application passwords."""
 
-import hashlib
 from collections.abc import Iterable
 from typing import Any, ClassVar, Self, TypeVar
 from urllib.parse import quote
@@ -15,7 +14,8 @@ from django.utils.timezone import now
 from typing_extensions import override
 
 from config.api.validation import INVISIBLE
-from crm.emails import email_hashes, email_key
+from config.database import fetch_rows
+from crm.emails import email_hashes, email_key, email_md5
 
 
 class Status(models.TextChoices):
@@ -205,22 +205,30 @@ class Subscriber(models.Model):
     @property
     def hash(self) -> str:
         """The md5 of the e-mail as sent, as in FluentCRM. It is no secret."""
-        return hashlib.md5(self.email.encode(), usedforsecurity=False).hexdigest()
+        return email_md5(self.email)
 
     @property
     def full_name(self) -> str:
         """First and last name, or the empty text."""
-        return f"{self.first_name or ''} {self.last_name or ''}".strip()
+        return full_name(self.first_name, self.last_name)
 
     @property
     def photo(self) -> str:
         """The URL of the avatar, or of Gravatar's picture for the e-mail."""
-        if self.avatar:
-            return self.avatar
-        digest = hashlib.md5(self.email.strip().lower().encode(), usedforsecurity=False)
-        name = quote(self.full_name)
-        fallback = f"https%3A%2F%2Fui-avatars.com%2Fapi%2F{name}/128" if name else "mp"
-        return f"https://www.gravatar.com/avatar/{digest.hexdigest()}?s=128&d={fallback}"
+        return self.avatar or gravatar(self.email, self.full_name)
+
+
+def full_name(first_name: str | None, last_name: str | None) -> str:
+    """Return first and last name, or the empty text."""
+    return f"{first_name or ''} {last_name or ''}".strip()
+
+
+def gravatar(email: str, full_name: str) -> str:
+    """Return the URL of Gravatar's picture for an e-mail, which shows the initials without one."""
+    name = quote(full_name)
+    fallback = f"https%3A%2F%2Fui-avatars.com%2Fapi%2F{name}/128" if name else "mp"
+    digest = email_md5(email.strip().lower())
+    return f"https://www.gravatar.com/avatar/{digest}?s=128&d={fallback}"
 
 
 class Identity(models.Model):
@@ -275,6 +283,9 @@ class Segment(SluggedModel):
     deleted_labels = models.JSONField(default=dict, db_default={}, editable=False)
 
 
+ERASED = "SELECT email_sha256 FROM crm_erasure WHERE email_sha256 = ANY(%(hashes)s::text[])"
+
+
 class Erasure(models.Model):
     """The receipt of an erased contact. Of the e-mail it holds the SHA-256 of the key only.
 
@@ -301,8 +312,7 @@ class Erasure(models.Model):
     def erased_keys(cls, emails: Iterable[str]) -> set[str]:
         """Return the keys of those e-mails whose contact was erased."""
         keys = {sha256: email_key(email) for email in emails for sha256 in email_hashes(email)}
-        receipts = cls.objects.filter(email_sha256__in=keys)
-        return {keys[sha256] for sha256 in receipts.values_list("email_sha256", flat=True)}
+        return {keys[sha256] for (sha256,) in fetch_rows(ERASED, {"hashes": list(keys)})}
 
     @classmethod
     def latest(cls, contact_id: int) -> "Erasure | None":

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, Self
 from django.db.models import OuterRef, Subquery
 
 from config.api.errors import ObjectNotFound
-from config.api.pagination import fetch_whole_page
-from config.database import fetch_one, fetch_page
+from config.api.pagination import check_whole
+from config.api.validation import MAX_ID
+from config.database import MAX_PAGE_BYTES, PAGE, Row, fetch_page, fetch_rows
 from events.models import TrackedEvent
 from events.tracking.errors import NotEnabled
 
@@ -48,7 +49,7 @@ class Event(NamedTuple):
     id: int
     subscriber_id: int
     counter: int
-    created_by_id: int | None
+    created_by: int
     provider: str
     event_key: str
     title: str
@@ -95,109 +96,99 @@ NEWEST_FIRST = "ORDER BY o.occurred_at DESC, o.id DESC"
 OCCURRENCE_ORDER = "occurred_at DESC, id DESC"
 OCCURRENCE_SIZE = "octet_length(value) + octet_length(properties) + octet_length(context)"
 
-# All that a page of events needs to know first, in one statement.
-COUNT_EVENTS = """
-SELECT COALESCE((SELECT enabled FROM events_trackingswitch), true),
+# A page, and beside each row what is to be known first, in one statement. Of an empty page there is
+# one row without an id.
+EVENTS_PAGE = PAGE.format(
+    statement="""
+    SELECT id, subscriber_id, counter, COALESCE(created_by_id, 0) AS created_by, provider,
+           event_key, title, value, created_at, updated_at
+    FROM events_trackedevent
+    WHERE subscriber_id = %(contact)s ORDER BY id DESC LIMIT %(limit)s OFFSET %(start)s
+    """,
+    size="octet_length(value)",
+    order="id DESC",
+)
+EVENTS = f"""
+SELECT page.*, COALESCE((SELECT enabled FROM events_trackingswitch), true),
        EXISTS (SELECT FROM crm_subscriber WHERE id = %(contact)s),
        (SELECT count(*) FROM events_trackedevent WHERE subscriber_id = %(contact)s)
+FROM (SELECT) one LEFT JOIN ({EVENTS_PAGE}) page ON true ORDER BY id DESC
 """
-EVENTS = f"""
-SELECT {", ".join(Event._fields)} FROM events_trackedevent
-WHERE subscriber_id = %(contact)s ORDER BY id DESC LIMIT %(limit)s OFFSET %(start)s
-"""
-FIND_EVENT = """
-SELECT EXISTS (SELECT FROM crm_subscriber WHERE id = %(contact)s), e.event_key,
+OCCURRENCES_PAGE = PAGE.format(
+    statement=f"""{OCCURRENCES}
+    WHERE o.subscriber_id = %(contact)s AND o.event_key = e.event_key AND o.event_id = %(event)s
+    {NEWEST_FIRST} LIMIT %(limit)s OFFSET %(start)s
+    """,
+    size=OCCURRENCE_SIZE,
+    order=OCCURRENCE_ORDER,
+)
+EVENT_OCCURRENCES = f"""
+SELECT page.*, EXISTS (SELECT FROM crm_subscriber WHERE id = %(contact)s),
        -- The number of occurrences, without counting them: counter = unlogged + occurrences.
        e.counter - e.unlogged
-FROM (SELECT) one LEFT JOIN events_trackedevent e
-    ON e.id = %(event)s AND e.subscriber_id = %(contact)s
-"""
-EVENT_OCCURRENCES = f"""{OCCURRENCES}
-WHERE o.subscriber_id = %(contact)s AND o.event_key = %(event_key)s AND o.event_id = %(event)s
-{NEWEST_FIRST} LIMIT %(limit)s OFFSET %(start)s
+FROM (SELECT) one
+LEFT JOIN events_trackedevent e ON e.id = %(event)s AND e.subscriber_id = %(contact)s
+LEFT JOIN LATERAL ({OCCURRENCES_PAGE}) page ON true
+ORDER BY page.occurred_at DESC, page.id DESC
 """
 
 
-@dataclass(frozen=True)
-class ContactEvents:
-    """The events of a contact, the newest first. It is counted and sliced as a queryset is."""
+def page_of_events(contact_id: int, start: int, limit: int) -> tuple[list[Row], int]:
+    """Return a page of a contact's events, the newest first, and the number of its events.
 
-    contact_id: int
+    A row has the fields of TrackedEventSerializer, and more.
 
-    def count(self) -> int:
-        """Return the number of events.
-
-        Raises:
-            NotEnabled: tracking is switched off.
-            ObjectNotFound: the contact does not exist.
-        """
-        is_enabled, exists, total = fetch_one(COUNT_EVENTS, {"contact": self.contact_id})
-        if not is_enabled:
-            raise NotEnabled
-        if not exists:
-            raise ObjectNotFound("Subscriber")
-        number: int = total
-        return number
-
-    def __getitem__(self, rows: slice) -> list[Event]:
-        """Return the events of a slice.
-
-        Raises:
-            PageTooLarge: 422, they have more than 8 MB.
-        """
-        parameters = {
-            "contact": self.contact_id,
-            "start": rows.start,
-            "limit": rows.stop - rows.start,
-        }
-        page = fetch_whole_page(EVENTS, parameters, size="octet_length(value)", order="id DESC")
-        return [Event(*row[:-2]) for row in page]
+    Raises:
+        NotEnabled: tracking is switched off.
+        ObjectNotFound: the contact does not exist.
+        PageTooLarge: 422, the page has more than 8 MB.
+    """
+    rows = fetch_rows(EVENTS, _page_parameters(contact_id, start, limit))
+    *_, is_enabled, exists, total = rows[0]
+    if not is_enabled:
+        raise NotEnabled
+    if not exists:
+        raise ObjectNotFound("Subscriber")
+    return _whole(rows, len(Event._fields)), total
 
 
-@dataclass(frozen=True)
-class EventOccurrences:
-    """The occurrences of an event, the newest first. Counted and sliced as a queryset is."""
+def page_of_occurrences(
+    contact_id: int, event_id: int, start: int, limit: int
+) -> tuple[list[Row], int]:
+    """Return a page of an event's occurrences, the newest first, and the number of them.
 
-    contact_id: int
-    event_id: int
-    event_key: str
-    total: int
+    A row has the fields of OccurrenceSerializer, and more.
 
-    @classmethod
-    def of(cls, contact_id: int, event_id: int) -> Self:
-        """Return the occurrences of an event of a contact.
+    Raises:
+        ObjectNotFound: the contact or the event does not exist.
+        PageTooLarge: 422, the page has more than 8 MB.
+    """
+    parameters = {"event": event_id, **_page_parameters(contact_id, start, limit)}
+    rows = fetch_rows(EVENT_OCCURRENCES, parameters)
+    *_, exists, total = rows[0]
+    if not exists:
+        raise ObjectNotFound("Subscriber")
+    if total is None:
+        raise ObjectNotFound("Event")
+    return _whole(rows, len(Occurrence._fields)), total
 
-        Raises:
-            ObjectNotFound: the contact or the event does not exist.
-        """
-        exists, event_key, total = fetch_one(FIND_EVENT, {"contact": contact_id, "event": event_id})
-        if not exists:
-            raise ObjectNotFound("Subscriber")
-        if event_key is None:
-            raise ObjectNotFound("Event")
-        return cls(contact_id, event_id, event_key, total)
 
-    def count(self) -> int:
-        """Return the number of occurrences."""
-        return self.total
+def _page_parameters(contact_id: int, start: int, limit: int) -> dict[str, int]:
+    # The largest OFFSET that PostgreSQL accepts.
+    start = min(start, MAX_ID - limit)
+    return {"contact": contact_id, "start": start, "limit": limit, "max_bytes": MAX_PAGE_BYTES}
 
-    def __getitem__(self, rows: slice) -> list[Occurrence]:
-        """Return the occurrences of a slice.
 
-        Raises:
-            PageTooLarge: 422, they have more than 8 MB.
-        """
-        parameters = {
-            "contact": self.contact_id,
-            "event": self.event_id,
-            "event_key": self.event_key,
-            "start": rows.start,
-            "limit": rows.stop - rows.start,
-        }
-        page = fetch_whole_page(
-            EVENT_OCCURRENCES, parameters, size=OCCURRENCE_SIZE, order=OCCURRENCE_ORDER
-        )
-        return [Occurrence(*row[:-2]) for row in page]
+def _whole(rows: list[Row], found: int) -> list[Row]:
+    """Return the rows of a page. `found` is the first column that PAGE adds.
+
+    Raises:
+        PageTooLarge: 422, they have more than 8 MB.
+    """
+    if rows[0][0] is None:
+        return []
+    check_whole(rows, found)
+    return rows
 
 
 @dataclass(frozen=True)

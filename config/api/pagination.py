@@ -43,10 +43,24 @@ def fetch_whole_page(
     Raises:
         PageTooLarge: 422, its rows have more than 8 MB.
     """
-    rows, is_cut = fetch_page(statement, parameters, size=size, order=order)
-    if is_cut or (rows and rows[-1][-1] > MAX_PAGE_BYTES):
-        raise PageTooLarge
+    rows, _ = fetch_page(statement, parameters, size=size, order=order)
+    if rows:
+        check_whole(rows, -2)
     return rows
+
+
+def check_whole(rows: Sequence[Row], found: int) -> None:
+    """Check that the rows of `fetch_page` are all that it found.
+
+    Args:
+        rows: at least one.
+        found: the position of the first of the two columns that it adds.
+
+    Raises:
+        PageTooLarge: 422, they have more than 8 MB.
+    """
+    if len(rows) < rows[0][found] or rows[-1][found + 1] > MAX_PAGE_BYTES:
+        raise PageTooLarge
 
 
 def check_size(rows: QuerySet[Any], column: str) -> None:

@@ -1,6 +1,6 @@
 """Serialize rows by serializers that are the one place of a shape and as fast as a dict."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -10,6 +10,8 @@ from rest_framework import serializers
 from typing_extensions import override
 
 Convert = Callable[[Any], Any]
+# Fields whose values of_values() serializes as they are.
+TEXT_FIELDS = (serializers.CharField, serializers.ChoiceField)
 
 
 def format_datetime(value: datetime) -> str:
@@ -24,6 +26,12 @@ class FluentDateTimeField(serializers.CharField):
     @override
     def to_representation(self, value: Any) -> str:
         return format_datetime(value)
+
+
+class StrField(serializers.CharField):
+    """A value that is no text in the database, such as a number, as text."""
+
+    to_representation = staticmethod(str)  # type: ignore[assignment]  # without a call in between
 
 
 class FluentBooleanField(serializers.ChoiceField):
@@ -51,8 +59,11 @@ class RowSerializer(serializers.Serializer[Any]):
     Null stays null. Fields with `required=False` are serialized only if `include` names them.
     DRF's to_representation copies the fields for every response and looks each one up for every
     row. The fields are the same here, and what they need is looked up once for each class.
+    `of_values` serializes a row of a statement that has the fields as its columns.
     """
 
+    names: ClassVar[tuple[str, ...]]
+    conversions: ClassVar[tuple[tuple[str, Convert], ...]]
     columns: ClassVar[tuple[tuple[str, str, Convert | None], ...]]
     optional_columns: ClassVar[dict[str, tuple[str, Convert | None]]]
 
@@ -69,11 +80,29 @@ class RowSerializer(serializers.Serializer[Any]):
             for name, field in fields.items()
             if field.required
         )
+        cls.names = tuple(name for name, _, _ in cls.columns)
+        cls.conversions = tuple(
+            (name, convert)
+            for name, _, convert in cls.columns
+            if convert and type(fields[name]) not in TEXT_FIELDS
+        )
         cls.optional_columns = {
             name: (field.source or name, _converter(field))
             for name, field in fields.items()
             if not field.required
         }
+
+    @classmethod
+    def of_values(cls, values: Sequence[Any]) -> dict[str, Any]:
+        """Serialize the values of the required fields, which are in the order of the fields.
+
+        Values of a CharField and of a ChoiceField are texts. More values are ignored.
+        """
+        row = dict(zip(cls.names, values, strict=False))
+        for name, convert in cls.conversions:
+            if (value := row[name]) is not None:
+                row[name] = convert(value)
+        return row
 
     @override
     def to_representation(self, instance: Any) -> dict[str, Any]:

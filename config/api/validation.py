@@ -326,7 +326,8 @@ def to_coordinate(value: Any) -> Decimal | None:
         raise InvalidValue("numeric") from None
     if not degrees.is_finite() or not -180 <= degrees <= 180:
         raise InvalidValue("numeric")
-    return degrees
+    # A zero has no sign, as in PostgreSQL.
+    return degrees + 0
 
 
 def to_email(value: Any) -> str:

@@ -31,7 +31,7 @@ from crm.filters.query import apply_query_filters, query_filter_help
 from crm.labels import LabelKind, memberships, resolve_label_ids
 from crm.models import Segment, Status, Subscriber
 from crm.segments import find_segment, read_segment
-from crm.selectors import order_rows, search_q
+from crm.selectors import AllContacts, order_rows, search_q
 
 VIEW_SEGMENTS = "crm.view_segment"
 TEXT: Schema = {"type": "string"}
@@ -195,7 +195,10 @@ class StatusFilterBackend(DescribedFilterBackend):
 
 
 class OrderingBackend(DescribedFilterBackend):
-    """Order contacts by a column, by default by id, the newest first."""
+    """Order contacts by a column, by default by id, the newest first.
+
+    Contacts that no backend filtered become AllContacts.
+    """
 
     parameters = (
         query_parameter("sort_by", "Column to sort by, id by default.", TEXT),
@@ -203,10 +206,15 @@ class OrderingBackend(DescribedFilterBackend):
     )
 
     @override
-    def filter_queryset(self, request: Request, queryset: Contacts, view: ApiViewSet) -> Contacts:
+    def filter_queryset(
+        self, request: Request, queryset: Contacts, view: ApiViewSet
+    ) -> Contacts | AllContacts:
         column = view.list_params.get("sort_by")
         column = column if column in SORTABLE else "id"
-        return order_rows(queryset, column, view.list_params.get("sort_type"))
+        direction = view.list_params.get("sort_type")
+        if queryset.query.where:
+            return order_rows(queryset, column, direction)
+        return AllContacts(column, direction)
 
 
 class LabelSearchBackend(SearchBackend):

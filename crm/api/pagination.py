@@ -21,7 +21,7 @@ from config.api.viewsets import ApiViewSet
 from config.api.warnings import MAX_CHOICES, capped, with_warnings
 from crm.api.serializers import LabelChoiceSerializer
 from crm.models import Subscriber
-from crm.selectors import page_ids_and_total
+from crm.selectors import AllContacts, Contact, page_ids_and_total, read_contacts
 
 TEXT: Schema = {"type": "string"}
 
@@ -33,15 +33,13 @@ class SubscriberPagination(FluentPagination):
 
     @override
     def get_rows(
-        self, queryset: QuerySet[Subscriber], start: int, per_page: int
-    ) -> tuple[Sequence[Subscriber], int]:
-        if not queryset.query.where:
-            # A page of all contacts needs no look at the other rows, so they are counted apart.
-            return super().get_rows(queryset, start, per_page)
+        self, queryset: QuerySet[Subscriber] | AllContacts, start: int, per_page: int
+    ) -> tuple[Sequence[Contact], int]:
+        if isinstance(queryset, AllContacts):
+            return queryset.page(start, per_page)
         ids, total = page_ids_and_total(queryset, start, per_page)
-        rows = Subscriber.objects.with_user().filter(id__in=ids)
         positions = {contact_id: position for position, contact_id in enumerate(ids)}
-        return sorted(rows, key=lambda contact: positions[contact.id]), total
+        return sorted(read_contacts(ids), key=lambda contact: positions[contact[0]]), total
 
 
 class ContactListPagination(SubscriberPagination):

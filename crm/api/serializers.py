@@ -3,17 +3,24 @@
 The recorded shapes are in tests/conformance/subscribers.json.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import orjson
 from rest_framework import serializers
 from typing_extensions import override
 
-from config.api.serializers import FluentBooleanField, FluentDateTimeField, RowSerializer
+from config.api.serializers import FluentBooleanField, FluentDateTimeField, RowSerializer, StrField
+from crm.emails import email_md5
 from crm.labels import LabelKind
-from crm.models import Status, Subscriber
-from crm.selectors import custom_values_of, labels_of
+from crm.models import Status, Subscriber, full_name, gravatar
+from crm.selectors import (
+    CONTACT_COLUMNS,
+    Contact,
+    custom_values_of,
+    labels_of,
+    labels_of_contact,
+)
 
 
 class LabelSerializer(RowSerializer):
@@ -80,7 +87,7 @@ class ContactReferenceSerializer(RowSerializer):
 
 
 class SubscriberSerializer(RowSerializer):
-    """A contact from `Subscriber.objects.with_user()`.
+    """A contact, as crm/selectors.py reads it.
 
     `serialize_contacts` adds the fields that are not required.
     """
@@ -88,8 +95,8 @@ class SubscriberSerializer(RowSerializer):
     id = serializers.IntegerField()
     user_id = serializers.CharField(allow_null=True)
     hash = serializers.CharField()
-    contact_owner = serializers.CharField(allow_null=True)
-    company_id = serializers.CharField(allow_null=True)
+    contact_owner = StrField(allow_null=True)
+    company_id = StrField(allow_null=True)
     email = serializers.CharField()
     prefix = serializers.CharField(allow_null=True)
     first_name = serializers.CharField(allow_null=True)
@@ -105,13 +112,13 @@ class SubscriberSerializer(RowSerializer):
     phone = serializers.CharField(allow_null=True)
     source = serializers.CharField(allow_null=True)  # type: ignore[assignment]  # FluentCRM's name
     avatar = serializers.CharField(allow_null=True)
-    latitude = serializers.CharField(allow_null=True)
-    longitude = serializers.CharField(allow_null=True)
-    total_points = serializers.CharField()
-    life_time_value = serializers.CharField()
+    latitude = StrField(allow_null=True)
+    longitude = StrField(allow_null=True)
+    total_points = StrField()
+    life_time_value = StrField()
     status = serializers.ChoiceField(choices=Status.choices)
     contact_type = serializers.CharField()
-    date_of_birth = serializers.CharField(allow_null=True)
+    date_of_birth = StrField(allow_null=True)
     created_at = FluentDateTimeField()
     last_activity = FluentDateTimeField(allow_null=True)
     updated_at = FluentDateTimeField()
@@ -125,14 +132,25 @@ class SubscriberSerializer(RowSerializer):
     unsubscribe_reason = serializers.CharField(required=False)
     unsubscribe_date = serializers.CharField(required=False)
 
+    @override
+    @classmethod
+    def of_values(cls, values: Sequence[Any]) -> dict[str, Any]:
+        row = super().of_values(values)
+        email, avatar = row["email"], row["avatar"]
+        row["hash"] = email_md5(email)
+        row["full_name"] = full_name(row["first_name"], row["last_name"])
+        row["photo"] = avatar or gravatar(email, row["full_name"])
+        return row
 
-# Serialized contacts by id.
-Rows = dict[int, dict[str, Any]]
 
 LABEL_SERIALIZERS: dict[LabelKind, type[LabelSerializer]] = {
     "tags": TagSerializer,
     "lists": ContactListSerializer,
 }
+# The fields that SubscriberSerializer computes.
+COMPUTED = ("hash", "full_name", "photo")
+# Where a row of a contact has the ids of its labels.
+LABEL_IDS: dict[LabelKind, int] = {"tags": -2, "lists": -1}
 # FluentCRM has them from its own e-mails. Tallybook sends none, so they are there and empty,
 # because clients read them.
 EMPTY = {
@@ -142,45 +160,68 @@ EMPTY = {
 }
 
 
+def serialize_written(contact: Subscriber, kinds: Collection[LabelKind]) -> dict[str, Any]:
+    """Serialize a contact that this transaction has written, with its labels of these kinds.
+
+    It is not read again, because it is locked and has the values that were stored.
+
+    Raises:
+        PageTooLarge: 422, its tags or lists have more than 8 MB.
+    """
+    row = SubscriberSerializer.of_values(
+        [None if name in COMPUTED else getattr(contact, name, None) for name in CONTACT_COLUMNS]
+    )
+    found = labels_of_contact(contact.pk, kinds)
+    for kind in LABEL_SERIALIZERS:
+        if kind in found:
+            row[kind] = [*map(LABEL_SERIALIZERS[kind].of_values, found[kind].values())]
+    return row
+
+
 def serialize_contacts(
-    contacts: Sequence[Subscriber], include: Iterable[str] = ()
+    contacts: Sequence[Contact], include: Collection[str] = ()
 ) -> list[dict[str, Any]]:
     """Serialize contacts, with the optional fields of SubscriberSerializer that `include` names.
 
     Raises:
         PageTooLarge: 422, their tags, lists or custom values have more than 8 MB.
     """
-    serialize = SubscriberSerializer().to_representation
-    rows = {contact.id: serialize(contact) for contact in contacts}
-    for name in include if rows else ():
+    rows = [SubscriberSerializer.of_values(contact) for contact in contacts]
+    if kinds := [kind for kind in LABEL_SERIALIZERS if kind in include]:
+        _add_labels(rows, contacts, kinds)
+    for name in include:
         match name:
             case "tags" | "lists":
-                _add_labels(rows, name)
+                pass
             case "custom_values":
                 _add_custom_values(rows, name, empty={})
             case "custom_fields":
                 # As PHP encodes an empty array.
                 _add_custom_values(rows, name, empty=[])
             case _:
-                for row in rows.values():
+                for row in rows:
                     row[name] = EMPTY[name]
-    return list(rows.values())
+    return rows
 
 
-def _add_labels(rows: Rows, kind: LabelKind) -> None:
-    for row in rows.values():
-        row[kind] = []
-    serialize = LABEL_SERIALIZERS[kind]().to_representation
-    for label in labels_of(kind, list(rows)):
-        item = serialize(label)
-        for contact_id in label.contacts:
-            rows[contact_id][kind].append(item)
+def _add_labels(
+    rows: Iterable[dict[str, Any]], contacts: Sequence[Contact], kinds: Sequence[LabelKind]
+) -> None:
+    for kind, labels in labels_of(contacts, kinds).items():
+        serialize = LABEL_SERIALIZERS[kind].of_values
+        items = {label_id: serialize(label) for label_id, label in labels.items()}
+        positions = {label_id: position for position, label_id in enumerate(items)}
+        column = LABEL_IDS[kind]
+        for row, contact in zip(rows, contacts, strict=True):
+            # Without a label that has just been deleted.
+            ids = sorted(filter(positions.__contains__, contact[column]), key=positions.__getitem__)
+            row[kind] = [items[label_id] for label_id in ids]
 
 
-def _add_custom_values(rows: Rows, name: str, empty: Any) -> None:
-    texts = custom_values_of(list(rows))
-    for contact_id, row in rows.items():
-        text = texts.get(contact_id, "{}")
+def _add_custom_values(rows: Sequence[dict[str, Any]], name: str, empty: Any) -> None:
+    texts = custom_values_of([row["id"] for row in rows])
+    for row in rows:
+        text = texts.get(row["id"], "{}")
         # PostgreSQL writes 1e20 as a whole number, and orjson reads it as 1e20. Written again at
         # once, because parsed values take twenty times the memory of their text.
         values = orjson.loads(text)

@@ -18,7 +18,8 @@ from config.api.pagination import (
 )
 from config.api.responses import Response
 from config.api.viewsets import ApiViewSet
-from events.history import Cursor, Occurrence, Timeline
+from config.database import Row
+from events.history import Cursor, Occurrence, Timeline, page_of_events, page_of_occurrences
 
 TEXT: Schema = {"type": "string"}
 
@@ -28,11 +29,23 @@ class EventPagination(FluentPagination):
 
     key = "events"
 
+    @override
+    def get_rows(self, queryset: int, start: int, per_page: int) -> tuple[list[Row], int]:
+        """Return the rows of a page of the events of a contact, by its id, and their number."""
+        return page_of_events(queryset, start, per_page)
+
 
 class OccurrencePagination(FluentPagination):
     """Pages of an event's occurrences: `{"occurrences": {…}}`."""
 
     key = "occurrences"
+
+    @override
+    def get_rows(
+        self, queryset: tuple[int, int], start: int, per_page: int
+    ) -> tuple[list[Row], int]:
+        """Return the rows of a page of an event, by its contact's id and its own."""
+        return page_of_occurrences(*queryset, start, per_page)
 
 
 class TimelinePagination(BasePagination):

@@ -1,36 +1,26 @@
 """Serialize events and occurrences, as FluentCRM shows them."""
 
-from typing import Any
-
 from rest_framework import serializers
-from typing_extensions import override
 
-from config.api.serializers import FluentDateTimeField, RawJSONObjectField, RowSerializer
-from events.models import TrackedEvent
+from config.api.serializers import FluentDateTimeField, RawJSONObjectField, RowSerializer, StrField
 
 
 class TrackedEventSerializer(RowSerializer):
-    """An event.
+    """An event, as events/history.py reads it.
 
     See tests/conformance/track-event.json: "tracks an event by e-mail and lists it".
     """
 
     id = serializers.IntegerField()
-    subscriber_id = serializers.CharField()
-    counter = serializers.CharField()
-    created_by = serializers.CharField(source="created_by_id")
+    subscriber_id = StrField()
+    counter = StrField()
+    created_by = StrField()
     provider = serializers.CharField()
     event_key = serializers.CharField()
     title = serializers.CharField()
     value = serializers.CharField(allow_blank=True)
     created_at = FluentDateTimeField()
     updated_at = FluentDateTimeField()
-
-    @override
-    def to_representation(self, instance: TrackedEvent) -> dict[str, Any]:
-        row = super().to_representation(instance)
-        row["created_by"] = row["created_by"] or "0"
-        return row
 
 
 class OccurrenceSerializer(RowSerializer):
@@ -44,6 +34,6 @@ class OccurrenceSerializer(RowSerializer):
     value = serializers.CharField(allow_blank=True)
     properties = RawJSONObjectField()
     context = RawJSONObjectField()  # type: ignore[assignment]  # DRF's own attribute
-    counter = serializers.CharField()
+    counter = StrField()
     occurred_at = FluentDateTimeField()
     received_at = FluentDateTimeField()

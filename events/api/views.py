@@ -34,7 +34,7 @@ from events import tracking
 from events.api import schema
 from events.api.pagination import EventPagination, OccurrencePagination, TimelinePagination
 from events.api.serializers import OccurrenceSerializer, TrackedEventSerializer
-from events.history import MICROSECOND, ContactEvents, Cursor, EventOccurrences, Timeline
+from events.history import MICROSECOND, Cursor, Timeline
 from events.models import TrackedEvent, TrackingSwitch
 from events.tracking.batches import Outcome, RolledBack, Tracked, track_many
 from events.tracking.fields import MAX_PROVIDER_LENGTH, without_foreign_fields
@@ -167,8 +167,8 @@ class EventViewSet(ApiViewSet):
     )
     def tracking_events(self, request: Request, contact_id: str) -> Response:
         """List a contact's events, the newest first."""
-        page = self.paginate_queryset(ContactEvents(self.url_id))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        page = self.paginate_queryset(self.url_id)
+        return self.get_paginated_response([*map(TrackedEventSerializer.of_values, page)])
 
     @schema.OCCURRENCES
     @action(
@@ -179,8 +179,8 @@ class EventViewSet(ApiViewSet):
     )
     def occurrences(self, request: Request, contact_id: str, event_id: str) -> Response:
         """List an event's occurrences, the newest first."""
-        page = self.paginate_queryset(EventOccurrences.of(self.url_id, clamp_id(event_id)))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        page = self.paginate_queryset((self.url_id, clamp_id(event_id)))
+        return self.get_paginated_response([*map(OccurrenceSerializer.of_values, page)])
 
     @schema.TIMELINE
     @action(detail=True, pagination_class=TimelinePagination, serializer_class=OccurrenceSerializer)
@@ -198,7 +198,7 @@ class EventViewSet(ApiViewSet):
         page = self.paginate_queryset(timeline)
         if not page and not Subscriber.objects.filter(id=self.url_id).exists():
             raise ObjectNotFound("Subscriber")
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.get_paginated_response([*map(OccurrenceSerializer.of_values, page)])
 
 
 class Caller(TypedDict):

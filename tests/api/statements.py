@@ -10,8 +10,12 @@ WHERE d.datname = current_database() AND query NOT LIKE '%pg_stat_statements%'
 """
 
 
-def count_statements(work: Callable[[], object]) -> int:
+def count_statements(work: Callable[[], object], containing: str = "") -> int:
     """Return how many statements ran during the work, those without Django's cursor too.
+
+    Args:
+        work: what is done.
+        containing: a part of the statements that are counted.
 
     It prints them, and pytest shows them when the test fails.
     """
@@ -22,4 +26,4 @@ def count_statements(work: Callable[[], object]) -> int:
         cursor.execute(QUERIES)
         rows = cursor.fetchall()
     print(*rows, sep="\n")
-    return sum(calls for _, calls in rows)
+    return sum(calls for query, calls in rows if containing in query)

@@ -257,3 +257,12 @@ def test_custom_fields_of_a_row_are_read_as_custom_values(
 def test_custom_fields_that_are_no_json_are_rejected_by_their_name(api: APIClient) -> None:
     answer = api.post(BULK, {"contacts": [{"email": "ada@example.com", "custom_fields": "{"}]})
     assert list(answer.json()["errors"][0]["errors"]) == ["custom_fields"]
+
+
+def test_a_label_that_a_contact_creates_has_its_title_for_the_next_one(api: APIClient) -> None:
+    api.post("/tags", {"title": "VIP ✓", "slug": "vip"})
+    names = [["VIP"], ["vip"]]
+    contacts = [{**fields, "tags": tags} for fields, tags in zip(numbered(2), names, strict=True)]
+    created = api.post(BULK, {"contacts": contacts}).json()["created"]
+    shown = [api.get(f"/subscribers/{row['id']}").json()["subscriber"]["tags"] for row in created]
+    assert [[tag["title"] for tag in tags] for tags in shown] == [["VIP"], ["VIP"]]

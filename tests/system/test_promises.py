@@ -31,7 +31,7 @@ def test_an_accepted_event_that_is_new_costs_2_statements(
     assert count_statements(store, work) == 200
 
 
-def test_a_page_of_tracking_events_costs_at_most_4_statements(
+def test_a_page_of_tracking_events_costs_at_most_2_statements(
     http: Client, store: psycopg.Connection, ada_id: int
 ) -> None:
     for number in range(20):
@@ -40,7 +40,7 @@ def test_a_page_of_tracking_events_costs_at_most_4_statements(
     def work() -> None:
         assert http("GET", f"{API}/subscribers/{ada_id}/tracking-events").status == 200
 
-    assert count_statements(store, work) <= 4
+    assert count_statements(store, work) <= 2
 
 
 def test_a_locked_event_row_is_503_with_retry_after_and_counts_later(

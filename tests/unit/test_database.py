@@ -1,10 +1,13 @@
-"""config.database: chunks of ids, and further tries after a deadlock."""
+"""config.database: datetimes, chunks of ids, and further tries after a deadlock."""
+
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, OperationalError, connections
 from psycopg.errors import DeadlockDetected, ForeignKeyViolation, LockNotAvailable
 
-from config.database import TEMPORARY, chunked, retry_on_deadlock
+from config.database import TEMPORARY, DatetimeLoader, chunked, retry_on_deadlock
 
 
 @pytest.mark.parametrize(
@@ -65,3 +68,15 @@ def test_inside_a_transaction_there_is_one_try(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(OperationalError):
         retry_on_deadlock(work)
     assert work.tries == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "loaded"),
+    [
+        (b"2024-07-15 12:00:00+00", datetime(2024, 7, 15, 12, tzinfo=UTC)),
+        (b"0002-01-01 00:00:00.000001+00", datetime(2, 1, 1, 0, 0, 0, 1, UTC)),
+        (memoryview(b"9998-12-31 23:59:59.99+00"), datetime(9998, 12, 31, 23, 59, 59, 990000, UTC)),
+    ],
+)
+def test_a_datetime_of_postgresql_is_loaded_in_utc(data: Any, loaded: datetime) -> None:
+    assert DatetimeLoader(0).load(data) == loaded

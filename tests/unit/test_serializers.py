@@ -13,8 +13,13 @@ from config.api.serializers import (
     FluentDateTimeField,
     RawJSONObjectField,
     RowSerializer,
+    StrField,
     format_datetime,
 )
+from crm.api.serializers import SubscriberSerializer
+from crm.selectors import CONTACT_COLUMNS
+from events.api.serializers import OccurrenceSerializer, TrackedEventSerializer
+from events.history import Event, Occurrence
 
 
 class BookSerializer(RowSerializer):
@@ -89,3 +94,30 @@ def test_json_of_the_database_is_sent_as_it_was_stored() -> None:
 def test_many_rows_are_serialized_in_their_order() -> None:
     rows = BookSerializer([book(id=2), book(id=1)], many=True).data
     assert [row["id"] for row in rows] == [2, 1]
+
+
+def test_a_row_of_a_statement_is_serialized_by_the_order_of_the_fields() -> None:
+    bought_at = datetime(2024, 7, 15, 12, tzinfo=UTC)
+    row = BookSerializer.of_values((7, "Ada", True, bought_at, "more"))
+    assert row == BookSerializer(book()).data
+
+
+def test_null_of_a_statement_stays_null() -> None:
+    assert set(BookSerializer.of_values((None,) * 4).values()) == {None}
+
+
+def test_a_number_in_a_field_of_texts_is_written_as_python_writes_it() -> None:
+    assert StrField().to_representation(1984) == "1984"
+
+
+def test_the_columns_of_a_contact_are_the_fields_of_its_serializer() -> None:
+    assert SubscriberSerializer.names == CONTACT_COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("serializer", "row"), [(TrackedEventSerializer, Event), (OccurrenceSerializer, Occurrence)]
+)
+def test_the_columns_of_history_are_the_fields_of_its_serializers(
+    serializer: type[RowSerializer], row: Any
+) -> None:
+    assert serializer.names == row._fields

@@ -1,7 +1,6 @@
 """FluentCRM's endpoints that change several contacts."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from rest_framework.decorators import action
@@ -38,12 +37,11 @@ from crm.api.views.contacts import (
     ADD,
     CHANGE,
     DELETE,
-    LabelNames,
     change_labels,
     delete_named,
-    missing_label_warnings,
     require_change,
 )
+from crm.batches import MAX_TOGETHER, Draft, NotTogether, Rules, Written, write_together
 from crm.filters.types import HasPerm
 from crm.labels import (
     LABEL_MODELS,
@@ -51,11 +49,14 @@ from crm.labels import (
     LabelKind,
     attach,
     detach,
+    find_named,
+    missing_label_warnings,
     missing_labels,
     resolve_labels,
 )
-from crm.models import ContactType, Erasure, Status, Subscriber
+from crm.models import ContactType, Erasure, Status
 from crm.permissions import Access
+from crm.selectors import read_contacts
 
 
 def is_status(text: str) -> bool:
@@ -128,15 +129,6 @@ IS_VALID: dict[contacts.BulkColumn, Callable[[str], bool]] = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
-    """A valid contact of a batch."""
-
-    fields: dict[str, Any]
-    labels: LabelNames
-    warnings: Warnings
-
-
 class BulkViewSet(ApiViewSet):
     """The endpoints below `/subscribers` that change several contacts."""
 
@@ -175,8 +167,7 @@ class BulkViewSet(ApiViewSet):
         kind: LabelKind = params["type"]
         contact_ids = params["subscribers"]
         warnings: Warnings = []
-        attached = find_label_ids(kind, params, "attach", warnings)
-        detached = find_label_ids(kind, params, "detach", warnings)
+        attached, detached = find_label_ids(kind, params, warnings)
         check_attachments("subscribers", len(contact_ids) * len(attached))
 
         @in_transaction
@@ -184,8 +175,7 @@ class BulkViewSet(ApiViewSet):
             # First, because a contact may have its most labels. A label of both is detached.
             detach(kind, contact_ids, detached)
             attach(kind, contact_ids, set(attached).difference(detached))
-            contacts = Subscriber.objects.with_user().filter(id__in=contact_ids).order_by("id")
-            return serialize_contacts(list(contacts), ("tags", "lists"))
+            return serialize_contacts(read_contacts(contact_ids), ("tags", "lists"))
 
         try:
             subscribers = sync()
@@ -198,38 +188,36 @@ class BulkViewSet(ApiViewSet):
     @schema.BULK_ADD_UPDATE
     @action(detail=False, methods=["post"], url_path="bulk-add-update")
     def bulk_add_update(self, request: Request) -> Response:
-        """Create or update up to 1,000 contacts by e-mail; each is committed by itself."""
+        """Create or update up to 1,000 contacts by e-mail; each succeeds or fails alone."""
         params = validate(BATCH_FIELDS, self.params, required=("contacts",))
         items = params["contacts"]
-        rows: dict[int, Row] = {}
+        drafts: dict[int, Draft] = {}
         errors: dict[int, FieldErrors] = {}
         for index, item in enumerate(items):
             try:
-                rows[index] = read_row(item)
+                drafts[index] = read_draft(item)
             except InvalidFields as error:
                 errors[index] = error.detail
-        names = sum(len(names) for row in rows.values() for names in row.labels.values())
+        names = sum(len(names) for each in drafts.values() for names in each.labels.values())
         check_attachments("contacts", names)
-        # Once for all rows.
-        emails = [] if params.get("restore_erased") else [r.fields["email"] for r in rows.values()]
-        rules = {
-            "force_status": params.get("force_update", False),
-            "keep_opt_outs": params.get("keep_opt_outs", True),
-            "erased": Erasure.erased_keys(emails),
-        }
+        emails = [draft.fields["email"] for draft in drafts.values()]
+        rules = Rules(
+            force_status=params.get("force_update", False),
+            keep_opt_outs=params.get("keep_opt_outs", True),
+            erased=Erasure.erased_keys([] if params.get("restore_erased") else emails),
+        )
         created: list[Any] = []
         updated: list[Any] = []
-        for index, row in rows.items():
-            try:
-                contact, is_new, warnings = add_or_update(row, request.user.has_perm, **rules)
-            except InvalidFields as error:
-                errors[index] = error.detail
-                continue
-            except Forbidden as error:
-                errors[index] = {"contact": {"forbidden": str(error)}}
-                continue
-            reference = ContactReferenceSerializer(contact).data
-            (created if is_new else updated).append(with_warnings(reference, warnings))
+        outcomes = add_or_update([*drafts.values()], rules, request.user.has_perm)
+        for index, outcome in zip(drafts, outcomes, strict=True):
+            if isinstance(outcome, InvalidFields):
+                errors[index] = outcome.detail
+            elif isinstance(outcome, Forbidden):
+                errors[index] = {"contact": {"forbidden": str(outcome)}}
+            else:
+                reference = ContactReferenceSerializer.of_values(outcome)
+                contacts_of = created if outcome.is_new else updated
+                contacts_of.append(with_warnings(reference, outcome.warnings))
         body = {
             "message": "Successfully added/updated the subscribers.",
             "created": created,
@@ -321,7 +309,7 @@ def set_column(
     return warnings
 
 
-def read_row(item: Any) -> Row:
+def read_draft(item: Any) -> Draft:
     """Validate one contact of a batch.
 
     Raises:
@@ -335,43 +323,63 @@ def read_row(item: Any) -> Row:
     params = lower_names(item)
     fields = contact_fields(params, warnings, required=("email",))
     labels = validate(LABEL_FIELDS, params, warnings=warnings)
-    return Row(fields, labels, warnings)
+    return Draft(fields, labels, warnings)
 
 
-def add_or_update(row: Row, has_perm: HasPerm, **rules: Any) -> tuple[Subscriber, bool, Warnings]:
-    """Create or update one contact of a batch, by the rules of `contacts.create_or_update`.
+def add_or_update(
+    drafts: Sequence[Draft], rules: Rules, has_perm: HasPerm
+) -> list[Written | InvalidFields | Forbidden]:
+    """Create or update the contacts of a batch, in its order: together, and alone where need be.
+
+    Returns:
+        The outcome of each.
+    """
+    outcomes: list[Written | InvalidFields | Forbidden] = []
+    may_change = all(map(has_perm, CHANGE.permissions))
+    size = MAX_TOGETHER
+    while len(outcomes) < len(drafts):
+        following = drafts[len(outcomes) : len(outcomes) + size]
+        try:
+            outcomes += write_together(following, rules, may_change)
+            size = min(2 * size, MAX_TOGETHER)
+        except NotTogether as error:
+            if not error.position:
+                try:
+                    outcomes.append(write_alone(following[0], rules, has_perm))
+                except (InvalidFields, Forbidden) as rejection:
+                    outcomes.append(rejection)
+            # Short after an exception, because contacts that are alike often follow each other.
+            size = error.position or 1
+    return outcomes
+
+
+@in_transaction
+def write_alone(draft: Draft, rules: Rules, has_perm: HasPerm) -> Written:
+    """Create or update one contact of a batch.
 
     A user_id that another contact has is ignored and reported if the contact exists, because an
     opt-out beside it has to be written.
-
-    Returns:
-        The contact, whether it is new, and all warnings.
 
     Raises:
         InvalidFields: another contact has the user_id of a new one, or the contact stays erased.
         Forbidden: the user may not change the contact, or not create one of the labels.
     """
-    user_id = row.fields.get("user_id")
-    fields = {name: value for name, value in row.fields.items() if name != "user_id"}
-
-    @in_transaction
-    def write() -> tuple[Subscriber, bool, Warnings]:
-        # A list of each try, because a deadlock repeats this function.
-        reported = [*row.warnings]
-        contact, created = contacts.create_or_update(fields, **rules, warnings=reported)
-        require_change(created, has_perm)
-        try:
-            if user_id:
-                contacts.set_user_id(contact, user_id)
-        except InvalidFields:
-            if created:
-                raise
-            message = contacts.USER_ID_TAKEN["unique"]
-            reported.append({"field": "user_id", "rule": "unique", "message": message})
-        change_labels(contact, row.labels, reported, has_perm)
-        return contact, created, reported
-
-    return write()
+    user_id = draft.fields.get("user_id")
+    fields = {name: value for name, value in draft.fields.items() if name != "user_id"}
+    # A list of each try, because a deadlock repeats this function.
+    reported = [*draft.warnings]
+    contact, created = contacts.create_or_update(fields, **rules._asdict(), warnings=reported)
+    require_change(created, has_perm)
+    try:
+        if user_id:
+            contacts.set_user_id(contact, user_id)
+    except InvalidFields:
+        if created:
+            raise
+        message = contacts.USER_ID_TAKEN["unique"]
+        reported.append({"field": "user_id", "rule": "unique", "message": message})
+    change_labels(contact, draft.labels, reported, has_perm)
+    return Written(contact.id, contact.email, contact.status, created, reported)
 
 
 def sent_item(item: Any) -> Any:
@@ -390,22 +398,34 @@ def missing_id_warnings(field: str, kind: LabelKind, ids: list[int]) -> Warnings
     return missing_label_warnings(field, kind, list(map(str, sorted(missing))))
 
 
-def find_label_ids(kind: LabelKind, params: Params, field: str, warnings: Warnings) -> list[int]:
-    """Return the ids of the tags or lists that a field of sync-segments names.
+def find_label_ids(
+    kind: LabelKind, params: Params, warnings: Warnings
+) -> tuple[list[int], list[int]]:
+    """Return the ids of the labels that sync-segments attaches, and of those that it detaches.
 
     Names that no label has are added to `warnings`.
 
     Raises:
         InvalidFields: 422, find_by is not slug, title or id, or an id is invalid.
     """
-    names = params.get(field, [])
+    fields = ("attach", "detach")
+    found: list[list[int]] = []
     match params.get("find_by") or "slug":
         case "id":
-            ids: list[int] = validate({field: to_ids}, params).get(field, [])
-            warnings += missing_id_warnings(field, kind, ids)
-            return ids
+            for field in fields:
+                ids: list[int] = validate({field: to_ids}, params).get(field, [])
+                warnings += missing_id_warnings(field, kind, ids)
+                found.append(ids)
         case "slug" | "title" as column:
-            label_ids, missing = resolve_labels(kind, names, create=False, by=(column,))
-            warnings += missing_label_warnings(field, kind, missing)
-            return label_ids
-    raise InvalidFields({"find_by": {"in": "The find_by must be slug, title or id."}})
+            names = [name for field in fields for name in params.get(field, []) if name]
+            ids_of = find_named(kind, names, (column,))
+            for field in fields:
+                label_ids, missing = resolve_labels(
+                    kind, params.get(field, []), create=False, found=ids_of
+                )
+                warnings += missing_label_warnings(field, kind, missing)
+                found.append(label_ids)
+        case _:
+            raise InvalidFields({"find_by": {"in": "The find_by must be slug, title or id."}})
+    attached, detached = found
+    return attached, detached

@@ -1,6 +1,7 @@
 """FluentCRM's endpoints of contacts: the list, one contact, and the search for a form."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from rest_framework.decorators import action
@@ -36,22 +37,31 @@ from crm.api.serializers import (
     SegmentSerializer,
     SubscriberSerializer,
     serialize_contacts,
+    serialize_written,
 )
 from crm.filters.describe import error_sentences, humanize_errors
 from crm.filters.types import HasPerm
 from crm.labels import (
-    LABEL_MODELS,
+    NAME_KINDS,
     LabelKind,
     LabelName,
-    attach,
-    detach,
+    change_labels_of,
+    find_named,
+    find_named_of_kinds,
     is_new_title,
+    missing_label_warnings,
     resolve_labels,
 )
 from crm.models import Scope, Segment, Status, Subscriber
 from crm.permissions import Access
 from crm.segments import segments_of
-from crm.selectors import search_q
+from crm.selectors import (
+    CONTACT_COLUMNS,
+    Contact,
+    read_contact,
+    read_contact_of_email,
+    search_q,
+)
 
 READ = Access(Scope.READ, "crm.view_subscriber")
 READ_SEGMENTS = Access(Scope.READ, "crm.view_subscriber", VIEW_SEGMENTS)
@@ -88,6 +98,7 @@ LABEL_CHANGES: dict[str, tuple[LabelKind, bool]] = {
 }
 # Names, slugs or ids of labels, by the field of a request.
 LabelNames = Mapping[str, Sequence[LabelName]]
+STATUS = CONTACT_COLUMNS.index("status")
 UNSUBSCRIBED = (Status.UNSUBSCRIBED, Status.BOUNCED, Status.COMPLAINED)
 
 
@@ -107,7 +118,7 @@ class SubscriberViewSet(ApiViewSet):
     noun = "Subscriber"
     lookup_url_kwarg = "contact_id"
     lookup_value_regex = ID_REGEX
-    queryset = Subscriber.objects.with_user()
+    queryset = Subscriber.objects.all()
     serializer_class = SubscriberSerializer
     pagination_class = ContactListPagination
     filter_backends = CONTACT_BACKENDS
@@ -124,9 +135,9 @@ class SubscriberViewSet(ApiViewSet):
         """Return a contact by its id, or by `get_by_email` with id 0."""
         params = validate(RETRIEVE_FIELDS, self.params)
         if self.url_id == 0 and params.get("get_by_email"):
-            contact = contacts.find_by_email(params["get_by_email"])
+            contact = read_contact_of_email(params["get_by_email"])
         else:
-            contact = self.get_queryset().filter(id=self.url_id).first()
+            contact = read_contact(self.url_id)
         if contact is None:
             # 422, where every other URL answers 404. See "show nobody" in
             # tests/conformance/subscribers.json.
@@ -135,7 +146,7 @@ class SubscriberViewSet(ApiViewSet):
         include = ["tags", "lists"]
         include += ["custom_values"] if "subscriber.custom_values" in wanted else []
         include += ["stats"] if "stats" in wanted else []
-        if contact.status in UNSUBSCRIBED:
+        if contact[STATUS] in UNSUBSCRIBED:
             include += ["unsubscribe_reason", "unsubscribe_date"]
         body = {"subscriber": serialize_contact(contact, include)}
         # No custom field is declared.
@@ -258,7 +269,7 @@ class SubscriberViewSet(ApiViewSet):
             has_perm = self.request.user.has_perm
             require_change(created, has_perm)
             kinds = change_labels(contact, labels, reported, has_perm)
-            return self._serialize(contact, kinds), created, reported
+            return serialize_changed(contact, kinds), created, reported
 
         try:
             return create()
@@ -287,21 +298,12 @@ class SubscriberViewSet(ApiViewSet):
             changed = contacts.update(contact, fields, reported)
             contacts.set_custom_values(contact, custom_values)
             kinds = change_labels(contact, labels, reported, self.request.user.has_perm)
-            return self._serialize(contact, kinds), changed, reported
+            return serialize_changed(contact, kinds), changed, reported
 
         try:
             return update()
         except contacts.EmailTaken:
             raise InvalidFields({"email": EMAIL_TAKEN}) from None
-
-    def _serialize(self, contact: Subscriber, kinds: set[LabelKind]) -> dict[str, Any]:
-        """Serialize a contact as it is now in the database, with its labels of these kinds.
-
-        Called in the transaction that changed the contact, because afterwards it may be deleted.
-        """
-        fresh = self.get_queryset().get(id=contact.id)
-        include = [kind for kind in LABEL_MODELS if kind in kinds]
-        return serialize_contact(fresh, include)
 
 
 def delete_named(request: Request, contact_ids: Sequence[int]) -> int:
@@ -312,17 +314,34 @@ def delete_named(request: Request, contact_ids: Sequence[int]) -> int:
     return number
 
 
-def serialize_contact(contact: Subscriber, include: Iterable[str]) -> dict[str, Any]:
+def serialize_contact(contact: Contact, include: Collection[str]) -> dict[str, Any]:
     """Serialize a contact as `serialize_contacts` does.
 
     Raises:
         InvalidFields: 422, the contact has more than 8 MB, as it may from before it was limited.
     """
-    try:
+    with contact_too_large():
         [serialized] = serialize_contacts([contact], include)
+    return serialized
+
+
+def serialize_changed(contact: Subscriber, kinds: Collection[LabelKind]) -> dict[str, Any]:
+    """Serialize a contact as `serialize_written` does.
+
+    Raises:
+        InvalidFields: 422, the contact has more than 8 MB.
+    """
+    with contact_too_large():
+        return serialize_written(contact, kinds)
+
+
+@contextmanager
+def contact_too_large() -> Iterator[None]:
+    """Raise the error of a contact that is too large in place of that of a page."""
+    try:
+        yield
     except PageTooLarge:
         raise InvalidFields({"contact": CONTACT_TOO_LARGE}) from None
-    return serialized
 
 
 def left_out_warning(title: str, error: InvalidFields | Forbidden) -> dict[str, str]:
@@ -359,24 +378,24 @@ def change_labels(
     """
     attached: dict[LabelKind, set[int]] = {}
     detached: dict[LabelKind, set[int]] = {}
+    names_of: dict[LabelKind, list[LabelName]] = {}
+    for field, (kind, _) in LABEL_CHANGES.items():
+        names_of.setdefault(kind, []).extend(labels.get(field, ()))
+    found = find_named_of_kinds(names_of)
     for field, (kind, is_attached) in LABEL_CHANGES.items():
         if names := labels.get(field):
             may_create = has_perm(f"crm.add_{kind[:-1]}")
-            label_ids, missing = resolve_labels(kind, names, create=is_attached and may_create)
+            number = len(found[kind])
+            label_ids, missing = resolve_labels(
+                kind, names, create=is_attached and may_create, found=found[kind]
+            )
+            if len(found[kind]) > number:
+                # Another field may name the new labels otherwise.
+                found[kind] |= find_named(kind, names_of[kind], NAME_KINDS)
             if is_attached and not may_create and any(map(is_new_title, missing)):
                 raise Forbidden(f"You may not create {kind}: {', '.join(missing)}.")
             changes = attached if is_attached else detached
             changes.setdefault(kind, set()).update(label_ids)
             warnings += missing_label_warnings(field, kind, missing)
-    # First, because a contact may have its most labels. A label of both is detached.
-    for kind, ids in detached.items():
-        detach(kind, [contact.id], ids)
-    for kind, ids in attached.items():
-        attach(kind, [contact.id], ids - detached.get(kind, set()))
+    change_labels_of(contact.id, attached, detached)
     return attached.keys() | detached.keys()
-
-
-def missing_label_warnings(field: str, kind: LabelKind, missing: Sequence[str]) -> Warnings:
-    """Return a warning if a field names labels that do not exist."""
-    message = f"The {field} name no {kind}: {', '.join(missing)}."
-    return [{"field": field, "rule": "exists", "message": message}] if missing else []

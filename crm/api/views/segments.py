@@ -131,7 +131,7 @@ class SegmentViewSet(ListModelMixin, ApiViewSet):
     def subscribers(self, request: Request, segment_id: str) -> Response:
         """List the contacts of a segment, with the parameters of the list of contacts."""
         groups = segments.read_segment(self.get_object())
-        contacts = apply_filter(Subscriber.objects.with_user(), groups, request.user.has_perm)
+        contacts = apply_filter(Subscriber.objects.all(), groups, request.user.has_perm)
         page = self.paginate_queryset(self.filter_queryset(contacts))
         return self.get_paginated_response(serialize_contacts(page, ("tags", "lists")))
 

@@ -1,0 +1,240 @@
+"""Create or update many contacts in few statements, as if each was written by itself.
+
+`write_together` writes contacts whose writes succeed. A contact that needs an error, a second try
+or the outcome of an earlier one is left to the caller, who writes that one alone.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, NamedTuple
+
+from config.api.errors import InvalidFields
+from config.api.warnings import Warnings
+from config.database import fetch_rows, in_transaction
+from crm import contacts
+from crm.emails import email_key
+from crm.labels import (
+    LABEL_MODELS,
+    LabelKind,
+    LabelName,
+    attach_pairs,
+    find_named_of_kinds,
+    is_new_title,
+    missing_label_warnings,
+)
+from crm.models import Subscriber
+
+# Contacts that are locked at the same time.
+MAX_TOGETHER = 200
+
+HOLDERS = """
+SELECT value, subscriber_id FROM crm_identity
+WHERE kind = 'user' AND source = '' AND value = ANY(%(values)s::text[])
+"""
+RELEASE = """
+DELETE FROM crm_identity
+WHERE kind = 'user' AND source = '' AND subscriber_id = ANY(%(contacts)s::bigint[])
+RETURNING id
+"""
+IDENTIFY = """
+INSERT INTO crm_identity (subscriber_id, kind, source, value)
+SELECT contact, 'user', '', value
+FROM unnest(%(contacts)s::bigint[], %(values)s::text[]) sent(contact, value) ORDER BY value
+ON CONFLICT DO NOTHING RETURNING subscriber_id
+"""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A valid contact of a batch."""
+
+    fields: dict[str, Any]
+    # By the field: tags and lists.
+    labels: Mapping[str, Sequence[LabelName]]
+    warnings: Warnings
+
+
+class Rules(NamedTuple):
+    """The rules of `contacts.create_or_update` for a batch."""
+
+    force_status: bool
+    keep_opt_outs: bool
+    erased: Collection[str]
+
+
+class Written(NamedTuple):
+    """A contact that was written."""
+
+    id: int
+    email: str
+    status: str
+    is_new: bool
+    warnings: Warnings
+
+
+class NotTogether(Exception):
+    """Nothing was written, because a contact has to be written alone.
+
+    Those before `position` can be written together, as far as it is known.
+    """
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+
+@dataclass
+class Plan:
+    """What becomes of a draft: a new contact, or changes of the one that exists."""
+
+    contact: Subscriber
+    is_new: bool
+    changes: dict[str, Any]
+    custom_values: dict[str, Any]
+    user_id: str | None
+    warnings: Warnings
+
+
+@in_transaction
+def write_together(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> list[Written]:
+    """Create or update contacts by e-mail, and attach labels to them, in one transaction.
+
+    Locks are those of single writes, in their order: contacts by id, then labels.
+
+    Args:
+        drafts: at most MAX_TOGETHER.
+        rules: the rules of `contacts.create_or_update`.
+        may_change: whether the user may change contacts.
+
+    Raises:
+        NotTogether: one of them has to be written alone.
+    """
+    plans = _plan(drafts, rules, may_change)
+    _check_user_ids(plans)
+    labels = _find_labels(drafts, plans)
+    _insert(plans)
+    _update(plans)
+    _merge_custom_values(plans)
+    _identify(plans)
+    _attach(plans, labels)
+    return [
+        Written(
+            each.contact.id, each.contact.email, each.contact.status, each.is_new, each.warnings
+        )
+        for each in plans
+    ]
+
+
+def _plan(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> list[Plan]:
+    keys = [email_key(draft.fields["email"]) for draft in drafts]
+    existing = contacts.lock_of_keys(keys)
+    plans: list[Plan] = []
+    seen: set[str] = set()
+    for position, (key, draft) in enumerate(zip(keys, drafts, strict=True)):
+        # The second contact of an e-mail changes the first one.
+        if key in seen:
+            raise NotTogether(position)
+        seen.add(key)
+        warnings = [*draft.warnings]
+        fields = {name: value for name, value in draft.fields.items() if name != "user_id"}
+        if contact := existing.get(key):
+            columns = contacts.written_columns(contact, fields, warnings, **rules._asdict())
+            is_new = contact.made_by_track
+        else:
+            try:
+                columns = contacts.new_columns(fields, rules.erased, warnings)
+            except InvalidFields:
+                raise NotTogether(position) from None
+            is_new = True
+        if not is_new and not may_change:
+            raise NotTogether(position)
+        custom_values = columns.pop("custom_values", {})
+        changes = contacts.changed_columns(contact, columns) if contact else {}
+        contact = contact or Subscriber(**columns, email_key=key)
+        user_id = draft.fields.get("user_id")
+        plans.append(Plan(contact, is_new, changes, custom_values, user_id, warnings))
+    return plans
+
+
+def _check_user_ids(plans: Sequence[Plan]) -> None:
+    """Keep those plans' `user_id` that change, if no other contact has them."""
+    for plan in plans:
+        if plan.user_id == getattr(plan.contact, "user_id", None):
+            plan.user_id = None
+    sent = [plan.user_id for plan in plans if plan.user_id]
+    if not sent:
+        return
+    holders = {value for value, _ in fetch_rows(HOLDERS, {"values": sent})}
+    for position, plan in enumerate(plans):
+        if plan.user_id:
+            if plan.user_id in holders:
+                raise NotTogether(position)
+            holders.add(plan.user_id)
+
+
+def _find_labels(
+    drafts: Sequence[Draft], plans: Sequence[Plan]
+) -> dict[LabelKind, list[list[int]]]:
+    """Find the labels of each contact, and report names that no label has."""
+    wanted: dict[LabelKind, list[list[LabelName]]] = {
+        kind: [[n for n in dict.fromkeys(each.labels.get(kind, ())) if n] for each in drafts]
+        for kind in LABEL_MODELS
+    }
+    names = {kind: dict.fromkeys(chain(*each)) for kind, each in wanted.items()}
+    found = find_named_of_kinds(names)
+    labels: dict[LabelKind, list[list[int]]] = {kind: [] for kind in wanted}
+    for position, plan in enumerate(plans):
+        for kind, names_of_each in wanted.items():
+            ids, names_of_one = found[kind], names_of_each[position]
+            missing = [name for name in names_of_one if name not in ids]
+            if any(map(is_new_title, missing)):
+                # What it creates may have the title that a later contact names, or be forbidden.
+                raise NotTogether(position)
+            plan.warnings += missing_label_warnings(kind, kind, [*map(str, missing)])
+            labels[kind].append([*dict.fromkeys(ids[n] for n in names_of_one if n in ids)])
+    return labels
+
+
+def _insert(plans: Sequence[Plan]) -> None:
+    new = [plan.contact for plan in plans if plan.contact.pk is None]
+    if new and not contacts.insert_new_contacts(new):
+        # Another request has just created one of them.
+        raise NotTogether([plan.contact.pk is None for plan in plans].index(True))
+
+
+def _update(plans: Sequence[Plan]) -> None:
+    if changed := [plan for plan in plans if plan.changes]:
+        contacts.store_changes([(plan.contact, plan.changes) for plan in changed])
+
+
+def _merge_custom_values(plans: Sequence[Plan]) -> None:
+    values = {plan.contact.id: plan.custom_values for plan in plans if plan.custom_values}
+    if not values:
+        return
+    errors = {merged.contact_id for merged in contacts.merge_custom_values(values) if merged.error}
+    if errors:
+        raise NotTogether([plan.contact.id in errors for plan in plans].index(True))
+
+
+def _identify(plans: Sequence[Plan]) -> None:
+    user_ids = {plan.contact.id: plan.user_id for plan in plans if plan.user_id}
+    if not user_ids:
+        return
+    ids = [*user_ids]
+    fetch_rows(RELEASE, {"contacts": ids})
+    identified = fetch_rows(IDENTIFY, {"contacts": ids, "values": [*user_ids.values()]})
+    if len(identified) < len(ids):
+        # Another request has just given one of them to its contact.
+        raise NotTogether([bool(plan.user_id) for plan in plans].index(True))
+
+
+def _attach(plans: Sequence[Plan], labels: Mapping[LabelKind, Sequence[Sequence[int]]]) -> None:
+    for kind, ids_of_each in labels.items():
+        pairs = [
+            (plan.contact.id, label_id)
+            for plan, ids in zip(plans, ids_of_each, strict=True)
+            for label_id in ids
+        ]
+        too_many = attach_pairs(kind, pairs)
+        if too_many:
+            raise NotTogether([plan.contact.id in too_many for plan in plans].index(True))
