@@ -14,7 +14,7 @@ from itertools import chain
 from operator import and_
 from typing import Any
 
-from django.db.models import Expression, Q, QuerySet
+from django.db.models import Expression, F, Q, QuerySet
 
 from config.api.errors import FieldErrors, Forbidden, InvalidFields
 from config.api.validation import MESSAGES, InvalidValue, Validator, php_list
@@ -117,11 +117,16 @@ def apply_filter(
         return contacts.filter(*(condition.q() for group in groups for condition in group))
     # A UNION, because PostgreSQL joins on conditions that are ANDed, but looks contacts up one by
     # one where they are ORed.
-    ids = [
-        Subscriber.objects.filter(*(condition.q() for condition in group)).values("id")
-        for group in groups
-    ]
-    return contacts.filter(id__in=ids[0].union(*ids[1:]))
+    first, *others = map(_ids, groups)
+    return contacts.filter(ContactSet(first.union(*others, all=True)).q())
+
+
+def _ids(group: ConditionGroup) -> QuerySet[Any]:
+    """Return the ids of the contacts that a group matches, as `subscriber_id`."""
+    if len(group) == 1 and (ids := group[0].ids()):
+        return ids
+    matching = Subscriber.objects.filter(*(condition.q() for condition in group))
+    return matching.values(subscriber_id=F("id"))
 
 
 def require_permissions(groups: Iterable[ConditionGroup], has_perm: HasPerm) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.models import BooleanField, Expression, F, Func, Q, QuerySet, Subquery
+from django.db.models.lookups import Exact
+from django.db.models.sql.where import WhereNode
 
 from config.api.validation import Validator
 from crm.labels import LabelKey, LabelKind
@@ -56,6 +58,27 @@ class Condition:
         return self.operator.test(column, self.value)
 
 
+class InContactSet(Func):
+    """`EXISTS (SELECT FROM (SELECT …) found WHERE …)`: whether an id is among those of a subquery.
+
+    PostgreSQL joins on EXISTS over a subquery in FROM, and on its negation, but not on NOT IN.
+    OFFSET 0 makes it read the subquery once as a whole, in a time that does not depend on
+    estimates. Otherwise the planner may look contacts up one by one.
+    """
+
+    output_field = BooleanField()
+
+    def __init__(self, rows: Expression, flag: str = "") -> None:
+        flag_is_true = f"found.{flag} AND " if flag else ""
+        super().__init__(
+            rows,
+            F("id"),
+            template="EXISTS (SELECT FROM (SELECT * FROM %(expressions)s)",
+            arg_joiner=f" each OFFSET 0) found WHERE {flag_is_true}found.subscriber_id = ",
+        )
+        self.flag = flag
+
+
 @dataclass(frozen=True)
 class ContactSet:
     """The contacts referenced by `rows.subscriber_id`.
@@ -64,33 +87,48 @@ class ContactSet:
         rows: any rows with a column subscriber_id.
         flag: the name of a boolean column that must be true.
         negated: whether the set is the complement.
+        all_rows: a faster subquery for the ids of `rows` of all contacts, if there is one.
     """
 
     rows: QuerySet[Any]
     flag: str = ""
     negated: bool = False
+    all_rows: Expression | None = None
 
     def q(self, contact_id: int | None = None) -> Q:
-        """Return the condition on contacts: `EXISTS (SELECT FROM (SELECT …) found WHERE …)`.
-
-        PostgreSQL joins on EXISTS over a subquery in FROM, and on its negation, but not on NOT IN.
-        OFFSET 0 makes it read the subquery once as a whole, in a time that does not depend on
-        estimates. Otherwise the planner may look contacts up one by one.
+        """Return the condition on contacts.
 
         Args:
             contact_id: if given, only the rows of this contact are read.
         """
         rows = self.rows if contact_id is None else self.rows.filter(subscriber_id=contact_id)
         columns = ("subscriber_id", self.flag) if self.flag else ("subscriber_id",)
-        flag_is_true = f"found.{self.flag} AND " if self.flag else ""
-        exists = Func(
-            Subquery(rows.values(*columns)),
-            F("id"),
-            template="EXISTS (SELECT FROM (SELECT * FROM %(expressions)s)",
-            arg_joiner=f" each OFFSET 0) found WHERE {flag_is_true}found.subscriber_id = ",
-            output_field=BooleanField(),
-        )
-        return ~Q(exists) if self.negated else Q(exists)
+        subquery = (contact_id is None and self.all_rows) or Subquery(rows.values(*columns))
+        is_in = Q(InContactSet(subquery, self.flag))
+        return ~is_in if self.negated else is_in
+
+
+def compile_alone(contacts: QuerySet[Any]) -> tuple[str, tuple[Any, ...]] | None:
+    """Return the SQL of contacts' ids without the table of contacts, if a set is all they need.
+
+    A set refers to contacts that exist, so that a join with the table would cost time for nothing.
+
+    Returns:
+        A statement with the column id, and its parameters, or None if `contacts` has other
+        conditions than one set.
+    """
+    node: Any = contacts.query.where
+    while isinstance(node, WhereNode) and len(node.children) == 1 and not node.negated:
+        node = node.children[0]
+    # A condition that is no comparison is `Exact(condition, True)` to Django.
+    is_in = node.lhs if isinstance(node, Exact) else None
+    if not isinstance(is_in, InContactSet):
+        return None
+    compiler = contacts.query.get_compiler(contacts.db)
+    rows, parameters = compiler.compile(is_in.source_expressions[0])
+    condition = f" WHERE {is_in.flag}" if is_in.flag else ""
+    statement = f"SELECT DISTINCT subscriber_id AS id FROM {rows} each{condition}"  # noqa: S608
+    return statement, tuple(parameters)
 
 
 @dataclass(frozen=True)
@@ -188,6 +226,13 @@ class CompiledCondition:
         """Return the condition on contacts; `contact_id` as for ContactSet.q."""
         matches = self.contacts if isinstance(self.contacts, Q) else self.contacts.q(contact_id)
         return ~matches if self.negated else matches
+
+    def ids(self) -> QuerySet[Any] | None:
+        """Return the ids of the contacts as `subscriber_id`, or None if a set does not have them."""
+        contacts = self.contacts
+        if self.negated or isinstance(contacts, Q) or contacts.negated or contacts.flag:
+            return None
+        return None if contacts.all_rows else contacts.rows.values("subscriber_id")
 
 
 ConditionGroup = list[CompiledCondition]
