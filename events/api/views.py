@@ -34,8 +34,9 @@ from events import tracking
 from events.api import schema
 from events.api.pagination import EventPagination, OccurrencePagination, TimelinePagination
 from events.api.serializers import OccurrenceSerializer, TrackedEventSerializer
+from events.filters.options import distinct_values
 from events.history import MICROSECOND, ContactEvents, Cursor, EventOccurrences, Timeline
-from events.models import TrackedEvent, TrackingSwitch
+from events.models import TrackingSwitch
 from events.tracking.batches import Outcome, RolledBack, Tracked, track_many
 from events.tracking.fields import MAX_PROVIDER_LENGTH, without_foreign_fields
 
@@ -275,7 +276,6 @@ class ReportViewSet(ApiViewSet):
         column = OPTION_COLUMNS.get(params.get("option_key", ""))
         if column is None:
             return Response({"options": []})
-        names = TrackedEvent.objects.order_by(column).values_list(column, flat=True).distinct()
-        options, warnings = capped(names[: MAX_CHOICES + 1], "options")
+        options, warnings = capped(distinct_values(column, MAX_CHOICES + 1), "options")
         body = {"options": [{"id": name, "title": name} for name in options]}
         return Response(with_warnings(body, warnings))

@@ -25,6 +25,7 @@ from django.db.models import (
     TextField,
     Value,
 )
+from django.db.models.expressions import RawSQL
 from django.db.models.lookups import GreaterThanOrEqual
 
 from config.api.json_fields import MAX_JSON_DEPTH
@@ -104,6 +105,29 @@ PYTHON_OPERATORS: Mapping[str, Callable[[int, int], bool]] = {
 }
 
 
+# Titles are few where events are many. So the first 10,000 of them are read with a look into the
+# index for each, and tested. Then the index has the events of those that match. The events of all
+# later titles are tested one by one.
+OF_TITLES = """(
+WITH RECURSIVE kind AS (
+    (SELECT provider, title, 1 AS number FROM events_trackedevent ORDER BY provider, title LIMIT 1)
+    UNION ALL
+    SELECT following.*, number + 1 FROM kind CROSS JOIN LATERAL (
+        SELECT provider, title FROM events_trackedevent
+        WHERE (provider, title) > (kind.provider, kind.title) ORDER BY provider, title LIMIT 1
+    ) following
+    WHERE number < 10000
+)
+SELECT subscriber_id FROM events_trackedevent
+-- Arrays, because the planner expects few rows of a join with so few titles.
+WHERE provider = ANY (ARRAY(SELECT DISTINCT provider FROM kind))
+    AND title = ANY (ARRAY(SELECT DISTINCT title FROM kind WHERE %(expressions)s)"""
+OF_LATER_TITLES = """))
+UNION ALL
+SELECT subscriber_id FROM events_trackedevent
+WHERE (provider, title) > (SELECT provider, title FROM kind WHERE number = 10000) AND """
+
+
 def events_of_key(condition: Condition) -> QuerySet[TrackedEvent]:
     """Return the events of the condition's key."""
     return TrackedEvent.objects.filter(event_key=condition.extra["extra_value"])
@@ -112,6 +136,15 @@ def events_of_key(condition: Condition) -> QuerySet[TrackedEvent]:
 def any_event(column: str) -> Callable[[Condition], ContactSet]:
     """Match contacts with an event of any key whose column matches."""
     return lambda condition: ContactSet(TrackedEvent.objects.filter(condition.test(F(column))))
+
+
+def any_title(condition: Condition) -> ContactSet:
+    """Match contacts with an event of any key whose title matches."""
+    rows = TrackedEvent.objects.filter(condition.test(F("title")))
+    test = condition.test(RawSQL("title", (), TextField()))
+    return ContactSet(
+        rows, all_rows=Func(test, test, template=OF_TITLES, arg_joiner=OF_LATER_TITLES)
+    )
 
 
 def any_event_of_key(column: str) -> Callable[[Condition], ContactSet]:
@@ -230,7 +263,7 @@ EVENT_TRACKING = Provider(
         "event_tracking_title": Property(
             "Event Title",
             equality_ops(LINE_TYPE) | CONTAINS_OPS,
-            any_event("title"),
+            any_title,
             options={"type": "text", "help": "The title of any event."},
         ),
         "event_tracking_total": Property(
