@@ -200,7 +200,9 @@ class Subscriber(models.Model):
             models.Index(Lower("email"), name="crm_subscriber_by_email"),
             # For the numbers of subscribed contacts of tags and lists.
             models.Index(
-                fields=("id",), condition=~Q(status="subscribed"), name="crm_subscriber_unsubscribed"
+                fields=("id",),
+                condition=~Q(status="subscribed"),
+                name="crm_subscriber_unsubscribed",
             ),
         )
         verbose_name = "contact"

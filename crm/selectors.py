@@ -12,7 +12,7 @@ from config.api.pagination import fetch_whole_page
 from config.api.validation import MAX_ID
 from config.database import fetch_rows
 from crm.emails import email_key
-from crm.filters.types import compile_alone
+from crm.filters.types import statement_alone
 from crm.labels import LABEL_MODELS, LabelKind, memberships
 from crm.models import Subscriber
 
@@ -150,9 +150,11 @@ def page_ids_and_total(
 def _found(contacts: QuerySet[Subscriber]) -> tuple[str, tuple[Any, ...], str]:
     """Return a statement for the ids of contacts, its parameters, and the order of a page."""
     keys = contacts.query.order_by
-    order = {("id",): "id", ("-id",): "id DESC", (): "id"}.get(keys)
-    if order and (alone := compile_alone(contacts)):
-        return *alone, order
+    by_id: dict[Any, str] = {("id",): "id", ("-id",): "id DESC", (): "id"}
+    order = by_id.get(keys)
+    if order and (alone := statement_alone(contacts)):
+        sql, parameters = alone
+        return f"SELECT DISTINCT subscriber_id AS id FROM ({sql}) each", parameters, order  # noqa: S608
     names = []
     if order is None:
         # Beside the ids, because sorting all contacts would take longer than finding the first.

@@ -24,8 +24,11 @@ from crm.filters.types import (
     ConditionGroup,
     ContactSet,
     HasPerm,
+    InContactSet,
     Property,
     Provider,
+    Statement,
+    statement_alone,
 )
 from crm.labels import LabelKey, missing_labels
 from crm.models import Subscriber
@@ -117,16 +120,17 @@ def apply_filter(
         return contacts.filter(*(condition.q() for group in groups for condition in group))
     # A UNION, because PostgreSQL joins on conditions that are ANDed, but looks contacts up one by
     # one where they are ORed.
-    first, *others = map(_ids, groups)
-    return contacts.filter(ContactSet(first.union(*others, all=True)).q())
+    statements = [_statement(group) for group in groups]
+    union = " UNION ALL ".join(f"({sql})" for sql, _ in statements)
+    parameters = tuple(chain.from_iterable(each for _, each in statements))
+    return contacts.filter(InContactSet((union, parameters)))
 
 
-def _ids(group: ConditionGroup) -> QuerySet[Any]:
-    """Return the ids of the contacts that a group matches, as `subscriber_id`."""
-    if len(group) == 1 and (ids := group[0].ids()):
-        return ids
+def _statement(group: ConditionGroup) -> Statement:
+    """Return the statement for the ids of the contacts that a group matches."""
     matching = Subscriber.objects.filter(*(condition.q() for condition in group))
-    return matching.values(subscriber_id=F("id"))
+    alone = statement_alone(matching)
+    return alone or matching.values(subscriber_id=F("id")).query.sql_with_params()
 
 
 def require_permissions(groups: Iterable[ConditionGroup], has_perm: HasPerm) -> None:

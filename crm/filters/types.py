@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import BooleanField, Expression, F, Func, Q, QuerySet, Subquery
+from django.db.models import BooleanField, Expression, F, Func, Q, QuerySet
+from django.db.models.expressions import RawSQL
 from django.db.models.lookups import Exact
 from django.db.models.sql.where import WhereNode
 
@@ -12,6 +13,8 @@ from config.api.validation import Validator
 from crm.labels import LabelKey, LabelKind
 
 Column = F | Expression
+# SQL and its parameters.
+Statement = tuple[str, tuple[Any, ...]]
 # Tells whether the user who asks has one of Django's permissions, such as crm.view_tag.
 HasPerm = Callable[[str], bool]
 # The SQL of an operator: test(column, value).
@@ -59,24 +62,21 @@ class Condition:
 
 
 class InContactSet(Func):
-    """`EXISTS (SELECT FROM (SELECT …) found WHERE …)`: whether an id is among those of a subquery.
+    """Whether an id is among the `subscriber_id` of a statement: `EXISTS (SELECT FROM (…) …)`.
 
     PostgreSQL joins on EXISTS over a subquery in FROM, and on its negation, but not on NOT IN.
     OFFSET 0 makes it read the subquery once as a whole, in a time that does not depend on
     estimates. Otherwise the planner may look contacts up one by one.
     """
 
+    template = "EXISTS (SELECT FROM (SELECT * FROM %(expressions)s)"
+    arg_joiner = " each OFFSET 0) found WHERE found.subscriber_id = "
     output_field = BooleanField()
 
-    def __init__(self, rows: Expression, flag: str = "") -> None:
-        flag_is_true = f"found.{flag} AND " if flag else ""
-        super().__init__(
-            rows,
-            F("id"),
-            template="EXISTS (SELECT FROM (SELECT * FROM %(expressions)s)",
-            arg_joiner=f" each OFFSET 0) found WHERE {flag_is_true}found.subscriber_id = ",
-        )
-        self.flag = flag
+    def __init__(self, statement: Statement) -> None:
+        # As text, because Django copies an expression at each level of nesting.
+        super().__init__(RawSQL(*statement), F("id"))  # noqa: S611
+        self.statement = statement
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,13 @@ class ContactSet:
         rows: any rows with a column subscriber_id.
         flag: the name of a boolean column that must be true.
         negated: whether the set is the complement.
-        all_rows: a faster subquery for the ids of `rows` of all contacts, if there is one.
+        all_rows: returns a faster statement for the `subscriber_id` of all rows, if there is one.
     """
 
     rows: QuerySet[Any]
     flag: str = ""
     negated: bool = False
-    all_rows: Expression | None = None
+    all_rows: Callable[[], Statement] | None = None
 
     def q(self, contact_id: int | None = None) -> Q:
         """Return the condition on contacts.
@@ -101,34 +101,37 @@ class ContactSet:
         Args:
             contact_id: if given, only the rows of this contact are read.
         """
-        rows = self.rows if contact_id is None else self.rows.filter(subscriber_id=contact_id)
+        if contact_id is None:
+            is_in: Expression = InContactSet((self.all_rows or self._statement)())
+        else:
+            # PostgreSQL looks for the contact inside of the statement, grouped or not.
+            sql, parameters = self._statement()
+            is_in = RawSQL(  # noqa: S611
+                f"EXISTS (SELECT FROM ({sql}) found WHERE found.subscriber_id = %s)",
+                (*parameters, contact_id),
+                BooleanField(),
+            )
+        return ~Q(is_in) if self.negated else Q(is_in)
+
+    def _statement(self) -> Statement:
         columns = ("subscriber_id", self.flag) if self.flag else ("subscriber_id",)
-        subquery = (contact_id is None and self.all_rows) or Subquery(rows.values(*columns))
-        is_in = Q(InContactSet(subquery, self.flag))
-        return ~is_in if self.negated else is_in
+        sql, parameters = self.rows.values(*columns).query.sql_with_params()
+        if self.flag:
+            sql = f"SELECT subscriber_id FROM ({sql}) each WHERE {self.flag}"  # noqa: S608
+        return sql, parameters
 
 
-def compile_alone(contacts: QuerySet[Any]) -> tuple[str, tuple[Any, ...]] | None:
-    """Return the SQL of contacts' ids without the table of contacts, if a set is all they need.
+def statement_alone(contacts: QuerySet[Any]) -> Statement | None:
+    """Return the statement for `subscriber_id` if a set is the only condition on contacts.
 
-    A set refers to contacts that exist, so that a join with the table would cost time for nothing.
-
-    Returns:
-        A statement with the column id, and its parameters, or None if `contacts` has other
-        conditions than one set.
+    Its contacts exist, so that a join with their table would cost time for nothing.
     """
     node: Any = contacts.query.where
     while isinstance(node, WhereNode) and len(node.children) == 1 and not node.negated:
         node = node.children[0]
     # A condition that is no comparison is `Exact(condition, True)` to Django.
     is_in = node.lhs if isinstance(node, Exact) else None
-    if not isinstance(is_in, InContactSet):
-        return None
-    compiler = contacts.query.get_compiler(contacts.db)
-    rows, parameters = compiler.compile(is_in.source_expressions[0])
-    condition = f" WHERE {is_in.flag}" if is_in.flag else ""
-    statement = f"SELECT DISTINCT subscriber_id AS id FROM {rows} each{condition}"  # noqa: S608
-    return statement, tuple(parameters)
+    return is_in.statement if isinstance(is_in, InContactSet) else None
 
 
 @dataclass(frozen=True)
@@ -226,13 +229,6 @@ class CompiledCondition:
         """Return the condition on contacts; `contact_id` as for ContactSet.q."""
         matches = self.contacts if isinstance(self.contacts, Q) else self.contacts.q(contact_id)
         return ~matches if self.negated else matches
-
-    def ids(self) -> QuerySet[Any] | None:
-        """Return the ids of the contacts as `subscriber_id`, or None if a set does not have them."""
-        contacts = self.contacts
-        if self.negated or isinstance(contacts, Q) or contacts.negated or contacts.flag:
-            return None
-        return None if contacts.all_rows else contacts.rows.values("subscriber_id")
 
 
 ConditionGroup = list[CompiledCondition]

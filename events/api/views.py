@@ -1,7 +1,7 @@
 """FluentCRM's endpoints of events, and those of Tallybook: occurrences, timelines, batches."""
 
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -48,7 +48,10 @@ NO_SWITCH: FieldWarning = {
     "rule": "required",
     "message": "The settings have no event_tracking, so that tracking stays as it is.",
 }
-OPTION_COLUMNS = {"event_tracking_keys": "event_key", "event_tracking_providers": "provider"}
+OPTION_COLUMNS: dict[str, Literal["event_key", "provider"]] = {
+    "event_tracking_keys": "event_key",
+    "event_tracking_providers": "provider",
+}
 
 
 def to_event_list(value: Any) -> list[Any]:

@@ -25,7 +25,6 @@ from django.db.models import (
     TextField,
     Value,
 )
-from django.db.models.expressions import RawSQL
 from django.db.models.lookups import GreaterThanOrEqual
 
 from config.api.json_fields import MAX_JSON_DEPTH
@@ -53,6 +52,7 @@ from crm.filters.types import (
     Operator,
     Property,
     Provider,
+    Statement,
     ValueType,
 )
 from events.filters.options import EVENT_KEYS, EVENT_PROVIDERS
@@ -108,7 +108,8 @@ PYTHON_OPERATORS: Mapping[str, Callable[[int, int], bool]] = {
 # Titles are few where events are many. So the first 10,000 of them are read with a look into the
 # index for each, and tested. Then the index has the events of those that match. The events of all
 # later titles are tested one by one.
-OF_TITLES = """(
+TITLE = '"events_trackedevent"."title"'
+OF_TITLES = """
 WITH RECURSIVE kind AS (
     (SELECT provider, title, 1 AS number FROM events_trackedevent ORDER BY provider, title LIMIT 1)
     UNION ALL
@@ -121,11 +122,11 @@ WITH RECURSIVE kind AS (
 SELECT subscriber_id FROM events_trackedevent
 -- Arrays, because the planner expects few rows of a join with so few titles.
 WHERE provider = ANY (ARRAY(SELECT DISTINCT provider FROM kind))
-    AND title = ANY (ARRAY(SELECT DISTINCT title FROM kind WHERE %(expressions)s)"""
-OF_LATER_TITLES = """))
+    AND title = ANY (ARRAY(SELECT DISTINCT title FROM kind WHERE {test}))
 UNION ALL
 SELECT subscriber_id FROM events_trackedevent
-WHERE (provider, title) > (SELECT provider, title FROM kind WHERE number = 10000) AND """
+WHERE (provider, title) > (SELECT provider, title FROM kind WHERE number = 10000) AND {test}
+"""
 
 
 def events_of_key(condition: Condition) -> QuerySet[TrackedEvent]:
@@ -141,10 +142,13 @@ def any_event(column: str) -> Callable[[Condition], ContactSet]:
 def any_title(condition: Condition) -> ContactSet:
     """Match contacts with an event of any key whose title matches."""
     rows = TrackedEvent.objects.filter(condition.test(F("title")))
-    test = condition.test(RawSQL("title", (), TextField()))
-    return ContactSet(
-        rows, all_rows=Func(test, test, template=OF_TITLES, arg_joiner=OF_LATER_TITLES)
-    )
+
+    def all_rows() -> Statement:
+        compiler = rows.query.get_compiler("default")
+        test, parameters = compiler.compile(rows.query.where)
+        return OF_TITLES.format(test=test.replace(TITLE, "title")), (*parameters, *parameters)
+
+    return ContactSet(rows, all_rows=all_rows)
 
 
 def any_event_of_key(column: str) -> Callable[[Condition], ContactSet]:
