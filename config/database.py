@@ -92,19 +92,19 @@ def fetch_one(statement: str, parameters: Parameters) -> Row:
     return fetch_rows(statement, parameters)[0]
 
 
-def fetch_row_reconnecting(statement: str, parameters: Parameters) -> Row | None:
-    """Run the first statement of a request as `fetch_row` does, on a new connection if need be.
+def fetch_rows_reconnecting(statement: str, parameters: Parameters) -> list[Row]:
+    """Run the first statement of a request as `fetch_rows` does, on a new connection if need be.
 
     Connections are kept without health checks, so the first statement is the one that finds a dead
     connection. It must be safe to run twice.
     """
     try:
-        return fetch_row(statement, parameters)
+        return fetch_rows(statement, parameters)
     except (OperationalError, InterfaceError) as error:
         # A second wait would exceed the time of a request.
         if isinstance(error.__cause__, NoAnswer) or not drop_closed_connection():
             raise
-        return fetch_row(statement, parameters)
+        return fetch_rows(statement, parameters)
 
 
 def drop_closed_connection() -> bool:

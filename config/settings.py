@@ -111,6 +111,17 @@ MIDDLEWARE = [
     "config.middleware.AdminMessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+# What of it does nothing for API calls. The web server leaves it out for them (config/server/
+# responses.py), because each one takes some microseconds.
+PAGE_MIDDLEWARE = {
+    "config.middleware.HealthMiddleware",
+    "config.middleware.ContentSecurityPolicyMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.middleware.AdminSessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "config.middleware.AdminAuthenticationMiddleware",
+    "config.middleware.AdminMessageMiddleware",
+}
 # What `serve` runs under a lock before it listens, and what it runs every hour.
 BOOTSTRAP_STEPS = [
     "events.activecampaign.credentials.tracking_key",

@@ -4,7 +4,8 @@ import base64
 import binascii
 import hmac
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -18,7 +19,8 @@ from rest_framework.request import Request
 from typing_extensions import override
 
 from config.api.errors import Forbidden
-from config.database import Row, fetch_row, fetch_row_reconnecting
+from config.database import Row, fetch_rows, fetch_rows_reconnecting
+from config.groups import Group
 from config.refusals import limit_refusals
 from crm.models import ApplicationPassword
 from crm.passwords import PREFIX_LENGTH, secret_hash
@@ -31,9 +33,9 @@ FORM_TYPES = ("", "application/x-www-form-urlencoded", "multipart/form-data", "t
 # The columns of the two models, in the order of their fields, as Model.from_db takes them.
 PASSWORD_COLUMNS = ("id", "user_id", "scope", "secret_hash", "new_contacts")
 USER_COLUMNS = ("id", "is_superuser", "username", "email", "is_active")
-# One row by its unique prefix, with its user. A superuser needs no permissions.
+# A row by each unique prefix, with its user. A superuser needs no permissions.
 LOOKUP = """
-SELECT p.id, p.user_id, p.scope, p.secret_hash, p.new_contacts,
+SELECT p.prefix, p.id, p.user_id, p.scope, p.secret_hash, p.new_contacts,
        u.id, u.is_superuser, u.username, u.email, u.is_active,
        p.revoked_at IS NOT NULL OR COALESCE(p.expires_at <= %(now)s, false) AS ended,
        CASE WHEN NOT u.is_superuser THEN ARRAY(
@@ -48,20 +50,30 @@ SELECT p.id, p.user_id, p.scope, p.secret_hash, p.new_contacts,
                           WHERE m.user_id = u.id)
        ) END
 FROM crm_applicationpassword p JOIN auth_user u ON u.id = p.user_id
-WHERE p.prefix = %(prefix)s
+WHERE p.prefix {of_prefix}
 """
 # The same statement writes last_used_at, at most once a minute and without waiting for a lock.
 # Only the right secret changes it.
 TOUCH = """
 WITH touched AS (
     UPDATE crm_applicationpassword SET last_used_at = %(now)s
-    WHERE id = (SELECT id FROM crm_applicationpassword
-                WHERE prefix = %(prefix)s AND secret_hash = %(secret_hash)s
-                  AND COALESCE(last_used_at, '-infinity') < %(stale)s
-                FOR UPDATE SKIP LOCKED)
+    WHERE id = ANY (ARRAY(
+        SELECT id FROM crm_applicationpassword
+        WHERE {has_secret}
+          AND COALESCE(last_used_at, '-infinity') < %(stale)s
+        FOR UPDATE SKIP LOCKED))
 )
 """
-TOUCH_AND_LOOKUP = TOUCH + LOOKUP
+# How the statement names one secret, which costs less, and several.
+ONE = {
+    "of_prefix": "= %(prefix)s",
+    "has_secret": "prefix = %(prefix)s AND secret_hash = %(secret_hash)s",
+}
+SEVERAL = {
+    "of_prefix": "= ANY (%(prefixes)s)",
+    "has_secret": "(prefix, secret_hash) IN "
+    "(SELECT * FROM unnest(%(prefixes)s::text[], %(hashes)s::text[]))",
+}
 
 
 Credentials = tuple[User, ApplicationPassword]
@@ -158,15 +170,7 @@ def authenticate(username: str | None, secret: str) -> Credentials:
     if not (secret.isascii() and secret.isalnum()):
         raise AuthenticationFailed
     sent_hash = secret_hash(secret)
-    now = timezone.now()
-    row = _look_up(
-        {
-            "prefix": secret[:PREFIX_LENGTH],
-            "secret_hash": sent_hash,
-            "now": now,
-            "stale": now - LAST_USED_EVERY,
-        }
-    )
+    row = _lookups.run((secret[:PREFIX_LENGTH], sent_hash))
     if row is None:
         raise AuthenticationFailed
     password = ApplicationPassword.from_db("default", PASSWORD_COLUMNS, row[:5])
@@ -185,11 +189,33 @@ def authenticate(username: str | None, secret: str) -> Credentials:
     return user, password
 
 
-def _look_up(parameters: dict[str, str | datetime]) -> Row | None:
+def _look_up_together(secrets: list[tuple[str, str]]) -> list[Row | None]:
+    """Look up the passwords of several threads' requests by one statement.
+
+    Args:
+        secrets: prefix and hash of each.
+
+    Returns:
+        For each the columns of LOOKUP behind the prefix, or None.
+    """
+    now = timezone.now()
+    prefixes, hashes = map(list, zip(*dict.fromkeys(secrets), strict=True))
+    parameters: dict[str, Any] = {"now": now, "stale": now - LAST_USED_EVERY}
+    if len(prefixes) == 1:
+        names = ONE
+        parameters |= {"prefix": prefixes[0], "secret_hash": hashes[0]}
+    else:
+        names = SEVERAL
+        parameters |= {"prefixes": prefixes, "hashes": hashes}
     try:
-        return fetch_row_reconnecting(TOUCH_AND_LOOKUP, parameters)
+        rows = fetch_rows_reconnecting((TOUCH + LOOKUP).format(**names), parameters)
     except InternalError as error:
         if not isinstance(error.__cause__, ReadOnlySqlTransaction):
             raise
         # A read-only database can still tell who is calling.
-        return fetch_row(LOOKUP, parameters)
+        rows = fetch_rows(LOOKUP.format(**names), parameters)
+    found = {prefix: tuple(columns) for prefix, *columns in rows}
+    return [found.get(prefix) for prefix, _ in secrets]
+
+
+_lookups = Group(_look_up_together)

@@ -5,9 +5,9 @@ from typing import Any
 
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api import errors
+from config.api.responses import Response
 from config.audit import record_refusal
 from crm.authentication import parse_header
 from crm.passwords import PREFIX_LENGTH, SECRET_LENGTH

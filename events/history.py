@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 from config.api.errors import ObjectNotFound
 from config.api.pagination import fetch_whole_page
 from config.database import fetch_one, fetch_page
-from events.tracking import NotEnabled
+from events.tracking.errors import NotEnabled
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

@@ -10,7 +10,8 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404
 from psycopg.errors import ReadOnlySqlTransaction
 from rest_framework import exceptions
-from rest_framework.response import Response
+
+from config.api.responses import Response
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from urllib.parse import unquote_plus
 from django.db.models import Func, IntegerField, QuerySet, Sum
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
-from rest_framework.response import Response
 from typing_extensions import override
 
 from config.api.errors import InvalidFields
+from config.api.responses import Response
 from config.api.viewsets import ApiViewSet
 from config.database import MAX_PAGE_BYTES, Row, fetch_page
 

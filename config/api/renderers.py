@@ -1,19 +1,19 @@
-"""Render responses as JSON, whatever the request accepts, because FluentCRM has nothing else."""
+"""Select parsers, and the one renderer."""
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import orjson
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from typing_extensions import override
 
+from config.api.responses import render_json
+
 
 class JSONRenderer(BaseRenderer):
-    """`application/json`, by orjson."""
+    """`application/json` for what DRF renders itself, such as its answer to OPTIONS."""
 
     media_type = "application/json"
     format = "json"
@@ -26,12 +26,7 @@ class JSONRenderer(BaseRenderer):
         accepted_media_type: str | None = None,
         renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """Return the JSON of `data`; whole numbers beyond 64 bits become floating-point ones."""
-        try:
-            return orjson.dumps(data)
-        except orjson.JSONEncodeError:
-            # PostgreSQL writes 1e20 as a whole number, and Django reads it as one.
-            return orjson.dumps(orjson.loads(json.dumps(data)))
+        return render_json(data)
 
 
 class JSONOnlyNegotiation(BaseContentNegotiation):

@@ -1,16 +1,40 @@
 """The base of the API's viewsets."""
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 from django.db.models import Model, QuerySet
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.parsers import BaseParser
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 from typing_extensions import override
 
 from config.api.errors import ObjectNotFound
 from config.api.parsers import Params, parse_query
+from config.api.responses import Response
 from config.api.validation import Validator, clamp_id, to_bool, validate
+
+
+@cache
+def instances(classes: tuple[type[Any], ...]) -> list[Any]:
+    """Return an instance of each class, the same ones each time, because they hold no state."""
+    return [each() for each in classes]
+
+
+@cache
+def allowed_methods(view: type[APIView], *actions: str) -> str:
+    """Return the header Allow of a URL.
+
+    Args:
+        view: the class of its view.
+        actions: the methods that it has, in small letters.
+    """
+    names = [name for name in view.http_method_names if name in actions or hasattr(view, name)]
+    return ", ".join(names).upper()
 
 
 class ApiViewSet(GenericViewSet[Any]):
@@ -26,11 +50,31 @@ class ApiViewSet(GenericViewSet[Any]):
     list_params: Params
     lookup_url_kwarg: str
 
+    @override
+    def get_parsers(self) -> list[BaseParser]:
+        return instances(tuple(self.parser_classes))
+
+    @override
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        return instances(tuple(self.authentication_classes))
+
+    @override
+    def get_permissions(self) -> list[BasePermission]:
+        return instances(tuple(self.permission_classes))
+
+    # DRF's own negotiates a renderer and a version, and throttles, each request.
+    @override
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        self.format_kwarg = None
+        self.perform_authentication(request)
+        self.check_permissions(request)
+
     @property
     @override
     def default_response_headers(self) -> dict[str, str]:
+        methods = allowed_methods(type(self), *self.action_map)
         # Responses hold personal data, and the credential may be in a header that caches ignore.
-        return {**super().default_response_headers, "Cache-Control": "no-store"}
+        return {"Allow": methods, "Cache-Control": "no-store"}
 
     @cached_property
     def query(self) -> Params:
@@ -73,6 +117,12 @@ class ApiViewSet(GenericViewSet[Any]):
         page = super().paginate_queryset(queryset)
         assert page is not None  # None without a pagination class
         return page
+
+    @override
+    def get_paginated_response(self, data: Any) -> Response:  # type: ignore[override]
+        assert self.paginator is not None
+        response: Response = self.paginator.get_paginated_response(data)  # type: ignore[assignment]
+        return response
 
     @property
     def url_id(self) -> int:

@@ -8,14 +8,67 @@ from typing import Any, Final, NamedTuple
 
 from django.conf import settings
 from django.core import signals
+from django.core.cache import close_caches
+from django.core.handlers.exception import convert_exception_to_response
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.core.wsgi import get_wsgi_application
-from django.http import HttpResponseBase
-from django.urls import set_script_prefix
+from django.db import close_old_connections, reset_queries
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.template.response import SimpleTemplateResponse
+from django.urls import get_resolver, set_script_prefix
+from django.utils.log import log_response
+from django.utils.module_loading import import_string
+from typing_extensions import override
+
+from config.server.work import PEOPLE_PATHS
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 settings.DATABASES["default"]["ENGINE"] = "config.server.request_database"
-handler: Final[WSGIHandler] = get_wsgi_application()
+
+
+class ApiHandler(WSGIHandler):
+    """Runs API views, without what Django does for views in general.
+
+    They need no PAGE_MIDDLEWARE, no middleware for views, no transaction of the whole request, and
+    no other URLs than ROOT_URLCONF's.
+    """
+
+    @override
+    def load_middleware(self, is_async: bool = False) -> None:
+        run: Any = convert_exception_to_response(self.run_view)
+        for name in reversed(settings.MIDDLEWARE):
+            if name not in settings.PAGE_MIDDLEWARE:
+                run = convert_exception_to_response(import_string(name)(run))
+        self._run = run
+        self._resolver = get_resolver(settings.ROOT_URLCONF)
+
+    @override
+    def get_response(self, request: HttpRequest) -> HttpResponse:
+        response: HttpResponse = self._run(request)
+        response._resource_closers.append(request.close)  # type: ignore[attr-defined]
+        if response.status_code >= 500:
+            said = response.reason_phrase, request.path
+            log_response("%s: %s", *said, response=response, request=request)
+        return response
+
+    def run_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the response of the view that the URL names."""
+        match = request.resolver_match = self._resolver.resolve(request.path_info)
+        response: HttpResponseBase = match.func(request, *match.args, **match.kwargs)
+        # DRF's own responses, such as that to OPTIONS.
+        if isinstance(response, SimpleTemplateResponse):
+            response.render()
+        return response
+
+
+handler: Final = get_wsgi_application()
+api_handler: Final = ApiHandler()
+# They do nothing here: no queries are logged, and there is no cache. close_old_connections stays at
+# the end of a request, where it closes a connection that had errors.
+if not settings.DEBUG:
+    signals.request_started.disconnect(reset_queries)
+signals.request_started.disconnect(close_old_connections)
+signals.request_finished.disconnect(close_caches)
 
 # Up to this length a file is read into memory and sent like every other response.
 FILE_BYTES = 256 * 1024
@@ -39,6 +92,11 @@ class Answer(NamedTuple):
         return int(dict(self.headers)["Content-Length"])
 
 
+def is_page(path: str) -> bool:
+    """Return whether a path belongs to people or to the health checks, and not to the API."""
+    return path in ("/", "/healthz", "/readyz") or path.startswith(PEOPLE_PATHS)
+
+
 def respond(environ: Environ, body: bytes) -> Answer:
     """Run Django.
 
@@ -49,7 +107,8 @@ def respond(environ: Environ, body: bytes) -> Answer:
     environ["wsgi.input"] = BytesIO(body)
     set_script_prefix(settings.FORCE_SCRIPT_NAME or "/")
     signals.request_started.send(sender=WSGIHandler, environ=environ)
-    response = handler.get_response(WSGIRequest(environ))
+    runs = handler if is_page(environ["PATH_INFO"]) else api_handler
+    response = runs.get_response(WSGIRequest(environ))
     # As Django's own handlers do.
     response._handler_class = WSGIHandler  # type: ignore[attr-defined]
     headers = [*response.items()]

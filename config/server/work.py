@@ -134,7 +134,7 @@ class WorkClass:
         return len(self._answering) >= self.size and now > self._changed_at + STUCK_SECONDS
 
 
-TRACKING = WorkClass(size=8, queue=256)
+TRACKING = WorkClass(size=16, queue=256)
 API = WorkClass(size=2, queue=32)
 PEOPLE = WorkClass(size=3, queue=32)
 MANY = WorkClass(size=1, queue=32)

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from rest_framework.request import Request
-from rest_framework.response import Response
 from typing_extensions import override
 
 from config.api.pagination import (
@@ -17,6 +16,7 @@ from config.api.pagination import (
     object_schema,
     query_parameter,
 )
+from config.api.responses import Response
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import MAX_CHOICES, capped, with_warnings
 from crm.api.serializers import LabelChoiceSerializer

@@ -5,7 +5,7 @@ import secrets
 
 from django.utils.timezone import now
 
-from config.database import fetch_row_reconnecting
+from config.database import fetch_rows_reconnecting
 from events.models import TrackingKey
 
 ROW_ID = 1
@@ -32,11 +32,11 @@ def rotate_tracking_key() -> TrackingKey:
 
 def credentials_match(actid: str, key: str) -> bool:
     """Return whether both are right, in a time that does not tell which is wrong."""
-    row = fetch_row_reconnecting(SELECT, {})
-    stored_actid, stored_key = row or ("", "")
+    rows = fetch_rows_reconnecting(SELECT, {})
+    stored_actid, stored_key = rows[0] if rows else ("", "")
     actid_matches = hmac.compare_digest(actid.encode(), stored_actid.encode())
     key_matches = hmac.compare_digest(key.encode(), stored_key.encode())
-    return row is not None and actid_matches and key_matches
+    return bool(rows) and actid_matches and key_matches
 
 
 def _new_actid() -> str:

@@ -7,7 +7,6 @@ from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
-from rest_framework.response import Response
 from typing_extensions import override
 
 from config.api.pagination import (
@@ -18,6 +17,7 @@ from config.api.pagination import (
     object_schema,
     query_parameter,
 )
+from config.api.responses import Response
 from config.api.serializers import RowSerializer
 from config.api.validation import MAX_NAME_LENGTH, validate
 from config.api.viewsets import ApiViewSet

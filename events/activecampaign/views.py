@@ -7,10 +7,10 @@ from django.utils.timezone import now
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api.errors import ApiError, InvalidFields, ObjectNotFound
 from config.api.parsers import FormParser, MultiPartParser
+from config.api.responses import Response
 from config.api.validation import MAX_NAME_LENGTH, InvalidValue, single_line, validate
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
@@ -34,6 +34,7 @@ from events.activecampaign.fields import (
 from events.activecampaign.pagination import EventNamePagination, EventNameSerializer
 from events.api.views import REPLAYED
 from events.models import EventName, TrackingSwitch
+from events.tracking.errors import NotEnabled, SubscriberNotFound
 from events.tracking.fields import without_foreign_fields
 
 PROVIDER = "activecampaign"
@@ -118,9 +119,9 @@ def call_event(params: Mapping[str, Any], idempotency_key: str | None, warnings:
 
 def error_message(error: Exception) -> str:
     """Return the one sentence that a response with success 0 has for an error."""
-    if isinstance(error, tracking.NotEnabled):
+    if isinstance(error, NotEnabled):
         return "Event tracking is not enabled."
-    if isinstance(error, tracking.SubscriberNotFound):
+    if isinstance(error, SubscriberNotFound):
         return "There is no contact with this email address."
     if isinstance(error, InvalidFields):
         return next(message for rules in error.detail.values() for message in rules.values())

@@ -5,7 +5,6 @@ from typing import Any
 
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
-from rest_framework.response import Response
 from typing_extensions import override
 
 from config.api.pagination import (
@@ -17,6 +16,7 @@ from config.api.pagination import (
     page_size,
     query_parameter,
 )
+from config.api.responses import Response
 from config.api.viewsets import ApiViewSet
 from events.history import Cursor, Occurrence, Timeline
 

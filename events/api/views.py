@@ -5,11 +5,11 @@ from typing import Any, ClassVar, Literal, TypedDict
 
 from rest_framework.decorators import action
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api.errors import ApiError, InvalidFields, ObjectNotFound
 from config.api.json_fields import json_text_or, to_fields
 from config.api.parsers import JSONParser, NDJSONParser, lower_names
+from config.api.responses import Response
 from config.api.routers import ID_REGEX
 from config.api.validation import (
     MAX_ITEMS,

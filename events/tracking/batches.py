@@ -15,20 +15,12 @@ from crm.emails import email_key
 from crm.models import NewContacts
 from events.models import TrackedEvent
 from events.signals import event_tracked
-from events.tracking import (
-    PYTHON_CREDENTIAL,
-    NotEnabled,
-    contact_error,
-    create_contacts,
-    earlier_results,
-    fingerprint,
-    is_unnamed,
-    own_email_key,
-    replay,
-    to_new_contacts,
-)
+from events.tracking import PYTHON_CREDENTIAL, create_contacts, to_new_contacts
+from events.tracking.errors import NotEnabled
 from events.tracking.fields import EventFields, parse_event
+from events.tracking.retries import earlier_results, fingerprint, replay
 from events.tracking.statements import TRACK_MANY
+from events.tracking.writing import Write, batch_item, contact_error, is_unnamed, own_email_key
 
 
 class Tracked(NamedTuple):
@@ -174,22 +166,17 @@ def _write(
     now = timezone.now()
     unnamed = any(is_unnamed(fields) for fields in events.values())
     own_key = own_email_key(created_by) if unnamed else ""
-    rows = [
-        fields._asdict()
-        | {
-            "n": number,
-            "email": own_key if is_unnamed(fields) else email_key(fields.email),
-            "occurred_at": fields.occurred_at or now,
-            "content": contents[number].hex() if fields.idempotency_key else "",
-        }
+    items = [
+        batch_item(
+            number,
+            Write(fields, created_by, credential),
+            own_key if is_unnamed(fields) else email_key(fields.email),
+            now,
+            contents.get(number, b""),
+        )
         for number, fields in events.items()
     ]
-    parameters = {
-        "events": orjson.dumps(rows).decode(),
-        "credential": credential,
-        "created_by": created_by,
-        "now": now,
-    }
+    parameters = {"events": orjson.dumps(items).decode(), "now": now}
     outcomes: Outcomes = {}
     without_contact: list[int] = []
     claimed: list[int] = []

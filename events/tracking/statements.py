@@ -1,4 +1,4 @@
-"""The SQL that writes events: TRACK_BY for one (tracking/__init__.py), TRACK_MANY for a batch.
+"""The SQL that writes events: TRACK_BY for one, TRACK_TOGETHER and TRACK_MANY for several.
 
 Every statement takes its locks in the same order, each kind whole before the next: contacts by id,
 claims of idempotency keys by key, event rows by contact, key and title, names by name. Deletion
@@ -12,6 +12,10 @@ from events.tracking.fields import STORED_COLUMNS
 EVENT_COLUMNS = tuple(field.attname for field in TrackedEvent._meta.concrete_fields)
 EVENT = ", ".join(EVENT_COLUMNS)
 STORED = ", ".join(STORED_COLUMNS)
+# The event as one request made it: with the counter of its occurrence.
+RESULT = ", ".join(
+    f"{'occurrence' if name == 'counter' else 'event'}.{name}" for name in EVENT_COLUMNS
+)
 
 SWITCH = """
 switch AS (
@@ -125,27 +129,27 @@ def _track(contact: str, with_key: bool) -> str:
 TRACK_BY = {name: _track(contact, False) for name, contact in CONTACT_CONDITIONS.items()}
 TRACK_ONCE_BY = {name: _track(contact, True) for name, contact in CONTACT_CONDITIONS.items()}
 
-# The attributes of EventFields in the JSON of a batch, with the key of the e-mail in its place, and
-# what a batch adds: the number of the item, and the fingerprint of an item with a key.
+# The attributes of EventFields in JSON, with the key of the e-mail in its place. Besides them the
+# number of the item, the calling user, the owner of the idempotency key, and the fingerprint of an
+# item with a key.
 ITEM_COLUMNS = ", ".join(
     (
         *("n int", "subscriber_id bigint", "email text", "user_id text", "event_key text"),
         *("title text", "repeatable bool", "occurred_at timestamptz", "idempotency_key text"),
         # jsonb as text: it is cast where it is stored.
         *(f"{name} text" for name in STORED_COLUMNS),
-        "content text",
+        *("created_by bigint", "credential text", "content text"),
     )
 )
 
-# Tracks a batch in one statement and one commit. %(events)s is a JSON list of objects with
-# ITEM_COLUMNS. It returns a row for each item with the facts that TRACK returns: the contact, the
-# event, and the counter of its occurrence.
-TRACK_MANY = f"""
-WITH {SWITCH}, item AS MATERIALIZED (
+# Tracks several events in one statement and one commit. %(events)s is a JSON list of objects with
+# ITEM_COLUMNS. It returns a row for each item: whether tracking is enabled, and its number.
+TRACK_ITEMS = """
+WITH {switch}, item AS MATERIALIZED (
     -- Ids are drawn in the order sent: of the event, should it be new, and of the occurrence.
     SELECT sent.*, nextval('events_trackedevent_id_seq') AS event_id,
-           {NEXT_OCCURRENCE} AS occurrence_id
-    FROM json_to_recordset(%(events)s::json) AS sent({ITEM_COLUMNS})
+           {next_occurrence} AS occurrence_id
+    FROM json_to_recordset(%(events)s::json) AS sent({item_columns})
     WHERE (SELECT enabled FROM switch)
 ), named AS MATERIALIZED (
     SELECT n, s.id AS contact_id
@@ -155,13 +159,13 @@ WITH {SWITCH}, item AS MATERIALIZED (
     SELECT n, s.id FROM item JOIN crm_subscriber s ON s.email_key = item.email
     WHERE item.email > ''
     UNION ALL
-    SELECT n, i.subscriber_id FROM item JOIN crm_identity i ON {USER_ID} = item.user_id
+    SELECT n, i.subscriber_id FROM item JOIN crm_identity i ON {user_id} = item.user_id
     WHERE item.user_id > ''
 ), contact AS MATERIALIZED (
     SELECT id FROM crm_subscriber
     WHERE id = ANY (ARRAY(SELECT contact_id FROM named))
     ORDER BY id
-    FOR KEY SHARE
+    FOR KEY SHARE {locked}
 ), ready AS MATERIALIZED (
     SELECT item.*, contact.id AS contact_id,
            -- Distinguishes rows that do not repeat from each other, by their own id.
@@ -169,10 +173,10 @@ WITH {SWITCH}, item AS MATERIALIZED (
     FROM item JOIN named USING (n) JOIN contact ON contact.id = named.contact_id
 ), claim AS (
     INSERT INTO events_idempotencykey (occurrence_id, credential, key, content, created_at)
-    SELECT occurrence_id, %(credential)s, idempotency_key, decode(content, 'hex'), %(now)s
+    SELECT occurrence_id, credential, idempotency_key, decode(content, 'hex'), %(now)s
     FROM ready WHERE idempotency_key > ''
     -- The first of equal keys in a batch claims it, and the others are retries.
-    ORDER BY idempotency_key, n
+    ORDER BY credential, idempotency_key, n
     ON CONFLICT (credential, key) DO NOTHING
     RETURNING occurrence_id
 ), counting AS MATERIALIZED (
@@ -186,43 +190,71 @@ WITH {SWITCH}, item AS MATERIALIZED (
         (id, subscriber_id, event_key, title, value, provider, counter, unlogged, repeatable,
          created_by_id, created_at, updated_at)
     SELECT event_id, contact_id, event_key, title, value, provider, size, 0, repeatable,
-           %(created_by)s, first_at, last_at
+           created_by, first_at, last_at
     FROM (
         SELECT min(event_id) AS event_id, contact_id, event_key, title, repeatable, size,
                (array_agg(value ORDER BY occurred_at DESC, n DESC))[1] AS value,
                (array_agg(provider ORDER BY n))[1] AS provider,
+               (array_agg(created_by ORDER BY n))[1] AS created_by,
                min(occurred_at) AS first_at, max(occurred_at) AS last_at
         FROM counting
         GROUP BY contact_id, event_key, title, row_key, repeatable, size
     ) merged
     ORDER BY contact_id, event_key, title
-    {COUNT_UP}
-    RETURNING id, subscriber_id, event_key, title, counter,
+    {count_up}
+    RETURNING {event},
               CASE WHEN repeatable THEN 0 ELSE id END AS row_key
 ), occurrence AS (
     INSERT INTO events_eventoccurrence
-        (id, event_id, subscriber_id, event_key, counter, occurred_at, received_at, {STORED})
+        (id, event_id, subscriber_id, event_key, counter, occurred_at, received_at, {stored})
     SELECT c.occurrence_id, e.id, c.contact_id, c.event_key, e.counter - c.size + c.place,
            c.occurred_at, %(now)s,
-           {", ".join(f"c.{name}::{kind}" for name, kind in STORED_COLUMNS.items())}
+           {stored_values}
     FROM counting c JOIN event e ON e.subscriber_id = c.contact_id
         AND e.event_key = c.event_key AND e.title = c.title AND e.row_key = c.row_key
     ORDER BY c.occurrence_id
     RETURNING id, event_id, counter
-), {INSERT_NAMES}
-SELECT switch.enabled, item.n, ready.contact_id, occurrence.event_id, occurrence.counter
+), {names}
+SELECT switch.enabled, item.n, {result}
 FROM switch LEFT JOIN item ON true LEFT JOIN ready USING (n)
     LEFT JOIN occurrence ON occurrence.id = item.occurrence_id
+    LEFT JOIN event ON event.id = occurrence.event_id
 """
+
+
+def _track_items(*, result: str, switch: str = SWITCH, locked: str = "") -> str:
+    return TRACK_ITEMS.format(
+        switch=switch,
+        next_occurrence=NEXT_OCCURRENCE,
+        item_columns=ITEM_COLUMNS,
+        user_id=USER_ID,
+        locked=locked,
+        count_up=COUNT_UP,
+        event=EVENT,
+        stored=STORED,
+        stored_values=", ".join(f"c.{name}::{kind}" for name, kind in STORED_COLUMNS.items()),
+        names=INSERT_NAMES,
+        result=result,
+    )
+
+
+# A batch that one request sends. It returns the contact, the event and the counter as well.
+TRACK_MANY = _track_items(result="ready.contact_id, occurrence.event_id, occurrence.counter")
+# The events of several requests. It returns EVENT_COLUMNS as well, which are null if the contact
+# does not exist or is locked, or the key is claimed. It waits for no lock for long, because the
+# requests have nothing to do with each other.
+TRACK_TOGETHER = _track_items(
+    switch=SWITCH.replace(" AS enabled", " AS enabled, set_config('lock_timeout', '50ms', true)"),
+    locked="SKIP LOCKED",
+    result=RESULT,
+)
 
 # The results of earlier requests with these keys: the event as it is now, but with the counter that
 # the request made. The event is null if its contact was deleted since.
 EARLIER_RESULTS = f"""
-SELECT k.key, k.content, {
-    ", ".join("o.counter" if name == "counter" else f"e.{name}" for name in EVENT_COLUMNS)
-}
+SELECT k.key, k.content, {RESULT}
 FROM events_idempotencykey k
-    LEFT JOIN events_eventoccurrence o ON o.id = k.occurrence_id
-    LEFT JOIN events_trackedevent e ON e.id = o.event_id
+    LEFT JOIN events_eventoccurrence occurrence ON occurrence.id = k.occurrence_id
+    LEFT JOIN events_trackedevent event ON event.id = occurrence.event_id
 WHERE k.credential = %(credential)s AND k.key = ANY(%(keys)s)
 """

@@ -15,7 +15,8 @@ from crm.models import ApplicationPassword, Subscriber
 from crm.passwords import create_application_password
 from events.activecampaign.credentials import tracking_key
 from events.models import EventName, EventOccurrence, TrackedEvent, TrackingSwitch
-from events.tracking import NotEnabled, track
+from events.tracking import track
+from events.tracking.errors import NotEnabled
 from tests.api.pages import CONTACTS, ESCAPED, HOSTILE, browser_of, open_page, staff_user
 
 pytestmark = pytest.mark.django_db

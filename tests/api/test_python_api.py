@@ -15,14 +15,14 @@ from crm.contacts import delete_contacts, set_user_id
 from crm.models import Subscriber
 from events.models import EventOccurrence, TrackedEvent, TrackingSwitch
 from events.signals import event_tracked, track_event_activity
-from events.tracking import (
+from events.tracking import track
+from events.tracking.batches import Tracked, track_many
+from events.tracking.errors import (
     CurrentSubscriberNotFound,
     IdempotencyMismatch,
     NotEnabled,
     SubscriberNotFound,
-    track,
 )
-from events.tracking.batches import Tracked, track_many
 from tests.api.counts import counted
 
 EVENT = {"event_key": "checkout", "title": "Order placed", "email": "ada@example.com"}

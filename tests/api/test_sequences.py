@@ -22,8 +22,9 @@ from config.database import fetch_rows
 from crm.contacts import create, delete_contacts
 from crm.models import Subscriber
 from events.maintenance import prune_occurrences
-from events.tracking import IdempotencyMismatch, SubscriberNotFound, TrackingError, track
+from events.tracking import track
 from events.tracking.batches import RolledBack, Tracked, track_many
+from events.tracking.errors import IdempotencyMismatch, SubscriberNotFound, TrackingError
 from events.verification import find_differences
 
 SEQUENCES = {"short": 300, "long": 2_000}

@@ -9,7 +9,7 @@ import pytest
 from django.db import OperationalError, connections, transaction
 from pytest_django import DjangoDbBlocker
 
-from config.database import NoAnswer, fetch_row_reconnecting
+from config.database import NoAnswer, fetch_rows_reconnecting
 from config.server.postgres import USER, EmbeddedPostgres
 from config.server.request_database import base
 from tests.long import long
@@ -51,11 +51,11 @@ def requests_database(
 def test_a_statement_that_is_not_answered_ends_and_closes_its_connection(
     requests_database: base.DatabaseWrapper, forwarder: Forwarder
 ) -> None:
-    assert fetch_row_reconnecting("SELECT 1", {}) == (1,)
+    assert fetch_rows_reconnecting("SELECT 1", {}) == [(1,)]
     forwarder.running.clear()
     began = time.monotonic()
     with pytest.raises(OperationalError) as raised:
-        fetch_row_reconnecting("SELECT 2", {})
+        fetch_rows_reconnecting("SELECT 2", {})
     assert isinstance(raised.value.__cause__, NoAnswer)
     assert time.monotonic() - began < 1
     assert requests_database.connection.closed
@@ -64,21 +64,21 @@ def test_a_statement_that_is_not_answered_ends_and_closes_its_connection(
 def test_after_a_freeze_the_next_request_connects_again(
     requests_database: base.DatabaseWrapper, forwarder: Forwarder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert fetch_row_reconnecting("SELECT 1", {}) == (1,)
+    assert fetch_rows_reconnecting("SELECT 1", {}) == [(1,)]
     forwarder.running.clear()
     with pytest.raises(OperationalError):
-        fetch_row_reconnecting("SELECT 2", {})
+        fetch_rows_reconnecting("SELECT 2", {})
     forwarder.running.set()
     monkeypatch.setattr(base, "PAUSE_SECONDS", 0)
-    assert fetch_row_reconnecting("SELECT 3", {}) == (3,)
+    assert fetch_rows_reconnecting("SELECT 3", {}) == [(3,)]
 
 
 def test_a_connection_that_postgresql_closed_is_replaced_once(
     requests_database: base.DatabaseWrapper,
 ) -> None:
     with pytest.raises(OperationalError):
-        fetch_row_reconnecting("SELECT pg_terminate_backend(pg_backend_pid())", {})
-    assert fetch_row_reconnecting("SELECT 1", {}) == (1,)
+        fetch_rows_reconnecting("SELECT pg_terminate_backend(pg_backend_pid())", {})
+    assert fetch_rows_reconnecting("SELECT 1", {}) == [(1,)]
 
 
 def test_a_transaction_that_is_not_answered_is_left_with_the_error(
@@ -86,9 +86,9 @@ def test_a_transaction_that_is_not_answered_is_left_with_the_error(
 ) -> None:
     began = time.monotonic()
     with pytest.raises(OperationalError), transaction.atomic():  # noqa: PT012
-        fetch_row_reconnecting("SELECT 1", {})
+        fetch_rows_reconnecting("SELECT 1", {})
         forwarder.running.clear()
-        fetch_row_reconnecting("SELECT 2", {})
+        fetch_rows_reconnecting("SELECT 2", {})
     assert not requests_database.in_atomic_block
     assert time.monotonic() - began < 1
 
@@ -99,7 +99,7 @@ def test_a_transaction_that_is_not_answered_is_left_with_the_error(
 def test_postgresql_limits_what_it_can_limit_itself(
     requests_database: base.DatabaseWrapper, name: str, value: str
 ) -> None:
-    assert fetch_row_reconnecting("SELECT current_setting(%s)", [name]) == (value,)
+    assert fetch_rows_reconnecting("SELECT current_setting(%s)", [name]) == [(value,)]
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,11 @@
 import time
 
 import psycopg
+import pytest
 
 from tests.system.database import count_statements, end_connections, fetch_value
-from tests.system.server import API, Client
+from tests.system.server import API, Client, Server
+from tests.system.threads import in_threads
 
 EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}
 
@@ -54,6 +56,39 @@ def test_a_locked_event_row_is_503_with_retry_after_and_counts_later(
     assert answer.headers["Retry-After"] == "1"
     assert http.track(**EVENT).status == 200
     assert fetch_value(store, "SELECT counter FROM events_trackedevent") == 2
+
+
+@pytest.mark.parametrize(
+    ("lock", "title"),
+    [
+        ("SELECT FROM crm_subscriber WHERE email LIKE 'ada%' FOR UPDATE", "new"),
+        ("SELECT FROM events_trackedevent FOR UPDATE", EVENT["title"]),
+    ],
+)
+def test_a_lock_holds_up_the_calls_that_need_it_alone(
+    server: Server, http: Client, store: psycopg.Connection, ada_id: int, lock: str, title: str
+) -> None:
+    http.contact("grace@example.com")
+    assert http.track(**EVENT).status == 200
+    locked = EVENT | {"title": title}
+    free = EVENT | {"email": "grace@example.com"}
+
+    def track(number: int) -> list[tuple[int, float]]:
+        """Track 20 times, in some threads what is locked at the tenth."""
+        client = server.client()
+        answers = []
+        for turn in range(20):
+            event = locked if turn == 10 and number < 4 else free
+            began = time.monotonic()
+            answers.append((client.track(**event).status, time.monotonic() - began))
+        client.close()
+        return answers
+
+    with psycopg.connect(store.info.dsn) as holder:
+        holder.execute(lock)
+        answers = [answer for answers in in_threads(12, track) for answer in answers]
+    assert [status for status, _ in answers if status != 200] == [503] * 4
+    assert max(seconds for status, seconds in answers if status == 200) < 1
 
 
 def test_a_read_only_database_rejects_events_with_503_and_still_answers_reads(

@@ -11,8 +11,9 @@ from django.db.backends.utils import CursorWrapper
 from crm.contacts import create
 from crm.models import Subscriber
 from events.models import IdempotencyKey, TrackedEvent
-from events.tracking import earlier_results, track
+from events.tracking import track
 from events.tracking.batches import Tracked, track_many
+from events.tracking.retries import earlier_results
 from tests.system.server import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -56,7 +57,7 @@ def pruned_keys(contact: Subscriber, monkeypatch: pytest.MonkeyPatch) -> list[st
         looked_up.extend(keys)
         return earlier_results(credential, keys)
 
-    monkeypatch.setattr("events.tracking.earlier_results", prune_first)
+    monkeypatch.setattr("events.tracking.writing.earlier_results", prune_first)
     monkeypatch.setattr("events.tracking.batches.earlier_results", prune_first)
     return looked_up
 

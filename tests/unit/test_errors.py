@@ -10,7 +10,6 @@ from django.db import DatabaseError, InterfaceError, OperationalError, Programmi
 from django.http import Http404
 from psycopg.errors import ReadOnlySqlTransaction, UndefinedTable
 from rest_framework import exceptions
-from rest_framework.response import Response
 
 from config.api.errors import (
     ApiError,
@@ -23,6 +22,7 @@ from config.api.errors import (
     is_unavailable,
     rest_error,
 )
+from config.api.responses import Response
 
 
 class View:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 
 from config.api.pagination import FluentPagination, object_schema, page_size
+from config.api.responses import Response
 from config.api.viewsets import ApiViewSet
 
 

@@ -38,8 +38,8 @@ from config.server.processes import give_way
 from tests.system.admin_session import AdminSession, log_in
 from tests.system.processes import wait_for_workers
 from tests.system.server import API, ROOT, Server
+from tools.bench.calls import figure, wrk
 from tools.bench.filters import condition
-from tools.bench.run import wrk
 
 TRACKERS = 32
 CONTACTS = 100_000
@@ -83,7 +83,8 @@ class Target:
         try:
             self.session = log_in(self.server)
             self.segmented = self._fill()
-            self.full_rate = wrk(self.server, "track.lua", TRACKERS)
+            said = wrk(self.server, "track", TRACKERS)
+            self.full_rate = figure(r"Requests/sec:\s+([\d.]+)", said)
         finally:
             self.server.stop()
 

@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 
 from rest_framework.decorators import action
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from config.api.errors import FieldErrors, Forbidden, InvalidFields, InvalidJSON, Unprocessable
 from config.api.json_fields import json_text_or, to_shallow_list
 from config.api.json_text import read_items
 from config.api.pagination import PageTooLarge
 from config.api.parsers import Params, lower_names
+from config.api.responses import Response
 from config.api.validation import (
     Validator,
     multi_line,

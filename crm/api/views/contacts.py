@@ -5,13 +5,13 @@ from typing import Any, ClassVar
 
 from rest_framework.decorators import action
 from rest_framework.request import Request
-from rest_framework.response import Response
 from typing_extensions import override
 
 from config.api.errors import Forbidden, InvalidFields, ObjectNotFound, Unprocessable
 from config.api.json_fields import json_text_or, to_fields
 from config.api.pagination import PageTooLarge, check_size
 from config.api.parsers import lower_names
+from config.api.responses import Response
 from config.api.routers import ID_REGEX
 from config.api.validation import (
     Validator,

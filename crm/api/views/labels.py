@@ -6,11 +6,11 @@ from typing import Any, ClassVar, NamedTuple
 
 from rest_framework.decorators import action
 from rest_framework.request import Request
-from rest_framework.response import Response
 from typing_extensions import override
 
 from config.api.errors import ApiError, InvalidFields, Unprocessable
 from config.api.json_fields import json_text_or
+from config.api.responses import Response
 from config.api.routers import ID_REGEX
 from config.api.validation import (
     MAX_NAME_LENGTH,

@@ -5,11 +5,11 @@ from typing import ClassVar
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
-from rest_framework.response import Response
 from typing_extensions import override
 
 from config.api.errors import InvalidFields, ObjectNotFound
 from config.api.json_fields import json_text_or
+from config.api.responses import Response
 from config.api.routers import ID_REGEX
 from config.api.validation import MAX_NAME_LENGTH, Validator, nullable_line, single_line, validate
 from config.api.viewsets import ApiViewSet

@@ -1,0 +1,79 @@
+"""Recognize retries by their idempotency keys."""
+
+import hashlib
+from datetime import UTC
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from config.api.validation import MAX_ID, is_valid_id
+from config.database import Row, fetch_rows
+from crm.emails import email_key
+from events.models import TrackedEvent
+from events.tracking.errors import IdempotencyMismatch, SubscriberNotFound
+from events.tracking.fields import EMPTY_OBJECT, EventFields
+from events.tracking.statements import EARLIER_RESULTS, EVENT_COLUMNS
+
+
+def fingerprint(fields: EventFields) -> bytes:
+    """Return the SHA-256 of an event's content, by which a retry is recognized.
+
+    Equal are an instant in two zones, 2 and 2.0 in properties and context, and an e-mail in two
+    spellings. Stores keep it, so the order and names of EventFields are part of the format.
+    """
+    content = fields._asdict() | {
+        "email": email_key(fields.email),
+        "properties": canonical_json(fields.properties),
+        "context": canonical_json(fields.context),
+        "occurred_at": fields.occurred_at and fields.occurred_at.astimezone(UTC),
+    }
+    return hashlib.sha256(orjson.dumps(content)).digest()
+
+
+def earlier_fingerprint(fields: EventFields) -> bytes:
+    """Return the fingerprint that earlier versions stored, whose user_id was a number."""
+    user_id = int(fields.user_id) if is_valid_id(fields.user_id) else 0
+    return hashlib.sha256(orjson.dumps(fields._asdict() | {"user_id": user_id})).digest()
+
+
+def canonical_json(text: str) -> str:
+    """Return JSON text in which a whole number is written in digits, as PostgreSQL stores it."""
+
+    def canonical(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: canonical(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [canonical(inner) for inner in value]
+        is_whole = isinstance(value, float) and value.is_integer() and abs(value) < MAX_ID
+        # By its shortest digits, because these are sent to PostgreSQL.
+        return int(Decimal(repr(value))) if is_whole else value
+
+    return text if text == EMPTY_OBJECT else orjson.dumps(canonical(orjson.loads(text))).decode()
+
+
+def earlier_results(credential: str, keys: list[str]) -> dict[str, tuple[bytes, Row]]:
+    """Return fingerprint and EVENT_COLUMNS of earlier requests with these keys, by key."""
+    rows = fetch_rows(EARLIER_RESULTS, {"credential": credential, "keys": keys})
+    return {key: (bytes(content), tuple(columns)) for key, content, *columns in rows}
+
+
+def replay(fields: EventFields, earlier: tuple[bytes, Row]) -> TrackedEvent:
+    """Return the event of an earlier request with the same key.
+
+    Args:
+        fields: the fields of this request.
+        earlier: fingerprint and EVENT_COLUMNS of the earlier one.
+
+    Raises:
+        IdempotencyMismatch: the fingerprints differ.
+        SubscriberNotFound: the contact was deleted since.
+    """
+    earlier_content, columns = earlier
+    if earlier_content not in (fingerprint(fields), earlier_fingerprint(fields)):
+        raise IdempotencyMismatch
+    event = TrackedEvent.from_db("default", EVENT_COLUMNS, columns)
+    if event.id is None:
+        raise SubscriberNotFound
+    event.replayed = True
+    return event
