@@ -8,6 +8,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import (
     BigIntegerField,
@@ -204,13 +205,24 @@ def latest_property(condition: Condition) -> ContactSet:
         arg_joiner=" #>> ",
         output_field=TextField(),
     )
-    latest = (
-        EventOccurrence.objects.filter(event_key=condition.extra["extra_value"])
-        .order_by("subscriber_id", "-occurred_at", "-id")
-        .distinct("subscriber_id")
-        .annotate(fits=ExpressionWrapper(Q(condition.test(value)), BooleanField()))
-    )
-    return ContactSet(latest, "fits")
+    of_key = EventOccurrence.objects.filter(event_key=condition.extra["extra_value"])
+    latest = of_key.order_by("subscriber_id", "-occurred_at", "-id").distinct("subscriber_id")
+    fits = condition.test(value)
+    annotated = latest.annotate(fits=ExpressionWrapper(Q(fits), BooleanField()))
+
+    def all_rows() -> Statement:
+        # The index has the latest ids, so that the properties of others are not even read.
+        is_latest = Func(
+            F("id"),
+            ArraySubquery(latest.values("id")),
+            template="%(expressions)s)",
+            arg_joiner=" = ANY(",
+            output_field=BooleanField(),
+        )
+        rows = of_key.filter(is_latest).filter(fits)
+        return rows.values("subscriber_id").query.sql_with_params()
+
+    return ContactSet(annotated, "fits", all_rows=all_rows)
 
 
 AJAX_SELECTOR = {"component": "ajax_selector", "is_multiple": True}

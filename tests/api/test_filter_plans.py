@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from rest_framework.test import APIClient
 
-from crm import selectors
+from config.database import fetch_rows
 from crm.filters import compile_filters, contact_if_matching
 from crm.models import Subscriber
 from events.tracking import track
@@ -37,13 +37,13 @@ OFTEN = condition(COUNT, ">", 8, **OF_KEY)
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     """The statements for pages of contacts, each with its parameters."""
-    fetch_rows, sent = selectors.fetch_rows, []
+    sent = []
 
     def fetch_and_keep(statement: str, parameters: Any, prepare: bool | None = None) -> Any:
         sent.append((statement, parameters))
         return fetch_rows(statement, parameters, prepare=prepare)
 
-    monkeypatch.setattr(selectors, "fetch_rows", fetch_and_keep)
+    monkeypatch.setattr("crm.selectors.fetch_rows", fetch_and_keep)
     return sent
 
 
