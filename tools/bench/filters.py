@@ -117,8 +117,7 @@ def measure(bench: Bench) -> list[str]:
     for call in (*calls, *CALLS):
         path = API + call.path.format(**names) if "{" in call.path else API + call.path
         costs, answer = bench.costs(attrgetter("client"), path)
-        body = answer.json()
-        total = body["subscribers"]["total"] if "subscribers" in body else ""
+        total = answer.json().get("subscribers", {}).get("total", "")
         print(line(call.what, total, costs), flush=True)
         most = call.most_seconds_of_million if bench.is_million else call.most_seconds
         if costs[-1].ms > most * 1000:

@@ -49,7 +49,7 @@ class Bench:
             path: of the URL.
 
         Returns:
-            The medians of each server, and the last response of this checkout, which has to be 200.
+            The medians of each server, and the last response of this checkout.
         """
         database = postmaster(self.targets[-1].server)
         taken: list[list[Cost]] = [[] for _ in self.targets]
@@ -68,7 +68,7 @@ class Bench:
                     costs.append(
                         Cost(seconds * 1000, processor * 1000) if is_answered else UNANSWERED
                     )
-        assert answer.status == 200, (path, answer.body)
+                assert answer.status in (200, 503), (path, answer.body)
         # The mean of the processor time, because the kernel counts it in steps of 10 ms.
         medians = [
             Cost(
