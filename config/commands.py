@@ -13,12 +13,16 @@ from typing_extensions import override
 class DatabaseCommand(BaseCommand):
     """Report an unavailable database in one line instead of a traceback."""
 
+    # The exit code then.
+    unavailable_code = 1
+
     @override
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
             return super().execute(*args, **options)
         except (OperationalError, psycopg.OperationalError) as error:
-            raise CommandError(f"The database does not answer; is it running? {error}") from None
+            message = f"The database does not answer; is it running? {error}"
+            raise CommandError(message, returncode=self.unavailable_code) from None
 
 
 def end_by_sigterm() -> None:

@@ -6,12 +6,19 @@ from select import POLLIN, poll
 from typing import Any, ParamSpec, TypeVar
 
 import psycopg
-from django.db import InterfaceError, OperationalError, connection, connections, transaction
+from django.db import (
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    connections,
+    transaction,
+)
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 from django.db.models.constants import OnConflict
-from psycopg.errors import DeadlockDetected, SerializationFailure
+from psycopg.errors import DeadlockDetected, ForeignKeyViolation, SerializationFailure
 
 Row = tuple[Any, ...]
 Parameters = Mapping[str, Any] | Sequence[Any]
@@ -20,6 +27,7 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 MAX_TRIES = 3
+TEMPORARY = (DeadlockDetected, SerializationFailure, ForeignKeyViolation)
 # The most that the rows of a page have together. A worker takes several times as much for them.
 MAX_PAGE_BYTES = 8 * 1024 * 1024
 PAGE = """
@@ -145,17 +153,18 @@ def insert_new(row: Model) -> bool:
 def retry_on_deadlock(work: Callable[[], Result]) -> Result:
     """Call `work`, which commits by itself, up to three times while PostgreSQL ends it.
 
-    PostgreSQL ends a transaction with 40P01 (deadlock) or 40001 (serialization failure). Inside a
-    transaction of the caller there is one try, because the whole transaction has to be repeated.
+    PostgreSQL ends a transaction with 40P01 (deadlock) or 40001 (serialization failure), and with
+    23503 (foreign key) if a concurrent one deletes what a new row refers to, or refers to what is
+    deleted. Inside a transaction of the caller there is one try, because the whole transaction has
+    to be repeated.
     """
     tries = 1 if connections["default"].in_atomic_block else MAX_TRIES
     while True:
         tries -= 1
         try:
             return work()
-        except OperationalError as error:
-            is_temporary = isinstance(error.__cause__, DeadlockDetected | SerializationFailure)
-            if not is_temporary or not tries:
+        except (OperationalError, IntegrityError) as error:
+            if not isinstance(error.__cause__, TEMPORARY) or not tries:
                 raise
 
 

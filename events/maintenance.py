@@ -1,35 +1,44 @@
 """Maintain the store: repair counters, prune occurrences and idempotency keys."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
 
-from config.database import fetch_one, fetch_row, in_transaction
+from config.database import fetch_one, fetch_row, fetch_rows, in_transaction
 
-# Ids that one transaction looks at, or keys that it deletes.
+# Occurrences or keys that one transaction deletes.
 BATCH_SIZE = 10_000
+# Contacts whose occurrences one transaction looks at.
+CONTACTS_PER_TURN = 5_000
 
-
-LOCK_EVENT = "SELECT id FROM events_trackedevent WHERE id = %(event)s FOR NO KEY UPDATE"
+LOCK_EVENT = """
+SELECT id FROM events_trackedevent
+WHERE id = %(event)s AND subscriber_id = %(contact)s
+FOR NO KEY UPDATE
+"""
 RECOUNT = """
 UPDATE events_trackedevent e SET counter = unlogged + (
     SELECT count(*) FROM events_eventoccurrence o
     WHERE o.event_key = e.event_key AND o.subscriber_id = e.subscriber_id AND o.event_id = e.id)
-WHERE id = %(event)s
+WHERE id = %(event)s AND subscriber_id = %(contact)s
 RETURNING counter
 """
 
 # Locks in the order of events/tracking/statements.py. `gone` is what this statement deleted, and
-# no concurrent one.
+# no concurrent one. It returns the numbers of occurrences that it found and deleted.
 PRUNE = """
 WITH old AS MATERIALIZED (
-    SELECT id, event_id, subscriber_id FROM events_eventoccurrence o
-    WHERE id >= %(first)s AND id < %(end)s AND occurred_at < %(before)s
-        AND (%(event_key)s::text IS NULL OR event_key = %(event_key)s)
+    SELECT o.id, o.event_id, o.subscriber_id FROM events_eventoccurrence o
+    WHERE o.subscriber_id > %(after)s AND o.subscriber_id <= %(last)s
+        AND o.occurred_at < %(before)s
+        AND (%(event_key)s::text IS NULL OR o.event_key = %(event_key)s)
         -- A retry with its key still needs it.
-        AND NOT EXISTS (SELECT FROM events_idempotencykey k WHERE k.occurrence_id = o.id)
+        AND NOT EXISTS (SELECT FROM events_idempotencykey k
+                        WHERE k.occurrence_id = o.id AND k.subscriber_id = o.subscriber_id)
+    LIMIT %(limit)s
 ), contact AS MATERIALIZED (
     SELECT id FROM crm_subscriber
     WHERE id = ANY (ARRAY(SELECT subscriber_id FROM old))
@@ -42,18 +51,25 @@ WITH old AS MATERIALIZED (
     ORDER BY subscriber_id, event_key, title
     FOR NO KEY UPDATE
 ), gone AS (
-    -- An array, because a join with old statistics could read the table once for each row.
+    -- An array, because a join with old statistics could read the table once for each row. The
+    -- events are counted, so that all are locked before.
     DELETE FROM events_eventoccurrence o
-    WHERE o.id = ANY (ARRAY(SELECT old.id FROM old JOIN event ON event.id = old.event_id))
-    RETURNING o.event_id
+    WHERE o.id = ANY (ARRAY(SELECT id FROM old WHERE (SELECT count(*) FROM event) >= 0))
+        AND o.subscriber_id > %(after)s AND o.subscriber_id <= %(last)s
+    RETURNING o.event_id, o.subscriber_id
 ), moved AS (
     UPDATE events_trackedevent e SET unlogged = unlogged + n.removed
-    FROM (SELECT event_id, count(*) AS removed FROM gone GROUP BY event_id) n
-    WHERE e.id = n.event_id
+    FROM (SELECT event_id, subscriber_id, count(*) AS removed
+          FROM gone GROUP BY event_id, subscriber_id) n
+    WHERE e.id = n.event_id AND e.subscriber_id = n.subscriber_id
 )
-SELECT count(*) FROM gone
+SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM gone)
 """
-RANGE = "SELECT COALESCE(min(id), 0), COALESCE(max(id), -1) FROM events_eventoccurrence"
+COUNT_CONTACTS = "SELECT count(*) FROM crm_subscriber"
+NEXT_CONTACTS = """
+SELECT max(id), count(*)
+FROM (SELECT id FROM crm_subscriber WHERE id > %(after)s ORDER BY id LIMIT %(limit)s) contact
+"""
 
 PRUNE_KEYS = """
 WITH expired AS (
@@ -70,11 +86,12 @@ SELECT count(*) FROM gone
 
 
 @in_transaction
-def repair_counter(event_id: int) -> int | None:
+def repair_counter(event_id: int, contact_id: int) -> int | None:
     """Set an event's counter to unlogged + occurrences. Returns it, or None without the event."""
+    parameters = {"event": event_id, "contact": contact_id}
     # Locked first, so that no event is counted between the count and the update.
-    fetch_row(LOCK_EVENT, {"event": event_id})
-    row = fetch_row(RECOUNT, {"event": event_id})
+    fetch_row(LOCK_EVENT, parameters)
+    row = fetch_row(RECOUNT, parameters)
     return row[0] if row else None
 
 
@@ -89,25 +106,33 @@ def prune_occurrences(
     Args:
         before: an aware datetime.
         event_key: the key whose occurrences are deleted, None for all keys.
-        progress: is called after each transaction with the numbers of ids done and in total.
+        progress: is called after some contacts with the numbers of contacts done and in total.
 
     Returns:
         The number of deleted occurrences.
     """
-    first, last = fetch_one(RANGE, {})
-    removed = 0
-    for start in range(first, last + 1, BATCH_SIZE):
-        end = min(start + BATCH_SIZE, last + 1)
-        removed += _prune(start, end, before, event_key)
-        progress(end - first, last + 1 - first)
-    return removed
+    [total] = fetch_one(COUNT_CONTACTS, {})
+    after = done = removed = 0
+    while True:
+        last, number = fetch_one(NEXT_CONTACTS, {"after": after, "limit": CONTACTS_PER_TURN})
+        if not number:
+            return removed
+        parameters = {"after": after, "last": last, "before": before, "event_key": event_key}
+        found = BATCH_SIZE
+        while found == BATCH_SIZE:
+            found, deleted = _prune(parameters)
+            removed += deleted
+        after = last
+        done += number
+        progress(done, max(done, total))
 
 
 @in_transaction
-def _prune(first: int, end: int, before: datetime, event_key: str | None) -> int:
-    parameters = {"first": first, "end": end, "before": before, "event_key": event_key}
-    removed: int = fetch_one(PRUNE, parameters)[0]
-    return removed
+def _prune(parameters: Mapping[str, Any]) -> tuple[int, int]:
+    """Prune a batch. Returns the numbers of occurrences that were found and deleted."""
+    # Planned for its contacts and datetime, because a plan for any may take much longer.
+    [[found, deleted]] = fetch_rows(PRUNE, {**parameters, "limit": BATCH_SIZE}, prepare=False)
+    return found, deleted
 
 
 def prune_idempotency_keys() -> int:

@@ -129,6 +129,14 @@ class IdempotencyKey(models.Model):
     # Drawn by the statement that writes both. Without a foreign key, because its check would cost
     # each event a lock: delete_events_of deletes the keys of a contact.
     occurrence_id = models.BigIntegerField(primary_key=True)
+    # The contact of the occurrence, beside its id.
+    subscriber = models.ForeignKey(
+        Subscriber,
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
     # The owner of the key, because two API clients may choose the same.
     credential = models.CharField(max_length=40)
     key = models.CharField(max_length=255)

@@ -37,7 +37,8 @@ SELECT (SELECT count(*) FROM events_trackedevent WHERE subscriber_id = %(contact
 # The oldest first, backwards through the timeline's index.
 OCCURRENCES = """
 SELECT o.occurred_at, o.id, row_to_json(o)::text,
-       (SELECT to_json(key)::text FROM events_idempotencykey k WHERE k.occurrence_id = o.id)
+       (SELECT to_json(key)::text FROM events_idempotencykey k
+        WHERE k.occurrence_id = o.id AND k.subscriber_id = %(contact)s)
 FROM events_eventoccurrence o
 WHERE o.subscriber_id = %(contact)s AND (o.occurred_at, o.id) > (%(after)s, %(after_id)s)
 ORDER BY o.occurred_at, o.id LIMIT %(limit)s
@@ -141,7 +142,9 @@ def erase_contact(contact_id: int, by: str) -> Erasure:
     if contact is None:
         raise ObjectNotFound("Subscriber")
     occurrence_ids = EventOccurrence.objects.filter(subscriber_id=contact_id).values("id")
-    keys = IdempotencyKey.objects.filter(occurrence_id__in=occurrence_ids).count()
+    keys = IdempotencyKey.objects.filter(
+        subscriber_id=contact_id, occurrence_id__in=occurrence_ids
+    ).count()
     return Erasure.objects.create(
         contact_id=contact_id,
         email_sha256=email_sha256(contact.email),

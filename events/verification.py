@@ -39,8 +39,9 @@ DIFFERENCES = """
 SELECT e.id, e.subscriber_id, e.event_key, e.title, e.counter, e.unlogged,
        COALESCE(o.occurrences, 0)
 FROM events_trackedevent e
-    LEFT JOIN (SELECT event_id, count(*) AS occurrences
-               FROM events_eventoccurrence GROUP BY event_id) o ON o.event_id = e.id
+    LEFT JOIN (SELECT event_id, subscriber_id, count(*) AS occurrences
+               FROM events_eventoccurrence GROUP BY event_id, subscriber_id) o
+        ON o.event_id = e.id AND o.subscriber_id = e.subscriber_id
 WHERE e.counter <> e.unlogged + COALESCE(o.occurrences, 0)
 ORDER BY e.id
 """
@@ -60,7 +61,8 @@ SELECT id FROM events_eventoccurrence o
 WHERE NOT EXISTS (SELECT FROM crm_subscriber s WHERE s.id = o.subscriber_id)""",
     "idempotency keys without an occurrence": """
 SELECT occurrence_id AS id FROM events_idempotencykey k
-WHERE NOT EXISTS (SELECT FROM events_eventoccurrence o WHERE o.id = k.occurrence_id)""",
+WHERE NOT EXISTS (SELECT FROM events_eventoccurrence o
+                  WHERE o.id = k.occurrence_id AND o.subscriber_id = k.subscriber_id)""",
     "tags of contacts without the tag or the contact": """
 SELECT id FROM crm_subscriber_tags m
 WHERE NOT EXISTS (SELECT FROM crm_subscriber s WHERE s.id = m.subscriber_id)

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404
-from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.errors import InternalError_, ReadOnlySqlTransaction
 from rest_framework import exceptions
 
 from config.api.responses import Response
@@ -158,6 +158,9 @@ class InvalidJSON(ApiError):
 # A full disk of temporary files, and file descriptors that are used up.
 EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 
+# XX000 is how a node of a distributed database reports that another node went away.
+TEMPORARY = (ReadOnlySqlTransaction, InternalError_)
+
 
 def is_unavailable(error: BaseException | None) -> bool:
     """Return whether a retry is worth it.
@@ -167,7 +170,7 @@ def is_unavailable(error: BaseException | None) -> bool:
     if isinstance(error, OSError):
         return error.errno in EXHAUSTED
     return isinstance(error, OperationalError | InterfaceError) or (
-        isinstance(error, DatabaseError) and isinstance(error.__cause__, ReadOnlySqlTransaction)
+        isinstance(error, DatabaseError) and isinstance(error.__cause__, TEMPORARY)
     )
 
 

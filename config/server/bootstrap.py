@@ -1,5 +1,6 @@
 """Bring a database up to date when the server starts: migrate it, then run the apps' steps."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from config.server.restore import drop_leftovers
 
 # Any number that is the same in every process: a second process waits for the first.
 MIGRATION_LOCK = 0x7A11_B00C
+LOCK_EVERY_SECONDS = 0.2
 # The contact of the first event in the welcome text.
 DEMO_EMAIL = "ada@example.com"
 # The name of the database, whether it can store all letters, and whether it knows their case. The
@@ -46,10 +48,13 @@ def bootstrap(tell: Callable[[FirstLogin], None] | None = None) -> FirstLogin | 
     Raises:
         PostgresError: the database has another encoding or locale than Tallybook needs.
     """
-    _check_locale()
+    check_locale()
     first_login = None
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        # Not by a statement that waits: CREATE INDEX CONCURRENTLY of the server that migrates would
+        # wait for its snapshot, and it for the lock.
+        while not fetch_one("SELECT pg_try_advisory_lock(%s)", [MIGRATION_LOCK])[0]:
+            time.sleep(LOCK_EVERY_SECONDS)
         try:
             drop_leftovers()
             if migrations_are_missing():
@@ -66,7 +71,12 @@ def bootstrap(tell: Callable[[FirstLogin], None] | None = None) -> FirstLogin | 
     return first_login
 
 
-def _check_locale() -> None:
+def check_locale() -> None:
+    """Check that the database is in UTF-8, and that its lower() knows all letters.
+
+    Raises:
+        PostgresError: it is not, or does not. The message says how to make one that does.
+    """
     name, is_utf8 = fetch_one(ENCODING, {})
     # In other encodings the statement may fail.
     if is_utf8 and fetch_one(KNOWS_CASE, {})[0]:

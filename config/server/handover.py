@@ -21,7 +21,7 @@ from django.db import connections
 from config import time_limit
 from config.error_pages import BUSY, error_page_or_json
 from config.server import heartbeat
-from config.server.responses import Answer, Environ, respond
+from config.server.responses import Answer, respond
 from config.server.work import QUEUE_SECONDS, STUCK_SECONDS, WorkClass
 
 logger = logging.getLogger(__name__)
@@ -37,22 +37,33 @@ class LostAnswer(Exception):
     """The request was handed over and not answered, because of an error or a dead process."""
 
 
-def ask(connection: socket.socket, submitted_at: float, environ: Environ, body: bytes) -> Answer:
-    """Send a request to an application process and return its answer.
+def encode(head: Any, content: bytes) -> bytes:
+    """Return a message.
+
+    Args:
+        head: of a request, when it was complete, in seconds of time.monotonic(), and its environ.
+            If it has waited for too long, it is answered with 503.
+        content: of a request, its complete body.
+    """
+    encoded = orjson.dumps(head)
+    return b"".join((LENGTHS.pack(len(encoded), len(content)), encoded, content))
+
+
+def ask(connection: socket.socket, rest: bytes) -> Answer:
+    """Send the rest of a request to an application process and return its answer.
 
     Args:
         connection: of Queue.put().
-        submitted_at: when the request was complete, in seconds of time.monotonic(). If it has
-            waited for too long, it is answered with 503.
-        environ: of environ_of().
-        body: the complete one.
+        rest: what Queue.put() has not sent.
 
     Raises:
         LostAnswer: there is none.
     """
     try:
-        send(connection, (submitted_at, environ), body)
-        (status, headers, path), content, descriptors = _receive(connection)
+        if rest:
+            connection.sendall(rest)
+        start, descriptors, _, _ = socket.recv_fds(connection, PIECE_BYTES, 1)
+        (status, headers, path), content = _receive(connection, start)
     except OSError as error:
         raise LostAnswer(str(error)) from None
     # granian wants tuples, which JSON does not have.
@@ -60,29 +71,16 @@ def ask(connection: socket.socket, submitted_at: float, environ: Environ, body: 
     return Answer(status, pairs, content, descriptors[0] if descriptors else path)
 
 
-def send(
-    connection: socket.socket, head: Any, content: bytes, descriptor: int | None = None
-) -> None:
-    """Send a message.
+def _receive(connection: socket.socket, message: bytes) -> tuple[Any, bytes]:
+    """Return JSON, and the content after it.
 
-    Raises:
-        OSError: the other end has been closed.
-    """
-    encoded = orjson.dumps(head)
-    message = b"".join((LENGTHS.pack(len(encoded), len(content)), encoded, content))
-    sent = 0
-    if descriptor is not None:
-        sent = socket.send_fds(connection, [message], [descriptor])
-    connection.sendall(message[sent:] if sent else message)
-
-
-def _receive(connection: socket.socket) -> tuple[Any, bytes, list[int]]:
-    """Return JSON, the content after it, and descriptors.
+    Args:
+        connection: which sends the rest.
+        message: its start.
 
     Raises:
         LostAnswer: the other end was closed before the end of the message.
     """
-    message, descriptors, _, _ = socket.recv_fds(connection, PIECE_BYTES, 1)
     while len(message) < LENGTHS.size:
         message += _next_piece(connection)
     length, content_length = LENGTHS.unpack_from(message)
@@ -93,7 +91,7 @@ def _receive(connection: socket.socket) -> tuple[Any, bytes, list[int]]:
         missing -= len(pieces[-1])
     if len(pieces) > 1:
         message = b"".join(pieces)
-    return orjson.loads(message[LENGTHS.size : start]), message[start:], descriptors
+    return orjson.loads(message[LENGTHS.size : start]), message[start:]
 
 
 def _next_piece(connection: socket.socket) -> bytes:
@@ -165,9 +163,10 @@ class ApplicationProcess:
         idle_from = time.monotonic()
         while not self._is_stopping:
             try:
-                if connection := work_class.handover.get():
+                if request := work_class.handover.get():
+                    connection, start = request
                     with connection, self._places[work_class]:
-                        answer(connection)
+                        answer(connection, start)
                     idle_from = time.monotonic()
                 elif time.monotonic() > idle_from + IDLE_SECONDS:
                     connections.close_all()
@@ -177,10 +176,13 @@ class ApplicationProcess:
                 time.sleep(TICK_SECONDS)
 
 
-def answer(connection: socket.socket) -> None:
-    """Receive a request, run Django, and send the response, unless the client has gone away."""
+def answer(connection: socket.socket, start: bytes) -> None:
+    """Receive the rest of a request, run Django, and send the response.
+
+    Nothing is run if the client has gone away.
+    """
     try:
-        (submitted_at, environ), body, _ = _receive(connection)
+        (submitted_at, environ), body = _receive(connection, start)
     except (OSError, LostAnswer):
         # The worker has died.
         return
@@ -205,9 +207,12 @@ def answer(connection: socket.socket) -> None:
 def _send_answer(connection: socket.socket, answer: Answer) -> None:
     status, headers, content, file = answer
     descriptor, path = (file, None) if isinstance(file, int) else (None, file)
-    head = (status, headers, path)
+    message = encode((status, headers, path), content)
+    sent = 0
     try:
-        send(connection, head, content, descriptor)
+        if descriptor is not None:
+            sent = socket.send_fds(connection, [message], [descriptor])
+        connection.sendall(message[sent:] if sent else message)
     except OSError:
         # The client has gone away, or the worker has died.
         pass

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import PGconn, Ping
 
 USER = DATABASE = "tallybook"
 # sockaddr_un holds 107 bytes of path; ".s.PGSQL.5432" takes 14 with its slash.
@@ -28,7 +30,6 @@ READY_SECONDS = 60
 STOP_SECONDS = 30
 SETTINGS = {
     "listen_addresses": "",
-    "shared_buffers": "256MB",
     # The number of statements that a request costs is a promise, which a test counts.
     "shared_preload_libraries": "pg_stat_statements",
     # Compiling pays off for long reports, not for statements of a millisecond.
@@ -38,6 +39,9 @@ SETTINGS = {
     "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
 }
+MB = 1 << 20
+# The control groups' limits of memory, and where version 2 and version 1 have them.
+MEMORY_LIMITS = {"": ("", "memory.max"), "memory": ("memory", "memory.limit_in_bytes")}
 # As much again is kept in postgres.log.1.
 MAX_LOG_BYTES = 10 << 20
 PR_SET_PDEATHSIG = 1
@@ -69,6 +73,60 @@ def django_database(data_dir: Path) -> dict[str, Any]:
         "USER": USER,
         "NAME": DATABASE,
     }
+
+
+def machine_memory(root: Path = Path("/")) -> int:
+    """Return the bytes of memory that this process may use: the machine's, or its container's.
+
+    Args:
+        root: the folder of /proc and /sys.
+    """
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for line in (root / "proc/self/cgroup").read_text().splitlines():
+        _, controllers, group = line.split(":", 2)
+        if controllers not in MEMORY_LIMITS:
+            continue
+        folder, name = MEMORY_LIMITS[controllers]
+        # A group's limit holds for the groups in it. In a container, the top one is its own, and
+        # the path may be that of the machine.
+        for path in (Path(group), *Path(group).parents):
+            with suppress(OSError, ValueError):  # ValueError: "max"
+                file = root / "sys/fs/cgroup" / folder / path.relative_to("/") / name
+                limits.append(int(file.read_text()))
+    return min(limits)
+
+
+def max_wal_size(disk: int) -> int:
+    """Return how much PostgreSQL writes into its log (WAL) between two checkpoints, in bytes.
+
+    The first change of a page after a checkpoint writes the whole page into the log. So a large
+    store wants few checkpoints.
+
+    Args:
+        disk: the size of the disk with the data folder, in bytes.
+    """
+    return min(max(disk // 16, 1024 * MB), 8192 * MB)
+
+
+def machine_settings(memory: int, disk: int) -> dict[str, str]:
+    """Return the settings of PostgreSQL that follow its machine: docs/how-to/operate.md.
+
+    Args:
+        memory: that Tallybook and PostgreSQL may use together, in bytes.
+        disk: the size of the disk with the data folder, in bytes.
+    """
+    sizes = {
+        # More gained nothing at ten million events, and takes memory even of an empty store.
+        "shared_buffers": min(memory // 4, 2048 * MB),
+        # Half, because Tallybook's own processes need memory too.
+        "effective_cache_size": memory // 2,
+        # Of each sort or hash of a statement, of which a few run at a time.
+        "work_mem": min(max(memory // 256, 4 * MB), 64 * MB),
+        "max_wal_size": max_wal_size(disk),
+        # Kept for use again, because filling a new file with zeros stops commits for up to 100 ms.
+        "min_wal_size": max_wal_size(disk) // 4,
+    }
+    return {name: f"{size // MB}MB" for name, size in sizes.items()}
 
 
 def binaries() -> Path:
@@ -184,10 +242,13 @@ class EmbeddedPostgres:
             self._initdb()
         self._check_major_version()
         deadline = time.monotonic() + READY_SECONDS
-        while not self._answers():
+        while (state := self._ping()) != Ping.OK:
             if self.process is None or self.process.poll() is not None:
                 self._check_for_permanent_error()
                 self.spawn()
+            if state == Ping.REJECT:
+                # After a crash it reads max_wal_size of its log first, which takes 20 s and more.
+                deadline = time.monotonic() + READY_SECONDS
             if time.monotonic() > deadline:
                 raise PostgresError(f"PostgreSQL did not start; its log: {self.log}")
             time.sleep(0.05)
@@ -197,7 +258,9 @@ class EmbeddedPostgres:
         """Start the server process without waiting for it to answer."""
         with open(self.log, "ab", opener=_private) as log:
             self._log_mark = log.tell()
-            options = [f"-c{name}={value}" for name, value in SETTINGS.items()]
+            disk = shutil.disk_usage(self.data_dir).total
+            chosen = SETTINGS | machine_settings(machine_memory(), disk)
+            options = [f"-c{name}={value}" for name, value in chosen.items()]
             self.process = subprocess.Popen(
                 [
                     *self._as_user,
@@ -333,14 +396,11 @@ class EmbeddedPostgres:
         if "shared memory block" not in output and "lock file" not in output:
             raise PostgresError(f"PostgreSQL did not start:\n{output}")
 
-    def _answers(self) -> bool:
+    def _ping(self) -> int:
+        """Return whether the server answers, rejects connections while it starts, or neither."""
         if self.process is None or self.process.poll() is not None:
-            return False
-        try:
-            with self._connect("postgres"):
-                return True
-        except psycopg.OperationalError:
-            return False
+            return Ping.NO_RESPONSE
+        return PGconn.ping(make_conninfo(host=str(self.socket_dir), user=USER).encode())
 
     def _createdb(self) -> None:
         with self._connect("postgres") as connection, suppress(psycopg.errors.DuplicateDatabase):

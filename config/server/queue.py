@@ -1,8 +1,9 @@
 """The queue of requests that wait for an application process.
 
 A web worker makes a pair of sockets for each request, and sends one of them through the queue of
-its class, which all application processes read. Each takes a request when one of its threads is
-free. None of these sockets has a name, so that no other process can connect to them.
+its class. With it goes the start of the request, which is all of most. All application processes
+read the queue: each takes a request when one of its threads is free. None of these sockets has a
+name, so that no other process can connect to them.
 """
 
 import errno
@@ -12,6 +13,8 @@ import struct
 
 # A request is answered before, and the one that it may wait for.
 ANSWER_SECONDS = 300.0
+# The most of a request that goes through the queue.
+START_BYTES = 16 * 1024
 # How often an idle thread checks whether its process has been told to end.
 LOOK_SECONDS = 1
 
@@ -25,23 +28,27 @@ class Queue:
         timeout = struct.pack("@ll", LOOK_SECONDS, 0)
         self.first.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
 
-    def put(self) -> socket.socket:
-        """Add a request, and return the socket that sends it and gets its answer."""
+    def put(self, start: bytes) -> socket.socket:
+        """Add a request, and return the socket that sends the rest of it and gets its answer.
+
+        Args:
+            start: its first START_BYTES.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
-            socket.send_fds(self.last, [b"."], [theirs.fileno()])
+            socket.send_fds(self.last, [start], [theirs.fileno()])
         ours.settimeout(ANSWER_SECONDS)
         return ours
 
-    def get(self) -> socket.socket | None:
-        """Return the socket of the next request, or None if LOOK_SECONDS have brought none.
+    def get(self) -> tuple[socket.socket, bytes] | None:
+        """Return socket and start of the next request, or None if LOOK_SECONDS have brought none.
 
         It is lost if this process has no free file descriptor.
         """
         try:
-            _, descriptors, _, _ = socket.recv_fds(self.first, 1, 1)
+            start, descriptors, _, _ = socket.recv_fds(self.first, START_BYTES, 1)
         except BlockingIOError:
             return None
         if not descriptors:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, *descriptors)
+        return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, *descriptors), start

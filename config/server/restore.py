@@ -30,6 +30,7 @@ from config.server.backup import (
     read_manifest,
     store_figures,
 )
+from config.server.postgres import max_wal_size
 from config.server.programs import NO_TIMEOUTS, StoreError, connect, program, value
 
 # Databases of these names are dropped, so nothing else may have such a name.
@@ -39,8 +40,6 @@ MAX_NAME_BYTES = 63
 # pg_dump 18 writes it into the first lines of a dump, and PostgreSQL 16 does not know it.
 NEW_SETTING = b"SET transaction_timeout = 0;\n"
 HEADER_BYTES = 4096
-# The most that PostgreSQL keeps of its log while tables are written (max_wal_size).
-MAX_WAL_BYTES = 1 << 30
 
 LEAVING_SECONDS = 1.0
 
@@ -164,8 +163,9 @@ def _check_free_space(manifest: Manifest) -> None:
     if not settings.EMBEDDED_POSTGRES:
         return
     size = manifest.database_bytes
-    needed = size + min(size, MAX_WAL_BYTES)
-    free = shutil.disk_usage(settings.DATA_DIR).free
+    disk = shutil.disk_usage(settings.DATA_DIR)
+    needed = size + min(size, max_wal_size(disk.total))
+    free = disk.free
     if free < needed:
         raise StoreError(
             f"The restore needs {needed >> 20} MiB beside the old store, and {free >> 20} MiB are "

@@ -36,7 +36,8 @@ from config.server.bodies import (
     expected_body,
 )
 from config.server.connections import Connections
-from config.server.handover import LostAnswer, ask
+from config.server.handover import LostAnswer, ask, encode
+from config.server.queue import START_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -134,10 +135,11 @@ class Request:
                 time_limit.begin(is_read=False)
                 answer = respond(environ, self._body)
             else:
-                with self._class.handover.put() as self._asked:
+                message = encode((self.submitted_at, environ), self._body)
+                with self._class.handover.put(message[:START_BYTES]) as self._asked:
                     if self._is_given_up:
                         return
-                    answer = ask(self._asked, self.submitted_at, environ, self._body)
+                    answer = ask(self._asked, message[START_BYTES:])
             self._send(answer)
             if answer.size >= LARGE_BYTES:
                 self.application.connections.watch(self.scope.client)

@@ -5,7 +5,8 @@ import secrets
 
 from django.utils.timezone import now
 
-from config.database import fetch_rows_reconnecting
+from config.database import Row, fetch_rows_reconnecting
+from config.groups import Group
 from events.models import TrackingKey
 
 ROW_ID = 1
@@ -32,11 +33,20 @@ def rotate_tracking_key() -> TrackingKey:
 
 def credentials_match(actid: str, key: str) -> bool:
     """Return whether both are right, in a time that does not tell which is wrong."""
-    rows = fetch_rows_reconnecting(SELECT, {})
-    stored_actid, stored_key = rows[0] if rows else ("", "")
+    stored = _stored_pairs.run(None)
+    stored_actid, stored_key = stored or ("", "")
     actid_matches = hmac.compare_digest(actid.encode(), stored_actid.encode())
     key_matches = hmac.compare_digest(key.encode(), stored_key.encode())
-    return bool(rows) and actid_matches and key_matches
+    return stored is not None and actid_matches and key_matches
+
+
+def _read_pair_together(asked: list[None]) -> list[Row | None]:
+    """Return the stored pair, or None, for the requests of several threads, by one statement."""
+    rows = fetch_rows_reconnecting(SELECT, {})
+    return [rows[0] if rows else None] * len(asked)
+
+
+_stored_pairs = Group(_read_pair_together)
 
 
 def _new_actid() -> str:

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from crm.admin.base import NoAddOrChangeAdmin, ReadOnlyAdmin, ValueFilter
 from events.filters.options import known_keys, known_providers, missing_key_hints
+from events.history import TITLE
 from events.models import VIEW_EVENTS, EventName, EventOccurrence, TrackedEvent
 from events.personal_data import find_contact
 from events.templatetags.events import time_ago
@@ -175,8 +176,8 @@ class EventOccurrenceAdmin(EventLogAdmin):
 
     @override
     def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        page = super().page_rows(rows).select_related("event")
-        return page.defer("properties", "context", "event__value")
+        page: QuerySet[Any] = super().page_rows(rows).annotate(title=TITLE)
+        return page.defer("properties", "context")
 
     @admin.display(description="happened")
     def happened(self, occurrence: EventOccurrence) -> str:
@@ -184,9 +185,10 @@ class EventOccurrenceAdmin(EventLogAdmin):
         return time_ago(occurrence.occurred_at)
 
     @admin.display(description="title")
-    def event_title(self, occurrence: EventOccurrence) -> str:
+    def event_title(self, occurrence: Any) -> str:
         """Return the title, which is a column of the event."""
-        return occurrence.event.title
+        title: str = occurrence.title
+        return title
 
 
 @admin.register(EventName)

@@ -108,8 +108,9 @@ def track_on_signal(
 
 
 DELETE_KEYS = """
-DELETE FROM events_idempotencykey WHERE occurrence_id IN (
-    SELECT id FROM events_eventoccurrence WHERE subscriber_id = ANY(%s::bigint[]))
+DELETE FROM events_idempotencykey k USING events_eventoccurrence o
+WHERE o.subscriber_id = ANY(%s::bigint[])
+    AND k.occurrence_id = o.id AND k.subscriber_id = o.subscriber_id
 """
 
 

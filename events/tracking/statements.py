@@ -40,9 +40,10 @@ COUNT_UP = """
 INSERT_NAME = """
 name AS (
     INSERT INTO events_eventname (name, first_seen_at)
-    SELECT {distinct} event_key, %(now)s FROM event
     -- A known name costs one look, and no number of the sequence.
-    WHERE NOT EXISTS (SELECT FROM events_eventname known WHERE known.name = event.event_key)
+    SELECT {distinct} event_key, %(now)s
+    FROM event LEFT JOIN events_eventname known ON known.name = event.event_key
+    WHERE known.name IS NULL
     {order}
     ON CONFLICT (name) DO NOTHING
 )
@@ -65,8 +66,10 @@ SELECT enabled FROM switch
 # request can be sent again.
 CLAIM = f"""
 claim AS (
-    INSERT INTO events_idempotencykey (occurrence_id, credential, key, content, created_at)
-    SELECT {NEXT_OCCURRENCE}, %(credential)s, %(idempotency_key)s, %(content)s, %(now)s FROM contact
+    INSERT INTO events_idempotencykey
+        (occurrence_id, subscriber_id, credential, key, content, created_at)
+    SELECT {NEXT_OCCURRENCE}, contact.id, %(credential)s, %(idempotency_key)s, %(content)s, %(now)s
+    FROM contact
     ON CONFLICT (credential, key) DO NOTHING
     RETURNING occurrence_id
 )
@@ -172,8 +175,9 @@ WITH {switch}, item AS MATERIALIZED (
            CASE WHEN repeatable THEN 0 ELSE event_id END AS row_key
     FROM item JOIN named USING (n) JOIN contact ON contact.id = named.contact_id
 ), claim AS (
-    INSERT INTO events_idempotencykey (occurrence_id, credential, key, content, created_at)
-    SELECT occurrence_id, credential, idempotency_key, decode(content, 'hex'), %(now)s
+    INSERT INTO events_idempotencykey
+        (occurrence_id, subscriber_id, credential, key, content, created_at)
+    SELECT occurrence_id, contact_id, credential, idempotency_key, decode(content, 'hex'), %(now)s
     FROM ready WHERE idempotency_key > ''
     -- The first of equal keys in a batch claims it, and the others are retries.
     ORDER BY credential, idempotency_key, n
@@ -254,7 +258,9 @@ TRACK_TOGETHER = _track_items(
 EARLIER_RESULTS = f"""
 SELECT k.key, k.content, {RESULT}
 FROM events_idempotencykey k
-    LEFT JOIN events_eventoccurrence occurrence ON occurrence.id = k.occurrence_id
-    LEFT JOIN events_trackedevent event ON event.id = occurrence.event_id
+    LEFT JOIN events_eventoccurrence occurrence
+        ON occurrence.id = k.occurrence_id AND occurrence.subscriber_id = k.subscriber_id
+    LEFT JOIN events_trackedevent event
+        ON event.id = occurrence.event_id AND event.subscriber_id = occurrence.subscriber_id
 WHERE k.credential = %(credential)s AND k.key = ANY(%(keys)s)
 """

@@ -80,7 +80,7 @@ CONFIG = SchemathesisConfig.from_dict(
     {
         "dictionaries": {name: {"values": values} for name, (values, _) in KNOWN.items()},
         "parameters": {
-            place: {"dictionary": name, "probability": 0.7}
+            place: {"dictionary": name, "probability": 0.85}
             for name, (_, places) in KNOWN.items()
             for place in places
         },

@@ -12,8 +12,10 @@ from django.db import connection
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from crm.contacts import create
 from crm.models import Subscriber
-from events.models import IdempotencyKey, TrackedEvent
+from events import maintenance
+from events.models import EventOccurrence, IdempotencyKey, TrackedEvent
 from tests.api.counts import counted
 
 TRACK = "/subscribers/track-event"
@@ -75,6 +77,16 @@ def test_verify_repairs_events_on_request(wrong_counters: list[int]) -> None:
     assert run("verify", "--repair").splitlines()[-1] == "3 events repaired."
     assert counters() == [("k", 1, 0), ("k", 1, 0), ("k", 5, 3)]
     assert run("verify") == "3 events, every counter is right, and no row is orphaned.\n"
+
+
+def test_verify_counts_the_occurrences_of_the_event_s_contact_only(
+    api: APIClient, ada: Subscriber
+) -> None:
+    track(api)
+    bob = create({"email": "bob@example.com"})
+    EventOccurrence.objects.update(subscriber=bob)
+    with pytest.raises(CommandError, match=r"1 occurrences without an event.*1 events differ"):
+        run("verify")
 
 
 @pytest.fixture
@@ -143,6 +155,26 @@ def test_pruning_a_large_log_deletes_every_batch(api: APIClient, ada: Subscriber
     TrackedEvent.objects.update(counter=25_001)
     assert "25000 occurrences deleted" in prune("1d")
     assert counters() == [("k", 25_001, 25_000)]
+
+
+def test_pruning_goes_through_all_contacts(
+    api: APIClient, ada: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "CONTACTS_PER_TURN", 1)
+    create({"email": "bob@example.com"})
+    for email in ("ada@example.com", "bob@example.com"):
+        track(api, email=email, **OLD)
+    assert "2 occurrences deleted" in prune("1d")
+    assert counters() == [("k", 1, 1), ("k", 1, 1)]
+
+
+def test_pruning_does_not_count_through_a_gap_of_ids(api: APIClient, ada: Subscriber) -> None:
+    track(api, **OLD)
+    with connection.cursor() as cursor:
+        # The ids of another node of a distributed database.
+        cursor.execute("ALTER SEQUENCE events_eventoccurrence_id_seq RESTART 281474976710656")
+    track(api, **OLD)
+    assert "2 occurrences deleted" in prune("1d")
 
 
 @pytest.mark.parametrize("age", ["400", "-1d", "1y"])

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.utils.timezone import now
 
@@ -63,6 +64,15 @@ class TestCounts:
         assert counts.since == oldest.received_at
         assert [key for key, _ in counts.keys] == ["day-0", "day-1", "day-2"]
         assert counts.chart.total == 3
+
+    def test_of_too_many_events_the_newest_are_counted_across_a_gap_of_ids(
+        self, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(overview, "MAX_OCCURRENCES", 2)
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER SEQUENCE events_eventoccurrence_id_seq RESTART 281474976710656")
+        track({"event_key": "later", "title": "t", "email": "ada@example.com"})
+        assert counts_of(admin_client).chart.total == 3
 
     @pytest.mark.parametrize(("factor", "total"), [(0, 7), (1_000_000, 6)])
     def test_slow_counts_are_cached_and_fast_ones_are_not(

@@ -77,8 +77,8 @@ def test_a_segment_whose_label_was_deleted_is_found(store: dict[str, int]) -> No
 def test_the_first_ids_are_printed(db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO events_idempotencykey (occurrence_id, credential, key, content, "
-            "created_at) SELECT n, 'x', n, '', now() FROM generate_series(101, 107) n"
+            "INSERT INTO events_idempotencykey (occurrence_id, subscriber_id, credential, key, "
+            "content, created_at) SELECT n, 0, 'x', n, '', now() FROM generate_series(101, 107) n"
         )
     printed, error = verify()
     line = "7 idempotency keys without an occurrence: 101, 102, 103, 104, 105, …\n"

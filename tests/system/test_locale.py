@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from psycopg import sql
 
@@ -44,6 +45,13 @@ def test_a_database_that_would_not_find_contacts_is_rejected(
     printed = rejection(own_server, options)
     assert printed.startswith(f"The database {TARGET} ")
     assert fault in printed
+
+
+def test_check_database_rejects_what_a_start_rejects(own_server: Databases) -> None:
+    create(own_server, "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C'")
+    with use(TARGET), pytest.raises(CommandError, match="does not fold Ö to ö") as error:
+        call_command("check_database")
+    assert error.value.returncode == 2
 
 
 def test_the_options_of_the_sentence_make_a_database_that_folds_letters(

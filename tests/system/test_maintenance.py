@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from tests.system.database import fetch_value
 from tests.system.server import ROOT, Client, Server, manage, wait_until
@@ -71,9 +72,12 @@ def test_serve_prunes_old_keys_sessions_and_wrong_passwords(
         process.wait(30)
 
 
-def test_a_command_without_a_database_reports_it_in_one_line(server: Server) -> None:
+@pytest.mark.parametrize(("command", "code"), [("verify", 1), ("check_database", 2)])
+def test_a_command_without_a_database_reports_it_in_one_line(
+    server: Server, command: str, code: int
+) -> None:
     environment = server.environment | {"DATABASE_URL": "postgres://nobody@/:1/nothing"}
-    process = manage(["verify"], environment)
-    assert process.returncode == 1
+    process = manage([command], environment)
+    assert process.returncode == code
     assert "The database does not answer; is it running?" in process.stderr
     assert "Traceback" not in process.stderr

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from config.server.postgres import EmbeddedPostgres, PostgresError, socket_dir
+from tests.long import long
 from tests.system.admin_session import AdminSession
 from tests.system.server import API, Server, manage, wait_until
 
@@ -158,6 +159,25 @@ def test_a_database_that_does_not_answer_is_reported_in_one_line(tmp_path: Path)
     assert process.returncode == 1
     assert "The database does not answer" in process.stderr
     assert "Traceback" not in process.stderr
+
+
+@long
+def test_a_start_waits_for_a_recovery_that_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postgres = EmbeddedPostgres(tmp_path)
+    postgres.start()
+    postgres.stop()
+    # Before it answers, PostgreSQL looks for a file of its log, and waits for this command.
+    (postgres.cluster / "recovery.signal").touch()
+    with (postgres.cluster / "postgresql.auto.conf").open("a") as file:
+        file.write("restore_command = 'sleep 1; false'\nhot_standby = off\n")
+    postgres = EmbeddedPostgres(tmp_path)
+    monkeypatch.setattr("config.server.postgres.READY_SECONDS", 0.5)
+    try:
+        postgres.start()
+    finally:
+        postgres.stop()
 
 
 def test_a_killed_embedded_postgresql_is_started_again(started: Server) -> None:

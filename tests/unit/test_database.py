@@ -1,10 +1,10 @@
 """config.database: chunks of ids, and further tries after a deadlock."""
 
 import pytest
-from django.db import OperationalError, connections
-from psycopg.errors import DeadlockDetected, LockNotAvailable, SerializationFailure
+from django.db import IntegrityError, OperationalError, connections
+from psycopg.errors import DeadlockDetected, ForeignKeyViolation, LockNotAvailable
 
-from config.database import chunked, retry_on_deadlock
+from config.database import TEMPORARY, chunked, retry_on_deadlock
 
 
 @pytest.mark.parametrize(
@@ -32,14 +32,15 @@ class Work:
     def __call__(self) -> str:
         self.tries += 1
         if self.tries <= self.failures:
-            raise OperationalError from self.cause
+            is_foreign_key = isinstance(self.cause, ForeignKeyViolation)
+            raise (IntegrityError if is_foreign_key else OperationalError) from self.cause
         return "done"
 
 
 @pytest.mark.parametrize("failures", [0, 1, 2])
-@pytest.mark.parametrize("cause", [DeadlockDetected(), SerializationFailure()])
-def test_work_is_tried_again_after_a_deadlock(failures: int, cause: Exception) -> None:
-    work = Work(failures, cause)
+@pytest.mark.parametrize("cause", TEMPORARY)
+def test_work_is_tried_again_after_a_deadlock(failures: int, cause: type[Exception]) -> None:
+    work = Work(failures, cause())
     assert retry_on_deadlock(work) == "done"
     assert work.tries == failures + 1
 

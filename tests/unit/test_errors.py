@@ -6,9 +6,20 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
-from django.db import DatabaseError, InterfaceError, OperationalError, ProgrammingError
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
 from django.http import Http404
-from psycopg.errors import ReadOnlySqlTransaction, UndefinedTable
+from psycopg.errors import (
+    DataCorrupted,
+    InternalError_,
+    ReadOnlySqlTransaction,
+    UndefinedTable,
+)
 from rest_framework import exceptions
 
 from config.api.errors import (
@@ -153,6 +164,7 @@ def test_a_bug_is_left_to_django(error: Exception) -> None:
         OperationalError("deadlock detected"),
         InterfaceError("connection is closed"),
         caused_by(DatabaseError("x"), ReadOnlySqlTransaction("x")),
+        caused_by(InternalError("x"), InternalError_("SSL SYSCALL error: EOF detected")),
         OSError(errno.ENOSPC, "the disk of temporary files is full"),
         OSError(errno.EMFILE, "too many open files"),
     ],
@@ -170,6 +182,7 @@ def test_these_errors_are_worth_a_retry(error: Exception) -> None:
         FileNotFoundError(errno.ENOENT, "x"),
         ReadOnlySqlTransaction("x"),
         caused_by(ProgrammingError("x"), UndefinedTable("x")),
+        caused_by(InternalError("x"), DataCorrupted("x")),
     ],
 )
 def test_other_errors_are_not_worth_a_retry(error: Exception | None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from config import time_limit
-from config.server.queue import Queue
+from config.server.queue import START_BYTES, Queue
 from config.server.work import QUEUE_SECONDS, STUCK_SECONDS, WorkClass
 from tests.api.rsgi import load_module
 
@@ -37,34 +37,44 @@ def queue() -> Iterator[Queue]:
     queue.last.close()
 
 
-def next_of(queue: Queue) -> socket.socket:
-    connection = queue.get()
-    assert connection
-    return connection
+def next_of(queue: Queue) -> tuple[socket.socket, bytes]:
+    request = queue.get()
+    assert request
+    return request
+
+
+def put(queue: Queue, message: bytes) -> socket.socket:
+    """Add a short request to the queue."""
+    assert len(message) <= START_BYTES
+    return queue.put(message)
+
+
+def answer_next(handover: ModuleType, queue: Queue) -> None:
+    """Answer the next request of the queue."""
+    connection, start = next_of(queue)
+    with connection:
+        handover.answer(connection, start)
 
 
 @pytest.fixture
 def exchange(handover: ModuleType, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Exchange:
     """Hand a request over, have it answered by a function, and return the answer."""
 
-    def answer(connection: socket.socket) -> None:
-        with connection:
-            handover.answer(connection)
-
     def ask(respond: Respond, environ: Any = ENVIRON, body: bytes = b"") -> Any:
         monkeypatch.setattr(handover, "respond", respond)
-        with queue.put() as connection:
-            thread = threading.Thread(target=answer, args=[next_of(queue)])
+        message = handover.encode((time.monotonic(), environ), body)
+        with queue.put(message[:START_BYTES]) as connection:
+            thread = threading.Thread(target=answer_next, args=[handover, queue])
             thread.start()
             try:
-                return handover.ask(connection, time.monotonic(), environ, body)
+                return handover.ask(connection, message[START_BYTES:])
             finally:
                 thread.join()
 
     return ask
 
 
-@pytest.mark.parametrize("size", [0, 1, 100_000, 5_000_000])
+@pytest.mark.parametrize("size", [0, 1, START_BYTES, 100_000, 5_000_000])
 def test_a_request_and_its_answer_arrive_whole(
     handover: ModuleType, exchange: Exchange, size: int
 ) -> None:
@@ -106,20 +116,18 @@ def test_a_file_with_a_name_is_handed_over_by_it(handover: ModuleType, exchange:
 
 
 def test_an_answer_that_does_not_come_is_lost(handover: ModuleType, queue: Queue) -> None:
-    with queue.put() as connection:
-        next_of(queue).close()
+    with put(queue, b"a request") as connection:
+        next_of(queue)[0].close()
         with pytest.raises(handover.LostAnswer):
-            handover.ask(connection, time.monotonic(), ENVIRON, b"")
+            handover.ask(connection, b"")
 
 
 def test_a_request_whose_client_has_gone_away_is_not_answered(
     handover: ModuleType, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handover, "respond", lambda *_: pytest.fail("It was answered."))
-    with queue.put() as connection:
-        handover.send(connection, (time.monotonic(), ENVIRON), b"")
-    with next_of(queue) as answering:
-        handover.answer(answering)
+    put(queue, handover.encode((time.monotonic(), ENVIRON), b"")).close()
+    answer_next(handover, queue)
 
 
 @pytest.mark.parametrize(("method", "is_over"), [("GET", True), ("HEAD", True), ("POST", False)])
@@ -127,9 +135,8 @@ def test_a_read_ends_when_its_client_goes_away_and_a_write_goes_on(
     handover: ModuleType, queue: Queue, monkeypatch: pytest.MonkeyPatch, method: str, is_over: bool
 ) -> None:
     seen: list[bool] = []
-    connection = queue.put()
     environ = ENVIRON | {"REQUEST_METHOD": method}
-    handover.send(connection, (time.monotonic(), environ), b"")
+    connection = put(queue, handover.encode((time.monotonic(), environ), b""))
 
     def respond(*_: Any) -> Any:
         assert not time_limit.is_over()
@@ -138,8 +145,8 @@ def test_a_read_ends_when_its_client_goes_away_and_a_write_goes_on(
         return handover.Answer(200, [])
 
     monkeypatch.setattr(handover, "respond", respond)
-    with next_of(queue) as answering, connection:
-        handover.answer(answering)
+    with connection:
+        answer_next(handover, queue)
     assert seen == [is_over]
 
 
@@ -148,10 +155,9 @@ def test_a_request_that_has_waited_for_too_long_is_503(
 ) -> None:
     monkeypatch.setattr(handover, "respond", lambda *_: pytest.fail("It was answered."))
     late = time.monotonic() - QUEUE_SECONDS - 0.1
-    with queue.put() as connection, next_of(queue) as answering:
-        handover.send(connection, (late, ENVIRON), b"")
-        handover.answer(answering)
-        assert handover.ask(connection, late, ENVIRON, b"").status == 503
+    with put(queue, handover.encode((late, ENVIRON), b"")) as connection:
+        answer_next(handover, queue)
+        assert handover.ask(connection, b"").status == 503
 
 
 def test_a_thread_goes_on_after_a_request_that_could_not_be_received(
@@ -165,8 +171,8 @@ def test_a_thread_goes_on_after_a_request_that_could_not_be_received(
     process = handover.ApplicationProcess([work_class])
     thread = threading.Thread(target=process.run_threads)
     thread.start()
-    with queue.put() as connection:
-        assert handover.ask(connection, time.monotonic(), ENVIRON, b"").status == 200
+    with put(queue, handover.encode((time.monotonic(), ENVIRON), b"")) as connection:
+        assert handover.ask(connection, b"").status == 200
     process.stop()
     thread.join()
 
@@ -188,8 +194,7 @@ def test_a_process_that_ends_beats_until_its_last_request_is_answered(
     process = handover.ApplicationProcess([work_class])
     thread = threading.Thread(target=process.run_threads)
     thread.start()
-    with queue.put() as connection:
-        handover.send(connection, (time.monotonic(), ENVIRON), b"")
+    with put(queue, handover.encode((time.monotonic(), ENVIRON), b"")):
         assert begun.wait(10)
         process.stop()
         for _ in range(2):

@@ -26,7 +26,7 @@ def payload() -> str:
                 "n": number,
                 "subscriber_id": 0,
                 "email": f"contact{random.randint(1, CONTACTS)}@example.com",
-                "user_id": 0,
+                "user_id": "",
                 "event_key": f"key_{random.randint(1, KEYS)}",
                 "title": "Order placed",
                 "value": "42",
@@ -36,6 +36,8 @@ def payload() -> str:
                 "context": "{}",
                 "occurred_at": datetime.now(UTC),
                 "idempotency_key": f"KEY-{number}",
+                "created_by": 1,
+                "credential": "bench",
                 "content": "0" * 64,
             }
             for number in range(SIZE)
@@ -56,8 +58,6 @@ def direct(socket_dir: Path, database: str, connections: int, seconds: float) ->
             while time.monotonic() < ends:
                 parameters = {
                     "events": random.choice(payloads).replace("KEY", uuid.uuid4().hex),
-                    "credential": "bench",
-                    "created_by": 1,
                     "now": datetime.now(UTC),
                 }
                 rows = connection.execute(TRACK_MANY, parameters).fetchall()

@@ -10,7 +10,9 @@ import re
 import statistics
 import subprocess
 import tempfile
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +47,11 @@ FROM crm_subscriber s, generate_series(1, 10) k WHERE s.email LIKE 'contact%';
 VACUUM ANALYZE
 """
 
+LOCK = """
+SELECT FROM crm_subscriber s JOIN events_trackedevent e ON e.subscriber_id = s.id
+WHERE s.email = 'contact1@example.com' FOR UPDATE
+"""
+
 
 class Row(NamedTuple):
     """A kind of call: its name in calls.lua, what it is, and how many clients send it for how long.
@@ -64,6 +71,7 @@ ROWS = (
     Row("track_key", "track-event with an Idempotency-Key", 32),
     Row("track_properties", "track-event with properties and context", 32),
     Row("track_hot", "track-event, all for one contact", 32),
+    Row("track_locked", "track-event, one of 50 for a locked contact", 32),
     Row("track_batch", "track-events, 500 events", 8),
     Row("tracking_events", "a page of tracking-events"),
     Row("timeline", "a page of the timeline"),
@@ -135,7 +143,8 @@ class Target:
         database, web = postmaster(self.server), web_server(self.server)
         before = processor_seconds(web), processor_seconds(database)
         seconds = max(SECONDS, row.least_seconds)
-        said = wrk(self.server, row.name, row.clients, seconds, FIRST_ID=self.first_id)
+        with self.locked_contact() if row.name == "track_locked" else nullcontext():
+            said = wrk(self.server, row.name, row.clients, seconds, FIRST_ID=self.first_id)
         after = processor_seconds(web), processor_seconds(database)
         calls = int(figure(r"(\d+) requests in", said))
         return Cost(
@@ -143,6 +152,24 @@ class Target:
             (after[0] - before[0]) / calls * 1000,
             (after[1] - before[1]) / calls * 1000,
         )
+
+    @contextmanager
+    def locked_contact(self) -> Iterator[None]:
+        """Lock the first contact and its events for 2 s again and again."""
+        is_over = threading.Event()
+
+        def lock() -> None:
+            with psycopg.connect(host=str(self.socket_dir), user=USER, dbname="tallybook") as store:
+                while not is_over.is_set():
+                    store.execute(LOCK)
+                    is_over.wait(2)
+                    store.rollback()
+
+        thread = threading.Thread(target=lock)
+        thread.start()
+        yield
+        is_over.set()
+        thread.join()
 
 
 def processor_seconds(pid: int) -> float:
@@ -166,7 +193,9 @@ def wrk(server: Server, row: str, clients: int, seconds: int = SECONDS, **enviro
         AUTH=server.auth or "",
         **environment,
     )
-    if any(word in said for word in ("Non-2xx", "Socket errors", "refused")):
+    # Of a locked contact the calls are 503.
+    fatal = ["Socket errors", "refused"] + (["Non-2xx"] if row != "track_locked" else [])
+    if any(word in said for word in fatal):
         raise SystemExit(said)
     return said
 

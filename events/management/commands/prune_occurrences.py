@@ -30,7 +30,7 @@ class Command(DatabaseCommand):
     @override
     def handle(self, *args: Any, **options: Any) -> None:
         before = timezone.now() - options["older_than"]
-        with tqdm(unit=" ids", unit_scale=True, file=sys.stderr) as bar:
+        with tqdm(unit=" contacts", unit_scale=True, file=sys.stderr) as bar:
 
             def progress(done: int, total: int) -> None:
                 bar.total = total

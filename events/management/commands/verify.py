@@ -42,7 +42,7 @@ class Command(DatabaseCommand):
             self.stdout.write(f"{fault.number} {fault.name}: {ids}{more}")
         if differences and options["repair"]:
             for event in differences:
-                repair_counter(event.event_id)
+                repair_counter(event.event_id, event.subscriber_id)
             self.stdout.write(f"{len(differences)} events repaired.")
         errors = [f"{fault.number} {fault.name}." for fault in orphans]
         if differences and not options["repair"]:
