@@ -195,8 +195,16 @@ class Subscriber(models.Model):
                 violation_error_message="Another contact has this e-mail.",
             ),
         )
-        # For lists in the order of the e-mail.
-        indexes = (models.Index(Lower("email"), name="crm_subscriber_by_email"),)
+        indexes = (
+            # For lists in the order of the e-mail.
+            models.Index(Lower("email"), name="crm_subscriber_by_email"),
+            # For the numbers of subscribed contacts of tags and lists.
+            models.Index(
+                fields=("id",),
+                condition=~Q(status="subscribed"),
+                name="crm_subscriber_unsubscribed",
+            ),
+        )
         verbose_name = "contact"
 
     def __str__(self) -> str:

@@ -62,6 +62,10 @@ class TrackedEvent(models.Model):
         indexes = (
             models.Index(fields=("event_key", "subscriber"), name="events_trackedevent_by_key"),
             models.Index(fields=("subscriber", "-id"), name="events_trackedevent_page"),
+            # For filters by provider or title, and for the names of all providers.
+            models.Index(
+                fields=("provider", "title", "subscriber"), name="events_trackedevent_by_kind"
+            ),
         )
 
     # Whether track() returned it for a retry, with the counter of the first call.

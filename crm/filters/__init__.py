@@ -14,7 +14,7 @@ from itertools import chain
 from operator import and_
 from typing import Any
 
-from django.db.models import Expression, Q, QuerySet
+from django.db.models import Expression, F, Q, QuerySet
 
 from config.api.errors import FieldErrors, Forbidden, InvalidFields
 from config.api.validation import MESSAGES, InvalidValue, Validator, php_list
@@ -24,8 +24,11 @@ from crm.filters.types import (
     ConditionGroup,
     ContactSet,
     HasPerm,
+    InContactSet,
     Property,
     Provider,
+    Statement,
+    statement_alone,
 )
 from crm.labels import LabelKey, missing_labels
 from crm.models import Subscriber
@@ -117,11 +120,17 @@ def apply_filter(
         return contacts.filter(*(condition.q() for group in groups for condition in group))
     # A UNION, because PostgreSQL joins on conditions that are ANDed, but looks contacts up one by
     # one where they are ORed.
-    ids = [
-        Subscriber.objects.filter(*(condition.q() for condition in group)).values("id")
-        for group in groups
-    ]
-    return contacts.filter(id__in=ids[0].union(*ids[1:]))
+    statements = [_statement(group) for group in groups]
+    union = " UNION ALL ".join(f"({sql})" for sql, _ in statements)
+    parameters = tuple(chain.from_iterable(each for _, each in statements))
+    return contacts.filter(InContactSet((union, parameters)))
+
+
+def _statement(group: ConditionGroup) -> Statement:
+    """Return the statement for the ids of the contacts that a group matches."""
+    matching = Subscriber.objects.filter(*(condition.q() for condition in group))
+    alone = statement_alone(matching)
+    return alone or matching.values(subscriber_id=F("id")).query.sql_with_params()
 
 
 def require_permissions(groups: Iterable[ConditionGroup], has_perm: HasPerm) -> None:

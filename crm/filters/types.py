@@ -4,12 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import BooleanField, Expression, F, Func, Q, QuerySet, Subquery
+from django.db.models import BooleanField, Expression, F, Func, Q, QuerySet
+from django.db.models.expressions import RawSQL
+from django.db.models.lookups import Exact
+from django.db.models.sql.where import WhereNode
 
 from config.api.validation import Validator
 from crm.labels import LabelKey, LabelKind
 
 Column = F | Expression
+# SQL and its parameters.
+Statement = tuple[str, tuple[Any, ...]]
 # Tells whether the user who asks has one of Django's permissions, such as crm.view_tag.
 HasPerm = Callable[[str], bool]
 # The SQL of an operator: test(column, value).
@@ -56,6 +61,24 @@ class Condition:
         return self.operator.test(column, self.value)
 
 
+class InContactSet(Func):
+    """Whether an id is among the `subscriber_id` of a statement: `EXISTS (SELECT FROM (…) …)`.
+
+    PostgreSQL joins on EXISTS over a subquery in FROM, and on its negation, but not on NOT IN.
+    OFFSET 0 makes it read the subquery once as a whole, in a time that does not depend on
+    estimates. Otherwise the planner may look contacts up one by one.
+    """
+
+    template = "EXISTS (SELECT FROM (SELECT * FROM %(expressions)s)"
+    arg_joiner = " each OFFSET 0) found WHERE found.subscriber_id = "
+    output_field = BooleanField()
+
+    def __init__(self, statement: Statement) -> None:
+        # As text, because Django copies an expression at each level of nesting.
+        super().__init__(RawSQL(*statement), F("id"))  # noqa: S611
+        self.statement = statement
+
+
 @dataclass(frozen=True)
 class ContactSet:
     """The contacts referenced by `rows.subscriber_id`.
@@ -64,33 +87,51 @@ class ContactSet:
         rows: any rows with a column subscriber_id.
         flag: the name of a boolean column that must be true.
         negated: whether the set is the complement.
+        all_rows: returns a faster statement for the `subscriber_id` of all rows, if there is one.
     """
 
     rows: QuerySet[Any]
     flag: str = ""
     negated: bool = False
+    all_rows: Callable[[], Statement] | None = None
 
     def q(self, contact_id: int | None = None) -> Q:
-        """Return the condition on contacts: `EXISTS (SELECT FROM (SELECT …) found WHERE …)`.
-
-        PostgreSQL joins on EXISTS over a subquery in FROM, and on its negation, but not on NOT IN.
-        OFFSET 0 makes it read the subquery once as a whole, in a time that does not depend on
-        estimates. Otherwise the planner may look contacts up one by one.
+        """Return the condition on contacts.
 
         Args:
             contact_id: if given, only the rows of this contact are read.
         """
-        rows = self.rows if contact_id is None else self.rows.filter(subscriber_id=contact_id)
+        if contact_id is None:
+            is_in: Expression = InContactSet((self.all_rows or self._statement)())
+        else:
+            # PostgreSQL looks for the contact inside of the statement, grouped or not.
+            sql, parameters = self._statement()
+            is_in = RawSQL(  # noqa: S611
+                f"EXISTS (SELECT FROM ({sql}) found WHERE found.subscriber_id = %s)",
+                (*parameters, contact_id),
+                BooleanField(),
+            )
+        return ~Q(is_in) if self.negated else Q(is_in)
+
+    def _statement(self) -> Statement:
         columns = ("subscriber_id", self.flag) if self.flag else ("subscriber_id",)
-        flag_is_true = f"found.{self.flag} AND " if self.flag else ""
-        exists = Func(
-            Subquery(rows.values(*columns)),
-            F("id"),
-            template="EXISTS (SELECT FROM (SELECT * FROM %(expressions)s)",
-            arg_joiner=f" each OFFSET 0) found WHERE {flag_is_true}found.subscriber_id = ",
-            output_field=BooleanField(),
-        )
-        return ~Q(exists) if self.negated else Q(exists)
+        sql, parameters = self.rows.values(*columns).query.sql_with_params()
+        if self.flag:
+            sql = f"SELECT subscriber_id FROM ({sql}) each WHERE {self.flag}"  # noqa: S608
+        return sql, parameters
+
+
+def statement_alone(contacts: QuerySet[Any]) -> Statement | None:
+    """Return the statement for `subscriber_id` if a set is the only condition on contacts.
+
+    Its contacts exist, so that a join with their table would cost time for nothing.
+    """
+    node: Any = contacts.query.where
+    while isinstance(node, WhereNode) and len(node.children) == 1 and not node.negated:
+        node = node.children[0]
+    # A condition that is no comparison is `Exact(condition, True)` to Django.
+    is_in = node.lhs if isinstance(node, Exact) else None
+    return is_in.statement if isinstance(is_in, InContactSet) else None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from typing_extensions import override
 
 from crm.admin.base import NoAddOrChangeAdmin, ReadOnlyAdmin, ValueFilter
-from events.filters.options import known_keys, latest_providers, missing_key_hints
+from events.filters.options import known_keys, known_providers, missing_key_hints
 from events.history import TITLE
 from events.models import VIEW_EVENTS, EventName, EventOccurrence, TrackedEvent
 from events.personal_data import find_contact
@@ -56,7 +56,7 @@ class ProviderFilter(ValueFilter):
 
     @override
     def options(self) -> list[tuple[str, str]]:
-        return latest_providers()
+        return known_providers()
 
     @override
     def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:

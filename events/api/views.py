@@ -1,7 +1,7 @@
 """FluentCRM's endpoints of events, and those of Tallybook: occurrences, timelines, batches."""
 
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -34,8 +34,9 @@ from events import tracking
 from events.api import schema
 from events.api.pagination import EventPagination, OccurrencePagination, TimelinePagination
 from events.api.serializers import OccurrenceSerializer, TrackedEventSerializer
+from events.filters.options import distinct_values
 from events.history import MICROSECOND, Cursor, Timeline
-from events.models import TrackedEvent, TrackingSwitch
+from events.models import TrackingSwitch
 from events.tracking.batches import Outcome, RolledBack, Tracked, track_many
 from events.tracking.fields import MAX_PROVIDER_LENGTH, without_foreign_fields
 
@@ -47,7 +48,10 @@ NO_SWITCH: FieldWarning = {
     "rule": "required",
     "message": "The settings have no event_tracking, so that tracking stays as it is.",
 }
-OPTION_COLUMNS = {"event_tracking_keys": "event_key", "event_tracking_providers": "provider"}
+OPTION_COLUMNS: dict[str, Literal["event_key", "provider"]] = {
+    "event_tracking_keys": "event_key",
+    "event_tracking_providers": "provider",
+}
 
 
 def to_event_list(value: Any) -> list[Any]:
@@ -275,7 +279,6 @@ class ReportViewSet(ApiViewSet):
         column = OPTION_COLUMNS.get(params.get("option_key", ""))
         if column is None:
             return Response({"options": []})
-        names = TrackedEvent.objects.order_by(column).values_list(column, flat=True).distinct()
-        options, warnings = capped(names[: MAX_CHOICES + 1], "options")
+        options, warnings = capped(distinct_values(column, MAX_CHOICES + 1), "options")
         body = {"options": [{"id": name, "title": name} for name in options]}
         return Response(with_warnings(body, warnings))

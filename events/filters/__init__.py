@@ -8,6 +8,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import (
     BigIntegerField,
@@ -52,6 +53,7 @@ from crm.filters.types import (
     Operator,
     Property,
     Provider,
+    Statement,
     ValueType,
 )
 from events.filters.options import EVENT_KEYS, EVENT_PROVIDERS
@@ -104,6 +106,30 @@ PYTHON_OPERATORS: Mapping[str, Callable[[int, int], bool]] = {
 }
 
 
+# Titles are few where events are many. So the first 10,000 of them are read with a look into the
+# index for each, and tested. Then the index has the events of those that match. The events of all
+# later titles are tested one by one.
+TITLE = '"events_trackedevent"."title"'
+OF_TITLES = """
+WITH RECURSIVE kind AS (
+    (SELECT provider, title, 1 AS number FROM events_trackedevent ORDER BY provider, title LIMIT 1)
+    UNION ALL
+    SELECT following.*, number + 1 FROM kind CROSS JOIN LATERAL (
+        SELECT provider, title FROM events_trackedevent
+        WHERE (provider, title) > (kind.provider, kind.title) ORDER BY provider, title LIMIT 1
+    ) following
+    WHERE number < 10000
+)
+SELECT subscriber_id FROM events_trackedevent
+-- Arrays, because the planner expects few rows of a join with so few titles.
+WHERE provider = ANY (ARRAY(SELECT DISTINCT provider FROM kind))
+    AND title = ANY (ARRAY(SELECT DISTINCT title FROM kind WHERE {test}))
+UNION ALL
+SELECT subscriber_id FROM events_trackedevent
+WHERE (provider, title) > (SELECT provider, title FROM kind WHERE number = 10000) AND {test}
+"""
+
+
 def events_of_key(condition: Condition) -> QuerySet[TrackedEvent]:
     """Return the events of the condition's key."""
     return TrackedEvent.objects.filter(event_key=condition.extra["extra_value"])
@@ -112,6 +138,18 @@ def events_of_key(condition: Condition) -> QuerySet[TrackedEvent]:
 def any_event(column: str) -> Callable[[Condition], ContactSet]:
     """Match contacts with an event of any key whose column matches."""
     return lambda condition: ContactSet(TrackedEvent.objects.filter(condition.test(F(column))))
+
+
+def any_title(condition: Condition) -> ContactSet:
+    """Match contacts with an event of any key whose title matches."""
+    rows = TrackedEvent.objects.filter(condition.test(F("title")))
+
+    def all_rows() -> Statement:
+        compiler = rows.query.get_compiler("default")
+        test, parameters = compiler.compile(rows.query.where)
+        return OF_TITLES.format(test=test.replace(TITLE, "title")), (*parameters, *parameters)
+
+    return ContactSet(rows, all_rows=all_rows)
 
 
 def any_event_of_key(column: str) -> Callable[[Condition], ContactSet]:
@@ -167,13 +205,24 @@ def latest_property(condition: Condition) -> ContactSet:
         arg_joiner=" #>> ",
         output_field=TextField(),
     )
-    latest = (
-        EventOccurrence.objects.filter(event_key=condition.extra["extra_value"])
-        .order_by("subscriber_id", "-occurred_at", "-id")
-        .distinct("subscriber_id")
-        .annotate(fits=ExpressionWrapper(Q(condition.test(value)), BooleanField()))
-    )
-    return ContactSet(latest, "fits")
+    of_key = EventOccurrence.objects.filter(event_key=condition.extra["extra_value"])
+    latest = of_key.order_by("subscriber_id", "-occurred_at", "-id").distinct("subscriber_id")
+    fits = condition.test(value)
+    annotated = latest.annotate(fits=ExpressionWrapper(Q(fits), BooleanField()))
+
+    def all_rows() -> Statement:
+        # The index has the latest ids, so that the properties of others are not even read.
+        is_latest = Func(
+            F("id"),
+            ArraySubquery(latest.values("id")),
+            template="%(expressions)s)",
+            arg_joiner=" = ANY(",
+            output_field=BooleanField(),
+        )
+        rows = of_key.filter(is_latest).filter(fits)
+        return rows.values("subscriber_id").query.sql_with_params()
+
+    return ContactSet(annotated, "fits", all_rows=all_rows)
 
 
 AJAX_SELECTOR = {"component": "ajax_selector", "is_multiple": True}
@@ -230,7 +279,7 @@ EVENT_TRACKING = Provider(
         "event_tracking_title": Property(
             "Event Title",
             equality_ops(LINE_TYPE) | CONTAINS_OPS,
-            any_event("title"),
+            any_title,
             options={"type": "text", "help": "The title of any event."},
         ),
         "event_tracking_total": Property(

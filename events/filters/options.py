@@ -2,15 +2,27 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 from config.api.validation import MAX_ITEMS, MAX_NAME_LENGTH, single_line
 from config.database import fetch_rows
 from crm.filters.types import Choices
-from events.models import EventName, TrackedEvent
+from events.models import EventName
 
 VIEW_PERMISSION = "events.view_trackedevent"
 MAX_HINTS = 3
+# A look into the index for each value, because DISTINCT reads every event.
+DISTINCT_VALUES = """
+WITH RECURSIVE found AS (
+    (SELECT {column} AS value FROM events_trackedevent ORDER BY {column} LIMIT 1)
+    UNION ALL
+    SELECT following.value FROM found CROSS JOIN LATERAL (
+        SELECT {column} AS value FROM events_trackedevent
+        WHERE {column} > found.value ORDER BY {column} LIMIT 1
+    ) following
+)
+SELECT value FROM found LIMIT %(limit)s
+"""
 MISSING_KEYS = """
 SELECT key FROM unnest(%(keys)s::text[]) key
 WHERE NOT EXISTS (SELECT FROM events_trackedevent WHERE event_key = key) LIMIT %(limit)s
@@ -40,11 +52,16 @@ def missing_key_hints(keys: Iterable[Any]) -> list[str]:
     return hints
 
 
-def latest_providers() -> list[tuple[str, str]]:
-    """Return the providers of the newest 1,000 events, because there is no table of providers."""
-    newest = TrackedEvent.objects.order_by("-id").values_list("provider", flat=True)[:MAX_ITEMS]
-    return [(name, name) for name in sorted(set(newest))]
+def distinct_values(column: Literal["event_key", "provider"], limit: int) -> list[str]:
+    """Return the first distinct keys or providers of events, at most `limit`."""
+    statement = DISTINCT_VALUES.format(column=column)
+    return [value for (value,) in fetch_rows(statement, {"limit": limit})]
+
+
+def known_providers() -> list[tuple[str, str]]:
+    """Return the providers of all events, at most 1,000."""
+    return [(name, name) for name in distinct_values("provider", MAX_ITEMS)]
 
 
 EVENT_KEYS = Choices("event_keys", known_keys, VIEW_PERMISSION, hints=missing_key_hints)
-EVENT_PROVIDERS = Choices("event_providers", latest_providers, VIEW_PERMISSION)
+EVENT_PROVIDERS = Choices("event_providers", known_providers, VIEW_PERMISSION)

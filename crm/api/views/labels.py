@@ -2,9 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from django.db.models import Count, Q
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from typing_extensions import override
@@ -27,6 +26,7 @@ from config.api.validation import (
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
 from config.audit import of_ids, record
+from config.database import fetch_rows
 from crm import labels
 from crm.api import schema
 from crm.api.filter_backends import LABEL_BACKENDS, LABEL_LIST_FIELDS
@@ -38,7 +38,7 @@ from crm.api.serializers import (
     TagSerializer,
 )
 from crm.label_deletion import LabelsInUse, delete_labels
-from crm.models import List, Scope, Status, Tag
+from crm.models import List, Scope, Tag
 from crm.permissions import Access
 
 FIELDS: dict[str, Validator] = {
@@ -46,7 +46,25 @@ FIELDS: dict[str, Validator] = {
     "slug": single_line(MAX_NAME_LENGTH),
     "description": long_text(labels.MAX_DESCRIPTION_LENGTH),
 }
+# Contacts that are not subscribed are few, and have an index. OFFSET 0 keeps the order, in which
+# PostgreSQL merges that index with the one of attachments.
+COUNTS = """
+SELECT {column}, count(*), count(*) - count(other_id)
+FROM (SELECT {column}, other.id AS other_id
+      FROM {attachments} LEFT JOIN crm_subscriber other
+          ON other.id = subscriber_id AND other.status <> 'subscribed'
+      WHERE {column} = ANY(%(labels)s::bigint[])
+      ORDER BY subscriber_id OFFSET 0) attached
+GROUP BY {column}
+"""
 SLUG_TAKEN = {"unique": "The slug attribute is already taken and must be unique."}
+
+
+class ContactCounts(NamedTuple):
+    """The number of contacts that have a label, and how many of them are subscribed."""
+
+    total: int
+    subscribed: int
 
 
 class LabelViewSet(ApiViewSet):
@@ -177,12 +195,13 @@ class LabelViewSet(ApiViewSet):
         """Set the numbers of contacts on the labels of a page. Returns the attributes."""
         raise NotImplementedError
 
-    def count_contacts(self, page: Sequence[labels.TagOrList], **conditions: Any) -> dict[int, int]:
-        """Return the number of contacts that match the conditions, by label id."""
-        rows = self.get_queryset().filter(id__in=[label.id for label in page])
-        counted = rows.annotate(number=Count("subscribers", filter=Q(**conditions)))
-        # A label that was deleted since the page was read has none.
-        return defaultdict(int, counted.order_by().values_list("id", "number"))
+    def count_contacts(self, page: Sequence[labels.TagOrList]) -> dict[int, ContactCounts]:
+        """Return the numbers of contacts by label id."""
+        rows, column = labels.memberships(self.kind)
+        statement = COUNTS.format(column=column, attachments=rows.model._meta.db_table)
+        counted = fetch_rows(statement, {"labels": [label.id for label in page]})
+        counts = {label_id: ContactCounts(*numbers) for label_id, *numbers in counted}
+        return defaultdict(lambda: ContactCounts(0, 0), counts)
 
     def _get_by_slug(self) -> labels.TagOrList:
         slug = validate({"slug": FIELDS["slug"]}, self.params, required=("slug",))["slug"]
@@ -239,9 +258,9 @@ class TagViewSet(LabelViewSet):
 
     @override
     def add_counts(self, page: Sequence[Any]) -> tuple[str, ...]:
-        subscribed = self.count_contacts(page, subscribers__status=Status.SUBSCRIBED)
+        counts = self.count_contacts(page)
         for tag in page:
-            tag.subscribersCount = subscribed[tag.id]
+            tag.subscribersCount = counts[tag.id].subscribed
         return ("subscribersCount",)
 
 
@@ -279,11 +298,9 @@ class ContactListViewSet(LabelViewSet):
 
     @override
     def add_counts(self, page: Sequence[Any]) -> tuple[str, ...]:
-        everybody = self.count_contacts(page)
-        subscribed = self.count_contacts(page, subscribers__status=Status.SUBSCRIBED)
+        counts = self.count_contacts(page)
         for contact_list in page:
-            contact_list.totalCount = everybody[contact_list.id]
-            contact_list.subscribersCount = subscribed[contact_list.id]
+            contact_list.totalCount, contact_list.subscribersCount = counts[contact_list.id]
         return ("totalCount", "subscribersCount")
 
 

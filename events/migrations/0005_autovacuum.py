@@ -22,8 +22,7 @@ def alter(table: str, action: str, parameters: str) -> str:
 
 
 class Migration(migrations.Migration):
-    # It follows 0003 until the migrations between are there.
-    dependencies = [("events", "0003_roles")]
+    dependencies = [("events", "0004_by_kind")]
 
     # Each takes a lock for a moment that tracking does not wait for (SHARE UPDATE EXCLUSIVE).
     operations = [

@@ -21,7 +21,7 @@ def subscriber(null):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("events", "0010_autovacuum")]
+    dependencies = [("events", "0005_autovacuum")]
 
     operations = [
         migrations.AddField("idempotencykey", "subscriber", subscriber(null=True)),
