@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from sched import scheduler
 from typing import Any
@@ -23,7 +23,7 @@ from config.server.responses import Answer, environ_of, respond
 # isort: split
 from django.conf import settings
 
-from config import time_limit
+from config import groups, time_limit
 from config.api.description import description
 from config.error_pages import BUSY, error_page_or_json
 from config.server import heartbeat, work
@@ -133,7 +133,8 @@ class Request:
             environ = environ_of(self.scope, self.path, len(self._body))
             if self._class.handover is None:
                 time_limit.begin(is_read=False)
-                answer = respond(environ, self._body)
+                with groups.expected() if self._body else nullcontext():
+                    answer = respond(environ, self._body)
             else:
                 message = encode((self.submitted_at, environ), self._body)
                 with self._class.handover.put(message[:START_BYTES]) as self._asked:

@@ -58,7 +58,7 @@ def together(
             with transaction.atomic():
                 TrackedEvent.objects.select_for_update().get(subscriber__email=FIRST["email"])
                 first = threads.submit(in_thread, FIRST)
-                wait_until(lambda: group._running)
+                wait_until(lambda: group._leader and not group._waiting)
                 futures: list[Future[TrackedEvent]] = []
                 for event in events:
                     futures.append(threads.submit(in_thread, event))

@@ -32,11 +32,13 @@ class Recorder:
 
     def start(self, item: str) -> Future[str]:
         """Run an item in a thread, and return when it is running or waits."""
-        waiting = len(self.group._waiting)
+
+        def is_there() -> bool:
+            waits = self.is_held.is_set() and item in [t.item for t in self.group._waiting]
+            return waits or any(item in group for group in self.groups)
+
         future = self.threads.submit(self.group.run, item)
-        wait_until(
-            lambda: len(self.group._waiting) > waiting or [item] in self.groups or future.done()
-        )
+        wait_until(is_there)
         return future
 
 
