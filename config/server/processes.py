@@ -21,7 +21,8 @@ NICE = 10
 def prepare(name: str) -> None:
     """Name this process and set up its interpreter."""
     Path("/proc/self/comm").write_text(name)
-    sys.setswitchinterval(SWITCH_SECONDS)
+    if name != WORKER_NAME:
+        sys.setswitchinterval(SWITCH_SECONDS)
     gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
