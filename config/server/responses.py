@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from django.conf import settings
 from django.core import signals
 from django.core.cache import close_caches
+from django.core.handlers.base import reset_urlconf
 from django.core.handlers.exception import convert_exception_to_response
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.core.wsgi import get_wsgi_application
@@ -63,12 +64,13 @@ class ApiHandler(WSGIHandler):
 
 handler: Final = get_wsgi_application()
 api_handler: Final = ApiHandler()
-# They do nothing here: no queries are logged, and there is no cache. close_old_connections stays at
-# the end of a request, where it closes a connection that had errors.
+# They do nothing here: no queries are logged, there is no cache, and all requests have the same URLs.
+# close_old_connections stays at the end of a request, where it closes a connection that had errors.
 if not settings.DEBUG:
     signals.request_started.disconnect(reset_queries)
 signals.request_started.disconnect(close_old_connections)
 signals.request_finished.disconnect(close_caches)
+signals.request_finished.disconnect(reset_urlconf)
 
 # Up to this length a file is read into memory and sent like every other response.
 FILE_BYTES = 256 * 1024
@@ -105,7 +107,8 @@ def respond(environ: Environ, body: bytes) -> Answer:
         body: the complete one.
     """
     environ["wsgi.input"] = BytesIO(body)
-    set_script_prefix(settings.FORCE_SCRIPT_NAME or "/")
+    if settings.FORCE_SCRIPT_NAME:
+        set_script_prefix(settings.FORCE_SCRIPT_NAME)
     signals.request_started.send(sender=WSGIHandler, environ=environ)
     runs = handler if is_page(environ["PATH_INFO"]) else api_handler
     response = runs.get_response(WSGIRequest(environ))
