@@ -64,8 +64,9 @@ class ApiHandler(WSGIHandler):
 
 handler: Final = get_wsgi_application()
 api_handler: Final = ApiHandler()
-# They do nothing here: no queries are logged, there is no cache, and all requests have the same URLs.
-# close_old_connections stays at the end of a request, where it closes a connection that had errors.
+# They do nothing here: no queries are logged, there is no cache, and the URLs are the same for all
+# requests. close_old_connections stays at the end of a request, where it closes a connection that
+# had errors.
 if not settings.DEBUG:
     signals.request_started.disconnect(reset_queries)
 signals.request_started.disconnect(close_old_connections)
