@@ -39,7 +39,8 @@ TEXTS: Schema = {"type": "array", "items": TEXT}
 STATUSES: Schema = {"type": "array", "items": {"enum": Status.values}}
 Contacts = QuerySet[Subscriber]
 Labels = QuerySet[Any]
-SORTABLE = {"id", "created_at", "updated_at", *CONTACT_FIELDS} - {"custom_values"}
+# user_id is in another table.
+SORTABLE = {"id", "created_at", "updated_at", *CONTACT_FIELDS} - {"custom_values", "user_id"}
 SORTABLE_LABEL_COLUMNS = {"id", "title", "slug", "created_at", "updated_at"}
 ADVANCED: dict[str, Validator] = {"advanced_filters": json_text_or(lambda value: value)}
 

@@ -280,6 +280,7 @@ def test_a_tag_is_found_by_slug_or_title_in_any_case(api: APIClient, names: list
         ("sort_by=email&sort_type=ASC", ["ada", "bob", "cy"]),
         ("sort_by=first_name&sort_type=asc", ["cy", "ada", "bob"]),
         ("sort_by=password&sort_type=DROP", ["cy", "bob", "ada"]),
+        ("sort_by=user_id", ["cy", "bob", "ada"]),
         ("search=", ["cy", "bob", "ada"]),
     ],
 )
