@@ -32,7 +32,7 @@ def main() -> None:
                         target.server, row.name, row.clients, SECONDS, FIRST_ID=target.first_id
                     )
                     calls += int(figure(r"(\d+) requests in", said))
-                if calls >= shown:
+                if calls >= min(shown, wanted):
                     pids = wait_for_workers(target.server)
                     megabytes = {pid: round(memory(pid, "VmRSS")) for pid in pids}
                     print(f"{calls:9,} calls: {megabytes}", flush=True)

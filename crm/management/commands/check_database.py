@@ -44,7 +44,7 @@ class Command(DatabaseCommand):
             self.stdout.write(sentence)
         if not (faults or advice):
             self.stdout.write("The settings of PostgreSQL suit Tallybook.")
-        return f"{len(faults)} settings of PostgreSQL have to be changed." if faults else ""
+        return f"Settings of PostgreSQL that have to be changed: {len(faults)}." if faults else ""
 
     def _check_mailboxes(self) -> str:
         """Print contacts of one mailbox, which an upgrade does not merge. Returns the error."""
