@@ -221,12 +221,11 @@ WITH {switch}, item AS MATERIALIZED (
 ), {names}
 SELECT switch.enabled, item.n, {result}
 FROM switch LEFT JOIN item ON true LEFT JOIN ready USING (n)
-    LEFT JOIN occurrence ON occurrence.id = item.occurrence_id
-    LEFT JOIN event ON event.id = occurrence.event_id
+    LEFT JOIN occurrence ON occurrence.id = item.occurrence_id {joined}
 """
 
 
-def _track_items(*, result: str, switch: str = SWITCH, locked: str = "") -> str:
+def _track_items(*, result: str, switch: str = SWITCH, locked: str = "", joined: str = "") -> str:
     return TRACK_ITEMS.format(
         switch=switch,
         next_occurrence=NEXT_OCCURRENCE,
@@ -239,6 +238,7 @@ def _track_items(*, result: str, switch: str = SWITCH, locked: str = "") -> str:
         stored_values=", ".join(f"c.{name}::{kind}" for name, kind in STORED_COLUMNS.items()),
         names=INSERT_NAMES,
         result=result,
+        joined=joined,
     )
 
 
@@ -251,6 +251,7 @@ TRACK_TOGETHER = _track_items(
     switch=SWITCH.replace(" AS enabled", " AS enabled, set_config('lock_timeout', '50ms', true)"),
     locked="SKIP LOCKED",
     result=RESULT,
+    joined="LEFT JOIN event ON event.id = occurrence.event_id",
 )
 
 # The results of earlier requests with these keys: the event as it is now, but with the counter that

@@ -14,6 +14,7 @@ from crm.models import Subscriber
 from events.models import EventOccurrence, TrackedEvent, TrackingSwitch
 from events.tracking import track, writing
 from events.tracking.errors import IdempotencyMismatch, NotEnabled, SubscriberNotFound
+from tests.system.database import waiting_for_locks
 from tests.system.server import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,7 +59,7 @@ def together(
             with transaction.atomic():
                 TrackedEvent.objects.select_for_update().get(subscriber__email=FIRST["email"])
                 first = threads.submit(in_thread, FIRST)
-                wait_until(lambda: group._leader and not group._waiting)
+                wait_until(lambda: waiting_for_locks(connection.connection))
                 futures: list[Future[TrackedEvent]] = []
                 for event in events:
                     futures.append(threads.submit(in_thread, event))
