@@ -19,7 +19,12 @@ from rest_framework.request import Request
 from typing_extensions import override
 
 from config.api.errors import Forbidden
-from config.database import Row, fetch_rows, fetch_rows_reconnecting
+from config.database import (
+    Row,
+    drop_closed_connection,
+    fetch_rows,
+    fetch_rows_reconnecting,
+)
 from config.groups import Group
 from config.refusals import limit_refusals
 from crm.models import ApplicationPassword
@@ -171,6 +176,8 @@ def authenticate(username: str | None, secret: str) -> Credentials:
         raise AuthenticationFailed
     sent_hash = secret_hash(secret)
     row = _lookups.run((secret[:PREFIX_LENGTH], sent_hash))
+    # The lookup may have been on the connection of another thread.
+    drop_closed_connection()
     if row is None:
         raise AuthenticationFailed
     password = ApplicationPassword.from_db("default", PASSWORD_COLUMNS, row[:5])

@@ -5,7 +5,7 @@ import secrets
 
 from django.utils.timezone import now
 
-from config.database import Row, fetch_rows_reconnecting
+from config.database import Row, drop_closed_connection, fetch_rows_reconnecting
 from config.groups import Group
 from events.models import TrackingKey
 
@@ -34,6 +34,8 @@ def rotate_tracking_key() -> TrackingKey:
 def credentials_match(actid: str, key: str) -> bool:
     """Return whether both are right, in a time that does not tell which is wrong."""
     stored = _stored_pairs.run(None)
+    # They may have been read on the connection of another thread.
+    drop_closed_connection()
     stored_actid, stored_key = stored or ("", "")
     actid_matches = hmac.compare_digest(actid.encode(), stored_actid.encode())
     key_matches = hmac.compare_digest(key.encode(), stored_key.encode())

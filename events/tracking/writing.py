@@ -10,7 +10,7 @@ from django.db.utils import DatabaseError
 from django.utils import timezone
 from psycopg.errors import DeadlockDetected, ForeignKeyViolation, LockNotAvailable
 
-from config.database import drop_closed_connection, fetch_one, fetch_rows, retry_on_deadlock
+from config.database import fetch_one, fetch_rows, retry_on_deadlock
 from config.groups import Group
 from crm.emails import email_key
 from events.models import TrackedEvent
@@ -89,8 +89,6 @@ def _write_together(writes: list[Write]) -> Sequence[TrackedEvent | Exception | 
         For each the event, or its error, or None: it has to be written alone, because it names no
         contact that exists and is not locked, is a retry, or another one made the statement fail.
     """
-    # The thread's connection may have been idle while PostgreSQL was restarted.
-    drop_closed_connection()
     if len(writes) == 1:
         return [_write_alone(writes[0])]
     now = timezone.now()

@@ -134,3 +134,26 @@ def test_150_requests_on_one_connection_are_answered_in_order(http: Client) -> N
         contact = ids[number % 3]
         shown = http("GET", f"{API}/subscribers/{contact}").json()["subscriber"]
         assert shown["id"] == contact
+
+
+@pytest.mark.parametrize("path", ["tracking-events", "track-event"])
+def test_requests_of_one_moment_find_out_that_postgresql_has_closed_their_connections(
+    server: Server, http: Client, store: psycopg.Connection, ada_id: int, path: str
+) -> None:
+    event = EVENT | {"idempotency_key": "a"}
+
+    def call(_: int) -> set[int]:
+        client = server.client()
+        answers = [
+            client.track(**event)
+            if path == "track-event"
+            else client("GET", f"{API}/subscribers/{ada_id}/{path}")
+            for _ in range(2)
+        ]
+        client.close()
+        return {answer.status for answer in answers}
+
+    # First so that each thread has a connection.
+    assert set.union(*in_threads(32, call)) == {200}
+    end_connections(store)
+    assert set.union(*in_threads(32, call)) == {200}
