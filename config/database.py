@@ -25,6 +25,8 @@ from psycopg.adapt import Loader
 from psycopg.errors import DeadlockDetected, ForeignKeyViolation, SerializationFailure
 from typing_extensions import override
 
+from config.groups import Group
+
 Row = tuple[Any, ...]
 Parameters = Mapping[str, Any] | Sequence[Any]
 P = ParamSpec("P")
@@ -137,6 +139,17 @@ def fetch_rows_reconnecting(statement: str, parameters: Parameters) -> list[Row]
         if isinstance(error.__cause__, NoAnswer) or not drop_closed_connection():
             raise
         return fetch_rows(statement, parameters)
+
+
+class FirstStatement(Group[Item, Result]):
+    """A group that runs the first statement of requests, such as by `fetch_rows_reconnecting`."""
+
+    @override
+    def run(self, item: Item) -> Result:
+        result = super().run(item)
+        # It may have run on the connection of another thread, and this one's be closed.
+        drop_closed_connection()
+        return result
 
 
 def drop_closed_connection() -> bool:

@@ -116,8 +116,9 @@ class Group(Generic[Item, Result]):
         self._leader = ticket
         ticket.leads = True
         self._is_gathering = not self._is_complete()
-        self._is_whole = threading.Lock()
-        self._is_whole.acquire()
+        if self._is_gathering:
+            self._is_whole = threading.Lock()
+            self._is_whole.acquire()
 
     def _wait(self, ticket: _Ticket[Item, Result]) -> None:
         """Wait until a group with the ticket has been run, or until its thread leads one."""

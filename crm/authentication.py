@@ -19,13 +19,7 @@ from rest_framework.request import Request
 from typing_extensions import override
 
 from config.api.errors import Forbidden
-from config.database import (
-    Row,
-    drop_closed_connection,
-    fetch_rows,
-    fetch_rows_reconnecting,
-)
-from config.groups import Group
+from config.database import FirstStatement, Row, fetch_rows, fetch_rows_reconnecting
 from config.refusals import limit_refusals
 from crm.models import ApplicationPassword
 from crm.passwords import PREFIX_LENGTH, secret_hash
@@ -176,8 +170,6 @@ def authenticate(username: str | None, secret: str) -> Credentials:
         raise AuthenticationFailed
     sent_hash = secret_hash(secret)
     row = _lookups.run((secret[:PREFIX_LENGTH], sent_hash))
-    # The lookup may have been on the connection of another thread.
-    drop_closed_connection()
     if row is None:
         raise AuthenticationFailed
     password = ApplicationPassword.from_db("default", PASSWORD_COLUMNS, row[:5])
@@ -225,4 +217,4 @@ def _look_up_together(secrets: list[tuple[str, str]]) -> list[Row | None]:
     return [found.get(prefix) for prefix, _ in secrets]
 
 
-_lookups = Group(_look_up_together)
+_lookups = FirstStatement(_look_up_together)

@@ -4,7 +4,7 @@
 or the outcome of an earlier one is left to the caller, who writes that one alone.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from crm.models import Subscriber
 MAX_TOGETHER = 200
 
 HOLDERS = """
-SELECT value, subscriber_id FROM crm_identity
+SELECT value FROM crm_identity
 WHERE kind = 'user' AND source = '' AND value = ANY(%(values)s::text[])
 """
 RELEASE = """
@@ -164,7 +164,7 @@ def _check_user_ids(plans: Sequence[Plan]) -> None:
     sent = [plan.user_id for plan in plans if plan.user_id]
     if not sent:
         return
-    holders = {value for value, _ in fetch_rows(HOLDERS, {"values": sent})}
+    holders = {value for (value,) in fetch_rows(HOLDERS, {"values": sent})}
     for position, plan in enumerate(plans):
         if plan.user_id:
             if plan.user_id in holders:
@@ -199,7 +199,7 @@ def _insert(plans: Sequence[Plan]) -> None:
     new = [plan.contact for plan in plans if plan.contact.pk is None]
     if new and not contacts.insert_new_contacts(new):
         # Another request has just created one of them.
-        raise NotTogether([plan.contact.pk is None for plan in plans].index(True))
+        raise NotTogether(_first(plan.contact.pk is None for plan in plans))
 
 
 def _update(plans: Sequence[Plan]) -> None:
@@ -213,7 +213,7 @@ def _merge_custom_values(plans: Sequence[Plan]) -> None:
         return
     errors = {merged.contact_id for merged in contacts.merge_custom_values(values) if merged.error}
     if errors:
-        raise NotTogether([plan.contact.id in errors for plan in plans].index(True))
+        raise NotTogether(_first(plan.contact.id in errors for plan in plans))
 
 
 def _identify(plans: Sequence[Plan]) -> None:
@@ -225,7 +225,7 @@ def _identify(plans: Sequence[Plan]) -> None:
     identified = fetch_rows(IDENTIFY, {"contacts": ids, "values": [*user_ids.values()]})
     if len(identified) < len(ids):
         # Another request has just given one of them to its contact.
-        raise NotTogether([bool(plan.user_id) for plan in plans].index(True))
+        raise NotTogether(_first(bool(plan.user_id) for plan in plans))
 
 
 def _attach(plans: Sequence[Plan], labels: Mapping[LabelKind, Sequence[Sequence[int]]]) -> None:
@@ -235,6 +235,10 @@ def _attach(plans: Sequence[Plan], labels: Mapping[LabelKind, Sequence[Sequence[
             for plan, ids in zip(plans, ids_of_each, strict=True)
             for label_id in ids
         ]
-        too_many = attach_pairs(kind, pairs)
-        if too_many:
-            raise NotTogether([plan.contact.id in too_many for plan in plans].index(True))
+        if too_many := attach_pairs(kind, pairs):
+            raise NotTogether(_first(plan.contact.id in too_many for plan in plans))
+
+
+def _first(tests: Iterable[bool]) -> int:
+    """Return the position of the first test that is true."""
+    return next(position for position, is_true in enumerate(tests) if is_true)

@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 from django.db import IntegrityError, connection, transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from config.api.errors import InvalidFields
@@ -16,7 +15,16 @@ from config.api.json_fields import MAX_KEYS_PER_OBJECT, MAX_OBJECT_BYTES, max_ke
 from config.api.warnings import FieldWarning, Warnings
 from config.database import fetch_one, fetch_rows, in_transaction, insert_new
 from crm.emails import email_key
-from crm.models import OPT_INS, OPT_OUTS, Erasure, Identity, Status, Subscriber, updated_now
+from crm.models import (
+    OPT_INS,
+    OPT_OUTS,
+    USER_ID_OF_CONTACT,
+    Erasure,
+    Identity,
+    Status,
+    Subscriber,
+    updated_now,
+)
 
 # The columns that are set for several contacts at once.
 BulkColumn = Literal["status", "contact_type", "avatar"]
@@ -43,9 +51,7 @@ LOCKED_COLUMNS = ("id", *COLUMNS, "updated_at")
 # In the order of their ids, as every statement locks contacts. FOR NO KEY UPDATE, so that tracking
 # goes on meanwhile.
 LOCK = f"""
-SELECT id, {", ".join(COLUMNS)}, updated_at,
-       (SELECT value FROM crm_identity
-        WHERE subscriber_id = s.id AND kind = 'user' AND source = '' LIMIT 1)
+SELECT id, {", ".join(COLUMNS)}, updated_at, {USER_ID_OF_CONTACT}
 FROM crm_subscriber s WHERE {{}} ORDER BY id FOR NO KEY UPDATE OF s
 """  # noqa: S608
 # One contact or several. PostgreSQL plans the second each time that it gets a single id.
@@ -405,7 +411,7 @@ def set_user_id(contact: Subscriber, user_id: str | None) -> bool:
             identity = Identity(subscriber=contact, value=user_id, **Identity.USER)
             if not insert_new(identity):
                 raise InvalidFields({"user_id": USER_ID_TAKEN})
-    contact.user_id = user_id  # type: ignore[attr-defined]  # as with_user annotates it
+    contact.user_id = user_id  # type: ignore[attr-defined]  # as _lock sets it
     return True
 
 
@@ -455,8 +461,8 @@ def _values_error(
 
 
 def find_by_email(email: str) -> Subscriber | None:
-    """Return the contact with this e-mail by its key, with its `user_id`."""
-    return _with_email(email).first()
+    """Return the contact with this e-mail by its key."""
+    return Subscriber.objects.filter(email_key=email_key(email)).first()
 
 
 def get_for_update(*, contact_id: int | None = None, email: str = "") -> Subscriber | None:
@@ -478,13 +484,9 @@ def _lock(condition: str, parameters: Mapping[str, Any]) -> list[Subscriber]:
     locked = []
     for *values, user_id in fetch_rows(LOCK.format(condition), parameters):
         contact = Subscriber.from_db("default", LOCKED_COLUMNS, values)
-        contact.user_id = user_id  # type: ignore[attr-defined]  # as with_user annotates it
+        contact.user_id = user_id  # type: ignore[attr-defined]  # read beside the columns
         locked.append(contact)
     return locked
-
-
-def _with_email(email: str) -> QuerySet[Subscriber]:
-    return Subscriber.objects.with_user().filter(email_key=email_key(email))
 
 
 def find_key_collisions() -> list[tuple[Subscriber, Subscriber]]:

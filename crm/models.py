@@ -8,7 +8,7 @@ import orjson
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import models
-from django.db.models import OuterRef, Q, Subquery, Value
+from django.db.models import Q, Value
 from django.db.models.functions import Greatest, Lower
 from django.utils.timezone import now
 from typing_extensions import override
@@ -110,15 +110,6 @@ class List(Label):
     is_public = models.BooleanField(default=False)
 
 
-class SubscriberQuerySet(models.QuerySet["Subscriber"]):
-    """A queryset of contacts."""
-
-    def with_user(self) -> "SubscriberQuerySet":
-        """Add `user_id`, the id that the calling program gave the contact, or None."""
-        identities = Identity.objects.filter(subscriber=OuterRef("id"), **Identity.USER)
-        return self.annotate(user_id=Subquery(identities.values("value")[:1]))
-
-
 class SubscriberManager(models.Manager["Subscriber"]):
     """Contacts without their custom values, which may be large and are read where they are shown.
 
@@ -126,12 +117,8 @@ class SubscriberManager(models.Manager["Subscriber"]):
     """
 
     @override
-    def get_queryset(self) -> SubscriberQuerySet:
-        return SubscriberQuerySet(self.model, using=self._db).defer("custom_values")
-
-    def with_user(self) -> SubscriberQuerySet:
-        """Return all contacts with their `user_id`."""
-        return self.get_queryset().with_user()
+    def get_queryset(self) -> models.QuerySet["Subscriber"]:
+        return super().get_queryset().defer("custom_values")
 
 
 class EmailKeyField(models.TextField):  # type: ignore[type-arg]  # takes none at run time
@@ -237,6 +224,13 @@ def gravatar(email: str, full_name: str) -> str:
     fallback = f"https%3A%2F%2Fui-avatars.com%2Fapi%2F{name}/128" if name else "mp"
     digest = email_md5(email.strip().lower())
     return f"https://www.gravatar.com/avatar/{digest}?s=128&d={fallback}"
+
+
+# The `user_id` of the contact s, or null.
+USER_ID_OF_CONTACT = """
+(SELECT value FROM crm_identity
+ WHERE subscriber_id = s.id AND kind = 'user' AND source = '' LIMIT 1)
+"""
 
 
 class Identity(models.Model):

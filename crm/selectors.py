@@ -15,7 +15,7 @@ from config.database import MAX_PAGE_BYTES, Row, fetch_row, fetch_rows
 from crm.emails import email_key
 from crm.filters.types import statement_alone
 from crm.labels import LabelKind
-from crm.models import Subscriber
+from crm.models import USER_ID_OF_CONTACT, Subscriber
 
 ModelRow = TypeVar("ModelRow", bound=Model)
 
@@ -34,8 +34,7 @@ CONTACT_COLUMNS = (
 )
 # How they are read where they are not a column of their name. The serializer computes three.
 EXPRESSIONS = {
-    "user_id": """(SELECT value FROM crm_identity
-                   WHERE subscriber_id = s.id AND kind = 'user' AND source = '' LIMIT 1)""",
+    "user_id": USER_ID_OF_CONTACT,
     "hash": "NULL",
     "full_name": "NULL",
     "photo": "NULL",

@@ -50,7 +50,7 @@ def fetch_whole_page(
 
 
 def check_whole(rows: Sequence[Row], found: int) -> None:
-    """Check that the rows of `fetch_page` are all that it found.
+    """Check that no row of a page was left out because of its size.
 
     Args:
         rows: at least one.

@@ -5,8 +5,7 @@ import secrets
 
 from django.utils.timezone import now
 
-from config.database import Row, drop_closed_connection, fetch_rows_reconnecting
-from config.groups import Group
+from config.database import FirstStatement, Row, fetch_rows_reconnecting
 from events.models import TrackingKey
 
 ROW_ID = 1
@@ -34,8 +33,6 @@ def rotate_tracking_key() -> TrackingKey:
 def credentials_match(actid: str, key: str) -> bool:
     """Return whether both are right, in a time that does not tell which is wrong."""
     stored = _stored_pairs.run(None)
-    # They may have been read on the connection of another thread.
-    drop_closed_connection()
     stored_actid, stored_key = stored or ("", "")
     actid_matches = hmac.compare_digest(actid.encode(), stored_actid.encode())
     key_matches = hmac.compare_digest(key.encode(), stored_key.encode())
@@ -48,7 +45,7 @@ def _read_pair_together(asked: list[None]) -> list[Row | None]:
     return [rows[0] if rows else None] * len(asked)
 
 
-_stored_pairs = Group(_read_pair_together)
+_stored_pairs = FirstStatement(_read_pair_together)
 
 
 def _new_actid() -> str:

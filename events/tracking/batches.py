@@ -11,7 +11,6 @@ from django.utils import timezone
 from config.api.errors import ApiError
 from config.api.warnings import FieldWarning, Warnings
 from config.database import fetch_rows, in_transaction, retry_on_deadlock
-from crm.emails import email_key
 from crm.models import NewContacts
 from events.models import TrackedEvent
 from events.signals import event_tracked
@@ -170,9 +169,9 @@ def _write(
         batch_item(
             number,
             Write(fields, created_by, credential),
-            own_key if is_unnamed(fields) else email_key(fields.email),
             now,
             contents.get(number, b""),
+            own_key,
         )
         for number, fields in events.items()
     ]

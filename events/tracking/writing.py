@@ -1,6 +1,7 @@
 """Write validated events: each by a statement, or those of several threads by one together."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
@@ -60,21 +61,21 @@ def own_email_key(created_by: int | None) -> str:
 
 
 def batch_item(
-    number: int, write: Write, contact_email_key: str, now: Any, content: bytes = b""
+    number: int, write: Write, now: datetime, content: bytes, own_key: str = ""
 ) -> dict[str, Any]:
-    """Return an event as the statements of several events take it.
+    """Return an event in ITEM_COLUMNS of the statements of several events.
 
     Args:
         number: by which the statement's rows name it.
         write: the event.
-        contact_email_key: of its contact, or "".
         now: when it happened, if it does not say.
-        content: its fingerprint if it has an idempotency key.
+        content: its fingerprint if it has an idempotency key, else empty.
+        own_key: the key of the calling user's e-mail, if the event names no contact.
     """
     fields, created_by, credential = write
     return fields._asdict() | {
         "n": number,
-        "email": contact_email_key,
+        "email": own_key if is_unnamed(fields) else email_key(fields.email),
         "occurred_at": fields.occurred_at or now,
         "created_by": created_by,
         "credential": credential,
@@ -93,13 +94,7 @@ def _write_together(writes: list[Write]) -> Sequence[TrackedEvent | Exception | 
         return [_write_alone(writes[0])]
     now = timezone.now()
     items = [
-        batch_item(
-            number,
-            one,
-            email_key(one.fields.email),
-            now,
-            fingerprint(one.fields) if one.fields.idempotency_key else b"",
-        )
+        batch_item(number, one, now, fingerprint(one.fields) if one.fields.idempotency_key else b"")
         for number, one in enumerate(writes)
     ]
     try:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
-from django.db.backends.utils import CursorWrapper
 
 from crm.contacts import create
 from crm.models import Subscriber
@@ -14,6 +13,7 @@ from events.models import IdempotencyKey, TrackedEvent
 from events.tracking import track
 from events.tracking.batches import Tracked, track_many
 from events.tracking.retries import earlier_results
+from tests.system.database import waiting_for_locks
 from tests.system.server import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -94,7 +94,7 @@ def test_track_repeats_a_transaction_that_postgresql_ends_for_a_deadlock(
             cursor.execute("SET LOCAL deadlock_timeout = '10s'")
             cursor.execute("SELECT FROM events_trackedevent FOR UPDATE")
             event_is_locked.set()
-            wait_until(lambda: a_lock_is_awaited(cursor), 5)
+            wait_until(lambda: waiting_for_locks(connection.connection), 5)
             # track() holds the contact and waits for the event.
             cursor.execute("SELECT FROM crm_subscriber WHERE id = %s FOR UPDATE", [contact.pk])
 
@@ -105,10 +105,3 @@ def test_track_repeats_a_transaction_that_postgresql_ends_for_a_deadlock(
     assert event.counter == 2
     with connection.cursor() as cursor:
         cursor.execute("RESET deadlock_timeout")
-
-
-def a_lock_is_awaited(cursor: CursorWrapper) -> bool:
-    """Return whether a statement of this PostgreSQL waits for a lock."""
-    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    row = cursor.fetchone()
-    return bool(row and row[0])

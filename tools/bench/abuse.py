@@ -38,7 +38,7 @@ from config.server.processes import give_way
 from tests.system.admin_session import AdminSession, log_in
 from tests.system.processes import wait_for_workers
 from tests.system.server import API, ROOT, Server
-from tools.bench.calls import figure, wrk
+from tools.bench.calls import SEED_CONTACTS, SEED_EVENTS, figure, wrk
 from tools.bench.filters import condition
 
 TRACKERS = 32
@@ -50,19 +50,12 @@ LEAD_SECONDS = 3.0
 HEALTH_EVERY = 0.25
 FROZEN_SECONDS, PROBE_EVERY, PROBE_TIMEOUT = 25.0, 0.1, 2.0
 SEED = f"""
-INSERT INTO crm_subscriber (email, email_key, first_name, status, contact_type, total_points,
-                            life_time_value, custom_values, created_at, updated_at)
-SELECT email, email, 'Ada', 'subscribed', 'lead', 0, 0, '{{}}', now(), now()
-FROM (SELECT n, 'contact' || n || '@example.com' AS email
-      FROM generate_series(1, {CONTACTS}) n) row ORDER BY n;
+{SEED_CONTACTS.format(contacts=CONTACTS)}
 INSERT INTO crm_tag (title, slug, description, created_at, updated_at)
 SELECT 'tag ' || n, 'tag-' || n, '', now(), now() FROM generate_series(1, 400) n;
 INSERT INTO crm_subscriber_tags (subscriber_id, tag_id)
 SELECT s.id, t.id FROM crm_subscriber s, crm_tag t WHERE t.id % 100 = s.id % 100 AND t.id < 300;
-INSERT INTO events_trackedevent (subscriber_id, event_key, title, value, provider, counter,
-                                 unlogged, repeatable, created_by_id, created_at, updated_at)
-SELECT s.id, 'key_' || k, 'Order placed', '1', 'bench', 1, 1, true, 1, now(), now()
-FROM crm_subscriber s, generate_series(1, 10) k;
+{SEED_EVENTS}
 VACUUM ANALYZE
 """
 TITLES = [[condition("title", "contains", f"no title has this: {number}")] for number in range(50)]

@@ -1,5 +1,5 @@
--- wrk: one kind of call, named by ROW, about contacts that are chosen at random among 20,000. AUTH,
--- FIRST_ID (of the contacts) and TAGS (the number of tags) come from the environment.
+-- wrk: one kind of call, named by ROW, about contacts that are chosen at random among 20,000. AUTH
+-- and FIRST_ID, the first contact's id, come from the environment.
 local api = "/wp-json/fluent-crm/v2"
 local auth = os.getenv("AUTH")
 local first = tonumber(os.getenv("FIRST_ID") or 1)

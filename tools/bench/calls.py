@@ -26,12 +26,22 @@ FOLDER = Path(__file__).parent
 SECONDS = int(os.environ.get("BENCH_SECONDS", "8"))
 TICKS = os.sysconf("SC_CLK_TCK")
 CONTACTS = 20_000
-SEED = f"""
+# The contacts contact1@example.com and so on, and ten events of each.
+SEED_CONTACTS = """
 INSERT INTO crm_subscriber (email, email_key, first_name, status, contact_type, total_points,
                             life_time_value, custom_values, created_at, updated_at)
 SELECT email, email, 'Ada', 'subscribed', 'lead', 0, 0, '{{}}', now(), now()
 FROM (SELECT n, 'contact' || n || '@example.com' AS email
-      FROM generate_series(1, {CONTACTS}) n) row ORDER BY n;
+      FROM generate_series(1, {contacts}) n) row ORDER BY n;
+"""
+SEED_EVENTS = """
+INSERT INTO events_trackedevent (subscriber_id, event_key, title, value, provider, counter,
+                                 unlogged, repeatable, created_by_id, created_at, updated_at)
+SELECT s.id, 'key_' || k, 'Order placed', '1', 'bench', 1, 1, true, 1, now(), now()
+FROM crm_subscriber s, generate_series(1, 10) k WHERE s.email LIKE 'contact%';
+"""
+SEED = f"""
+{SEED_CONTACTS.format(contacts=CONTACTS)}
 INSERT INTO crm_tag (title, slug, description, created_at, updated_at)
 SELECT 'tag ' || n, 'tag-' || n, '', now(), now() FROM generate_series(1, 30) n;
 INSERT INTO crm_list (title, slug, description, is_public, created_at, updated_at)
@@ -40,10 +50,7 @@ INSERT INTO crm_subscriber_tags (subscriber_id, tag_id)
 SELECT s.id, t.id FROM crm_subscriber s JOIN crm_tag t ON t.id % 10 = s.id % 10;
 INSERT INTO crm_subscriber_lists (subscriber_id, list_id)
 SELECT s.id, l.id FROM crm_subscriber s JOIN crm_list l ON l.id % 5 = s.id % 5;
-INSERT INTO events_trackedevent (subscriber_id, event_key, title, value, provider, counter,
-                                 unlogged, repeatable, created_by_id, created_at, updated_at)
-SELECT s.id, 'key_' || k, 'Order placed', '1', 'bench', 1, 1, true, 1, now(), now()
-FROM crm_subscriber s, generate_series(1, 10) k WHERE s.email LIKE 'contact%';
+{SEED_EVENTS}
 VACUUM ANALYZE
 """
 
@@ -122,21 +129,6 @@ class Target:
             host=str(self.socket_dir), user=USER, dbname="tallybook", autocommit=True
         )
 
-    def pgbench(self, statement: str) -> float:
-        """Return how many statements a second pgbench runs, which chooses :contact and :key."""
-        with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-            script.write(f"\\set contact random(1, {CONTACTS})\n\\set key random(1, 10)\n")
-            script.write(" ".join(re.sub(r"--.*", "", statement).split()) + ";\n")
-            script.flush()
-            said = run(
-                [
-                    *(str(binaries() / "pgbench"), "-n", "-M", "prepared", "-c", "8", "-j", "1"),
-                    *("-T", str(SECONDS), "-f", script.name),
-                    *("-h", str(self.socket_dir), "-U", USER, "tallybook"),
-                ]
-            )
-        return figure(r"tps = ([\d.]+)", said)
-
     def measure(self, row: Row) -> Cost:
         """Send calls of a kind for SECONDS, or for the least of the row."""
         assert self.server.process
@@ -170,6 +162,29 @@ class Target:
         yield
         is_over.set()
         thread.join()
+
+
+def pgbench(
+    socket_dir: Path, database: str, statement: str, contacts: int, seconds: int = SECONDS
+) -> tuple[float, int]:
+    """Run a statement by pgbench, which chooses :contact, from 1 to `contacts`, and :key.
+
+    Returns:
+        The statements a second, and their number.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
+        script.write(f"\\set contact random(1, {contacts})\n\\set key random(1, 10)\n")
+        script.write(" ".join(re.sub(r"--.*", "", statement).split()) + ";\n")
+        script.flush()
+        said = run(
+            [
+                *(str(binaries() / "pgbench"), "-n", "-M", "prepared", "-c", "8", "-j", "1"),
+                *("-T", str(seconds), "-f", script.name),
+                *("-h", str(socket_dir), "-U", USER, database),
+            ]
+        )
+    number = figure(r"transactions actually processed: (\d+)", said)
+    return figure(r"tps = ([\d.]+)", said), int(number)
 
 
 def processor_seconds(pid: int) -> float:

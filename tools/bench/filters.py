@@ -79,7 +79,7 @@ CALLS = (
     Call("contacts, page 5,000", "/subscribers?page=5000"),
     Call("contacts by last name", "/subscribers?sort_by=last_name"),
     Call("contacts: search", "/subscribers?search=anna"),
-    Call("contacts: search, none", "/subscribers?search=nobody-has-this"),
+    Call("contacts: search, none", "/subscribers?search=no-contact-has-this"),
     Call("contacts: tag", "/subscribers?tags[]=1"),
     Call("contacts: status", "/subscribers?statuses[]=pending"),
     Call("contacts: event_key, event_since", "/subscribers?event_key=login&event_since=30d"),

@@ -6,7 +6,6 @@ between the two, so that what else the machine does is in both figures. Needs 12
 """
 
 import os
-import re
 import statistics
 import sys
 import tempfile
@@ -15,12 +14,10 @@ from pathlib import Path
 
 import psycopg
 
-from config.server.postgres import USER, EmbeddedPostgres, binaries
+from config.server.postgres import USER, EmbeddedPostgres
 from tests.system.server import manage
-from tools.bench.calls import figure, processor_seconds, run
-from tools.bench.run import PARAMETERS  # It sets Django up.
-
-from events.tracking.statements import TRACK_BY  # isort: skip
+from tools.bench.calls import pgbench, processor_seconds
+from tools.bench.run import track_statement
 
 SECONDS = int(os.environ.get("BENCH_SECONDS", "20"))
 WARM_UP_SECONDS = 60
@@ -94,25 +91,10 @@ def connect(socket_dir: Path, name: str) -> psycopg.Connection:
     return psycopg.connect(host=str(socket_dir), user=USER, dbname=name, autocommit=True)
 
 
-def pgbench(socket_dir: Path, name: str, seconds: int) -> tuple[float, int]:
-    """Return the statements a second, and their number."""
-    parameters = {**PARAMETERS, "contact": CONTACT}
-    statement = re.sub(r"--.*", "", TRACK_BY["email"]) % {
-        column: f"({sql})" for column, sql in parameters.items()
-    }
-    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-        script.write(f"\\set contact random(1, {CONTACTS // STRIDE})\n\\set key random(1, 10)\n")
-        script.write(" ".join(statement.split()) + ";\n")
-        script.flush()
-        said = run(
-            [
-                *(str(binaries() / "pgbench"), "-n", "-M", "prepared", "-c", "8", "-j", "1"),
-                *("-T", str(seconds), "-f", script.name),
-                *("-h", str(socket_dir), "-U", USER, name),
-            ]
-        )
-    number = figure(r"transactions actually processed: (\d+)", said)
-    return figure(r"tps = ([\d.]+)", said), int(number)
+def track(socket_dir: Path, name: str, seconds: int) -> tuple[float, int]:
+    """Return the tracking statements a second, and their number."""
+    statement = track_statement(contact=CONTACT)
+    return pgbench(socket_dir, name, statement, CONTACTS // STRIDE, seconds)
 
 
 def measure(postgres: EmbeddedPostgres, name: str) -> Round:
@@ -122,7 +104,7 @@ def measure(postgres: EmbeddedPostgres, name: str) -> Round:
     with connect(postgres.socket_dir, name) as connection:
         before = connection.execute(query).fetchone()
         began = processor_seconds(postgres.process.pid)
-        per_second, number = pgbench(postgres.socket_dir, name, SECONDS)
+        per_second, number = track(postgres.socket_dir, name, SECONDS)
         took = processor_seconds(postgres.process.pid) - began
         connection.execute("SELECT pg_stat_clear_snapshot()")
         after = connection.execute(query).fetchone()
@@ -151,7 +133,7 @@ def main() -> None:
 def compare(postgres: EmbeddedPostgres) -> float:
     """Return the median of the rounds' ratios, the large store to the small one."""
     for name in STORES:
-        pgbench(postgres.socket_dir, name, WARM_UP_SECONDS)
+        track(postgres.socket_dir, name, WARM_UP_SECONDS)
     ratios, times = [], []
     for _ in range(ROUNDS):
         figures = {name: measure(postgres, name) for name in STORES}

@@ -23,7 +23,7 @@ from events.tracking.statements import TRACK_BY  # noqa: E402
 from tests.system.server import ROOT  # noqa: E402
 from tools.bench import large  # noqa: E402
 from tools.bench.batches import SIZE, direct  # noqa: E402
-from tools.bench.calls import ROWS, SECONDS, Cost, Target, median  # noqa: E402
+from tools.bench.calls import CONTACTS, ROWS, SECONDS, Cost, Target, median, pgbench  # noqa: E402
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 # The threads that send batches at once: as many connections to PostgreSQL.
@@ -43,7 +43,12 @@ PARAMETERS = {
     "occurred_at": "now()",
     "now": "now()",
 }
-TRACK = TRACK_BY["email"] % {name: f"({sql})" for name, sql in PARAMETERS.items()}
+
+
+def track_statement(**parameters: str) -> str:
+    """Return the tracking statement for pgbench, with parameters in place of PARAMETERS."""
+    chosen = {**PARAMETERS, **parameters}
+    return TRACK_BY["email"] % {name: f"({sql})" for name, sql in chosen.items()}
 
 
 def main() -> None:
@@ -58,7 +63,7 @@ def main() -> None:
     print(f"medians of {ROUNDS} rounds of {SECONDS} s; {os.cpu_count()} cores, {cpu()}")
     print(f"Python {platform.python_version()}, Django {django.get_version()}")
     if not chosen.rows:
-        missed += large.measure()
+        missed += large.measure(before=chosen.before)
     if missed:
         sys.exit("; ".join(missed))
 
@@ -75,7 +80,8 @@ def measure_calls(before: Path | None, names: list[str]) -> list[str]:
             for number, root in enumerate(roots):
                 targets.append(Target(root, Path(folder) / str(number)))
             for _ in range(ROUNDS):
-                alone.append(targets[-1].pgbench(TRACK))
+                socket_dir = targets[-1].socket_dir
+                alone.append(pgbench(socket_dir, "tallybook", track_statement(), CONTACTS)[0])
                 for index, row in enumerate(rows):
                     for number, target in enumerate(targets):
                         cost = target.measure(row)
@@ -83,7 +89,6 @@ def measure_calls(before: Path | None, names: list[str]) -> list[str]:
                     if row.name == "track" and row.clients > 1:
                         ratios.append(cost.rate / alone[-1])
                     if row.name == "track_batch":
-                        socket_dir = targets[-1].socket_dir
                         best = direct(socket_dir, "tallybook", BATCHERS, SECONDS)
                         batch_ratios.append(cost.rate * SIZE / best)
         finally:
