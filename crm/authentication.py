@@ -26,8 +26,8 @@ from crm.passwords import PREFIX_LENGTH, secret_hash
 
 LAST_USED_EVERY = timedelta(minutes=1)
 FOREIGN_FORM = (
-    "A form of another site may not use the login that a browser remembers. A script sends JSON, or "
-    "the password as a Bearer token, or CORS_ALLOWED_ORIGINS names its site."
+    "A form of another site may not use the login that a browser remembers. A script sends JSON, "
+    "or the password as a Bearer token, or CORS_ALLOWED_ORIGINS names its site."
 )
 # The content types that a browser sends to other sites without asking them.
 FORM_TYPES = ("", "application/x-www-form-urlencoded", "multipart/form-data", "text/plain")

@@ -249,10 +249,10 @@ class Application:
         request = Request(self, scope, protocol)
         try:
             path = request.target.path
-            if scope.method == "OPTIONS" and not work.is_page(path):
-                if headers := preflight_headers(scope.headers):
-                    protocol.response_bytes(200, headers, b"")
-                    return
+            is_question = scope.method == "OPTIONS" and not work.is_page(path)
+            if is_question and (headers := preflight_headers(scope.headers)):
+                protocol.response_bytes(200, headers, b"")
+                return
             expected = expected_body(path.rstrip("/"), scope.headers)
             if expected is None:
                 request.submit()

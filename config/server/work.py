@@ -19,7 +19,7 @@ FLUENTCRM = "/wp-json/fluent-crm/v2"
 TRACK = "/subscribers/track-event"
 TRACKING_PATHS = {TRACK, FLUENTCRM + TRACK, "/event", "/readyz", "/healthz"}
 PAGE_PATHS = ("/admin", "/api/docs", "/api/schema", "/static")
-PEOPLE_PATHS = (*PAGE_PATHS, "/wp-admin")
+PEOPLE_PATHS = (*PAGE_PATHS, "/wp-admin/")
 # The admin's actions on selected rows, exports among them, are sent to /admin/crm/subscriber.
 ACTION_CALL = re.compile(r"POST /admin/\w+/\w+(/\d+/(erase|delete))?|\w+ /admin/\w+/\w+/\d+/export")
 # Calls about many contacts, whose time grows with the store or with the call.

@@ -79,7 +79,11 @@ def test_without_a_prefix_paths_stay(path: str) -> None:
     [
         ("rest_route=/fluent-crm/v2/tags", f"{API}/tags", ""),
         ("rest_route=%2Ffluent-crm%2Fv2%2Ftags%2F1&x=1", f"{API}/tags/1", "x=1"),
-        ("per_page=2&rest_route=//fluent-crm/v2//tags&a[]=%26", f"{API}/tags", "per_page=2&a[]=%26"),
+        (
+            "per_page=2&rest_route=//fluent-crm/v2//tags&a[]=%26",
+            f"{API}/tags",
+            "per_page=2&a[]=%26",
+        ),
         ("rest_route=/", "/wp-json/", ""),
         ("rest_route=/wp/v2/users/me", "/wp-json/wp/v2/users/me", ""),
         ("rest_route=/../admin/", "/wp-json/../admin/", ""),
