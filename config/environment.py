@@ -37,7 +37,7 @@ URL_PREFIX = re.compile(r"(/[a-z0-9_~-][a-z0-9._~-]*)+", re.IGNORECASE)
 # could not be known.
 OWN_PATHS = (
     *("admin", "api", "custom-fields", "event", "healthz", "lists", "readyz", "reports"),
-    *("segments", "setting", "static", "subscribers", "tags", "wp-json"),
+    *("segments", "setting", "static", "subscribers", "tags", "wp-admin", "wp-json"),
 )
 POSTGRES_SCHEMES = ("postgres", "postgresql", "pgsql", "psql")
 # What libpq reads, and what Django reads besides.

@@ -21,7 +21,7 @@ from django.utils.log import log_response
 from django.utils.module_loading import import_string
 from typing_extensions import override
 
-from config.server.target import Target
+from config.server.target import SENT_METHOD, Target
 from config.server.work import is_page
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -168,6 +168,8 @@ def environ_of(scope: Any, target: Target, length: int) -> Environ:
     if "HTTP_HOST" not in environ and scope.authority:
         environ["HTTP_HOST"] = scope.authority
     environ["CONTENT_LENGTH"] = str(length)
+    if target.method != scope.method:
+        environ[SENT_METHOD] = scope.method
     return environ
 
 

@@ -18,6 +18,8 @@ ROUTED_PATHS = ("", "/", "/index.php")
 # Names of events are in paths, and may have runs of slashes.
 NAMES = "/eventTrackingEvent"
 SLASHES = re.compile("//+")
+# The key of a WSGI environ for the method that was sent, where it stands for another.
+SENT_METHOD = "tallybook.sent_method"
 
 
 class Target(NamedTuple):

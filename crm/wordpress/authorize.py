@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
 
 from django import forms
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -87,6 +88,7 @@ def approve(request: HttpRequest, name: str, scope: str, host: str | None) -> st
         scope: track, read or manage.
         host: to which the browser takes the secret, None if the admin user copies it.
     """
+    assert isinstance(request.user, User)  # admin_view led others to the login
     with transaction.atomic():
         password, secret = create_application_password(request.user, name, scope)
         model_admin = admin.site.get_model_admin(ApplicationPassword)
@@ -135,8 +137,7 @@ def authorize_application(request: HttpRequest) -> HttpResponse:
                 password=secret.replace(" ", ""),
             )
         )
-    back = {"success": success, "reject": reject or success}
-    return show(request, form=form, asking=asking, **back)
+    return show(request, form=form, asking=asking, success=success, reject=reject or success)
 
 
 def _rejected(success: SplitResult | None, reject: SplitResult | None) -> str:

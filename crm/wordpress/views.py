@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.text import slugify
@@ -67,12 +66,12 @@ class UserSerializer(serializers.Serializer[Any]):
     meta = serializers.ListField(child=serializers.CharField())
 
 
-def describe_user(user: User) -> dict[str, Any]:
+def describe_user(request: Request) -> dict[str, Any]:
     """Return the fields of UserSerializer. Those that Tallybook does not have are empty."""
-    name = user.get_username()
+    name = request.user.get_username()
     texts = dict.fromkeys(("url", "description", "link"), "")
     lists: dict[str, Any] = {"avatar_urls": {}, "meta": []}
-    return {"id": user.pk, "name": name, "slug": slugify(name), **texts, **lists}
+    return {"id": request.user.pk, "name": name, "slug": slugify(name), **texts, **lists}
 
 
 class UserViewSet(ApiViewSet):
@@ -86,10 +85,10 @@ class UserViewSet(ApiViewSet):
     @extend_schema(responses=UserSerializer(many=True))
     def list(self, request: Request) -> Response:
         """Return a list of the user of the application password."""
-        return Response([describe_user(request.user)])
+        return Response([describe_user(request)])
 
     @extend_schema(responses=UserSerializer)
     @action(detail=False)
     def me(self, request: Request) -> Response:
         """Return the user of the application password."""
-        return Response(describe_user(request.user))
+        return Response(describe_user(request))
