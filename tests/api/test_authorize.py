@@ -53,7 +53,7 @@ def test_who_is_not_logged_in_is_led_to_the_login_and_back() -> None:
 def test_the_page_names_the_program_and_where_the_password_goes(clerk: Client) -> None:
     page = text_of(open_page(clerk, page_of(app_name="My <b>shop", success_url=SUCCESS)))
     assert "calls itself “ My &lt;b&gt;shop ”" in page
-    assert "The password goes to shop.example.com ," in page
+    assert "Your browser takes the password to shop.example.com ." in page
 
 
 def test_the_page_asks_for_a_scope_and_chooses_none(clerk: Client) -> None:
