@@ -27,7 +27,8 @@ from crm.api.serializers import (
     SubscriberSerializer,
     TagSerializer,
 )
-from crm.models import Status
+from crm.custom_fields import FIELD_KEYS
+from crm.models import FieldType, Status
 
 Fields = dict[str, Any]
 
@@ -297,8 +298,53 @@ BULK_CREATE_LABELS = describe(
 )
 RETRIEVE_TAG = describe(envelope("RetrievedTag", tag=TagSerializer()))
 RETRIEVE_LIST = describe(ContactListSerializer)
+CUSTOM_FIELD = envelope(
+    "CustomField",
+    field_key=choice(*FIELD_KEYS.values()),
+    type=choice(*FieldType.values),
+    label=serializers.CharField(),
+    slug=serializers.CharField(),
+    options=serializers.ListField(child=serializers.CharField(), required=False),
+    group=optional_text(),
+)
 CUSTOM_FIELDS = describe(
-    envelope("CustomFields", fields=serializers.ListField(child=serializers.CharField()))
+    envelope(
+        "CustomFields",
+        fields=serializers.ListSerializer(child=CUSTOM_FIELD),
+        field_types=serializers.DictField(required=False),
+        field_groups=serializers.ListField(child=serializers.DictField(), required=False),
+    ),
+    parameters=[
+        parameter("with", schema={"enum": ["field_types", "field_groups"]}, many=True),
+    ],
+)
+STORED_FIELDS = envelope(
+    "StoredCustomFields",
+    fields=serializers.ListSerializer(child=CUSTOM_FIELD),
+    message=serializers.CharField(),
+    **WARNINGS,
+)
+REPLACE_FIELDS = describe(
+    STORED_FIELDS,
+    request=envelope(
+        "NewCustomFields",
+        fields=serializers.ListSerializer(
+            child=envelope(
+                "NewCustomField",
+                type=choice(*FieldType.values),
+                label=serializers.CharField(),
+                slug=optional_text(),
+                options=serializers.ListField(child=serializers.CharField(), required=False),
+                group=optional_text(),
+            )
+        ),
+    ),
+)
+RENAME_GROUP = describe(
+    STORED_FIELDS,
+    request=envelope(
+        "GroupName", old_name=serializers.CharField(), new_name=serializers.CharField()
+    ),
 )
 
 FILTER_OPTIONS = describe(

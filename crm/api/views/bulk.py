@@ -1,6 +1,7 @@
 """FluentCRM's endpoints that change several contacts."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 from rest_framework.decorators import action
@@ -31,6 +32,7 @@ from crm.api.fields import (
     max_length,
     to_keep_opt_outs,
     to_label_names,
+    with_values_of_slugs,
 )
 from crm.api.serializers import ContactReferenceSerializer, serialize_contacts
 from crm.api.views.contacts import (
@@ -42,6 +44,7 @@ from crm.api.views.contacts import (
     require_change,
 )
 from crm.batches import MAX_TOGETHER, Draft, NotTogether, Rules, Written, write_together
+from crm.custom_fields import Fields, declared_fields
 from crm.filters.types import HasPerm
 from crm.labels import (
     LABEL_MODELS,
@@ -193,9 +196,10 @@ class BulkViewSet(ApiViewSet):
         items = params["contacts"]
         drafts: dict[int, Draft] = {}
         errors: dict[int, FieldErrors] = {}
+        declared = cache(declared_fields)
         for index, item in enumerate(items):
             try:
-                drafts[index] = read_draft(item)
+                drafts[index] = read_draft(item, declared)
             except InvalidFields as error:
                 errors[index] = error.detail
         names = sum(len(names) for each in drafts.values() for names in each.labels.values())
@@ -309,8 +313,12 @@ def set_column(
     return warnings
 
 
-def read_draft(item: Any) -> Draft:
+def read_draft(item: Any, declared: Callable[[], Fields]) -> Draft:
     """Validate one contact of a batch.
+
+    Args:
+        item: the contact as sent.
+        declared: returns the definitions of custom fields.
 
     Raises:
         InvalidFields: a field is invalid, or the item is not JSON, or not an object.
@@ -320,8 +328,8 @@ def read_draft(item: Any) -> Draft:
     if not isinstance(item, Mapping):
         raise InvalidFields({"contact": {"object": "The contact must be an object."}})
     warnings: Warnings = []
-    params = lower_names(item)
-    fields = contact_fields(params, warnings, required=("email",))
+    params = with_values_of_slugs(lower_names(item), declared)
+    fields = contact_fields(params, warnings, required=("email",), declared=declared)
     labels = validate(LABEL_FIELDS, params, warnings=warnings)
     return Draft(fields, labels, warnings)
 
