@@ -53,6 +53,17 @@ def choice(*choices: str, required: bool = True) -> serializers.ChoiceField:
     return serializers.ChoiceField(choices=choices, required=required)
 
 
+class CustomFieldSerializer(serializers.Serializer[Any]):
+    """The description of a custom field. crm/api/custom_fields.py makes it."""
+
+    field_key = choice(*FIELD_KEYS.values())
+    type = choice(*FieldType.values)
+    label = serializers.CharField()  # type: ignore[assignment]  # FluentCRM's name
+    slug = serializers.CharField()
+    options = serializers.ListField(child=serializers.CharField(), required=False)
+    group = optional_text()
+
+
 KEEP_OPT_OUTS: Fields = {
     "keep_opt_outs": serializers.BooleanField(
         required=False,
@@ -80,7 +91,7 @@ RETRIEVE_CONTACT = describe(
     envelope(
         "RetrievedContact",
         subscriber=SubscriberSerializer(),
-        custom_fields=serializers.ListField(required=False),
+        custom_fields=CustomFieldSerializer(many=True, required=False),
     ),
     parameters=[
         parameter("get_by_email", "With id 0: the contact's e-mail."),
@@ -298,19 +309,10 @@ BULK_CREATE_LABELS = describe(
 )
 RETRIEVE_TAG = describe(envelope("RetrievedTag", tag=TagSerializer()))
 RETRIEVE_LIST = describe(ContactListSerializer)
-CUSTOM_FIELD = envelope(
-    "CustomField",
-    field_key=choice(*FIELD_KEYS.values()),
-    type=choice(*FieldType.values),
-    label=serializers.CharField(),
-    slug=serializers.CharField(),
-    options=serializers.ListField(child=serializers.CharField(), required=False),
-    group=optional_text(),
-)
 CUSTOM_FIELDS = describe(
     envelope(
         "CustomFields",
-        fields=serializers.ListSerializer(child=CUSTOM_FIELD),
+        fields=CustomFieldSerializer(many=True),
         field_types=serializers.DictField(required=False),
         field_groups=serializers.ListField(child=serializers.DictField(), required=False),
     ),
@@ -320,7 +322,7 @@ CUSTOM_FIELDS = describe(
 )
 STORED_FIELDS = envelope(
     "StoredCustomFields",
-    fields=serializers.ListSerializer(child=CUSTOM_FIELD),
+    fields=CustomFieldSerializer(many=True),
     message=serializers.CharField(),
     **WARNINGS,
 )
