@@ -53,8 +53,8 @@ def contains_any(column: Column, values: list[str]) -> Expression:
 
 
 def equals_number(column: Column, value: Any) -> Expression:
-    """Match texts that are the same number."""
-    return Exact(NumericCast(column), value)
+    """Match texts that are the same number. It is never null, so that `!=` matches the others."""
+    return Coalesce(Exact(NumericCast(column), value), Value(False))
 
 
 def has_value(column: Column, _: None) -> Expression:
