@@ -10,9 +10,11 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import orjson
 from django.db import connection
 
-from config.api.errors import FieldErrors
+from config.api.errors import FieldErrors, InvalidFields
+from config.api.json_fields import MAX_OBJECT_BYTES
 from config.api.serializers import format_datetime
 from config.api.validation import (
     MAX_ITEMS,
@@ -25,13 +27,14 @@ from config.api.validation import (
     to_datetime,
     to_text,
 )
-from config.database import in_transaction
+from config.database import fetch_rows, in_transaction
 from crm.filters.operators import to_number
-from crm.labels import TRANSLITERATIONS
+from crm.labels import TRANSLITERATIONS, SlugTaken
 from crm.models import LIST_TYPES, CustomField, CustomKey, FieldType, Subscriber
 
 # As many as a contact may have values.
 MAX_FIELDS = 300
+TOO_MANY_FIELDS = f"There may not be more than {MAX_FIELDS} custom fields."
 # Of the options of a field as JSON, so that all definitions fit into a response.
 MAX_OPTIONS_BYTES = 16 * 1024
 # FluentCRM's, for slugs that it makes.
@@ -46,6 +49,13 @@ FIELD_KEYS = {
 }
 # The names of columns, from which a slug that is made has to differ.
 RESERVED_SLUGS = {field.name for field in Subscriber._meta.concrete_fields} | {"hash", "user_id"}
+
+# Without those from before custom values were limited.
+VALUES = """
+SELECT key, value::text FROM crm_subscriber, jsonb_each(custom_values)
+WHERE id = %(contact)s AND key = ANY(%(slugs)s::text[])
+    AND octet_length(value::text) <= %(max_bytes)s
+"""
 
 Fields = Mapping[str, CustomField]
 
@@ -63,6 +73,22 @@ def defined_fields() -> list[CustomField]:
     declared = declared_fields()
     keys = CustomKey.objects.exclude(name__in=declared).order_by("name")[:MAX_ITEMS]
     return [*declared.values(), *(CustomField(label=key.name, slug=key.name) for key in keys)]
+
+
+def values_of(contact_id: int, fields: Fields) -> dict[str, Any]:
+    """Return the custom values that a contact has of these fields."""
+    parameters = {"contact": contact_id, "slugs": list(fields), "max_bytes": MAX_OBJECT_BYTES}
+    rows = fetch_rows(VALUES, parameters) if fields else []
+    return {slug: orjson.loads(text) for slug, text in rows}
+
+
+def text_of_value(value: Any) -> str:
+    """Return a custom value for reading: a list with commas, any other value that is no text as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return ", ".join(map(text_of_value, value))
+    return "" if value is None else orjson.dumps(value).decode()
 
 
 def clean_values(values: Mapping[str, Any], fields: Fields) -> tuple[dict[str, Any], FieldErrors]:
@@ -174,6 +200,31 @@ def replace_fields(fields: Sequence[CustomField]) -> None:
     CustomField.objects.bulk_create(
         fields, update_conflicts=True, unique_fields=("slug",), update_fields=columns
     )
+
+
+@in_transaction
+def add_field(field: CustomField) -> None:
+    """Store a new definition after the others.
+
+    Raises:
+        SlugTaken: another one has the slug.
+        InvalidFields: 422, there are 300 already.
+    """
+    lock_fields()
+    declared = declared_fields()
+    if field.slug in declared:
+        raise SlugTaken
+    if len(declared) >= MAX_FIELDS:
+        raise InvalidFields({"fields": {"max": TOO_MANY_FIELDS}})
+    field.position = max((each.position for each in declared.values()), default=-1) + 1
+    field.save()
+
+
+@in_transaction
+def update_field(field_id: int, columns: Mapping[str, Any]) -> bool:
+    """Change a definition. Returns whether it exists. Values of contacts stay as they are."""
+    lock_fields()
+    return bool(CustomField.objects.filter(pk=field_id).update(**columns))
 
 
 def lock_fields() -> None:

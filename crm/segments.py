@@ -1,6 +1,6 @@
 """Write segments, which are saved filters, read their filters, and find those of a contact."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain, compress
 from typing import Any
 
@@ -158,6 +158,17 @@ def segments_using(kind: LabelKind, label_ids: Iterable[int]) -> list[Segment]:
         segment.id
         for segment in chain.from_iterable(segments_by_title())
         if isinstance(groups := _compile(segment, table), list) and labels_of(groups) & labels
+    ]
+    return list(Segment.objects.filter(id__in=ids).defer("filters"))
+
+
+def segments_with_fields(slugs: Collection[str]) -> list[Segment]:
+    """Return the segments that have a condition on one of these custom fields, by title."""
+    sources = [["custom_fields", slug] for slug in slugs]
+    ids = [
+        segment.id
+        for segment in chain.from_iterable(segments_by_title())
+        if any(item.get("source") in sources for group in segment.filters for item in group)
     ]
     return list(Segment.objects.filter(id__in=ids).defer("filters"))
 
