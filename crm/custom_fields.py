@@ -83,7 +83,7 @@ def values_of(contact_id: int, fields: Fields) -> dict[str, Any]:
 
 
 def text_of_value(value: Any) -> str:
-    """Return a custom value for reading: a list with commas, any other value that is no text as JSON."""
+    """Return a custom value for reading: a list with commas, any other value than text as JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):

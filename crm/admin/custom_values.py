@@ -77,12 +77,10 @@ class CustomValuesForm(forms.ModelForm):
     def with_fields(cls, fields: Fields, contact_id: int | None) -> "type[CustomValuesForm]":
         """Return a class with custom fields, for a contact or for a new one."""
         values = values_of(contact_id, fields) if contact_id else {}
-        own = {
-            name_of(field): form_field(field, values.get(slug)) for slug, field in fields.items()
-        }
-        return type(cls)(
-            cls.__name__, (cls,), {**own, "custom_fields": fields, "stored_values": values}
-        )
+        own: dict[str, Any] = {"custom_fields": fields, "stored_values": values}
+        for slug, field in fields.items():
+            own[name_of(field)] = form_field(field, values.get(slug))
+        return type(cls.__name__, (cls,), own)
 
     def changed_values(self) -> dict[str, Any]:
         """Return the values that were changed in the form, by slug. "" removes one.
