@@ -124,9 +124,11 @@ class CustomFieldAdmin(StrictModelAdmin):
             InvalidFields: there are 300 already.
             Http404: the field was deleted meanwhile.
         """
+        # Without the id, which the list has.
+        columns = {name: value for name, value in form.cleaned_data.items() if name != "id"}
         if not change:
             add_field(obj)
-        elif not update_field(obj.pk, {name: getattr(obj, name) for name in form.changed_data}):
+        elif not update_field(obj.pk, columns):
             raise Http404
 
     @override
