@@ -441,6 +441,19 @@ def set_custom_values(contact: Subscriber, values: Mapping[str, Any]) -> None:
         contact.updated_at = merged.updated_at
 
 
+@in_transaction
+def set_custom_values_of(contact_ids: Sequence[int], values: Mapping[str, Any]) -> None:
+    """Merge the same values into the custom values of contacts. Unknown ids are ignored.
+
+    Raises:
+        InvalidFields: 422, as `set_custom_values`, and none is changed.
+    """
+    locked = _lock(SEVERAL, {"ids": list(contact_ids)})
+    for merged in merge_custom_values(dict.fromkeys((each.pk for each in locked), values)):
+        if merged.error:
+            raise InvalidFields({"custom_values": merged.error})
+
+
 def merge_custom_values(values: Mapping[int, Mapping[str, Any]]) -> list[MergedValues]:
     """Merge values into the custom values of locked contacts, by the contact's id.
 

@@ -288,3 +288,52 @@ def test_custom_values_of_a_new_contact_win_over_fields_beside_them(api: APIClie
     }
     api.post("/subscribers", new)
     assert Subscriber.objects.values_list("custom_values", flat=True).get() == {"number": "1"}
+
+
+# Several contacts
+
+
+@pytest.mark.usefixtures("declared")
+def test_an_action_sets_a_value_of_several_contacts(api: APIClient, ada: Subscriber) -> None:
+    action = {
+        "action_name": "update_custom_fields",
+        "subscriber_ids": [ada.pk, ada.pk + 1],
+        "custom_field": {"key": "checkbox", "value": "Red,Blue"},
+    }
+    response = api.post("/subscribers/do-bulk-action", action)
+    assert (response.status_code, response.json()["message"]) == (
+        200,
+        "Custom Fields has been updated for the selected subscribers",
+    )
+    assert shown(api, ada) == {"checkbox": ["Red", "Blue"]}
+
+
+@pytest.mark.usefixtures("declared")
+@pytest.mark.parametrize(
+    ("custom_field", "error"),
+    [
+        ({}, "message"),
+        ({"key": "", "value": 1}, "message"),
+        ({"key": ["a"], "value": 1}, "key"),
+        ({"key": "number", "value": "many"}, "custom_values.number"),
+        ({"key": "a", "value": "x" * 70_000}, "custom_values"),
+        ({"key": "a", "value": "\0"}, "custom_values"),
+        ("x", "custom_field"),
+    ],
+)
+def test_an_action_without_a_valid_value_changes_nothing(
+    api: APIClient, ada: Subscriber, custom_field: Any, error: str
+) -> None:
+    action = {"action_name": "update_custom_fields", "subscriber_ids": [ada.pk]}
+    response = api.post("/subscribers/do-bulk-action", action | {"custom_field": custom_field})
+    assert (response.status_code, list(response.json())) == (422, [error])
+    assert shown(api, ada) == {}
+
+
+@pytest.mark.parametrize(("query", "total"), [("", 0), ("&custom_fields=true", 1)])
+def test_a_search_with_custom_fields_looks_into_their_values(
+    api: APIClient, ada: Subscriber, query: str, total: int
+) -> None:
+    api.put(f"/subscribers/{ada.pk}", {"custom_values": {"pets": ["One ZEBRA_", 7]}})
+    response = api.get(f"/subscribers?search=zebra_{query}")
+    assert response.json()["subscribers"]["total"] == total

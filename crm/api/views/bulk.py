@@ -8,7 +8,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 
 from config.api.errors import FieldErrors, Forbidden, InvalidFields, InvalidJSON, Unprocessable
-from config.api.json_fields import json_text_or, to_shallow_list
+from config.api.json_fields import json_text_or, to_fields, to_shallow_list
 from config.api.json_text import read_items
 from config.api.pagination import PageTooLarge
 from config.api.parsers import Params, lower_names
@@ -19,6 +19,7 @@ from config.api.validation import (
     single_line,
     to_bool,
     to_ids,
+    to_text,
     validate,
 )
 from config.api.viewsets import ApiViewSet
@@ -30,6 +31,7 @@ from crm.api.fields import (
     LABEL_FIELDS,
     contact_fields,
     max_length,
+    to_custom_values,
     to_keep_opt_outs,
     to_label_names,
     with_values_of_slugs,
@@ -44,7 +46,7 @@ from crm.api.views.contacts import (
     require_change,
 )
 from crm.batches import MAX_TOGETHER, Draft, NotTogether, Rules, Written, write_together
-from crm.custom_fields import Fields, declared_fields
+from crm.custom_fields import Fields, clean_values, declared_fields
 from crm.filters.types import HasPerm
 from crm.labels import (
     LABEL_MODELS,
@@ -98,6 +100,7 @@ ACTION_FIELDS: dict[str, Validator] = {
     "subscriber_ids": to_ids,
     "action_options": to_ids,
     "new_status": single_line(50),
+    "custom_field": json_text_or(to_fields),
     **KEEP_OPT_OUTS,
 }
 # Action -> the kind of label, and whether labels are attached or detached.
@@ -259,6 +262,9 @@ class BulkViewSet(ApiViewSet):
             if not params.get("new_status"):
                 raise Unprocessable(missing)
             warnings = set_column(column, params["new_status"], contact_ids, params)
+        elif name == "update_custom_fields":
+            contacts.set_custom_values_of(contact_ids, sent_custom_value(params))
+            message = "Custom Fields has been updated for the selected subscribers"
         elif name in LABEL_ACTIONS:
             kind, is_attached = LABEL_ACTIONS[name]
             if not params.get("action_options"):
@@ -311,6 +317,25 @@ def set_column(
         message = f"Contacts that {who} keep their status: {len(kept_ids)}, with the ids {ids}."
         warnings.append({"field": column, "rule": rule, "message": message})
     return warnings
+
+
+def sent_custom_value(params: Params) -> dict[str, Any]:
+    """Return the value that `custom_field` of an action sets, by its key.
+
+    Raises:
+        Unprocessable: 422, no key.
+        InvalidFields: 422, the field cannot have the value.
+    """
+    custom_field = params.get("custom_field", {})
+    key = validate({"key": to_text}, custom_field).get("key")
+    if not key:
+        raise Unprocessable("Please provide a valid custom field key")
+    sent = {"custom_values": {key: custom_field.get("value")}}
+    values = validate({"custom_values": to_custom_values}, sent)["custom_values"]
+    cleaned, errors = clean_values(values, declared_fields())
+    if errors:
+        raise InvalidFields(errors)
+    return cleaned
 
 
 def read_draft(item: Any, declared: Callable[[], Fields]) -> Draft:
