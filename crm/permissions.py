@@ -37,6 +37,11 @@ class HasAccess(BasePermission):
             # HTTP method would answer at every URL of its view, so it is never permitted.
             return not hasattr(view, str(request.method).lower())
         access: Access | None = getattr(view, "access", {}).get(action)
-        if access is None or not all(map(request.user.has_perm, access.permissions)):
-            return False
-        return access.scope is None or request.auth.scope in (Scope.MANAGE, access.scope)
+        return access is not None and is_permitted(request, access)
+
+
+def is_permitted(request: Request, access: Access) -> bool:
+    """Return whether the client of a request with an application password fulfils both parts."""
+    if not all(map(request.user.has_perm, access.permissions)):
+        return False
+    return access.scope is None or request.auth.scope in (Scope.MANAGE, access.scope)

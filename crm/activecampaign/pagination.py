@@ -1,0 +1,66 @@
+"""Paginate lists as ActiveCampaign does: by `limit` and `offset`, with `meta.total`."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from rest_framework.pagination import BasePagination
+from rest_framework.request import Request
+from typing_extensions import override
+
+from config.api.pagination import COUNT, Schema, object_schema, query_parameter
+from config.api.responses import Response
+from config.api.validation import MAX_ID, Validator, to_bigint, validate
+from config.api.viewsets import ApiViewSet
+
+PAGE_FIELDS: dict[str, Validator] = {"offset": to_bigint, "limit": to_bigint}
+
+
+class OffsetPagination(BasePagination):
+    """A page below `key`: `{"tags": […], "meta": {"total": "3"}}`."""
+
+    key: ClassVar[str]
+    # The number of rows without `limit`, and at most.
+    limit: ClassVar[int] = 20
+    max_limit: ClassVar[int] = 100
+    # What ActiveCampaign sends beside the page.
+    beside: ClassVar[dict[str, Any]] = {}
+    total: int
+
+    @override
+    def paginate_queryset(
+        self, queryset: QuerySet[Any], request: Request, view: ApiViewSet
+    ) -> Sequence[Any]:
+        params = {"offset": 0, "limit": self.limit} | validate(PAGE_FIELDS, view.params)
+        limit = min(params["limit"], self.max_limit)
+        rows, self.total = self.get_rows(queryset, min(params["offset"], MAX_ID - limit), limit)
+        return rows
+
+    def get_rows(
+        self, queryset: QuerySet[Any], start: int, limit: int
+    ) -> tuple[Sequence[Any], int]:
+        """Return the rows of a page and the total number of rows."""
+        return list(queryset[start : start + limit]), queryset.count()
+
+    @override
+    def get_paginated_response(self, data: Sequence[Any]) -> Response:
+        return Response({**self.beside, self.key: data, "meta": {"total": self.shown_total}})
+
+    @property
+    def shown_total(self) -> int | str:
+        """The total, which ActiveCampaign writes as text."""
+        return str(self.total)
+
+    @override
+    def get_paginated_response_schema(self, schema: Schema) -> Schema:
+        beside: Schema = dict.fromkeys(self.beside, {"type": "array", "items": {}})
+        meta = object_schema({"total": {"type": "string"}})
+        return object_schema({**beside, self.key: schema, "meta": meta})
+
+    @override
+    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
+        limit = f"Number of rows: {self.limit} by default, at most {self.max_limit}."
+        return [
+            query_parameter("limit", limit, COUNT),
+            query_parameter("offset", "Number of rows to skip.", COUNT),
+        ]
