@@ -1,8 +1,8 @@
 """Write contacts for ActiveCampaign's endpoints, by the rules of crm/contacts.py.
 
 ActiveCampaign has a status for each list, and Tallybook one for the contact. Status 2 on a list
-unsubscribes the contact. Status 1 puts the contact on the list and changes no status, so that
-nobody is subscribed who has opted out, has not confirmed, or was erased.
+unsubscribes the contact. Status 1 puts the contact on the list and changes no status, so that a
+contact who opted out, has not confirmed, or was erased stays so.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from config.api.errors import Forbidden, InvalidFields
 from config.api.warnings import Warnings
 from config.database import in_transaction
 from crm import contacts
-from crm.activecampaign.fields import ACTIVE, UNSUBSCRIBED
+from crm.activecampaign.fields import UNSUBSCRIBED
 from crm.activecampaign.viewsets import NoResult
 from crm.api.views.contacts import require_change
 from crm.filters.types import HasPerm
@@ -59,12 +59,11 @@ def create(
         InvalidFields: 422, also for an e-mail that another contact has.
         Forbidden: 403, a tag does not exist, and the user may create none.
     """
-    lists = lists or {}
 
     def write(reported: Warnings) -> tuple[Subscriber, bool]:
-        return contacts.create(with_status(fields, lists), reported), True
+        return contacts.create(fields, reported), True
 
-    return _write(write, warnings, has_perm, lists, tags)
+    return _write(write, warnings, has_perm, lists or {}, tags)
 
 
 def create_or_update(
@@ -81,14 +80,13 @@ def create_or_update(
     Raises:
         Forbidden: 403, the contact exists, and the user may not change contacts.
     """
-    lists = lists or {}
 
     def write(reported: Warnings) -> tuple[Subscriber, bool]:
         contact, is_new = contacts.create_or_update(fields, warnings=reported)
         require_change(is_new, has_perm)
         return contact, is_new
 
-    return _write(write, warnings, has_perm, lists, tags)
+    return _write(write, warnings, has_perm, lists or {}, tags)
 
 
 def update(
@@ -138,12 +136,6 @@ def _write(
         return write_all()
     except contacts.EmailTaken:
         raise InvalidFields({"email": DUPLICATE}) from None
-
-
-def with_status(fields: Mapping[str, Any], lists: Mapping[int, int]) -> dict[str, Any]:
-    """Return the columns of a new contact, unsubscribed if the contact is so on one of the lists."""
-    is_out = UNSUBSCRIBED in lists.values()
-    return {**fields, "status": Status.UNSUBSCRIBED} if is_out else {**fields}
 
 
 def set_list_statuses(contact: Subscriber, lists: Mapping[int, int], warnings: Warnings) -> None:
@@ -212,6 +204,13 @@ def attach(kind: LabelKind, contact_id: int, label_id: int) -> bool:
 
 
 @in_transaction
+def detach(contact_id: int, tag_id: int) -> None:
+    """Detach a tag from a contact. One that it has not, or no contact, changes nothing."""
+    if contact := contacts.get_for_update(contact_id=contact_id):
+        change_labels_of(contact.pk, {}, {"tags": [tag_id]})
+
+
+@in_transaction
 def set_list_status(contact_id: int, list_id: int, status: int) -> Written:
     """Set the status of a contact on a list.
 
@@ -238,5 +237,3 @@ def set_field_value(contact_id: int, slug: str, value: Any) -> Subscriber:
     contact = lock(contact_id)
     contacts.set_custom_values(contact, {slug: value})
     return contact
-
-

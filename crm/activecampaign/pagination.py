@@ -53,7 +53,7 @@ class OffsetPagination(BasePagination):
 
     @override
     def get_paginated_response_schema(self, schema: Schema) -> Schema:
-        beside: Schema = dict.fromkeys(self.beside, {"type": "array", "items": {}})
+        beside: Schema = {name: {"type": "array", "items": {}} for name in self.beside}
         meta = object_schema({"total": {"type": "string"}})
         return object_schema({**beside, self.key: schema, "meta": meta})
 

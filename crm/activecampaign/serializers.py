@@ -1,8 +1,8 @@
 """Serialize contacts, labels and custom fields as ActiveCampaign shows them.
 
 See the pages of its API reference, version 3, "Create or update contact", "Retrieve a contact",
-"List all tags", "Retrieve all lists", "List all custom fields". Ids are texts. What Tallybook has no
-data for is there and empty.
+"List all tags", "Retrieve all lists", "List all custom fields". Ids are texts. What Tallybook has
+no data for is there and empty.
 """
 
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ def format_iso(value: datetime) -> str:
     return value.astimezone(get_default_timezone()).isoformat(timespec="seconds")
 
 
-class ActiveCampaignSerializer(RowSerializer):
+class ACSerializer(RowSerializer):
     """A row with what ActiveCampaign shows beside the fields: `constants`, and no null texts.
 
     A field that is not required is a constant, or set by `to_representation`.
@@ -85,7 +85,7 @@ def links() -> serializers.DictField:
     return serializers.DictField(child=serializers.CharField(), required=False)
 
 
-class ContactSerializer(ActiveCampaignSerializer):
+class ACContactSerializer(ACSerializer):
     """A contact."""
 
     id = StrField()
@@ -127,7 +127,7 @@ def root() -> str:
     return f"{settings.FORCE_SCRIPT_NAME or ''}{API}"
 
 
-class TagSerializer(ActiveCampaignSerializer):
+class ACTagSerializer(ACSerializer):
     """A tag."""
 
     id = StrField()
@@ -142,7 +142,7 @@ class TagSerializer(ActiveCampaignSerializer):
     texts = ("description",)
 
 
-class ContactListSerializer(ActiveCampaignSerializer):
+class ACContactListSerializer(ACSerializer):
     """A list."""
 
     id = StrField()
@@ -165,7 +165,7 @@ class ContactListSerializer(ActiveCampaignSerializer):
     }
 
 
-class MembershipSerializer(ActiveCampaignSerializer):
+class ACMembershipSerializer(ACSerializer):
     """A label of a contact: a row of the table that attaches them."""
 
     id = StrField()
@@ -176,13 +176,13 @@ class MembershipSerializer(ActiveCampaignSerializer):
     constants: ClassVar[Mapping[str, Any]] = {"cdate": None, "links": {}}
 
 
-class ContactTagSerializer(MembershipSerializer):
+class ACContactTagSerializer(ACMembershipSerializer):
     """A tag of a contact."""
 
     tag = StrField(source="tag_id")
 
 
-class ListMembershipSerializer(MembershipSerializer):
+class ACListMembershipSerializer(ACMembershipSerializer):
     """A list of a contact, with the contact's status. `instance.subscriber` is the contact."""
 
     list = StrField(source="list_id")
@@ -194,7 +194,7 @@ class ListMembershipSerializer(MembershipSerializer):
     sourceid = text()
 
     constants: ClassVar[Mapping[str, Any]] = {
-        **MembershipSerializer.constants,
+        **ACMembershipSerializer.constants,
         **{"sdate": None, "udate": None, "sourceid": "0"},
     }
 
@@ -214,7 +214,7 @@ def list_status(contact: Subscriber) -> str:
     return LIST_STATUSES.get(Status(contact.status), OPTED_OUT)
 
 
-class FieldSerializer(ActiveCampaignSerializer):
+class ACFieldSerializer(ACSerializer):
     """A custom field."""
 
     id = StrField()
@@ -245,7 +245,7 @@ class FieldSerializer(ActiveCampaignSerializer):
         }
 
 
-class FieldOptionSerializer(serializers.Serializer[Any]):
+class ACFieldOptionSerializer(serializers.Serializer[Any]):
     """The description of an option of a custom field, which `field_options` returns."""
 
     id = serializers.CharField()
@@ -269,7 +269,7 @@ def field_options(field: CustomField) -> list[dict[str, str]]:
     ]
 
 
-class FieldValueSerializer(serializers.Serializer[Any]):
+class ACFieldValueSerializer(serializers.Serializer[Any]):
     """The description of a contact's value of a custom field, which `field_value` returns."""
 
     id = serializers.CharField()
@@ -305,5 +305,3 @@ def to_wire(field: CustomField, value: Any) -> str:
     if field.type in LIST_TYPES and isinstance(value, list):
         return PIPES + "".join(f"{text_of_value(item)}{PIPES}" for item in value) if value else ""
     return text_of_value(value)
-
-
