@@ -28,7 +28,7 @@ from crm.contacts import find_by_email, get_for_update
 from crm.custom_fields import declared_fields, values_of
 from crm.labels import change_labels_of, resolve_labels
 from crm.models import FieldType, Status, Subscriber
-from crm.permissions import Access
+from crm.permissions import Access, user_of
 
 Params = Mapping[str, Any]
 Result = dict[str, Any]
@@ -175,7 +175,7 @@ def contact_tag_add(request: Request, params: Params) -> Result:
 
 
 def contact_tag_remove(request: Request, params: Params) -> Result:
-    """Detach tags from the contact of an id or an e-mail. Tags that there are not change nothing."""
+    """Detach tags from the contact of an id or an e-mail. Unknown tags are ignored."""
     tags = required_tags(params)
 
     @in_transaction
@@ -217,7 +217,7 @@ def account_view(request: Request, params: Params) -> Result:
     """Return the host as the account."""
     return {
         "account": request.get_host(),
-        "email": request.user.email,
+        "email": user_of(request).email,
         **dict.fromkeys(("fname", "lname", "cname", "subscriber_limit"), ""),
         "status": "none",
     }

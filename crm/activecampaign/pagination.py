@@ -12,6 +12,8 @@ from config.api.pagination import COUNT, Schema, object_schema, query_parameter
 from config.api.responses import Response
 from config.api.validation import MAX_ID, Validator, to_bigint, validate
 from config.api.viewsets import ApiViewSet
+from crm.models import Subscriber
+from crm.selectors import page_ids_and_total
 
 PAGE_FIELDS: dict[str, Validator] = {"offset": to_bigint, "limit": to_bigint}
 
@@ -64,3 +66,47 @@ class OffsetPagination(BasePagination):
             query_parameter("limit", limit, COUNT),
             query_parameter("offset", "Number of rows to skip.", COUNT),
         ]
+
+
+class ACContactPagination(OffsetPagination):
+    """Pages of contacts."""
+
+    key = "contacts"
+    beside: ClassVar[dict[str, Any]] = {"scoreValues": []}
+
+    @override
+    def get_rows(
+        self, queryset: QuerySet[Subscriber], start: int, limit: int
+    ) -> tuple[list[Subscriber], int]:
+        if not queryset.query.where:
+            return list(queryset[start : start + limit]), queryset.count()
+        ids, total = page_ids_and_total(queryset, start, limit)
+        rows = Subscriber.objects.in_bulk(ids)
+        return [rows[each] for each in ids if each in rows], total
+
+
+class ACTagPagination(OffsetPagination):
+    """Pages of tags."""
+
+    key = "tags"
+
+
+class ACListPagination(OffsetPagination):
+    """Pages of lists."""
+
+    key = "lists"
+
+
+class ACFieldPagination(OffsetPagination):
+    """Pages of custom fields."""
+
+    key = "fields"
+    limit = 100
+    beside: ClassVar[dict[str, Any]] = {"fieldRels": []}
+
+    @override
+    def get_paginated_response(self, data: Any) -> Response:
+        fields = [field for field, _ in data]
+        options = [option for _, options in data for option in options]
+        body = super().get_paginated_response(fields).data
+        return Response({"fieldOptions": options, **body})

@@ -113,7 +113,7 @@ def describe_labels(kind: str, title: str, serializer: Any) -> Any:
 TAGS = describe_labels("tag", "tag", ACTagSerializer)
 LISTS = describe_labels("list", "name", ACContactListSerializer)
 ADD_TAG = describe(
-    envelope("ACContactTag", contactTag=ACContactTagSerializer()),
+    envelope("ACAddedTag", contactTag=ACContactTagSerializer()),
     envelope(
         "ACNewContactTag",
         contactTag=envelope("ACContactTagIds", contact=object_id(), tag=object_id()),
@@ -122,7 +122,7 @@ ADD_TAG = describe(
 )
 SET_LIST_STATUS = describe(
     envelope(
-        "ACContactList",
+        "ACSetListStatus",
         contacts=ACContactSerializer(many=True),
         contactList=ACListMembershipSerializer(),
         **WARNINGS,
@@ -168,7 +168,7 @@ LIST_FIELDS = describe(
 FIELD = describe(STORED_FIELD)
 CREATE_FIELD = describe(STORED_FIELD, field_request("ACNewField", is_new=True), created=True)
 UPDATE_FIELD = describe(STORED_FIELD, field_request("ACChangedField", is_new=False))
-FIELD_VALUE = describe(envelope("ACFieldValue", fieldValue=ACFieldValueSerializer()))
+FIELD_VALUE = describe(envelope("ACReadFieldValue", fieldValue=ACFieldValueSerializer()))
 SET_FIELD_VALUE = describe(
     envelope(
         "ACStoredFieldValue",

@@ -4,7 +4,7 @@ from django.urls import re_path
 
 from config.api.routers import FluentRouter
 from crm.activecampaign.views.account import ACUserViewSet, SiteTrackingViewSet
-from crm.activecampaign.views.contacts import ACContactViewSet, SyncViewSet
+from crm.activecampaign.views.contacts import ACContactViewSet
 from crm.activecampaign.views.fields import ACFieldValueViewSet, ACFieldViewSet
 from crm.activecampaign.views.labels import (
     ACContactListStatusViewSet,
@@ -24,6 +24,6 @@ router.register("api/3/contactLists", ACContactListStatusViewSet, basename="ac-c
 router.register("api/3/fields", ACFieldViewSet, basename="ac-field")
 router.register("api/3/fieldValues", ACFieldValueViewSet, basename="ac-field-value")
 urlpatterns = [
-    re_path("^api/3/contact/sync/?$", SyncViewSet.as_view({"post": "sync"})),
+    re_path("^api/3/contact/sync/?$", ACContactViewSet.as_view({"post": "sync"})),
     *router.urls,
 ]

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.http import HttpResponseBase
 from typing_extensions import override
 
 from config.api.errors import ApiError, FieldErrors, InvalidFields
@@ -28,7 +27,7 @@ class ApiV3ViewSet(ApiViewSet):
     authentication_classes = (ApiTokenAuthentication, ApplicationPasswordAuthentication)
 
     @override
-    def handle_exception(self, exc: Exception) -> HttpResponseBase:
+    def handle_exception(self, exc: Exception) -> Any:
         if isinstance(exc, InvalidFields):
             exc = ApiError({"errors": describe_errors(exc.detail)}, 422)
         return super().handle_exception(exc)

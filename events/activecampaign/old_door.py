@@ -6,7 +6,8 @@ wrappers read no body of another status. The exceptions are too many wrong keys 
 unavailable database (503).
 """
 
-from django.http import HttpResponseBase
+from typing import Any
+
 from rest_framework.exceptions import (
     AuthenticationFailed,
     NotAuthenticated,
@@ -31,7 +32,7 @@ from crm.authentication import (
     ApplicationPasswordAuthentication,
 )
 from crm.models import Scope
-from crm.permissions import Access, is_permitted
+from crm.permissions import Access, is_permitted, user_of
 from crm.refusals import sent_secret, shown_part
 from events.activecampaign.credentials import tracking_key
 from events.models import EventName, TrackingSwitch
@@ -49,17 +50,19 @@ TRACK_ACTIONS = {
     ("track/site", "PUT"): "track_site_whitelist_add",
     ("track/site", "DELETE"): "track_site_whitelist_delete",
 }
+SEES_KEY = Access(Scope.MANAGE, "events.view_trackingkey")
 STATUSES = {"enable": True, "disable": False}
 
 
 def user_me(request: Request, params: Params) -> Result:
     """Return the user of the key, and the tracking key if the user may see it.
 
-    A password of the scope read does not get it, because it would let the client track events.
+    Only a password of the scope manage gets it, because it lets the client track events, also
+    after the password was revoked.
     """
-    user = request.user
+    user = user_of(request)
     body = {"id": str(user.pk), "username": user.get_username(), "email": user.email}
-    if request.auth.scope == Scope.MANAGE and user.has_perm("events.view_trackingkey"):
+    if is_permitted(request, SEES_KEY):
         pair = tracking_key()
         body |= {"trackid": pair.actid, "eventkey": pair.key}
     return body
@@ -140,7 +143,7 @@ class OldDoorViewSet(ApiViewSet):
         return Response({**result, **action.run(request, self.params)})
 
     @override
-    def handle_exception(self, exc: Exception) -> HttpResponseBase:
+    def handle_exception(self, exc: Exception) -> Any:
         match exc:
             case Throttled():
                 return super().handle_exception(exc)

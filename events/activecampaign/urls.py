@@ -13,7 +13,7 @@ router.register("", EventCallViewSet, basename="event-call")
 router.register("api/3", SwitchViewSet, basename="event-tracking")
 # Older clients delete at the singular.
 router.register("api/3/eventTrackingEvents?", EventNameViewSet, basename="event-name")
-METHODS = dict.fromkeys(("get", "post", "put", "delete"), "answer")
+old_door = OldDoorViewSet.as_view(dict.fromkeys(("get", "post", "put", "delete"), "answer"))
 urlpatterns = [
     *router.urls,
     re_path(
@@ -21,6 +21,6 @@ urlpatterns = [
         ContactLogViewSet.as_view({"get": "tracking_logs"}),
     ),
     re_path("^api/3/activities/?$", ContactLogViewSet.as_view({"get": "activities"})),
-    path(OLD_DOOR_PATH.removeprefix("/"), OldDoorViewSet.as_view(METHODS)),
-    path("2/<path:path>", OldDoorViewSet.as_view(METHODS)),
+    path(OLD_DOOR_PATH.removeprefix("/"), old_door),
+    path("2/<path:path>", old_door),
 ]

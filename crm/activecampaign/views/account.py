@@ -9,7 +9,7 @@ from config.api.errors import Unprocessable
 from config.api.responses import Response
 from crm.activecampaign import schema
 from crm.activecampaign.viewsets import ApiV3ViewSet
-from crm.permissions import Access
+from crm.permissions import Access, user_of
 
 NO_SITE_TRACKING = "Tallybook has no site tracking. Send events to /event."
 
@@ -30,16 +30,16 @@ class ACUserViewSet(ApiV3ViewSet):
 
 def describe_user(request: Request) -> dict[str, Any]:
     """Return the user of a request. See ActiveCampaign's page "Get logged-in user"."""
-    assert request.user.pk  # of an application password
+    user = user_of(request)
     return {
-        "username": request.user.get_username(),
-        "email": request.user.email,
-        "firstName": request.user.first_name,
-        "lastName": request.user.last_name,
+        "username": user.get_username(),
+        "email": user.email,
+        "firstName": user.first_name,
+        "lastName": user.last_name,
         "phone": "",
         "signature": None,
         "links": {},
-        "id": str(request.user.pk),
+        "id": str(user.pk),
     }
 
 

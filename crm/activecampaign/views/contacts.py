@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from django.db.models import QuerySet
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from typing_extensions import override
@@ -13,8 +12,8 @@ from config.api.routers import ID_REGEX
 from config.api.warnings import Warnings, with_warnings
 from crm.activecampaign import contacts, schema
 from crm.activecampaign.fields import read_contact, unwrap
-from crm.activecampaign.filters import ContactFilterBackend
-from crm.activecampaign.pagination import OffsetPagination
+from crm.activecampaign.filter_backends import ContactFilterBackend
+from crm.activecampaign.pagination import ACContactPagination
 from crm.activecampaign.serializers import (
     ACContactSerializer,
     ACContactTagSerializer,
@@ -25,7 +24,6 @@ from crm.activecampaign.viewsets import ApiV3ViewSet, NoResult
 from crm.api.views.contacts import ADD, CHANGE, DELETE, READ, delete_named
 from crm.custom_fields import Fields, declared_fields, values_of
 from crm.models import Subscriber
-from crm.selectors import page_ids_and_total
 
 # What ActiveCampaign sends beside a contact, and Tallybook has not.
 ABSENT: dict[str, list[Any]] = {
@@ -33,25 +31,8 @@ ABSENT: dict[str, list[Any]] = {
 }
 
 
-class ACContactPagination(OffsetPagination):
-    """Pages of contacts."""
-
-    key = "contacts"
-    beside: ClassVar[dict[str, Any]] = {"scoreValues": []}
-
-    @override
-    def get_rows(
-        self, queryset: QuerySet[Subscriber], start: int, limit: int
-    ) -> tuple[list[Subscriber], int]:
-        if not queryset.query.where:
-            return list(queryset[start : start + limit]), queryset.count()
-        ids, total = page_ids_and_total(queryset, start, limit)
-        rows = Subscriber.objects.in_bulk(ids)
-        return [rows[each] for each in ids if each in rows], total
-
-
 class ACContactViewSet(ApiV3ViewSet):
-    """Contacts."""
+    """Contacts, and `sync`, which is at a URL of its own."""
 
     access: ClassVar[dict[str, Any]] = {
         "list": READ,
@@ -60,6 +41,7 @@ class ACContactViewSet(ApiV3ViewSet):
         "contact_lists": READ,
         "field_values": READ,
         "create": ADD,
+        "sync": ADD,
         "update": CHANGE,
         "destroy": DELETE,
     }
@@ -92,7 +74,7 @@ class ACContactViewSet(ApiV3ViewSet):
     def create(self, request: Request) -> Response:
         """Create a contact, with the status subscribed."""
         fields, declared, warnings = self._read(is_new=True)
-        return self._written(
+        return written_response(
             contacts.create(fields, warnings, request.user.has_perm), declared, 201
         )
 
@@ -102,7 +84,7 @@ class ACContactViewSet(ApiV3ViewSet):
         fields, declared, warnings = self._read(is_new=False)
         has_perm = request.user.has_perm
         written = contacts.update(self.url_id, fields, warnings, has_perm)
-        return self._written(written, declared, 200)
+        return written_response(written, declared, 200)
 
     @schema.DESTROY
     def destroy(self, request: Request, contact_id: str) -> Response:
@@ -138,30 +120,19 @@ class ACContactViewSet(ApiV3ViewSet):
             raise NoResult(contacts.CONTACT, self.url_id)
         return contact
 
+    @schema.SYNC_CONTACT
+    def sync(self, request: Request) -> Response:
+        """Create the contact of an e-mail, 201, or update it, 200. Empty fields change nothing."""
+        fields, declared, warnings = self._read(is_new=True)
+        written = contacts.create_or_update(fields, warnings, request.user.has_perm)
+        return written_response(written, declared, 201 if written.is_new else 200)
+
     def _read(self, *, is_new: bool) -> tuple[dict[str, Any], Fields, Warnings]:
         """Return the columns of the object `contact`, the custom fields, and warnings."""
         warnings: Warnings = []
         declared = declared_fields()
         sent = unwrap(self.params, "contact")
         return read_contact(sent, warnings, declared, is_new=is_new), declared, warnings
-
-    def _written(self, written: contacts.Written, declared: Fields, status: int) -> Response:
-        return written_response(written, declared, status)
-
-
-class SyncViewSet(ACContactViewSet):
-    """`/api/3/contact/sync`, which creates or updates a contact by its e-mail."""
-
-    access: ClassVar[dict[str, Any]] = {"sync": ADD}
-    pagination_class = None
-    filter_backends = ()
-
-    @schema.SYNC_CONTACT
-    def sync(self, request: Request) -> Response:
-        """Create the contact of an e-mail, 201, or update it, 200. Empty fields change nothing."""
-        fields, declared, warnings = self._read(is_new=True)
-        written = contacts.create_or_update(fields, warnings, request.user.has_perm)
-        return self._written(written, declared, 201 if written.is_new else 200)
 
 
 def written_response(written: contacts.Written, declared: Fields, status: int) -> Response:
@@ -188,4 +159,4 @@ def list_memberships(contact: Subscriber) -> list[dict[str, Any]]:
     rows = Subscriber.lists.through.objects.filter(subscriber=contact).order_by("id")
     for row in rows:
         row.subscriber = contact
-    return ACListMembershipSerializer(rows, many=True).data
+    return [*ACListMembershipSerializer(rows, many=True).data]

@@ -28,8 +28,8 @@ from crm.activecampaign.fields import (
     unknown_field,
     unwrap,
 )
-from crm.activecampaign.filters import unknown_filters
-from crm.activecampaign.pagination import OffsetPagination
+from crm.activecampaign.filter_backends import unknown_filters
+from crm.activecampaign.pagination import ACFieldPagination
 from crm.activecampaign.serializers import (
     FIELD_TYPES,
     ACContactSerializer,
@@ -77,21 +77,6 @@ FIELD: dict[str, Validator] = {
     "type": to_field_type,
     "perstag": long_text(MAX_NAME_LENGTH),
 }
-
-
-class ACFieldPagination(OffsetPagination):
-    """Pages of custom fields."""
-
-    key = "fields"
-    limit = 100
-    beside: ClassVar[dict[str, Any]] = {"fieldRels": []}
-
-    @override
-    def get_paginated_response(self, data: Any) -> Response:
-        fields = [field for field, _ in data]
-        options = [option for _, options in data for option in options]
-        body = super().get_paginated_response(fields).data
-        return Response({"fieldOptions": options, **body})
 
 
 class ACFieldViewSet(ApiV3ViewSet):

@@ -16,8 +16,8 @@ from config.audit import of_ids, record
 from crm import labels
 from crm.activecampaign import contacts, schema
 from crm.activecampaign.fields import to_keyed, to_list_status, to_object_id, unwrap
-from crm.activecampaign.filters import unknown_filters
-from crm.activecampaign.pagination import OffsetPagination
+from crm.activecampaign.filter_backends import unknown_filters
+from crm.activecampaign.pagination import ACListPagination, ACTagPagination
 from crm.activecampaign.serializers import (
     ACContactListSerializer,
     ACContactSerializer,
@@ -32,18 +32,6 @@ from crm.models import List, Scope, Subscriber, Tag
 from crm.permissions import Access
 
 IN_USE = "Segments use it. Change them first: {}."
-
-
-class ACTagPagination(OffsetPagination):
-    """Pages of tags."""
-
-    key = "tags"
-
-
-class ACListPagination(OffsetPagination):
-    """Pages of lists."""
-
-    key = "lists"
 
 
 def label_access(name: str) -> dict[str, Access]:
@@ -64,7 +52,6 @@ class LabelViewSet(ApiV3ViewSet):
     # What ActiveCampaign calls the title, and a filter by it.
     title: ClassVar[str]
     access: ClassVar[dict[str, Access]]
-    serializer_class: ClassVar[type[ACTagSerializer] | type[ACContactListSerializer]]
     lookup_url_kwarg = "label_id"
     lookup_value_regex = ID_REGEX
     filter_backends = ()
@@ -72,7 +59,7 @@ class LabelViewSet(ApiV3ViewSet):
     def list(self, request: Request) -> Response:
         """List labels, the oldest first."""
         page = self.paginate_queryset(self.search(self.get_queryset().order_by("id")))
-        return self.get_paginated_response(self.serializer_class(page, many=True).data)
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     def retrieve(self, request: Request, label_id: str) -> Response:
         """Return a label."""
@@ -142,7 +129,7 @@ class LabelViewSet(ApiV3ViewSet):
 
     def respond(self, label: Any, status: int = 200, warnings: Warnings | None = None) -> Response:
         """Return the response with one label."""
-        body = {self.kind[:-1]: self.serializer_class(label).data}
+        body = {self.kind[:-1]: self.get_serializer(label).data}
         return Response(with_warnings(body, warnings or []), status=status)
 
     @override
