@@ -12,6 +12,8 @@ class CrmConfig(AppConfig):
     def ready(self) -> None:
         from crm.filters import register_provider
         from crm.filters.contacts import SEGMENT, SUBSCRIBER
+        from crm.filters.custom_fields import CUSTOM_FIELDS
 
         register_provider("subscriber", SUBSCRIBER)
         register_provider("segment", SEGMENT)
+        register_provider("custom_fields", CUSTOM_FIELDS)

@@ -114,8 +114,8 @@ def write_together(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> l
     labels = _find_labels(drafts, plans)
     _insert(plans)
     _update(plans)
-    _merge_custom_values(plans)
     _identify(plans)
+    _merge_custom_values(plans)
     _attach(plans, labels)
     return [
         Written(

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from config.api.errors import InvalidFields
 from config.api.json_fields import MAX_KEYS_PER_OBJECT, MAX_OBJECT_BYTES, max_keys
+from config.api.validation import MAX_NAME_LENGTH
 from config.api.warnings import FieldWarning, Warnings
 from config.database import fetch_one, fetch_rows, in_transaction, insert_new
 from crm.emails import email_key
@@ -77,16 +78,26 @@ WHERE {{}} AND s.id = sent.id AND (s.email_key = sent.email_key
     OR NOT EXISTS (SELECT FROM crm_subscriber o WHERE o.email_key = sent.email_key))
 RETURNING s.id, s.updated_at
 """  # noqa: S608
-MERGE_CUSTOM_VALUES = """
+MERGE_CUSTOM_VALUES = f"""
+WITH sent AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(contacts)s::json)
+        sent(id bigint, values jsonb, removed text[])
+),
+-- In the order of the keys, because two requests in opposite orders would deadlock.
+catalogued AS (
+    INSERT INTO crm_customkey (name)
+    SELECT DISTINCT name FROM sent, jsonb_object_keys(values) name
+    WHERE length(name) <= {MAX_NAME_LENGTH} ORDER BY name
+    ON CONFLICT DO NOTHING
+)
 UPDATE crm_subscriber s
 SET custom_values = m.merged, made_by_track = false, updated_at = GREATEST(updated_at, %(now)s)
 FROM (SELECT id, custom_values AS before, (custom_values || sent.values) - removed AS merged
-      FROM json_to_recordset(%(contacts)s::json) sent(id bigint, values jsonb, removed text[])
-      JOIN crm_subscriber USING (id)) m
+      FROM sent JOIN crm_subscriber USING (id)) m
 WHERE s.id = m.id AND m.merged <> m.before
 RETURNING s.id, octet_length(m.merged::text), octet_length(m.before::text),
           (SELECT count(*) FROM jsonb_object_keys(m.merged)), updated_at
-"""
+"""  # noqa: S608
 
 
 class MergedValues(NamedTuple):
@@ -428,6 +439,19 @@ def set_custom_values(contact: Subscriber, values: Mapping[str, Any]) -> None:
         if merged.error:
             raise InvalidFields({"custom_values": merged.error})
         contact.updated_at = merged.updated_at
+
+
+@in_transaction
+def set_custom_values_of(contact_ids: Sequence[int], values: Mapping[str, Any]) -> None:
+    """Merge the same values into the custom values of contacts. Unknown ids are ignored.
+
+    Raises:
+        InvalidFields: 422, as `set_custom_values`, and none is changed.
+    """
+    locked = _lock(SEVERAL, {"ids": list(contact_ids)})
+    for merged in merge_custom_values(dict.fromkeys((each.pk for each in locked), values)):
+        if merged.error:
+            raise InvalidFields({"custom_values": merged.error})
 
 
 def merge_custom_values(values: Mapping[int, Mapping[str, Any]]) -> list[MergedValues]:

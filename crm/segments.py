@@ -1,6 +1,6 @@
 """Write segments, which are saved filters, read their filters, and find those of a contact."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain, compress
 from typing import Any
 
@@ -12,6 +12,7 @@ from config.api.errors import Forbidden, InvalidFields
 from config.database import chunked, in_transaction, insert_new
 from crm.emails import email_key
 from crm.filters import (
+    FilterTable,
     compile_filters,
     contact_if_matching,
     label_errors,
@@ -114,7 +115,8 @@ def read_segments(
     Returns:
         Each segment with its groups, or with its error if the filter is invalid.
     """
-    compiled = [(segment, _compile(segment)) for segment in segments]
+    table = FilterTable()
+    compiled = [(segment, _compile(segment, table)) for segment in segments]
     labels = (labels_of(groups) for _, groups in compiled if isinstance(groups, list))
     missing = missing_labels(set().union(*labels))
     return [
@@ -131,9 +133,9 @@ def broken_segments(segments: Iterable[Segment]) -> list[Segment]:
     return [each for each, groups in read_segments(segments) if isinstance(groups, InvalidFields)]
 
 
-def _compile(segment: Segment) -> list[ConditionGroup] | InvalidFields:
+def _compile(segment: Segment, table: FilterTable) -> list[ConditionGroup] | InvalidFields:
     try:
-        return compile_filters(segment.filters, "segment")
+        return compile_filters(segment.filters, "segment", table)
     except InvalidFields as error:
         return error
 
@@ -151,10 +153,22 @@ def segments_using(kind: LabelKind, label_ids: Iterable[int]) -> list[Segment]:
     They are without their filters, because there may be many.
     """
     labels = {(kind, label_id) for label_id in label_ids}
+    table = FilterTable()
     ids = [
         segment.id
         for segment in chain.from_iterable(segments_by_title())
-        if isinstance(groups := _compile(segment), list) and labels_of(groups) & labels
+        if isinstance(groups := _compile(segment, table), list) and labels_of(groups) & labels
+    ]
+    return list(Segment.objects.filter(id__in=ids).defer("filters"))
+
+
+def segments_with_fields(slugs: Collection[str]) -> list[Segment]:
+    """Return the segments that have a condition on one of these custom fields, by title."""
+    sources = [["custom_fields", slug] for slug in slugs]
+    ids = [
+        segment.id
+        for segment in chain.from_iterable(segments_by_title())
+        if any(item.get("source") in sources for group in segment.filters for item in group)
     ]
     return list(Segment.objects.filter(id__in=ids).defer("filters"))
 

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from django.core.exceptions import EmptyResultSet
-from django.db.models import F, Model, OrderBy, Q, QuerySet, TextField
+from django.db.models import BooleanField, F, Func, Model, OrderBy, Q, QuerySet, TextField, Value
 from django.db.models.functions import Lower
 
 from config.api.pagination import PageTooLarge, fetch_whole_page
@@ -177,10 +177,15 @@ def custom_values_of(contact_ids: Sequence[int]) -> dict[int, str]:
     return {row[0]: row[1] for row in rows}
 
 
-def search_q(search: str) -> Q:
+def search_q(search: str, in_custom_values: bool = False) -> Q:
     """Return FluentCRM's search: part of any of eleven columns, or of first and last name.
 
-    See tests/conformance/subscribers.json: "list: search, sort, status".
+    See tests/conformance/subscribers.json: "list: search, sort, status", and FluentCRM's
+    app/Models/Subscriber.php, scopeSearchBy.
+
+    Args:
+        search: the text.
+        in_custom_values: whether contacts with a custom value that has the text match too.
     """
     matches = Q()
     for column in SEARCHED_COLUMNS:
@@ -190,6 +195,15 @@ def search_q(search: str) -> Q:
     first, _, last = search.partition(" ")
     if last:
         matches |= Q(first_name__icontains=first) | Q(last_name__icontains=last)
+    if in_custom_values:
+        has_value = Func(
+            F("custom_values"),
+            Value(search),
+            template="EXISTS (SELECT FROM jsonb_each_text(%(expressions)s)) > 0)",
+            arg_joiner=") each WHERE strpos(lower(each.value), lower(",
+            output_field=BooleanField(),
+        )
+        matches |= Q(has_value)
     return matches
 
 

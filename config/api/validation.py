@@ -54,6 +54,8 @@ DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", re.ASCII)
 # The words of PHP's FILTER_VALIDATE_BOOLEAN, in any case.
 TRUE_WORDS = ("1", "true", "on", "yes")
 FALSE_WORDS = ("0", "false", "off", "no")
+# MySQL's null, as FluentCRM shows it.
+ZERO_DATE = re.compile(r"0000-00-00([T ]00:00(:00(\.0+)?)?(Z|[+-]00:?00)?)?")
 AGE = re.compile(r"([0-9]{1,5})([hdw])")
 DAYS_PER_UNIT = {"h": 1 / 24, "d": 1, "w": 7}
 # What programs write in place of an id that they do not have.
@@ -347,6 +349,11 @@ def to_email(value: Any) -> str:
     except email_validator.EmailNotValidError:
         raise InvalidValue("email") from None
     return email
+
+
+def is_zero_date(value: Any) -> bool:
+    """Return whether a value is MySQL's null as a date or a datetime."""
+    return isinstance(value, str) and bool(ZERO_DATE.fullmatch(value.strip(WHITESPACE)))
 
 
 def to_date(value: Any) -> date | None:

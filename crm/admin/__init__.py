@@ -1,5 +1,5 @@
-"""Admin pages of labels, segments, application passwords and users; the base of contacts'."""
+"""Admin pages of labels, fields, segments, application passwords and users; contacts' base."""
 
-from crm.admin import history, labels, passwords, segments, users
+from crm.admin import custom_fields, history, labels, passwords, segments, users
 
-__all__ = ["history", "labels", "passwords", "segments", "users"]
+__all__ = ["custom_fields", "history", "labels", "passwords", "segments", "users"]

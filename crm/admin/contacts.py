@@ -5,9 +5,9 @@ events/admin/contacts.py puts the pages of contacts together from it.
 
 from typing import Any, ClassVar, cast
 
-from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import ManyToManyField, QuerySet
 from django.forms import CheckboxSelectMultiple
 from django.http import Http404, HttpRequest, QueryDict
@@ -16,12 +16,15 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from typing_extensions import override
 
+from config.api.errors import InvalidFields
 from config.api.validation import MAX_ITEMS, InvalidValue, is_valid_id, to_email
 from config.api.warnings import Warnings
 from config.database import fetch_row, fetch_rows
 from crm import contacts
 from crm.admin.base import PagedModelAdmin, ValueFilter
+from crm.admin.custom_values import CustomValuesForm, field_sets, name_of
 from crm.admin.label_actions import offer_labels
+from crm.custom_fields import Fields, declared_fields
 from crm.filters import apply_filter
 from crm.labels import LABEL_MODELS, MAX_LABELS, LabelKind, attach, detach, memberships
 from crm.models import Identity, Segment, Status, Subscriber
@@ -108,7 +111,7 @@ class SegmentFilter(ValueFilter):
         return apply_filter(rows, read_segment(segment), self.has_perm)
 
 
-class SubscriberForm(forms.ModelForm):
+class SubscriberForm(CustomValuesForm):
     """A contact's form, which writes only the fields that the admin user changed.
 
     Every field carries its initial value along, so that what API clients change meanwhile stays.
@@ -137,8 +140,9 @@ class SubscriberForm(forms.ModelForm):
 
     @override
     def clean(self) -> dict[str, Any]:
-        """Limit the contact's tags and lists, as the API does."""
+        """Limit the contact's tags and lists, and convert its custom values, as the API does."""
         super().clean()
+        self.custom_values = self.changed_values()
         for kind in LABEL_MODELS:
             if kind in self.cleaned_data:
                 attached, detached = self.label_changes(kind)
@@ -156,6 +160,7 @@ class SubscriberForm(forms.ModelForm):
     def changed_columns(self) -> dict[str, Any]:
         """Return the columns that were changed in the form, with their new values."""
         names = set(self.changed_data) - set(LABEL_MODELS)
+        names -= {name_of(field) for field in self.custom_fields.values()}
         return {name: self.cleaned_data[name] for name in names}
 
     def label_changes(self, kind: LabelKind) -> tuple[set[int], set[int]]:
@@ -216,6 +221,31 @@ class SubscriberAdmin(PagedModelAdmin):
         *("user_id", "custom_values_text", "created_at", "updated_at", "last_activity"),
     )
     formfield_overrides: ClassVar[Any] = {ManyToManyField: {"widget": CheckboxSelectMultiple}}
+
+    @override
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        first, labels, *others = super().get_fieldsets(request, obj)
+        return [first, labels, *field_sets(self._custom_fields(request, obj)), *others]
+
+    @override
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        fields = self._custom_fields(request, obj)
+        form = SubscriberForm.with_fields(fields, obj.pk if obj else None)
+        return super().get_form(request, obj, change, form=form, **kwargs)
+
+    def _custom_fields(self, request: HttpRequest, contact: Subscriber | None) -> Fields:
+        """Return the custom fields of the form, which are read once a request."""
+        may_write = (
+            self.has_change_permission(request, contact)
+            if contact
+            else self.has_add_permission(request)
+        )
+        if not hasattr(request, "custom_fields"):
+            request.custom_fields = declared_fields() if may_write else {}  # type: ignore[attr-defined]
+        fields: Fields = request.custom_fields  # type: ignore[attr-defined]
+        return fields
 
     @admin.display(description="name")
     def name(self, contact: Subscriber) -> str:
@@ -279,7 +309,14 @@ class SubscriberAdmin(PagedModelAdmin):
                 raise Http404
             contacts.update(contact, columns, warnings)
         else:
-            obj.__dict__.update(contacts.create(columns, warnings=warnings).__dict__)
+            contact = contacts.create(columns, warnings=warnings)
+            obj.__dict__.update(contact.__dict__)
+        try:
+            with transaction.atomic():
+                contacts.set_custom_values(contact, form.custom_values)
+        except InvalidFields as error:
+            for message in error.detail["custom_values"].values():
+                messages.error(request, f"{message} They were not changed.")
         for warning in warnings:
             messages.warning(request, warning["message"])
 

@@ -167,7 +167,7 @@ class SegmentAdmin(StrictModelAdmin):
             # All contacts are counted directly, because that needs no filter to be planned.
             is_filtered = bool(contacts.query.where)
             number = page_ids_and_total(contacts, 0, 1)[1] if is_filtered else contacts.count()
-            hints = value_hints(filters, request.user.has_perm)
+            hints = value_hints(groups, request.user.has_perm)
         except InvalidFields as error:
             return JsonResponse({"errors": humanize_errors(error.detail)})
         except (OperationalError, InterfaceError):

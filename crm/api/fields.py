@@ -1,13 +1,13 @@
 """Validate the fields of requests about contacts."""
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import orjson
 from django.db.models import CharField
 
+from config.api.errors import InvalidFields
 from config.api.json_fields import json_text_or, to_json_object
 from config.api.validation import (
     MAX_NAME_LENGTH,
@@ -17,6 +17,7 @@ from config.api.validation import (
     InvalidValue,
     Validator,
     is_empty,
+    is_zero_date,
     nullable_line,
     single_line,
     to_coordinate,
@@ -31,6 +32,7 @@ from config.api.validation import (
     validate,
 )
 from config.api.warnings import Warnings
+from crm.custom_fields import Fields, clean_values, declared_fields
 from crm.labels import LabelName, LabelTitle
 from crm.models import Subscriber
 
@@ -38,8 +40,6 @@ TEXT_COLUMNS = (
     *("prefix", "first_name", "last_name", "timezone", "address_line_1", "address_line_2"),
     *("postal_code", "city", "state", "country", "ip", "phone", "source"),
 )
-# MySQL's null, as FluentCRM shows it.
-ZERO_DATE = re.compile(r"0000-00-00([T ]00:00(:00(\.0+)?)?(Z|[+-]00:?00)?)?")
 IGNORED = "The {field} was ignored. Send it to bulk-add-update, or with __force_update."
 BESIDE = "The {field} beside subscriber was ignored. Send it inside subscriber."
 to_line = nullable_line(MAX_NAME_LENGTH)
@@ -76,9 +76,7 @@ def optional_date(validator: Validator) -> Validator:
     to_value = ignored_if_invalid(validator)
 
     def to_date_or_none(value: Any) -> Any:
-        if isinstance(value, str) and ZERO_DATE.fullmatch(value.strip(WHITESPACE)):
-            return None
-        return to_value(value)
+        return None if is_zero_date(value) else to_value(value)
 
     return to_date_or_none
 
@@ -182,6 +180,8 @@ OTHER_NAMES: dict[str, Validator] = {
     "custom_fields": to_custom_fields,
 }
 LABEL_FIELDS: dict[str, Validator] = {"tags": to_label_names, "lists": to_label_names}
+# The other fields of a request about a contact, which are no custom values.
+NO_SLUGS = {*LABEL_FIELDS, "__force_update", "double_optin"}
 
 
 def contact_fields(
@@ -189,6 +189,7 @@ def contact_fields(
     warnings: Warnings,
     required: Iterable[str] = (),
     ignored: Iterable[str] = (),
+    declared: Callable[[], Fields] = declared_fields,
 ) -> dict[str, Any]:
     """Return the columns of a contact that a request sets.
 
@@ -200,6 +201,7 @@ def contact_fields(
         warnings: collects what is not stored as sent.
         required: fields that must not be empty.
         ignored: fields that this request must not set.
+        declared: returns the definitions of custom fields. It is called if there are custom values.
 
     Raises:
         InvalidFields: 422.
@@ -214,12 +216,32 @@ def contact_fields(
     custom_fields = fields.pop("custom_fields", None)
     if custom_fields and not fields.get("custom_values"):
         fields["custom_values"] = custom_fields
+    if custom_values := fields.get("custom_values"):
+        fields["custom_values"], errors = clean_values(custom_values, declared())
+        if errors:
+            raise InvalidFields(errors)
     names = split_full_name(fields, fields.pop("full_name", None))
     fields |= validate({name: CONTACT_FIELDS[name] for name in names}, names, warnings=warnings)
     for column in ("status", "contact_type", "created_at"):
         if not fields.get(column):
             fields.pop(column, None)
     return fields
+
+
+def with_values_of_slugs(
+    params: Mapping[str, Any], declared: Callable[[], Fields] = declared_fields
+) -> Mapping[str, Any]:
+    """Return the fields of a request with custom values, if it has none, from its other fields.
+
+    They are those that are called as the slug of a custom field. See FluentCRM's
+    app/Api/Classes/Contacts.php, createOrUpdate.
+    """
+    names = params.keys() - CONTACT_FIELDS.keys() - OTHER_NAMES.keys() - NO_SLUGS
+    if not names or params.get("custom_values") is not None:
+        return params
+    slugs = names & declared().keys()
+    values = {slug: params[slug] for slug in slugs if not is_empty(params[slug])}
+    return {**params, "custom_values": values} if values else params
 
 
 def beside_warnings(beside: Mapping[str, Any], inside: Mapping[str, Any]) -> Warnings:

@@ -161,7 +161,9 @@ class SearchBackend(DescribedFilterBackend):
     @override
     def filter_queryset(self, request: Request, queryset: Contacts, view: ApiViewSet) -> Contacts:
         search = view.list_params.get("search")
-        return queryset.filter(search_q(search)) if search else queryset
+        if not search:
+            return queryset
+        return queryset.filter(search_q(search, in_custom_values=view.is_on("custom_fields")))
 
 
 class LabelFilterBackend(DescribedFilterBackend):

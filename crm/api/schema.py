@@ -27,7 +27,8 @@ from crm.api.serializers import (
     SubscriberSerializer,
     TagSerializer,
 )
-from crm.models import Status
+from crm.custom_fields import FIELD_KEYS
+from crm.models import FieldType, Status
 
 Fields = dict[str, Any]
 
@@ -50,6 +51,17 @@ def degrees() -> serializers.FloatField:
 def choice(*choices: str, required: bool = True) -> serializers.ChoiceField:
     """Return the description of one of these texts."""
     return serializers.ChoiceField(choices=choices, required=required)
+
+
+class CustomFieldSerializer(serializers.Serializer[Any]):
+    """The description of a custom field. crm/api/custom_fields.py makes it."""
+
+    field_key = choice(*FIELD_KEYS.values())
+    type = choice(*FieldType.values)
+    label = serializers.CharField()  # type: ignore[assignment]  # FluentCRM's name
+    slug = serializers.CharField()
+    options = serializers.ListField(child=serializers.CharField(), required=False)
+    group = optional_text()
 
 
 KEEP_OPT_OUTS: Fields = {
@@ -79,7 +91,7 @@ RETRIEVE_CONTACT = describe(
     envelope(
         "RetrievedContact",
         subscriber=SubscriberSerializer(),
-        custom_fields=serializers.ListField(required=False),
+        custom_fields=CustomFieldSerializer(many=True, required=False),
     ),
     parameters=[
         parameter("get_by_email", "With id 0: the contact's e-mail."),
@@ -298,7 +310,43 @@ BULK_CREATE_LABELS = describe(
 RETRIEVE_TAG = describe(envelope("RetrievedTag", tag=TagSerializer()))
 RETRIEVE_LIST = describe(ContactListSerializer)
 CUSTOM_FIELDS = describe(
-    envelope("CustomFields", fields=serializers.ListField(child=serializers.CharField()))
+    envelope(
+        "CustomFields",
+        fields=CustomFieldSerializer(many=True),
+        field_types=serializers.DictField(required=False),
+        field_groups=serializers.ListField(child=serializers.DictField(), required=False),
+    ),
+    parameters=[
+        parameter("with", schema={"enum": ["field_types", "field_groups"]}, many=True),
+    ],
+)
+STORED_FIELDS = envelope(
+    "StoredCustomFields",
+    fields=CustomFieldSerializer(many=True),
+    message=serializers.CharField(),
+    **WARNINGS,
+)
+REPLACE_FIELDS = describe(
+    STORED_FIELDS,
+    request=envelope(
+        "NewCustomFields",
+        fields=serializers.ListSerializer(
+            child=envelope(
+                "NewCustomField",
+                type=choice(*FieldType.values),
+                label=serializers.CharField(),
+                slug=optional_text(),
+                options=serializers.ListField(child=serializers.CharField(), required=False),
+                group=optional_text(),
+            )
+        ),
+    ),
+)
+RENAME_GROUP = describe(
+    STORED_FIELDS,
+    request=envelope(
+        "GroupName", old_name=serializers.CharField(), new_name=serializers.CharField()
+    ),
 )
 
 FILTER_OPTIONS = describe(

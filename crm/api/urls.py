@@ -1,9 +1,10 @@
-"""Route FluentCRM's URLs of contacts, tags, lists and segments, below where this is included."""
+"""Route FluentCRM's URLs of contacts, labels, segments and fields, below where this is included."""
 
 from config.api.routers import FluentRouter
 from crm.api.views.bulk import BulkViewSet
 from crm.api.views.contacts import SubscriberViewSet
-from crm.api.views.labels import ContactListViewSet, CustomFieldViewSet, TagViewSet
+from crm.api.views.custom_fields import CustomFieldViewSet
+from crm.api.views.labels import ContactListViewSet, TagViewSet
 from crm.api.views.segments import FilterOptionViewSet, SegmentViewSet
 
 router = FluentRouter()

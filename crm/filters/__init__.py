@@ -10,7 +10,7 @@ See FluentCRM's app/Services/ContactsQuery.php, and tests/conformance/filters.js
 
 from collections.abc import Collection, Iterable, Mapping
 from functools import reduce
-from itertools import chain
+from itertools import chain, islice
 from operator import and_
 from typing import Any
 
@@ -35,6 +35,7 @@ from crm.models import Subscriber
 
 __all__ = [
     "ContactSet",
+    "FilterTable",
     "all_of",
     "apply_filter",
     "compile_filters",
@@ -53,6 +54,9 @@ __all__ = [
 MAX_CONDITIONS = 50
 # The fields of FluentCRM's conditions. Its interface leaves a value where an operator takes none.
 FLUENTCRM_FIELDS = ("source", "operator", "value", "extra_value")
+# Names that an error lists at most.
+MAX_NAMES = 50
+NO_PROPERTY = Property("", {}, lambda _: Q())
 
 _providers: dict[str, Provider] = {}
 
@@ -65,6 +69,22 @@ def register_provider(name: str, provider: Provider) -> None:
 def providers() -> Mapping[str, Provider]:
     """Return the table of filters, in the order of registration."""
     return _providers
+
+
+class FilterTable:
+    """The properties of all providers. Those that are in the database are read once, if need be."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Mapping[str, Property]] = {}
+
+    def properties(self, provider_name: str) -> Mapping[str, Property]:
+        """Return the properties of a provider by their names on the wire."""
+        provider = _providers[provider_name]
+        if provider.load is None:
+            return provider.properties
+        if provider_name not in self._loaded:
+            self._loaded[provider_name] = provider.load()
+        return self._loaded[provider_name]
 
 
 def trusted(_: str) -> bool:
@@ -145,18 +165,21 @@ def require_permissions(groups: Iterable[ConditionGroup], has_perm: HasPerm) -> 
             raise Forbidden(f"You may not filter by {provider.verbose_name}.")
 
 
-def read_filters(filters: Any, path: str, lock_labels: bool = False) -> list[ConditionGroup]:
+def read_filters(
+    filters: Any, path: str, lock_labels: bool = False, table: FilterTable | None = None
+) -> list[ConditionGroup]:
     """Validate and compile a filter. Empty groups are dropped.
 
     Args:
         filters: the filter as sent.
         path: what errors call it.
         lock_labels: whether its labels stay until the transaction ends.
+        table: the properties, if the caller reads several filters.
 
     Raises:
         InvalidFields: 422 with every error by its path, or with every label that does not exist.
     """
-    groups = compile_filters(filters, path)
+    groups = compile_filters(filters, path, table)
     if errors := label_errors(groups, missing_labels(labels_of(groups), lock_labels)):
         raise InvalidFields(errors)
     return groups
@@ -198,7 +221,9 @@ def _name_of_label(kind: str, label_id: int, titles: Mapping[str, Mapping[str, s
     return str(label_id) if title is None else f'"{title}" ({label_id})'
 
 
-def compile_filters(filters: Any, path: str) -> list[ConditionGroup]:
+def compile_filters(
+    filters: Any, path: str, table: FilterTable | None = None
+) -> list[ConditionGroup]:
     """Validate and compile a filter as `read_filters` does, whether its labels exist or not.
 
     Raises:
@@ -212,8 +237,12 @@ def compile_filters(filters: Any, path: str) -> list[ConditionGroup]:
         message = f"The {path} may not have more than {MAX_CONDITIONS} conditions."
         raise InvalidFields({path: {"max": message}})
     errors: FieldErrors = {}
+    table = table or FilterTable()
     groups = [
-        [_compile(item, f"{path}.{number}.{index}", errors) for index, item in enumerate(group)]
+        [
+            _compile(item, f"{path}.{number}.{index}", table, errors)
+            for index, item in enumerate(group)
+        ]
         for number, group in enumerate(filters)
         if group
     ]
@@ -222,14 +251,14 @@ def compile_filters(filters: Any, path: str) -> list[ConditionGroup]:
     return groups
 
 
-def _compile(item: Any, path: str, errors: FieldErrors) -> CompiledCondition:
+def _compile(item: Any, path: str, table: FilterTable, errors: FieldErrors) -> CompiledCondition:
     """Compile a condition. An invalid one adds to `errors`, and its result is of no use."""
-    invalid = CompiledCondition(Q(), False, path, {})
+    invalid = CompiledCondition(Q(), False, path, {}, NO_PROPERTY)
     if not isinstance(item, dict):
         errors[path] = {"object": MESSAGES["object"].format(field=path)}
         return invalid
     item = {**item, "source": php_list(item.get("source"))}
-    prop = _property(item["source"], f"{path}.source", errors)
+    prop = _property(item["source"], f"{path}.source", table, errors)
     if prop is None:
         return invalid
     operator_name = str(item.get("operator"))
@@ -257,11 +286,11 @@ def _compile(item: Any, path: str, errors: FieldErrors) -> CompiledCondition:
     used_item = {"source": item["source"], "operator": operator_name, **sent}
     labels = [(prop.label_kind, each) for each in condition.value] if prop.label_kind else []
     return CompiledCondition(
-        prop.matching(condition), operator.negated, path, used_item, frozenset(labels)
+        prop.matching(condition), operator.negated, path, used_item, prop, frozenset(labels)
     )
 
 
-def _property(source: Any, path: str, errors: FieldErrors) -> Property | None:
+def _property(source: Any, path: str, table: FilterTable, errors: FieldErrors) -> Property | None:
     if (
         not isinstance(source, list)
         or len(source) != 2
@@ -269,19 +298,19 @@ def _property(source: Any, path: str, errors: FieldErrors) -> Property | None:
     ):
         errors[path] = {"array": f"The {path} must be a list of provider and property."}
         return None
-    provider = _providers.get(source[0])
-    if provider is None:
+    if source[0] not in _providers:
         errors[path] = _one_of_error(path, _providers, "provider")
         return None
-    prop = provider.properties.get(source[1])
+    properties = table.properties(source[0])
+    prop = properties.get(source[1])
     if prop is None:
-        errors[path] = _one_of_error(path, provider.properties, "property")
+        errors[path] = _one_of_error(path, properties, "property")
     return prop
 
 
 def _one_of_error(path: str, choices: Iterable[str], noun: str = "") -> dict[str, str]:
     subject = f"The {noun} of {path}" if noun else f"The {path}"
-    return {"in": f"{subject} must be one of: {', '.join(choices)}."}
+    return {"in": f"{subject} must be one of: {', '.join(islice(choices, MAX_NAMES))}."}
 
 
 def _value(value: Any, validator: Validator, path: str, errors: FieldErrors) -> Any:

@@ -7,9 +7,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from config.api.errors import FieldErrors, InvalidFields
-from crm.filters import providers, read_filters
+from crm.filters import FilterTable, providers, read_filters
 from crm.filters.operators import DAYS_TYPE
-from crm.filters.types import Choices, ConditionGroup, HasPerm, Property
+from crm.filters.types import Choices, CompiledCondition, ConditionGroup, HasPerm, Property
 
 # Values of a condition, and conditions or groups, that a sentence has at most.
 MAX_VALUES = 5
@@ -29,12 +29,13 @@ class FilterDescriber:
 
     def __init__(self, has_perm: HasPerm) -> None:
         self._has_perm = has_perm
+        self._table = FilterTable()
         self._titles: dict[str, dict[str, str]] = {}
 
     def describe(self, filters: Any) -> SafeString:
         """Return a filter as a sentence in HTML; an invalid filter returns its errors."""
         try:
-            return self.describe_groups(read_filters(filters, "filters"))
+            return self.describe_groups(read_filters(filters, "filters", table=self._table))
         except InvalidFields as error:
             return describe_error(error)
 
@@ -42,23 +43,19 @@ class FilterDescriber:
         """Return a compiled filter as a sentence in HTML."""
         if not groups:
             return SafeString("All contacts")
-        sentences = [
-            self._describe_group([condition.item for condition in group])
-            for group in groups[:MAX_PARTS]
-        ]
+        sentences = [self._describe_group(group) for group in groups[:MAX_PARTS]]
         if len(groups) > MAX_PARTS:
             sentences.append(format_html("{} groups more", len(groups) - MAX_PARTS))
         return _join("; or ", sentences)
 
-    def _describe_group(self, items: list[dict[str, Any]]) -> SafeString:
-        sentences = [self._describe_condition(item) for item in items[:MAX_PARTS]]
-        if len(items) > MAX_PARTS:
-            sentences.append(format_html("{} conditions more", len(items) - MAX_PARTS))
+    def _describe_group(self, group: ConditionGroup) -> SafeString:
+        sentences = [self._describe_condition(condition) for condition in group[:MAX_PARTS]]
+        if len(group) > MAX_PARTS:
+            sentences.append(format_html("{} conditions more", len(group) - MAX_PARTS))
         return _join(", and ", sentences)
 
-    def _describe_condition(self, item: dict[str, Any]) -> SafeString:
-        provider, name = item["source"]
-        prop = providers()[provider].properties[name]
+    def _describe_condition(self, condition: CompiledCondition) -> SafeString:
+        item, prop = condition.item, condition.prop
         words = [format_html("{}", prop.verbose_name)]
         for field, need in prop.needs.items():
             value = _quote(item[field]) if need.is_quoted else str(item[field])

@@ -291,7 +291,24 @@ def comparison_ops(*names: str) -> dict[str, Operator]:
     }
 
 
-def date_ops(value_type: ValueType, start: Callable[[date], date]) -> dict[str, Operator]:
+def greater_number(column: Column, value: Decimal) -> Expression:
+    """Match texts that are a greater number."""
+    return GreaterThan(NumericCast(column), value)
+
+
+def less_number(column: Column, value: Decimal) -> Expression:
+    """Match texts that are a smaller number."""
+    return LessThan(NumericCast(column), value)
+
+
+# For texts, of which those that are no number match neither.
+NUMBER_OPS = {
+    ">": Operator("greater than", NUMBER_TYPE, greater_number),
+    "<": Operator("less than", NUMBER_TYPE, less_number),
+}
+
+
+def date_ops(value_type: ValueType, start: Callable[[date], Any]) -> dict[str, Operator]:
     """Return FluentCRM's comparisons of dates or datetimes.
 
     See FluentCRM's app/Services/ContactsQuery.php.

@@ -3,23 +3,25 @@
 from itertools import chain
 from typing import Any
 
-from crm.filters import providers
-from crm.filters.types import Choices, HasPerm, Property
+from crm.filters import FilterTable, providers
+from crm.filters.types import Choices, ConditionGroup, HasPerm, Property
 
 
-def filter_options(has_perm: HasPerm) -> list[dict[str, Any]]:
+def filter_options(has_perm: HasPerm, table: FilterTable | None = None) -> list[dict[str, Any]]:
     """Return the table of filters as FluentCRM's option groups: those that a user may filter by.
 
-    See FluentCRM's app/Services/Helper.php, getAdvancedFilterOptions.
+    A provider without properties is left out, as custom fields are if there are none. See
+    FluentCRM's app/Services/Helper.php, getAdvancedFilterOptions.
     """
+    table = table or FilterTable()
     return [
         {
             "label": provider.verbose_name,
             "value": name,
-            "children": [_property_options(*item) for item in provider.properties.items()],
+            "children": [_property_options(*item) for item in table.properties(name).items()],
         }
         for name, provider in providers().items()
-        if all(map(has_perm, provider.permissions))
+        if all(map(has_perm, provider.permissions)) and table.properties(name)
     ]
 
 
@@ -44,19 +46,18 @@ def _property_options(name: str, prop: Property) -> dict[str, Any]:
     }
 
 
-def value_hints(filters: list[list[dict[str, Any]]], has_perm: HasPerm) -> list[str]:
+def value_hints(groups: list[ConditionGroup], has_perm: HasPerm) -> list[str]:
     """Return sentences about values of a valid filter that no contact has, such as misspelt ones.
 
     Args:
-        filters: the filter as it is stored.
+        groups: the compiled filter.
         has_perm: tells whether the admin user has a permission, as for `builder_table`.
     """
     values: dict[str, list[str]] = {}
     all_choices: dict[str, Choices] = {}
-    for condition in chain(*filters):
-        provider, name = condition["source"]
-        for field, choices in providers()[provider].properties[name].choices.items():
-            value = condition.get(field, [])
+    for condition in chain(*groups):
+        for field, choices in condition.prop.choices.items():
+            value = condition.item.get(field, [])
             values.setdefault(choices.name, []).extend(
                 value if isinstance(value, list) else [value]
             )
@@ -76,11 +77,12 @@ def builder_table(has_perm: HasPerm) -> dict[str, Any]:
         has_perm: tells whether the admin user has a permission. Choices that need one they lack
             are empty.
     """
-    groups = filter_options(has_perm)
+    table = FilterTable()
+    groups = filter_options(has_perm, table)
     all_choices: dict[str, Choices] = {}
     for group in groups:
         for child in group["children"]:
-            choices = providers()[group["value"]].properties[child["value"]].choices
+            choices = table.properties(group["value"])[child["value"]].choices
             child["choices"] = {field: choice.name for field, choice in choices.items()}
             all_choices |= {choice.name: choice for choice in choices.values()}
     return {

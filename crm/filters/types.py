@@ -202,11 +202,13 @@ class Provider:
         properties: the properties by their names on the wire.
         permissions: Django's permissions that a user needs to filter by them, because a filter
             tells what it asks for.
+        load: returns the properties in place of `properties`, if the database has them.
     """
 
     verbose_name: str
     properties: Mapping[str, Property]
     permissions: tuple[str, ...] = ()
+    load: Callable[[], Mapping[str, Property]] | None = None
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,7 @@ class CompiledCondition:
     Attributes:
         path: what errors call the condition, such as `filters.0.1`.
         item: the condition as it was sent, without the fields that it ignores.
+        prop: the property that it compares.
         labels: the labels that its value names. They need not exist.
     """
 
@@ -223,6 +226,7 @@ class CompiledCondition:
     negated: bool
     path: str
     item: dict[str, Any]
+    prop: Property
     labels: frozenset[LabelKey] = frozenset()
 
     def q(self, contact_id: int | None = None) -> Q:

@@ -18,6 +18,7 @@ from crm.admin.base import PageByIds, ValueFilter
 from crm.admin.contacts import SubscriberAdmin
 from crm.admin.deletion import DeleteContactsMixin
 from crm.admin.label_actions import LabelActionsMixin
+from crm.custom_fields import declared_fields, text_of_value, values_of
 from crm.filters import ContactSet
 from crm.models import Erasure, Subscriber
 from events.admin.events import KeyFilter
@@ -30,6 +31,8 @@ from events.stats.contact import contact_stats
 from events.templatetags.events import time_ago
 
 ENTRIES_PER_PAGE = 50
+# Characters of a custom value. The contact's form has all of it.
+MAX_SHOWN = 1000
 
 
 class HasEventFilter(KeyFilter):
@@ -130,7 +133,14 @@ class ContactAdmin(
             context["stats"] = contact_stats(contact.pk)
             providers = {*context["stats"].providers, *context["providers"]}
             context["providers"] = sorted(providers - {""})
+        fields = declared_fields()
+        values = values_of(contact.pk, fields)
         context |= {
+            "custom_values": [
+                (field.label, text_of_value(values[slug])[:MAX_SHOWN])
+                for slug, field in fields.items()
+                if values.get(slug) not in (None, "", [])
+            ],
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": contact.full_name or contact.email,

@@ -35,6 +35,7 @@ from crm.filters.operators import (
     CONTAINS_OPS,
     DATETIME_OPS,
     DAYS_TYPE,
+    NUMBER_OPS,
     comparison_ops,
     days_ago,
     equality_ops,
@@ -57,7 +58,7 @@ from crm.filters.types import (
     ValueType,
 )
 from events.filters.options import EVENT_KEYS, EVENT_PROVIDERS
-from events.filters.values import NUMBER_OPS, NUMBER_OR_TEXT_TYPE, VALUE_TYPE, equal_ops
+from events.filters.values import NUMBER_OR_TEXT_TYPE, VALUE_TYPE, equal_ops
 from events.models import VIEW_EVENTS, EventOccurrence, TrackedEvent
 from events.tracking.fields import MAX_PROVIDER_LENGTH
 

@@ -4,12 +4,11 @@ import re
 from typing import Any
 
 from django.db.models import Expression
-from django.db.models.lookups import Exact, GreaterThan, LessThan
+from django.db.models.lookups import Exact
 
 from config.api.validation import WHITESPACE
 from crm.filters.operators import (
     MAX_NUMBER_LENGTH,
-    NUMBER_TYPE,
     NumericCast,
     equals_casefolded,
     in_casefolded,
@@ -53,25 +52,9 @@ def equal_value(column: Column, value: str) -> Expression:
     return equals_casefolded(column, value)
 
 
-def greater_number(column: Column, value: Any) -> Expression:
-    """Match texts that are a greater number."""
-    return GreaterThan(NumericCast(column), value)
-
-
-def less_number(column: Column, value: Any) -> Expression:
-    """Match texts that are a smaller number."""
-    return LessThan(NumericCast(column), value)
-
-
 def equal_ops(value_type: ValueType) -> dict[str, Operator]:
     """Return `=` and `!=` of values and properties."""
     return {
         "=": Operator("equal", value_type, equal_value),
         "!=": Operator("does not equal", value_type, equal_value, negated=True),
     }
-
-
-NUMBER_OPS = {
-    ">": Operator("greater than", NUMBER_TYPE, greater_number),
-    "<": Operator("less than", NUMBER_TYPE, less_number),
-}

@@ -44,6 +44,8 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("DELETE", "/segments/1", None),
     ("GET", "/segments/1/subscribers", "read"),
     ("GET", "/custom-fields/contacts", "read"),
+    ("PUT", "/custom-fields/contacts", None),
+    ("PUT", "/custom-fields/contacts/update_group_name", None),
     ("GET", "/reports/ajax-options", "read"),
     ("GET", "/setting/experiments", "read"),
     ("POST", "/setting/experiments", None),
@@ -56,7 +58,7 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("GET", "/wp-json/wp/v2/users/me", ANY),
 ]
 # What the user of the application password needs for a call, besides the scope.
-CONTACT, SEGMENT = "crm.{}_subscriber", "crm.{}_segment"
+CONTACT, SEGMENT, FIELD = "crm.{}_subscriber", "crm.{}_segment", "crm.{}_customfield"
 SWITCH, NAME = "events.{}_trackingswitch", "events.{}_eventname"
 PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/subscribers/track-event"): ("events.add_trackedevent",),
@@ -96,6 +98,8 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("DELETE", "/segments/1"): (SEGMENT.format("delete"),),
     ("GET", "/segments/1/subscribers"): (CONTACT.format("view"), SEGMENT.format("view")),
     ("GET", "/custom-fields/contacts"): (CONTACT.format("view"),),
+    ("PUT", "/custom-fields/contacts"): tuple(map(FIELD.format, ("add", "change", "delete"))),
+    ("PUT", "/custom-fields/contacts/update_group_name"): (FIELD.format("change"),),
     ("GET", "/reports/ajax-options"): ("events.view_trackedevent",),
     ("GET", "/setting/experiments"): (SWITCH.format("view"),),
     ("POST", "/setting/experiments"): (SWITCH.format("change"),),

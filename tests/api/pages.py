@@ -48,13 +48,21 @@ def form_of(page: str, **changed: str | list[str]) -> dict[str, list[str]]:
     form: dict[str, list[str]] = {}
     for tag in re.findall(r"<input [^>]*>", page):
         attributes = dict(re.findall(r'([\w-]+)="([^"]*)"', tag))
-        is_box = attributes.get("type") in ("checkbox", "submit", "button")
+        is_box = attributes.get("type") in ("checkbox", "radio", "submit", "button")
         if "name" in attributes and (not is_box or " checked" in tag):
             value = html.unescape(attributes.get("value", ""))
             form.setdefault(attributes["name"], []).append(value)
-    for name, options in re.findall(r'<select name="(\w+)".*?>(.*?)</select>', page, re.DOTALL):
-        chosen = re.search(r'value="([^"]*)" selected', options)
-        form[name] = [chosen[1] if chosen else ""]
+    for name, more, options in re.findall(
+        r'<select name="(\w+)"(.*?)>(.*?)</select>', page, re.DOTALL
+    ):
+        chosen = re.findall(r'value="([^"]*)" selected', options)
+        form[name] = chosen or ([] if " multiple" in more else [""])
+    for name, text in re.findall(
+        r'<textarea name="(\w+)"[^>]*>\n(.*?)</textarea>', page, re.DOTALL
+    ):
+        form[name] = [html.unescape(text)]
+    # As browsers send the ends of lines.
+    form = {name: [each.replace("\n", "\r\n") for each in sent] for name, sent in form.items()}
     return form | {name: [new] if isinstance(new, str) else new for name, new in changed.items()}
 
 

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.test import Client
 
 from crm.contacts import create
-from crm.models import HistoryEntry, List, Segment, Subscriber, Tag
+from crm.models import CustomField, HistoryEntry, List, Segment, Subscriber, Tag
 from crm.passwords import create_application_password
 from events.activecampaign.credentials import tracking_key
 from events.models import EventName, EventOccurrence, TrackingSwitch
@@ -33,6 +33,7 @@ MODELS = {
     "crm/tag": ("viewer", "manager", "manager"),
     "crm/list": ("viewer", "manager", "manager"),
     "crm/segment": ("viewer", "manager", "manager"),
+    "crm/customfield": ("viewer", "manager", "manager"),
     "crm/erasure": ("manager", NO_ROLE, NO_ROLE),
     "crm/historyentry": ("manager", NO_ROLE, NO_ROLE),
     PASSWORDS: ("manager", "manager", "manager"),
@@ -90,6 +91,7 @@ ACTIONS = {
     "auth/user delete_selected": "superuser",
     "crm/applicationpassword delete_selected": "manager",
     "crm/applicationpassword revoke_selected": "manager",
+    "crm/customfield delete_selected": "manager",
     "crm/list delete_selected": "manager",
     "crm/segment delete_selected": "manager",
     "crm/subscriber add_lists": "manager",
@@ -107,6 +109,7 @@ ACTIONS = {
 CHANGED = {
     "auth/group": "superuser",
     "auth/user": "superuser",
+    "crm/customfield": "manager",
     "crm/list": "manager",
     "crm/segment": "manager",
     "crm/subscriber": "manager",
@@ -189,6 +192,7 @@ def _create_rows(superuser: Client) -> dict[str, str]:
         "crm/tag": tag,
         "crm/list": List.objects.create(title="list", slug="list").pk,
         "crm/segment": Segment.objects.create(title="all", slug="all").pk,
+        "crm/customfield": CustomField.objects.create(label="field", slug="field").pk,
         "crm/erasure": erasure.pk,
         "crm/historyentry": entry.pk,
         "erased contact": erased,

@@ -35,7 +35,7 @@ EVERY_LINK = {
     for path in (
         *("auth/group/", "auth/group/add/", "auth/user/", "auth/user/add/"),
         *("crm/applicationpassword/", "crm/applicationpassword/add/"),
-        *("crm/erasure/", "crm/historyentry/"),
+        *("crm/customfield/", "crm/customfield/add/", "crm/erasure/", "crm/historyentry/"),
         *("crm/list/", "crm/list/add/", "crm/segment/", "crm/segment/add/"),
         *("crm/subscriber/", "crm/subscriber/add/", "crm/tag/", "crm/tag/add/"),
         *("events/eventname/", "events/eventoccurrence/", "events/trackedevent/"),

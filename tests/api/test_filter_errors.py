@@ -40,7 +40,7 @@ REJECTED: list[tuple[str, Any, str, str]] = [
         "an unknown provider",
         condition(["woo", "x"], "=", "x"),
         ".source",
-        "must be one of: subscriber, segment, event_tracking.",
+        "must be one of: subscriber, segment, custom_fields, event_tracking.",
     ),
     (
         "an unknown property",

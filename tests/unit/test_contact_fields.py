@@ -22,7 +22,7 @@ from tests.unit.rejections import rejection
 def columns(params: dict[str, Any]) -> dict[str, Any]:
     """Return the columns that a request sets, which has nothing to report."""
     warnings: Warnings = []
-    fields = contact_fields(params, warnings)
+    fields = contact_fields(params, warnings, declared=dict)
     assert warnings == []
     return fields
 

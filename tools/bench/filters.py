@@ -18,6 +18,27 @@ def condition(name: str, operator: str, value: Any, **more: Any) -> dict[str, An
     return {"source": source, "operator": operator, "value": value, **more}
 
 
+def of_field(slug: str, operator: str, value: Any) -> dict[str, Any]:
+    """A condition about a custom field."""
+    return {"source": ["custom_fields", slug], "operator": operator, "value": value}
+
+
+# Each contact has a value of each field.
+FIELDS = [
+    {"type": "select-one", "label": "Plan", "slug": "plan", "options": ["Gold", "Silver"]},
+    {"type": "checkbox", "label": "Colours", "slug": "colours", "options": ["Red", "Blue"]},
+    {"type": "number", "label": "Points", "slug": "points"},
+    {"type": "text", "label": "Remark", "slug": "remark"},
+    {"type": "date", "label": "Renewal", "slug": "renewal"},
+]
+FILL = """
+UPDATE crm_subscriber SET custom_values = jsonb_build_object(
+    'plan', CASE WHEN id % 3 = 0 THEN 'Gold' ELSE 'Silver' END,
+    'colours', CASE WHEN id % 5 = 0 THEN '["Red"]'::jsonb ELSE '["Blue", "Green"]' END,
+    'points', (id % 1000)::text, 'remark', md5(id::text),
+    'renewal', (current_date - (id % 400)::int)::text)
+WHERE custom_values = '{}'
+"""
 PURCHASE = {"extra_value": "purchase"}
 BOUGHT = condition("key", "in", ["purchase"])
 OFTEN = condition("key_count", ">", 8, extra_value="login")
@@ -62,6 +83,12 @@ FILTERS: list[tuple[str, str, float, list[list[dict[str, Any]]]]] = [
     ),
     ("provider in one of 4", "cannot", 0.30, [[condition("provider", "in", ["custom"])]]),
     ("tag, and a key", "", 0.15, [[TAGGED, BOUGHT]]),
+    ("custom field, a choice", "", 0.20, [[of_field("plan", "in", ["Gold"])]]),
+    ("custom field, not of the checkboxes", "", 0.20, [[of_field("colours", "not_in", ["Red"])]]),
+    ("custom field, number", "", 0.20, [[of_field("points", ">", 990)]]),
+    ("custom field, text of no contact", "", 0.20, [[of_field("remark", "=", "nothing")]]),
+    ("custom field, within 30 days", "", 0.20, [[of_field("renewal", "days_within", 30)]]),
+    ("custom field, empty", "", 0.20, [[of_field("remark", "is_null", "")]]),
 ]
 
 
@@ -87,6 +114,7 @@ CALLS = (
     Call("segments of a contact", "/subscribers/{contact}/segments"),
     Call("tags", "/tags", 0.1, 0.1),
     Call("lists", "/lists", 0.1, 0.1),
+    Call("custom fields", "/custom-fields/contacts", 0.1, 0.1),
     Call("options: event keys", "/reports/ajax-options?option_key=event_tracking_keys", 0.1, 0.1),
     Call(
         "options: providers", "/reports/ajax-options?option_key=event_tracking_providers", 0.1, 0.1
@@ -98,6 +126,9 @@ SEGMENT = {"title": "Bought or dear", "slug": "bench", "filters": [[BOUGHT, OFTE
 def measure(bench: Bench) -> list[str]:
     """Print a line for each filter and call. Returns what took longer than it may."""
     client = bench.targets[-1].client
+    client("PUT", f"{API}/custom-fields/contacts", {"fields": FIELDS})
+    bench.store.execute(FILL)
+    bench.store.execute("VACUUM ANALYZE crm_subscriber")
     found = client("GET", f"{API}/segments?search=Bought or dear".replace(" ", "%20")).json()
     segments = found["segments"]["data"] or [
         client("POST", f"{API}/segments", SEGMENT).json()["segment"]

@@ -1,13 +1,14 @@
 """FluentCRM's endpoints that change several contacts."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 from rest_framework.decorators import action
 from rest_framework.request import Request
 
 from config.api.errors import FieldErrors, Forbidden, InvalidFields, InvalidJSON, Unprocessable
-from config.api.json_fields import json_text_or, to_shallow_list
+from config.api.json_fields import json_text_or, to_fields, to_shallow_list
 from config.api.json_text import read_items
 from config.api.pagination import PageTooLarge
 from config.api.parsers import Params, lower_names
@@ -18,6 +19,7 @@ from config.api.validation import (
     single_line,
     to_bool,
     to_ids,
+    to_text,
     validate,
 )
 from config.api.viewsets import ApiViewSet
@@ -29,8 +31,10 @@ from crm.api.fields import (
     LABEL_FIELDS,
     contact_fields,
     max_length,
+    to_custom_values,
     to_keep_opt_outs,
     to_label_names,
+    with_values_of_slugs,
 )
 from crm.api.serializers import ContactReferenceSerializer, serialize_contacts
 from crm.api.views.contacts import (
@@ -42,6 +46,7 @@ from crm.api.views.contacts import (
     require_change,
 )
 from crm.batches import MAX_TOGETHER, Draft, NotTogether, Rules, Written, write_together
+from crm.custom_fields import Fields, clean_values, declared_fields
 from crm.filters.types import HasPerm
 from crm.labels import (
     LABEL_MODELS,
@@ -95,6 +100,7 @@ ACTION_FIELDS: dict[str, Validator] = {
     "subscriber_ids": to_ids,
     "action_options": to_ids,
     "new_status": single_line(50),
+    "custom_field": json_text_or(to_fields),
     **KEEP_OPT_OUTS,
 }
 # Action -> the kind of label, and whether labels are attached or detached.
@@ -193,9 +199,10 @@ class BulkViewSet(ApiViewSet):
         items = params["contacts"]
         drafts: dict[int, Draft] = {}
         errors: dict[int, FieldErrors] = {}
+        declared = cache(declared_fields)
         for index, item in enumerate(items):
             try:
-                drafts[index] = read_draft(item)
+                drafts[index] = read_draft(item, declared)
             except InvalidFields as error:
                 errors[index] = error.detail
         names = sum(len(names) for each in drafts.values() for names in each.labels.values())
@@ -255,6 +262,9 @@ class BulkViewSet(ApiViewSet):
             if not params.get("new_status"):
                 raise Unprocessable(missing)
             warnings = set_column(column, params["new_status"], contact_ids, params)
+        elif name == "update_custom_fields":
+            contacts.set_custom_values_of(contact_ids, sent_custom_value(params))
+            message = "Custom Fields has been updated for the selected subscribers"
         elif name in LABEL_ACTIONS:
             kind, is_attached = LABEL_ACTIONS[name]
             if not params.get("action_options"):
@@ -309,8 +319,31 @@ def set_column(
     return warnings
 
 
-def read_draft(item: Any) -> Draft:
+def sent_custom_value(params: Params) -> dict[str, Any]:
+    """Return the value that `custom_field` of an action sets, by its key.
+
+    Raises:
+        Unprocessable: 422, no key.
+        InvalidFields: 422, the field cannot have the value.
+    """
+    custom_field = params.get("custom_field", {})
+    key = validate({"key": to_text}, custom_field).get("key")
+    if not key:
+        raise Unprocessable("Please provide a valid custom field key")
+    sent = {"custom_values": {key: custom_field.get("value")}}
+    values = validate({"custom_values": to_custom_values}, sent)["custom_values"]
+    cleaned, errors = clean_values(values, declared_fields())
+    if errors:
+        raise InvalidFields(errors)
+    return cleaned
+
+
+def read_draft(item: Any, declared: Callable[[], Fields]) -> Draft:
     """Validate one contact of a batch.
+
+    Args:
+        item: the contact as sent.
+        declared: returns the definitions of custom fields.
 
     Raises:
         InvalidFields: a field is invalid, or the item is not JSON, or not an object.
@@ -320,8 +353,8 @@ def read_draft(item: Any) -> Draft:
     if not isinstance(item, Mapping):
         raise InvalidFields({"contact": {"object": "The contact must be an object."}})
     warnings: Warnings = []
-    params = lower_names(item)
-    fields = contact_fields(params, warnings, required=("email",))
+    params = with_values_of_slugs(lower_names(item), declared)
+    fields = contact_fields(params, warnings, required=("email",), declared=declared)
     labels = validate(LABEL_FIELDS, params, warnings=warnings)
     return Draft(fields, labels, warnings)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, ClassVar
 
 from rest_framework.decorators import action
@@ -29,7 +30,14 @@ from config.audit import of_ids, record
 from config.database import in_transaction
 from crm import contacts
 from crm.api import schema
-from crm.api.fields import LABEL_FIELDS, beside_warnings, contact_fields, to_label_names
+from crm.api.custom_fields import serialize_field
+from crm.api.fields import (
+    LABEL_FIELDS,
+    beside_warnings,
+    contact_fields,
+    to_label_names,
+    with_values_of_slugs,
+)
 from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS, VIEW_SEGMENTS
 from crm.api.pagination import ContactListPagination
 from crm.api.serializers import (
@@ -39,6 +47,7 @@ from crm.api.serializers import (
     serialize_contacts,
     serialize_written,
 )
+from crm.custom_fields import declared_fields, defined_fields
 from crm.filters.describe import error_sentences, humanize_errors
 from crm.filters.types import HasPerm
 from crm.labels import (
@@ -148,9 +157,10 @@ class SubscriberViewSet(ApiViewSet):
         include += ["stats"] if "stats" in wanted else []
         if contact[STATUS] in UNSUBSCRIBED:
             include += ["unsubscribe_reason", "unsubscribe_date"]
-        body = {"subscriber": serialize_contact(contact, include)}
-        # No custom field is declared.
-        return Response(body | ({"custom_fields": []} if "custom_fields" in wanted else {}))
+        body: dict[str, Any] = {"subscriber": serialize_contact(contact, include)}
+        if "custom_fields" in wanted:
+            body["custom_fields"] = [*map(serialize_field, defined_fields())]
+        return Response(body)
 
     @schema.CREATE_CONTACT
     def create(self, request: Request) -> Response:
@@ -158,8 +168,9 @@ class SubscriberViewSet(ApiViewSet):
         force = self.is_on("__force_update")
         warnings: Warnings = []
         ignored = () if force else ("created_at",)
-        params = lower_names(self.params)
-        fields = contact_fields(params, warnings, ("email", "status"), ignored)
+        declared = cache(declared_fields)
+        params = with_values_of_slugs(lower_names(self.params), declared)
+        fields = contact_fields(params, warnings, ("email", "status"), ignored, declared)
         labels = validate(LABEL_FIELDS, params, warnings=warnings)
         contact, created, warnings = self._create(fields, labels, force, warnings)
         message = (

@@ -302,15 +302,3 @@ class ContactListViewSet(LabelViewSet):
         for contact_list in page:
             contact_list.totalCount, contact_list.subscribersCount = counts[contact_list.id]
         return ("totalCount", "subscribersCount")
-
-
-class CustomFieldViewSet(ApiViewSet):
-    """Custom fields: `/custom-fields/contacts`."""
-
-    access: ClassVar[dict[str, Access]] = {"contacts": Access(Scope.READ, "crm.view_subscriber")}
-
-    @schema.CUSTOM_FIELDS
-    @action(detail=False, pagination_class=None)
-    def contacts(self, request: Request) -> Response:
-        """Return no fields, because none is declared: `custom_values` accepts any."""
-        return Response({"fields": []})
