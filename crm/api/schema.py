@@ -75,6 +75,70 @@ LABELS: Fields = {"tags": names(), "lists": names()}
 SEARCH = parameter("search", "Part of any text of the object.")
 
 MESSAGE = describe(MessageSerializer)
+WEBHOOK: Fields = {
+    "name": serializers.CharField(),
+    "lists": serializers.ListField(child=serializers.IntegerField()),
+    "tags": serializers.ListField(child=serializers.IntegerField()),
+    "status": serializers.ChoiceField(choices=Status.choices),
+    "url": serializers.CharField(),
+}
+
+
+class StoredWebhookSerializer(serializers.Serializer[Any]):
+    """An incoming webhook as crm/api/views/webhooks.py serializes it."""
+
+    id = serializers.IntegerField()
+    object_type = serializers.CharField()
+    object_id = serializers.CharField(allow_null=True)
+    key = serializers.CharField()
+    value = envelope("Webhook", **WEBHOOK)
+    created_at = serializers.CharField()
+    updated_at = serializers.CharField()
+
+
+CHOICES = serializers.ListField(child=serializers.DictField())
+LIST_WEBHOOKS = describe(
+    envelope(
+        "Webhooks",
+        webhooks=StoredWebhookSerializer(many=True),
+        fields=CHOICES,
+        custom_fields=CHOICES,
+        lists=CHOICES,
+        tags=CHOICES,
+        **WARNINGS,
+    ),
+    parameters=[parameter("search", "Part of the name.")],
+)
+WEBHOOK_CHANGE: Fields = {
+    "name": serializers.CharField(),
+    "status": serializers.ChoiceField(choices=Status.choices),
+    **LABELS,
+}
+CREATE_WEBHOOK = describe(
+    envelope(
+        "CreatedWebhook",
+        id=serializers.IntegerField(),
+        webhook=envelope("Webhook", **WEBHOOK),
+        webhooks=StoredWebhookSerializer(many=True),
+        message=serializers.CharField(),
+    ),
+    request=envelope("NewWebhook", **WEBHOOK_CHANGE),
+)
+WRITTEN_WEBHOOKS = envelope(
+    "WrittenWebhooks",
+    webhooks=StoredWebhookSerializer(many=True),
+    message=serializers.CharField(),
+)
+UPDATE_WEBHOOK = describe(
+    WRITTEN_WEBHOOKS,
+    request=envelope(
+        "WebhookChange",
+        name=optional_text(),
+        status=choice(*Status, required=False),
+        **LABELS,
+    ),
+)
+DESTROY_WEBHOOK = describe(WRITTEN_WEBHOOKS)
 RETRIEVE_CONTACT = describe(
     envelope(
         "RetrievedContact",

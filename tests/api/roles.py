@@ -36,6 +36,7 @@ MODELS = {
     "crm/erasure": ("manager", NO_ROLE, NO_ROLE),
     "crm/historyentry": ("manager", NO_ROLE, NO_ROLE),
     PASSWORDS: ("manager", "manager", "manager"),
+    "crm/incomingwebhook": ("manager", "manager", "manager"),
     "events/trackedevent": ("viewer", NO_ROLE, NO_ROLE),
     "events/eventoccurrence": ("viewer", NO_ROLE, NO_ROLE),
     "events/eventname": ("viewer", NO_ROLE, "manager"),
