@@ -5,6 +5,7 @@ Rows, pages and query parameters follow from serializers, pagination and filter 
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 from typing_extensions import override
 
@@ -96,19 +97,25 @@ class StoredWebhookSerializer(serializers.Serializer[Any]):
     updated_at = serializers.CharField()
 
 
-CHOICES = serializers.ListField(child=serializers.DictField())
-LIST_WEBHOOKS = describe(
-    envelope(
-        "Webhooks",
-        webhooks=StoredWebhookSerializer(many=True),
-        fields=CHOICES,
-        custom_fields=CHOICES,
-        lists=CHOICES,
-        tags=CHOICES,
-        **WARNINGS,
-    ),
-    parameters=[parameter("search", "Part of the name.")],
-)
+def objects() -> serializers.ListField:
+    """Return the description of a list of objects."""
+    return serializers.ListField(child=serializers.DictField())
+
+
+# One object, although the action is called list.
+@extend_schema_serializer(many=False)
+class WebhooksSerializer(serializers.Serializer[Any]):
+    """The incoming webhooks, and the fields and labels that a post may name."""
+
+    webhooks = StoredWebhookSerializer(many=True)
+    fields = objects()  # type: ignore[assignment]  # FluentCRM's name
+    custom_fields = objects()
+    tags = objects()
+    lists = objects()
+    warnings = FieldWarningSerializer(many=True, required=False)
+
+
+LIST_WEBHOOKS = describe(WebhooksSerializer, parameters=[parameter("search", "Part of the name.")])
 WEBHOOK_CHANGE: Fields = {
     "name": serializers.CharField(),
     "status": serializers.ChoiceField(choices=Status.choices),

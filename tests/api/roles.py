@@ -15,6 +15,7 @@ from django.test import Client
 from crm.contacts import create
 from crm.models import HistoryEntry, List, Segment, Subscriber, Tag
 from crm.passwords import create_application_password
+from crm.webhooks import WebhookFields, create_webhook
 from events.activecampaign.credentials import tracking_key
 from events.models import EventName, EventOccurrence, TrackingSwitch
 from events.personal_data import erase_contact
@@ -91,6 +92,7 @@ ACTIONS = {
     "auth/user delete_selected": "superuser",
     "crm/applicationpassword delete_selected": "manager",
     "crm/applicationpassword revoke_selected": "manager",
+    "crm/incomingwebhook delete_selected": "manager",
     "crm/list delete_selected": "manager",
     "crm/segment delete_selected": "manager",
     "crm/subscriber add_lists": "manager",
@@ -108,6 +110,7 @@ ACTIONS = {
 CHANGED = {
     "auth/group": "superuser",
     "auth/user": "superuser",
+    "crm/incomingwebhook": "manager",
     "crm/list": "manager",
     "crm/segment": "manager",
     "crm/subscriber": "manager",
@@ -194,6 +197,9 @@ def _create_rows(superuser: Client) -> dict[str, str]:
         "crm/historyentry": entry.pk,
         "erased contact": erased,
         PASSWORDS: own.pk,
+        "crm/incomingwebhook": create_webhook(
+            users["manager"], WebhookFields("form", "subscribed", {"tags": [], "lists": []})
+        ).pk,
         "own": own.pk,
         "other's": others.pk,
         "events/trackedevent": event.pk,
