@@ -4,7 +4,8 @@ from typing import Any
 
 from rest_framework.test import APIClient
 
-# Method, path below the root mount, and scope; None: manage alone.
+# Method, path below the root mount, and scope; None: manage alone; ANY: each of them.
+ANY = "any"
 CALLS: list[tuple[str, str, str | None]] = [
     ("POST", "/subscribers/track-event", "track"),
     ("POST", "/subscribers/track-events", "track"),
@@ -55,6 +56,8 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("GET", "/api/3/eventTrackingEvents", "read"),
     ("POST", "/api/3/eventTrackingEvents", None),
     ("DELETE", "/api/3/eventTrackingEvents/1", None),
+    ("GET", "/wp-json/wp/v2/users", ANY),
+    ("GET", "/wp-json/wp/v2/users/me", ANY),
 ]
 # What the user of the application password needs for a call, besides the scope.
 CONTACT, SEGMENT, WEBHOOK = "crm.{}_subscriber", "crm.{}_segment", "crm.{}_incomingwebhook"
@@ -112,7 +115,12 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/api/3/eventTrackingEvents"): (NAME.format("view"),),
     ("POST", "/api/3/eventTrackingEvents"): (NAME.format("add"),),
     ("DELETE", "/api/3/eventTrackingEvents/1"): (NAME.format("delete"),),
+    # The user of the password sees itself.
+    ("GET", "/wp-json/wp/v2/users"): (),
+    ("GET", "/wp-json/wp/v2/users/me"): (),
 }
+# Calls of others than FluentCRM, which are not at WordPress's prefix of FluentCRM.
+OTHERS = ("/api/3/", "/event", "/wp-json/wp/")
 # Its credential, actid and key, is among its fields.
 OPEN_CALL = ("POST", "/event")
 

@@ -1,5 +1,7 @@
 """Incoming webhooks: their addresses, and the contacts that are posted to them."""
 
+import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -9,13 +11,17 @@ from django.utils.timezone import now
 from rest_framework.test import APIClient
 
 from crm.contacts import create
+from crm.labels import LabelKind
 from crm.models import IncomingWebhook, List, Subscriber, Tag
 from crm.webhooks import WebhookFields, create_webhook
 from events.personal_data import erase_contact
-from tests.api.conftest import MakePassword, basic
+from tests.api.conftest import MakePassword, Sent, basic
 
 pytestmark = pytest.mark.django_db
 WEBHOOKS = "/webhooks"
+# The web server's path of `/?fluentcrm=1` (config/server/target.py).
+DOOR = "/fluentcrm?"
+JSON = {"content-type": "application/json"}
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -34,13 +40,18 @@ def newsletter() -> List:
 @pytest.fixture
 def webhook(admin: User, vip: Tag, newsletter: List) -> IncomingWebhook:
     """A webhook of the superuser, which subscribes contacts with the tag and the list."""
-    labels = {"tags": [vip.pk], "lists": [newsletter.pk]}
+    labels: dict[LabelKind, list[int]] = {"tags": [vip.pk], "lists": [newsletter.pk]}
     return create_webhook(admin, WebhookFields("Shop", "subscribed", labels))
+
+
+def door_of(webhook: IncomingWebhook) -> str:
+    """Return where the web server finds a webhook's address."""
+    return webhook.address.replace("/?", DOOR)
 
 
 def post(client: APIClient, webhook: IncomingWebhook, data: Any, **options: Any) -> dict[str, Any]:
     """Post to a webhook, and return the body of its 200."""
-    response = client.post(webhook.address, data, **{"format": "json", **options})
+    response = client.post(door_of(webhook), data, **{"format": "json", **options})
     assert response.status_code == 200, response.content
     body: dict[str, Any] = response.json()
     return body
@@ -63,6 +74,16 @@ def test_a_post_creates_a_contact_with_the_webhooks_status_and_labels(
     }
     assert (contact.first_name, contact.city, contact.status) == ("Ada", "London", "subscribed")
     assert (titles(contact.tags), titles(contact.lists)) == (["VIP"], ["Newsletter"])
+
+
+@pytest.mark.parametrize("path", ["/", "/index.php", "//", ""])
+def test_the_address_is_that_of_the_site(
+    send: Callable[..., Sent], webhook: IncomingWebhook, path: str
+) -> None:
+    query = webhook.address.removeprefix("/?")
+    options = {"query_string": query, "headers": JSON}
+    status, _, body = send(b'{"email":"ada@example.com"}', method="POST", path=path, **options)
+    assert (status, json.loads(body)["success"]) == (200, True)
 
 
 def test_a_second_post_updates_the_contact(
@@ -147,11 +168,11 @@ def test_a_post_without_an_email_is_refused(
 @pytest.mark.parametrize(
     ("address", "message", "kind"),
     [
-        ("/?fluentcrm=1&route=contact", "Invalid Webhook URL", "invalid_webhook_url"),
-        ("/?fluentcrm=1&route=contact&hash=no", "Invalid Webhook Hash", "invalid_webhook_hash"),
-        ("/?fluentcrm=1&route=contact&hash=%00", "Validation failed.", "validation_failed"),
-        ("/?fluentcrm=1&route=bnu", "Tallybook has the route contact only.", "invalid_route"),
-        ("/?fluentcrm=1", "Tallybook has the route contact only.", "invalid_route"),
+        ("/fluentcrm?fluentcrm=1&route=contact", "Invalid Webhook URL", "invalid_webhook_url"),
+        ("/fluentcrm?fluentcrm=1&route=contact&hash=no", "Invalid Webhook Hash", "invalid_webhook_hash"),
+        ("/fluentcrm?fluentcrm=1&route=contact&hash=%00", "Validation failed.", "validation_failed"),
+        ("/fluentcrm?fluentcrm=1&route=bnu", "Tallybook has the route contact only.", "invalid_route"),
+        ("/fluentcrm?fluentcrm=1", "Tallybook has the route contact only.", "invalid_route"),
     ],
 )
 def test_an_address_that_is_no_webhooks_is_refused(
@@ -167,7 +188,7 @@ def test_an_address_that_is_no_webhooks_is_refused(
 
 
 def test_only_post_is_accepted(anonymous: APIClient, webhook: IncomingWebhook) -> None:
-    body = anonymous.get(webhook.address).json()
+    body = anonymous.get(door_of(webhook)).json()
     assert body["data"] == {
         "message": "Webhook must need to be as POST Method",
         "type": "invalid_request_method",
@@ -175,7 +196,7 @@ def test_only_post_is_accepted(anonymous: APIClient, webhook: IncomingWebhook) -
 
 
 def test_guessing_secrets_is_limited(anonymous: APIClient) -> None:
-    address = "/?fluentcrm=1&route=contact&hash=guess"
+    address = "/fluentcrm?fluentcrm=1&route=contact&hash=guess"
     statuses = [anonymous.post(address, {}, format="json").status_code for _ in range(31)]
     assert statuses == [200] * 30 + [429]
 
