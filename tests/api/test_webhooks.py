@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.utils.timezone import now
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from crm.contacts import create
@@ -16,12 +18,12 @@ from crm.models import IncomingWebhook, List, Subscriber, Tag
 from crm.webhooks import WebhookFields, create_webhook
 from events.personal_data import erase_contact
 from tests.api.conftest import MakePassword, Sent, basic
+from tests.api.rsgi import Headers
 
 pytestmark = pytest.mark.django_db
 WEBHOOKS = "/webhooks"
 # The web server's path of `/?fluentcrm=1` (config/server/target.py).
 DOOR = "/fluentcrm?"
-JSON = {"content-type": "application/json"}
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -80,9 +82,15 @@ def test_a_post_creates_a_contact_with_the_webhooks_status_and_labels(
 def test_the_address_is_that_of_the_site(
     send: Callable[..., Sent], webhook: IncomingWebhook, path: str
 ) -> None:
-    query = webhook.address.removeprefix("/?")
-    options = {"query_string": query, "headers": JSON}
-    status, _, body = send(b'{"email":"ada@example.com"}', method="POST", path=path, **options)
+    sent = b'{"email":"ada@example.com"}'
+    headers = {"host": "localhost", "content-type": "application/json"}
+    parts = {
+        "method": "POST",
+        "path": path,
+        "query_string": webhook.address.removeprefix("/?"),
+        "headers": Headers(headers | {"content-length": str(len(sent))}),
+    }
+    status, _, body = send(sent, **parts)
     assert (status, json.loads(body)["success"]) == (200, True)
 
 
@@ -166,19 +174,31 @@ def test_a_post_without_an_email_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("address", "message", "kind"),
+    ("query", "message", "kind"),
     [
-        ("/fluentcrm?fluentcrm=1&route=contact", "Invalid Webhook URL", "invalid_webhook_url"),
-        ("/fluentcrm?fluentcrm=1&route=contact&hash=no", "Invalid Webhook Hash", "invalid_webhook_hash"),
-        ("/fluentcrm?fluentcrm=1&route=contact&hash=%00", "Validation failed.", "validation_failed"),
-        ("/fluentcrm?fluentcrm=1&route=bnu", "Tallybook has the route contact only.", "invalid_route"),
-        ("/fluentcrm?fluentcrm=1", "Tallybook has the route contact only.", "invalid_route"),
+        ("route=contact", "Invalid Webhook URL", "invalid_webhook_url"),
+        (
+            "/fluentcrm?fluentcrm=1&route=contact&hash=no",
+            "Invalid Webhook Hash",
+            "invalid_webhook_hash",
+        ),
+        (
+            "/fluentcrm?fluentcrm=1&route=contact&hash=%00",
+            "Validation failed.",
+            "validation_failed",
+        ),
+        (
+            "/fluentcrm?fluentcrm=1&route=bnu",
+            "Tallybook has the route contact only.",
+            "invalid_route",
+        ),
+        ("", "Tallybook has the route contact only.", "invalid_route"),
     ],
 )
 def test_an_address_that_is_no_webhooks_is_refused(
-    anonymous: APIClient, address: str, message: str, kind: str
+    anonymous: APIClient, query: str, message: str, kind: str
 ) -> None:
-    response = anonymous.post(address, {"email": "ada@example.com"}, format="json")
+    response = anonymous.post(DOOR + query, {"email": "ada@example.com"}, format="json")
     assert response.status_code == 200
     body = response.json()
     assert (body["success"], body["data"]["message"], body["data"]["type"]) == (
@@ -196,8 +216,8 @@ def test_only_post_is_accepted(anonymous: APIClient, webhook: IncomingWebhook) -
 
 
 def test_guessing_secrets_is_limited(anonymous: APIClient) -> None:
-    address = "/fluentcrm?fluentcrm=1&route=contact&hash=guess"
-    statuses = [anonymous.post(address, {}, format="json").status_code for _ in range(31)]
+    guess = f"{DOOR}route=contact&hash=guess"
+    statuses = [anonymous.post(guess, {}, format="json").status_code for _ in range(31)]
     assert statuses == [200] * 30 + [429]
 
 
@@ -205,6 +225,38 @@ def test_broken_json_is_refused(anonymous: APIClient, webhook: IncomingWebhook) 
     options = {"content_type": "application/json", "format": None}
     body = post(anonymous, webhook, b"{", **options)
     assert (body["success"], body["data"]["type"]) == (False, "rest_invalid_json")
+
+
+NAMES = ("email", "first_name", "names", "full_name", "tags", "lists", "detach_tags", "status")
+OTHER_NAMES = (
+    "custom_values",
+    "user_id",
+    "date_of_birth",
+    "latitude",
+    "hash",
+    "route",
+    "created_at",
+)
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=60)
+@given(
+    st.dictionaries(st.sampled_from((*NAMES, *OTHER_NAMES)), ODD, max_size=5),
+    st.sampled_from([None, "ada@example.com"]),
+)
+def test_odd_posts_are_answered_in_the_same_shape(
+    anonymous: APIClient, webhook: IncomingWebhook, sent: dict[str, Any], email: str | None
+) -> None:
+    body = post(anonymous, webhook, sent | ({"email": email} if email else {}))
+    assert set(body) == {"success", "data"}
+    assert body["success"] or body["data"]["message"]
 
 
 def test_a_deleted_webhook_is_refused(
