@@ -430,7 +430,7 @@ def test_a_program_of_a_viewer_reads_and_one_of_a_manager_writes(
 @pytest.mark.parametrize(
     ("method", "path"), [(method, path) for method, path, scope in CALLS if scope != "read"]
 )
-def test_a_program_of_a_viewer_may_do_nothing_else(
+def test_a_program_of_a_viewer_writes_nothing(
     rows: RoleStore, make_password: MakePassword, method: str, path: str
 ) -> None:
     response = send(program_of("viewer", make_password), method, path, {})
