@@ -76,13 +76,16 @@ LABELS: Fields = {"tags": names(), "lists": names()}
 SEARCH = parameter("search", "Part of any text of the object.")
 
 MESSAGE = describe(MessageSerializer)
-WEBHOOK: Fields = {
-    "name": serializers.CharField(),
-    "lists": serializers.ListField(child=serializers.IntegerField()),
-    "tags": serializers.ListField(child=serializers.IntegerField()),
-    "status": serializers.ChoiceField(choices=Status.choices),
-    "url": serializers.CharField(),
-}
+
+
+class WebhookSerializer(serializers.Serializer[Any]):
+    """What an incoming webhook does, and its address."""
+
+    name = serializers.CharField()
+    lists = serializers.ListField(child=serializers.IntegerField())
+    tags = serializers.ListField(child=serializers.IntegerField())
+    status = serializers.ChoiceField(choices=Status.choices)
+    url = serializers.CharField()
 
 
 class StoredWebhookSerializer(serializers.Serializer[Any]):
@@ -92,7 +95,7 @@ class StoredWebhookSerializer(serializers.Serializer[Any]):
     object_type = serializers.CharField()
     object_id = serializers.CharField(allow_null=True)
     key = serializers.CharField()
-    value = envelope("Webhook", **WEBHOOK)
+    value = WebhookSerializer()
     created_at = serializers.CharField()
     updated_at = serializers.CharField()
 
@@ -125,7 +128,7 @@ CREATE_WEBHOOK = describe(
     envelope(
         "CreatedWebhook",
         id=serializers.IntegerField(),
-        webhook=envelope("Webhook", **WEBHOOK),
+        webhook=WebhookSerializer(),
         webhooks=StoredWebhookSerializer(many=True),
         message=serializers.CharField(),
     ),
@@ -141,7 +144,7 @@ UPDATE_WEBHOOK = describe(
     request=envelope(
         "WebhookChange",
         name=optional_text(),
-        status=choice(*Status, required=False),
+        status=serializers.ChoiceField(choices=Status.choices, required=False),
         **LABELS,
     ),
 )
