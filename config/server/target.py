@@ -55,13 +55,13 @@ def target_of(scope: Any) -> Target:
             path, query = _single_slashes(f"{WP_JSON}/{route}"), others
         elif FLUENTCRM.search(query):
             path = "/fluentcrm"
-    if method == "POST" and not is_page(path):
-        overriding = scope.headers.get("x-http-method-override")
+    if method == "POST":
+        overriding, others = scope.headers.get("x-http-method-override"), query
         if "_method=" in query:
-            chosen, query = _take(query, "_method")
+            chosen, others = _take(query, "_method")
             overriding = chosen or overriding
-        if overriding:
-            method = overriding.upper()
+        if overriding and not is_page(path):
+            method, query = overriding.upper(), others
     return Target(method, path, query)
 
 

@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -34,10 +35,12 @@ class InvalidURL(Exception):
 class AuthorizationForm(forms.Form):
     """What an admin user chooses for the program that asks."""
 
-    name = forms.CharField(max_length=NAME_LENGTH, label="Name of the password")
+    name = forms.CharField(
+        max_length=NAME_LENGTH, label="Name of the password", widget=AdminTextInputWidget
+    )
     scope = forms.ChoiceField(
         choices=[(value, capfirst(label)) for value, label in Scope.choices],
-        widget=forms.RadioSelect,
+        widget=forms.RadioSelect({"class": "radiolist"}),
         label="The application may",
     )
 

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -53,7 +54,7 @@ def test_who_is_not_logged_in_is_led_to_the_login_and_back() -> None:
 def test_the_page_names_the_program_and_where_the_password_goes(clerk: Client) -> None:
     page = text_of(open_page(clerk, page_of(app_name="My <b>shop", success_url=SUCCESS)))
     assert "calls itself “ My &lt;b&gt;shop ”" in page
-    assert "The password goes to shop.example.com ," in page
+    assert "Your browser takes the password to shop.example.com ." in page
 
 
 def test_the_page_asks_for_a_scope_and_chooses_none(clerk: Client) -> None:
@@ -182,6 +183,13 @@ def test_who_may_not_create_passwords_is_told_so_and_cannot_approve() -> None:
     form = {"name": "x", "scope": "manage", "approve": "x"}
     assert viewer.post(page_of(success_url=SUCCESS), form).status_code == 403
     assert not ApplicationPassword.objects.exists()
+
+
+@pytest.mark.parametrize(("role", "status"), [("viewer", 403), ("manager", 200)])
+def test_managers_may_give_passwords_and_viewers_may_not(role: str, status: int) -> None:
+    user = staff_user()
+    user.groups.add(Group.objects.get(name=role))
+    assert browser_of(user).get(page_of()).status_code == status
 
 
 def test_a_login_that_is_no_admin_users_does_not_open_the_page() -> None:
