@@ -15,6 +15,8 @@ from config.server.work import PAGE_PATHS, is_page
 WP_JSON = "/wp-json"
 # Where WordPress reads rest_route. The first is TALLYBOOK_URL_PREFIX alone.
 ROUTED_PATHS = ("", "/", "/index.php")
+# FluentCRM's address of incoming webhooks: `?fluentcrm=1` (ExternalPages.php, route).
+FLUENTCRM = re.compile("(^|&)fluentcrm(=|&|$)")
 # Names of events are in paths, and may have runs of slashes.
 NAMES = "/eventTrackingEvent"
 SLASHES = re.compile("//+")
@@ -47,10 +49,12 @@ def target_of(scope: Any) -> Target:
         cleaned = without_prefix(_single_slashes(path))
         if not cleaned.startswith(PAGE_PATHS):
             path = cleaned
-    if "rest_route=" in query and path in ROUTED_PATHS:
+    if query and path in ROUTED_PATHS:
         route, others = _take(query, "rest_route")
         if route:
             path, query = _single_slashes(f"{WP_JSON}/{route}"), others
+        elif FLUENTCRM.search(query):
+            path = "/fluentcrm"
     if method == "POST":
         overriding, others = scope.headers.get("x-http-method-override"), query
         if "_method=" in query:

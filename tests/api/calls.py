@@ -43,6 +43,10 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("PUT", "/segments/1", None),
     ("DELETE", "/segments/1", None),
     ("GET", "/segments/1/subscribers", "read"),
+    ("GET", "/webhooks", None),
+    ("POST", "/webhooks", None),
+    ("PUT", "/webhooks/1", None),
+    ("DELETE", "/webhooks/1", None),
     ("GET", "/custom-fields/contacts", "read"),
     ("PUT", "/custom-fields/contacts", None),
     ("PUT", "/custom-fields/contacts/update_group_name", None),
@@ -59,6 +63,7 @@ CALLS: list[tuple[str, str, str | None]] = [
 ]
 # What the user of the application password needs for a call, besides the scope.
 CONTACT, SEGMENT, FIELD = "crm.{}_subscriber", "crm.{}_segment", "crm.{}_customfield"
+WEBHOOK = "crm.{}_incomingwebhook"
 SWITCH, NAME = "events.{}_trackingswitch", "events.{}_eventname"
 PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/subscribers/track-event"): ("events.add_trackedevent",),
@@ -91,6 +96,13 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
             ("POST", "/bulk", "add"),
         )
     },
+    ("GET", "/webhooks"): (WEBHOOK.format("view"),),
+    ("POST", "/webhooks"): (
+        *(WEBHOOK.format("add"), CONTACT.format("add")),
+        CONTACT.format("change"),
+    ),
+    ("PUT", "/webhooks/1"): (WEBHOOK.format("change"),),
+    ("DELETE", "/webhooks/1"): (WEBHOOK.format("delete"),),
     ("GET", "/segments"): (SEGMENT.format("view"),),
     ("POST", "/segments"): (SEGMENT.format("add"),),
     ("GET", "/segments/1"): (SEGMENT.format("view"),),

@@ -17,6 +17,8 @@ from tests.api.calls import ANY, CALLS, OPEN_CALL, OTHERS, PERMISSIONS, send
 from tests.api.conftest import MakePassword, basic
 
 SCOPES = ("track", "read", "manage")
+# The address of incoming webhooks, which has its credential in the query.
+SITE = {("GET", "/fluentcrm"), ("POST", "/fluentcrm")}
 # Who has no application password gets something from these alone. Static files and health checks
 # are answered by middleware: tests/api/test_access.py.
 PUBLIC = {"", "admin", "api/schema/", "api/docs/", "^wp-json/?$"}
@@ -63,12 +65,12 @@ def test_every_url_is_a_call_or_public() -> None:
 
 
 def test_every_call_of_the_resolver_is_in_the_table_and_no_other() -> None:
-    assert calls_of("") == {OPEN_CALL, *PERMISSIONS}
+    assert calls_of("") == {OPEN_CALL, *SITE, *PERMISSIONS}
 
 
 def test_fluentcrms_calls_are_at_wordpress_prefix_too() -> None:
     others = {call for call in calls_of("") if call[1].startswith(OTHERS)}
-    assert calls_of("wp-json") == calls_of("") - others
+    assert calls_of("wp-json") == calls_of("") - others - SITE
 
 
 def test_every_call_has_a_scope_and_permissions() -> None:
