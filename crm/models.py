@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from urllib.parse import quote
 
 import orjson
+from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import models
@@ -450,6 +451,44 @@ class ApplicationPassword(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+
+class IncomingWebhook(models.Model):
+    """An address to which forms and other tools post contacts. Written by crm/webhooks.py.
+
+    Who knows the secret may do what the user may, about the contacts that the posts name.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="incoming_webhooks")
+    name = models.CharField(max_length=192)
+    # FluentCRM's `hash`. It is stored readable, because the address is shown again.
+    secret = models.CharField(max_length=32, unique=True, editable=False)
+    status = models.CharField(
+        max_length=50,
+        choices=Status,
+        default=Status.SUBSCRIBED,
+        help_text="The status of contacts that it makes. Contacts that opted out stay so.",
+    )
+    tags = models.ManyToManyField(
+        Tag, blank=True, help_text="Contacts get them unless the post names tags."
+    )
+    lists = models.ManyToManyField(
+        List, blank=True, help_text="Contacts get them unless the post names lists."
+    )
+    created_at = models.DateTimeField(default=now, editable=False)
+    updated_at = models.DateTimeField(default=now, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def address(self) -> str:
+        """The path and query of the address, as FluentCRM's app/Models/Webhook.php makes it."""
+        return f"{settings.FORCE_SCRIPT_NAME or ''}/?fluentcrm=1&route=contact&hash={self.secret}"
 
 
 class SharedKey(models.Model):

@@ -4,7 +4,8 @@ from typing import Any
 
 from rest_framework.test import APIClient
 
-# Method, path below the root mount, and scope; None: manage alone.
+# Method, path below the root mount, and scope; None: manage alone; ANY: each of them.
+ANY = "any"
 CALLS: list[tuple[str, str, str | None]] = [
     ("POST", "/subscribers/track-event", "track"),
     ("POST", "/subscribers/track-events", "track"),
@@ -42,6 +43,10 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("PUT", "/segments/1", None),
     ("DELETE", "/segments/1", None),
     ("GET", "/segments/1/subscribers", "read"),
+    ("GET", "/webhooks", None),
+    ("POST", "/webhooks", None),
+    ("PUT", "/webhooks/1", None),
+    ("DELETE", "/webhooks/1", None),
     ("GET", "/custom-fields/contacts", "read"),
     ("PUT", "/custom-fields/contacts", None),
     ("PUT", "/custom-fields/contacts/update_group_name", None),
@@ -53,9 +58,12 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("GET", "/api/3/eventTrackingEvents", "read"),
     ("POST", "/api/3/eventTrackingEvents", None),
     ("DELETE", "/api/3/eventTrackingEvents/1", None),
+    ("GET", "/wp-json/wp/v2/users", ANY),
+    ("GET", "/wp-json/wp/v2/users/me", ANY),
 ]
 # What the user of the application password needs for a call, besides the scope.
 CONTACT, SEGMENT, FIELD = "crm.{}_subscriber", "crm.{}_segment", "crm.{}_customfield"
+WEBHOOK = "crm.{}_incomingwebhook"
 SWITCH, NAME = "events.{}_trackingswitch", "events.{}_eventname"
 PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/subscribers/track-event"): ("events.add_trackedevent",),
@@ -88,6 +96,13 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
             ("POST", "/bulk", "add"),
         )
     },
+    ("GET", "/webhooks"): (WEBHOOK.format("view"),),
+    ("POST", "/webhooks"): (
+        *(WEBHOOK.format("add"), CONTACT.format("add")),
+        CONTACT.format("change"),
+    ),
+    ("PUT", "/webhooks/1"): (WEBHOOK.format("change"),),
+    ("DELETE", "/webhooks/1"): (WEBHOOK.format("delete"),),
     ("GET", "/segments"): (SEGMENT.format("view"),),
     ("POST", "/segments"): (SEGMENT.format("add"),),
     ("GET", "/segments/1"): (SEGMENT.format("view"),),
@@ -105,7 +120,12 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/api/3/eventTrackingEvents"): (NAME.format("view"),),
     ("POST", "/api/3/eventTrackingEvents"): (NAME.format("add"),),
     ("DELETE", "/api/3/eventTrackingEvents/1"): (NAME.format("delete"),),
+    # The user of the password sees itself.
+    ("GET", "/wp-json/wp/v2/users"): (),
+    ("GET", "/wp-json/wp/v2/users/me"): (),
 }
+# Calls of others than FluentCRM, which are not at WordPress's prefix of FluentCRM.
+OTHERS = ("/api/3/", "/event", "/wp-json/wp/")
 # Its credential, actid and key, is among its fields.
 OPEN_CALL = ("POST", "/event")
 

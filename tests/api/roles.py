@@ -15,6 +15,7 @@ from django.test import Client
 from crm.contacts import create
 from crm.models import CustomField, HistoryEntry, List, Segment, Subscriber, Tag
 from crm.passwords import create_application_password
+from crm.webhooks import WebhookFields, create_webhook
 from events.activecampaign.credentials import tracking_key
 from events.models import EventName, EventOccurrence, TrackingSwitch
 from events.personal_data import erase_contact
@@ -37,6 +38,7 @@ MODELS = {
     "crm/erasure": ("manager", NO_ROLE, NO_ROLE),
     "crm/historyentry": ("manager", NO_ROLE, NO_ROLE),
     PASSWORDS: ("manager", "manager", "manager"),
+    "crm/incomingwebhook": ("manager", "manager", "manager"),
     "events/trackedevent": ("viewer", NO_ROLE, NO_ROLE),
     "events/eventoccurrence": ("viewer", NO_ROLE, NO_ROLE),
     "events/eventname": ("viewer", NO_ROLE, "manager"),
@@ -92,6 +94,7 @@ ACTIONS = {
     "crm/applicationpassword delete_selected": "manager",
     "crm/applicationpassword revoke_selected": "manager",
     "crm/customfield delete_selected": "manager",
+    "crm/incomingwebhook delete_selected": "manager",
     "crm/list delete_selected": "manager",
     "crm/segment delete_selected": "manager",
     "crm/subscriber add_lists": "manager",
@@ -110,6 +113,7 @@ CHANGED = {
     "auth/group": "superuser",
     "auth/user": "superuser",
     "crm/customfield": "manager",
+    "crm/incomingwebhook": "manager",
     "crm/list": "manager",
     "crm/segment": "manager",
     "crm/subscriber": "manager",
@@ -197,6 +201,9 @@ def _create_rows(superuser: Client) -> dict[str, str]:
         "crm/historyentry": entry.pk,
         "erased contact": erased,
         PASSWORDS: own.pk,
+        "crm/incomingwebhook": create_webhook(
+            users["manager"], WebhookFields("form", "subscribed", {"tags": [], "lists": []})
+        ).pk,
         "own": own.pk,
         "other's": others.pk,
         "events/trackedevent": event.pk,

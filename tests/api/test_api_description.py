@@ -19,7 +19,7 @@ from rest_framework.test import APIClient
 from schemathesis import Case, GenerationMode, Response
 from schemathesis.config import SchemathesisConfig
 
-from crm.models import List, Segment, Subscriber, Tag
+from crm.models import IncomingWebhook, List, Segment, Subscriber, Tag
 from events.models import TrackedEvent, TrackingKey
 from tests.api.conftest import MakePassword, basic
 from tests.api.rsgi import RSGIAdapter
@@ -43,7 +43,10 @@ ACTID, KEY = "123456789", "a-key"
 KNOWN: dict[str, tuple[list[Any], list[str]]] = {
     "path id": (
         ["1", "2", "3"],
-        ["path.contact_id", "path.segment_id", "path.label_id", "path.event_id"],
+        [
+            *("path.contact_id", "path.segment_id", "path.label_id", "path.event_id"),
+            "path.webhook_id",
+        ],
     ),
     "id": (
         [1, 2, 3],
@@ -54,6 +57,7 @@ KNOWN: dict[str, tuple[list[Any], list[str]]] = {
     "event": ([EVENT["event_key"]], ["path.name", "body.eventTrackingEvent.name"]),
     "key": ([EVENT["event_key"]], ["query.event_key"]),
     "option": (["event_tracking_keys"], ["query.option_key"]),
+    "label": (["1", "2", "3"], ["body.tags[*]", "body.lists[*]"]),
     "column": (["email", "title", "created_at"], ["query.sort_by"]),
     "direction": (["ASC", "DESC"], ["query.sort_type", "query.sort_order"]),
     "true": (["true"], ["query.custom_fields"]),
@@ -195,8 +199,8 @@ def numbered(noun: str) -> list[str]:
 
 @pytest.fixture
 def stored(api: APIClient, tracking_key: None) -> None:
-    """Contacts, tags, lists, segments and events, each with the ids 1, 2 and 3."""
-    restart_ids(Subscriber, Tag, List, Segment, TrackedEvent)
+    """Contacts, tags, lists, segments, events and webhooks, each with the ids 1, 2 and 3."""
+    restart_ids(Subscriber, Tag, List, Segment, TrackedEvent, IncomingWebhook)
     odd: dict[str, Any] = {"number": 1e20, "nothing": None, "list": [{}]}
     contact = {"tags": numbered("Tag"), "lists": numbered("List"), "custom_values": odd}
     contacts = [contact | {"email": email} for email in EMAILS]
@@ -206,6 +210,9 @@ def stored(api: APIClient, tracking_key: None) -> None:
     assert response.json()["tracked"] == len(EMAILS), response.content
     for title in ("Bought", *numbered("Segment")[1:]):
         response = api.post("/segments", {"title": title, "filters": FILTER})
+        assert response.status_code == 200, response.content
+    for name in numbered("Webhook"):
+        response = api.post("/webhooks", {"name": name, "status": "subscribed"})
         assert response.status_code == 200, response.content
 
 
@@ -225,7 +232,7 @@ def test_the_response_to_a_random_request_is_as_described(
         nonlocal got_through
         response = call(case, authorization)
         # ActiveCampaign's call fails with 200 and success 0.
-        got_through += response.status_code < 300 and response.json().get("success") != 0
+        got_through += response.status_code < 300 and b'"success":0' not in response.content
 
     play()
     assert got_through, "All were rejected: KNOWN lacks what this operation looks for."
