@@ -1,5 +1,5 @@
-"""Admin pages of labels, segments, application passwords and users; the base of contacts'."""
+"""Admin pages of labels, notes, segments, application passwords and users; the base of contacts'."""
 
-from crm.admin import history, labels, passwords, segments, users
+from crm.admin import history, labels, notes, passwords, segments, users
 
-__all__ = ["history", "labels", "passwords", "segments", "users"]
+__all__ = ["history", "labels", "notes", "passwords", "segments", "users"]

@@ -20,14 +20,17 @@ from config.api.schema import (
 )
 from crm.api.fields import TEXT_COLUMNS
 from crm.api.serializers import (
+    AddedNoteSerializer,
     ConditionSerializer,
     ContactListSerializer,
     ContactReferenceSerializer,
     SegmentSerializer,
+    StoredNoteSerializer,
     SubscriberSerializer,
     TagSerializer,
 )
 from crm.models import Status
+from crm.notes import MAX_DESCRIPTION_LENGTH
 
 Fields = dict[str, Any]
 
@@ -240,6 +243,25 @@ DO_BULK_ACTION = describe(
         **KEEP_OPT_OUTS,
     ),
 )
+
+
+def note_written(component: str, note: Any) -> Any:
+    """Return the serializer of the response to a note that was written."""
+    return envelope(component, note=note, message=serializers.CharField(), **WARNINGS)
+
+
+NOTE = envelope(
+    "NewNote",
+    note=envelope(
+        "NoteFields",
+        title=serializers.CharField(),
+        description=serializers.CharField(max_length=MAX_DESCRIPTION_LENGTH),
+        type=serializers.CharField(help_text="Such as note, call or meeting."),
+        created_at=serializers.CharField(required=False, help_text="A datetime, now by default."),
+    ),
+)
+CREATE_NOTE = describe(note_written("AddedNoteResponse", AddedNoteSerializer()), request=NOTE)
+UPDATE_NOTE = describe(note_written("ChangedNoteResponse", StoredNoteSerializer()), request=NOTE)
 
 LABEL = envelope(
     "Label",

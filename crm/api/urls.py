@@ -1,15 +1,17 @@
-"""Route FluentCRM's URLs of contacts, tags, lists and segments, below where this is included."""
+"""Route FluentCRM's URLs of contacts, labels, notes and segments, below where this is included."""
 
-from config.api.routers import FluentRouter
+from config.api.routers import ID_REGEX, FluentRouter
 from crm.api.views.bulk import BulkViewSet
 from crm.api.views.contacts import SubscriberViewSet
 from crm.api.views.labels import ContactListViewSet, CustomFieldViewSet, TagViewSet
+from crm.api.views.notes import NoteViewSet
 from crm.api.views.segments import FilterOptionViewSet, SegmentViewSet
 
 router = FluentRouter()
 router.register("subscribers", SubscriberViewSet, basename="subscriber")
 router.register("subscribers", FilterOptionViewSet, basename="filter-option")
 router.register("subscribers", BulkViewSet, basename="bulk")
+router.register(f"subscribers/(?P<contact_id>{ID_REGEX})/notes", NoteViewSet, basename="note")
 router.register("segments", SegmentViewSet, basename="segment")
 router.register("tags", TagViewSet, basename="tag")
 router.register("lists", ContactListViewSet, basename="list")

@@ -11,7 +11,8 @@ from config.api.errors import ObjectNotFound
 from config.commands import DatabaseCommand
 from crm.contacts import count_contacts
 from crm.models import Subscriber
-from events.personal_data import erase_contact, find_contact
+from crm.contacts import find_contact
+from events.personal_data import erase_contact
 
 
 class Command(DatabaseCommand):
