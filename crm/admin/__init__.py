@@ -1,4 +1,4 @@
-"""Admin pages of labels, notes, segments, application passwords and users; the base of contacts'."""
+"""Admin pages of labels, notes, segments, passwords and users; the base of contacts'."""
 
 from crm.admin import history, labels, notes, passwords, segments, users
 

@@ -49,6 +49,9 @@ class NoteForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            # A note stays with its contact.
+            self.fields.pop("contact", None)
         if "type" in self.fields:  # not on the page of an admin user who may only see the note
             # An API client may have sent another type.
             types = {self.instance.type: self.instance.type} | notes.TYPES

@@ -274,19 +274,14 @@ class StoredNoteSerializer(RowSerializer):
         )
 
 
-class NoteAuthorSerializer(serializers.Serializer[Any]):
-    """Who added a note, as FluentCRM shows a user: app/Models/SubscriberNote.php, createdBy."""
-
-    ID = serializers.IntegerField()
-    first_name = serializers.CharField(allow_blank=True)
-    last_name = serializers.CharField(allow_blank=True)
-    display_name = serializers.CharField()
-
-
 class NoteSerializer(StoredNoteSerializer):
-    """A note in a list, with its author."""
+    """A note in a list, with its author: app/Models/SubscriberNote.php, createdBy."""
 
-    added_by = NoteAuthorSerializer(help_text="false if the user was deleted.")
+    added_by = serializers.JSONField(
+        required=False,
+        help_text="`ID`, `first_name`, `last_name` and `display_name` of the user who added the "
+        "note. false if the user was deleted.",
+    )
 
     @override
     def to_representation(self, instance: SubscriberNote) -> dict[str, Any]:

@@ -16,7 +16,15 @@ from django.urls import URLPattern, URLResolver, resolve
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
-from crm.models import ApplicationPassword, Erasure, List, Segment, Subscriber, Tag
+from crm.models import (
+    ApplicationPassword,
+    Erasure,
+    List,
+    Segment,
+    Subscriber,
+    SubscriberNote,
+    Tag,
+)
 from events.activecampaign.credentials import tracking_key
 from events.models import EventName, EventOccurrence, TrackedEvent, TrackingKey, TrackingSwitch
 from events.tracking import track
@@ -67,6 +75,13 @@ CONTACT = {
     "contact_type": "lead",
     "total_points": "0",
     "life_time_value": "0",
+}
+MAIL = {
+    "title": "Mail",
+    "description": "Likes coffee.",
+    "type": "email",
+    "created_at_0": "2026-01-01",
+    "created_at_1": "00:00:00",
 }
 TITLED = {"title": "Eve's", "slug": "eves"}
 PASSWORD = {
@@ -131,6 +146,19 @@ FORMS: list[tuple[str, dict[str, str], str, Callable[[], bool]]] = [
         exists(Subscriber, tags__slug="tag"),
     ),
     ("crm/subscriber/{crm/subscriber}/erase/", {}, "manager", is_gone(Subscriber)),
+    *(
+        (f"crm/subscribernote/{path}/", fields, "manager", exists(SubscriberNote, title="Mail"))
+        for path, fields in (
+            ("add", MAIL | {"contact": "{crm/subscriber}"}),
+            ("{crm/subscribernote}/change", MAIL),
+        )
+    ),
+    (
+        "crm/subscribernote/{crm/subscribernote}/delete/",
+        CONFIRMED,
+        "manager",
+        is_gone(SubscriberNote),
+    ),
     (f"{PASSWORDS}/add/", PASSWORD, "manager", exists(ApplicationPassword, name="shop")),
     (
         f"{PASSWORDS}/add/",
