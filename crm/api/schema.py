@@ -55,6 +55,11 @@ def choice(*choices: str, required: bool = True) -> serializers.ChoiceField:
     return serializers.ChoiceField(choices=choices, required=required)
 
 
+def id_list() -> serializers.ListField:
+    """Return the description of a list of ids in a response."""
+    return serializers.ListField(child=serializers.IntegerField())
+
+
 KEEP_OPT_OUTS: Fields = {
     "keep_opt_outs": serializers.BooleanField(
         required=False,
@@ -150,6 +155,17 @@ CONTACT_SEGMENTS = describe(
     )
 )
 
+PREV_NEXT_IDS = describe(
+    envelope(
+        "BesideContacts",
+        navigation=envelope("BesideIds", next=id_list(), prev=id_list()),
+        has_next=serializers.BooleanField(),
+        has_prev=serializers.BooleanField(),
+    ),
+    parameters=[parameter("current_id", "The contact's id.", COUNT)],
+    filters=True,
+)
+
 UPDATE_PROPERTY = describe(
     envelope("ChangedProperty", message=serializers.CharField(), **WARNINGS),
     request=envelope(
@@ -227,8 +243,11 @@ DO_BULK_ACTION = describe(
     envelope(
         "DoneBulkAction",
         message=serializers.CharField(),
-        last_contact_id=serializers.IntegerField(),
+        last_contact_id=serializers.IntegerField(required=False),
         completed_contacts=serializers.IntegerField(),
+        is_completed=serializers.BooleanField(
+            required=False, help_text="true if contact_query has no more contacts."
+        ),
         **WARNINGS,
     ),
     request=envelope(
@@ -237,7 +256,18 @@ DO_BULK_ACTION = describe(
             *("delete_contacts", "change_contact_status", "change_contact_type"),
             *("add_to_tags", "remove_from_tags", "add_to_lists", "remove_from_lists"),
         ),
-        subscriber_ids=ids(),
+        subscriber_ids=serializers.ListField(
+            child=serializers.IntegerField(min_value=0), required=False, max_length=1000
+        ),
+        is_all=serializers.CharField(required=False, help_text="yes, with contact_query."),
+        contact_query=serializers.DictField(
+            required=False,
+            help_text="With is_all: the parameters of the list of contacts, such as "
+            '{"filter_type": "simple", "tags": [1]}. The next 400 contacts are changed.',
+        ),
+        last_id=serializers.IntegerField(
+            required=False, min_value=0, help_text="last_contact_id of the request before."
+        ),
         action_options=serializers.ListField(child=serializers.IntegerField(), required=False),
         new_status=optional_text(),
         **KEEP_OPT_OUTS,
@@ -297,6 +327,29 @@ DESTROY_LABEL = describe(
     parameters=[
         parameter("force", "1: also if segments use it. They are 422 until they are changed.")
     ],
+)
+DESTROY_LABELS = describe(
+    envelope("DeletedLabels", message=serializers.CharField(), **WARNINGS),
+    # The field of the other kind is ignored.
+    request=envelope(
+        "LabelDeletion",
+        tagIds=serializers.ListField(
+            child=serializers.IntegerField(min_value=0),
+            required=False,
+            max_length=1000,
+            help_text="Of /tags: the ids of the tags.",
+        ),
+        listIds=serializers.ListField(
+            child=serializers.IntegerField(min_value=0),
+            required=False,
+            max_length=1000,
+            help_text="Of /lists: the ids of the lists.",
+        ),
+        force=serializers.BooleanField(
+            required=False,
+            help_text="Delete also if segments use them. They are 422 until they are changed.",
+        ),
+    ),
 )
 BULK_CREATE_LABELS = describe(
     envelope(
@@ -367,3 +420,55 @@ UPDATE_SEGMENT = describe(
     ),
 )
 SEGMENT_CONTACTS = describe(SubscriberSerializer(many=True))
+
+REPORT_OPTIONS = describe(
+    envelope(
+        "ReportOptions",
+        options=serializers.JSONField(help_text="The choices by field, or [] without any."),
+        **WARNINGS,
+    ),
+    parameters=[
+        parameter("fields", "Such as lists,tags,statuses,segments,contact_types."),
+        parameter("with_count", "lists adds the numbers of subscribed contacts.", many=True),
+    ],
+)
+DASHBOARD_STATS = describe(
+    envelope(
+        "DashboardStats",
+        stats=serializers.DictField(
+            child=envelope(
+                "DashboardFigure",
+                title=serializers.CharField(),
+                count=serializers.IntegerField(),
+                route=serializers.DictField(child=serializers.CharField()),
+            )
+        ),
+        sales=serializers.ListField(),
+        dashboard_notices=serializers.ListField(),
+        onboarding=serializers.JSONField(allow_null=True),
+        quick_links=serializers.ListField(),
+        ff_config=serializers.DictField(),
+        recommendation=serializers.BooleanField(),
+        system_tips=serializers.CharField(allow_blank=True),
+    )
+)
+USERS = describe(
+    envelope(
+        "Users",
+        users=serializers.ListSerializer(
+            child=envelope(
+                "User",
+                ID=serializers.CharField(),
+                display_name=serializers.CharField(),
+                user_email=serializers.CharField(allow_blank=True),
+                id=serializers.CharField(),
+            )
+        ),
+        total=serializers.IntegerField(),
+    ),
+    parameters=[
+        parameter("limit", "Number of users: 5 by default, at most 1000.", COUNT),
+        parameter("roles", "Users in any of these groups.", many=True),
+    ],
+)
+ROLES = describe(envelope("Roles", roles=serializers.DictField(child=serializers.DictField())))

@@ -84,6 +84,7 @@ class NoteViewSet(ApiViewSet):
         """Add a note."""
         warnings: Warnings = []
         fields = self._sent_note(warnings)
+        assert request.user.pk  # the owner of the application password
         note = notes.add_note(self.contact_id, fields, request.user.pk)
         body = {"note": AddedNoteSerializer(note).data, "message": "Note successfully added"}
         return Response(with_warnings(body, warnings))
