@@ -5,6 +5,7 @@ Rows, pages and query parameters follow from serializers, pagination and filter 
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 from typing_extensions import override
 
@@ -452,20 +453,27 @@ DASHBOARD_STATS = describe(
         system_tips=serializers.CharField(allow_blank=True),
     )
 )
+
+
+# Without it, a list view returns an array.
+@extend_schema_serializer(many=False)
+class UsersSerializer(serializers.Serializer[Any]):
+    """The first users, and the number of all."""
+
+    users = serializers.ListSerializer(
+        child=envelope(
+            "User",
+            ID=serializers.CharField(),
+            display_name=serializers.CharField(),
+            user_email=serializers.CharField(allow_blank=True),
+            id=serializers.CharField(),
+        )
+    )
+    total = serializers.IntegerField()
+
+
 USERS = describe(
-    envelope(
-        "Users",
-        users=serializers.ListSerializer(
-            child=envelope(
-                "User",
-                ID=serializers.CharField(),
-                display_name=serializers.CharField(),
-                user_email=serializers.CharField(allow_blank=True),
-                id=serializers.CharField(),
-            )
-        ),
-        total=serializers.IntegerField(),
-    ),
+    UsersSerializer,
     parameters=[
         parameter("limit", "Number of users: 5 by default, at most 1000.", COUNT),
         parameter("roles", "Users in any of these groups.", many=True),
