@@ -460,7 +460,7 @@ DASHBOARD_STATS = describe(
 class UsersSerializer(serializers.Serializer[Any]):
     """The first users, and the number of all."""
 
-    users = serializers.ListSerializer(
+    users: Any = serializers.ListSerializer(
         child=envelope(
             "User",
             ID=serializers.CharField(),

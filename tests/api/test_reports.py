@@ -33,10 +33,10 @@ def test_lists_and_tags_are_sorted_by_title(api: APIClient) -> None:
         {"id": ids[title], "slug": title.lower(), "title": title} for title in ("Blog", "news")
     )
     vip = {
-        "id": ids["VIP"],
+        "id": tag,
         "slug": "vip",
         "title": "VIP",
-        "value": str(ids["VIP"]),
+        "value": str(tag),
         "label": "VIP",
     }
     assert options == {"lists": [blog, news], "tags": [vip]}
