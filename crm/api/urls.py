@@ -1,6 +1,7 @@
 """Route FluentCRM's URLs of contacts, labels, notes and segments, below where this is included."""
 
 from config.api.routers import ID_REGEX, FluentRouter
+from crm.api.views.absent import absent_urls
 from crm.api.views.bulk import BulkViewSet
 from crm.api.views.contacts import SubscriberViewSet
 from crm.api.views.labels import ContactListViewSet, CustomFieldViewSet, TagViewSet
@@ -22,4 +23,5 @@ router.register("lists", ContactListViewSet, basename="list")
 router.register("custom-fields", CustomFieldViewSet, basename="custom-field")
 router.register("reports", ReportViewSet, basename="crm-report")
 router.register("users", UserViewSet, basename="user")
-urlpatterns = router.urls
+# Last, because they are long and seldom called.
+urlpatterns = [*router.urls, *absent_urls()]

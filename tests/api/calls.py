@@ -4,6 +4,21 @@ from typing import Any
 
 from rest_framework.test import APIClient
 
+from crm.api.absent import ROUTES
+
+# Of FluentCRM's routes that Tallybook has no part in, one for each URL pattern: the first with the
+# same methods. tests/api/test_absent.py has all.
+ABSENT = list(
+    {
+        route.methods: (path.replace("{id}", "1"), route.methods)
+        for path, route in reversed(ROUTES.items())
+    }.values()
+)
+ABSENT_CALLS = [
+    (method.upper(), f"/{path}", "read" if method == "get" else None)
+    for path, methods in ABSENT
+    for method in methods
+]
 # Method, path below the root mount, and scope; None: manage alone.
 CALLS: list[tuple[str, str, str | None]] = [
     ("POST", "/subscribers/track-event", "track"),
@@ -62,6 +77,7 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("GET", "/api/3/eventTrackingEvents", "read"),
     ("POST", "/api/3/eventTrackingEvents", None),
     ("DELETE", "/api/3/eventTrackingEvents/1", None),
+    *ABSENT_CALLS,
 ]
 # What the user of the application password needs for a call, besides the scope.
 CONTACT, SEGMENT = "crm.{}_subscriber", "crm.{}_segment"
@@ -123,6 +139,10 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/api/3/eventTrackingEvents"): (NAME.format("view"),),
     ("POST", "/api/3/eventTrackingEvents"): (NAME.format("add"),),
     ("DELETE", "/api/3/eventTrackingEvents/1"): (NAME.format("delete"),),
+    **{
+        (method, path): (CONTACT.format("view" if method == "GET" else "change"),)
+        for method, path, _ in ABSENT_CALLS
+    },
 }
 # Its credential, actid and key, is among its fields.
 OPEN_CALL = ("POST", "/event")

@@ -26,6 +26,7 @@ from config.api.warnings import Warnings, with_warnings
 from config.database import in_transaction
 from crm import contacts
 from crm.api import schema
+from crm.api.absent import NO_MAIL
 from crm.api.fields import (
     LABEL_FIELDS,
     contact_fields,
@@ -127,7 +128,6 @@ COLUMN_ACTIONS: dict[str, tuple[contacts.BulkColumn, str, str]] = {
     ),
 }
 
-NO_MAIL = "Tallybook sends no e-mail"
 NO_MAIL_ACTIONS = ("send_double_optin", "add_to_email_sequence")
 ALL_DONE = {
     "is_completed": True,
