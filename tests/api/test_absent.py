@@ -8,9 +8,11 @@ from rest_framework.test import APIClient
 from crm.api.absent import CONTACTS, PAGE, ROUTES
 from crm.models import Subscriber
 from tests.api.calls import send
+from tools.routes import PAGE as PAGE_OF_ROUTES
+from tools.routes import fluentcrm_routes, tables
 
 PREFIX = "/wp-json/fluent-crm/v2/"
-EMPTY_PAGE = {
+EMPTY_PAGE: dict[str, Any] = {
     "total": 0,
     "per_page": 15,
     "current_page": 1,
@@ -103,3 +105,13 @@ def test_a_method_that_a_route_does_not_have_is_405(api: APIClient) -> None:
 
 def test_the_methods_of_a_route_are_told(api: APIClient) -> None:
     assert api.options("/campaigns/1").headers["Allow"] == "GET, PUT, DELETE, HEAD, OPTIONS"
+
+
+def test_the_list_of_routes_in_the_documentation_is_that_of_the_urls() -> None:
+    assert PAGE_OF_ROUTES.read_text().partition("## Routes\n")[2] == f"\n{tables()}"
+
+
+def test_every_route_without_a_part_is_one_of_fluentcrms() -> None:
+    known = {(path, method.lower()) for path, methods in fluentcrm_routes() for method in methods}
+    absent = {(path, method) for path, route in ROUTES.items() for method in route.methods}
+    assert absent - known == set()

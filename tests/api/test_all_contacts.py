@@ -100,7 +100,7 @@ def test_a_query_without_a_filter_means_all_contacts(api: APIClient, ids: list[i
         {"search": ""},
         {"tags": []},
         SIMPLE | {"tag": "VIP"},
-        SIMPLE | {"serch": "ada"},
+        SIMPLE | {"find": "ada"},
         SIMPLE | {"company_ids": [1]},
         SIMPLE | {"statuses": ["nonsense"]},
         SIMPLE | {"advanced_filters": "[]"},
