@@ -45,6 +45,8 @@ from tests.api.roles import (
 from tests.api.snapshots import without_snapshots
 
 pytestmark = pytest.mark.django_db
+# Calls that superusers alone may send.
+OF_SUPERUSERS = ("/users", "/users/roles")
 # Logged in users are redirected from the one, anonymous ones from the other.
 LOGIN_AND_LOGOUT = ("login/", "logout/")
 LOGIN = "/admin/login/?next="
@@ -445,7 +447,7 @@ def program_of(role: str, make_password: MakePassword) -> APIClient:
         (role, method, path)
         for role in ("viewer", "manager")
         for method, path, _ in CALLS
-        if role == "manager" or method == "GET"
+        if (role == "manager" or method == "GET") and path not in OF_SUPERUSERS
     ],
 )
 def test_a_program_of_a_viewer_reads_and_one_of_a_manager_writes(
@@ -453,6 +455,14 @@ def test_a_program_of_a_viewer_reads_and_one_of_a_manager_writes(
 ) -> None:
     response = send(program_of(role, make_password), method, path, {})
     assert response.status_code not in (401, 403)
+
+
+@pytest.mark.parametrize("role", ["viewer", "manager"])
+@pytest.mark.parametrize("path", OF_SUPERUSERS)
+def test_a_program_of_another_role_than_superusers_sees_no_users(
+    rows: RoleStore, make_password: MakePassword, role: str, path: str
+) -> None:
+    assert send(program_of(role, make_password), "GET", path).status_code == 403
 
 
 @pytest.mark.parametrize(
