@@ -153,12 +153,14 @@ class NoteAdmin(PagedModelAdmin):
             Http404: the note or its contact was deleted meanwhile.
         """
         fields = dict(form.cleaned_data)
-        contact: Subscriber = fields.pop("contact", None) or obj.subscriber
         try:
             if change:
-                notes.change_note(contact.pk, obj.pk, fields)
+                # What API clients change meanwhile stays.
+                changed = {name: fields[name] for name in form.changed_data}
+                notes.change_note(obj.subscriber_id, obj.pk, changed)
             else:
-                assert request.user.pk
+                assert request.user.pk  # logged in
+                contact: Subscriber = fields.pop("contact")
                 note = notes.add_note(contact.pk, fields, request.user.pk)
                 obj.__dict__.update(note.__dict__)
         except ObjectNotFound:

@@ -255,7 +255,7 @@ def test_a_note_is_changed_in_the_admin_and_stays_with_its_contact(
         "Likes coffee.",
         "call",
     )
-    assert changed.subscriber_id == note.subscriber_id
+    assert (changed.subscriber_id, changed.created_at) == (note.subscriber_id, note.created_at)
 
 
 def test_a_type_of_an_api_client_stays_when_the_note_is_changed_in_the_admin(
