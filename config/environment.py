@@ -39,7 +39,7 @@ OWN_PATHS = (
     *("admin", "api", "campaigns", "companies", "custom-fields", "event", "forms", "funnels"),
     *("healthz", "import", "labels", "lists", "readyz", "recurring-campaigns", "reports"),
     *("segments", "sequences", "setting", "static", "subscribers", "tags", "templates", "users"),
-    "wp-json",
+    *("wp-admin", "wp-json"),
 )
 POSTGRES_SCHEMES = ("postgres", "postgresql", "pgsql", "psql")
 # What libpq reads, and what Django reads besides.
@@ -186,6 +186,12 @@ def _list(item: re.Pattern[str]) -> Callable[[str], list[str]]:
     return parse
 
 
+def _origins(value: str) -> list[str]:
+    if value.lower() in ("*", "none"):
+        return ["*"] if value == "*" else []
+    return _list(ORIGIN)(value)
+
+
 def _url_prefix(value: str) -> str:
     path = value.strip("/")
     _require(not path or URL_PREFIX.fullmatch(f"/{path}"))
@@ -263,10 +269,10 @@ VARIABLES = {
         _url_prefix,
     ),
     "CORS_ALLOWED_ORIGINS": Variable(
-        "",
-        "origins of a scheme, a host and maybe a port, separated by commas, such as "
-        "https://shop.example.com,http://localhost:3000",
-        _list(ORIGIN),
+        "*",
+        "* for any, none, or origins of a scheme, a host and maybe a port, separated by commas, "
+        "such as https://shop.example.com,http://localhost:3000",
+        _origins,
     ),
     "DEBUG": Variable("false", ON_OR_OFF, _boolean),
 }

@@ -1,4 +1,4 @@
-"""Answer errors outside DRF: HTML pages below /admin/, JSON everywhere else."""
+"""Answer errors outside DRF: HTML pages in the admin, JSON everywhere else."""
 
 import sys
 from functools import lru_cache
@@ -11,7 +11,8 @@ from django.template.loader import render_to_string
 from config.api.errors import RETRY_AFTER_SECONDS, is_unavailable, status_error
 from config.proxy import form_address_fault, host_fault, log_fault
 
-ADMIN_PATH, SITE_NAME = "/admin/", "Tallybook"
+ADMIN_PATH, AUTHORIZE_PATH = "/admin/", "/wp-admin/authorize-application.php"
+SITE_NAME = "Tallybook"
 # status -> heading, sentence
 ERROR_PAGES: dict[int, tuple[str, str]] = {
     400: ("Not understood", "The request could not be understood."),
@@ -60,14 +61,14 @@ def handler500(request: HttpRequest) -> HttpResponse:
 
 
 def error_page_or_json(path: str, status: int, explanation: str | None = None) -> HttpResponse:
-    """Return an HTML page below /admin/ and JSON elsewhere.
+    """Return an HTML page for people who use the admin, and JSON elsewhere.
 
     Args:
         path: of the URL.
         status: a status of ERRORS (config/api/errors.py). One without a page is JSON everywhere.
         explanation: sentences in place of the status's own.
     """
-    if not path.startswith(ADMIN_PATH) or status not in ERROR_PAGES:
+    if not path.startswith((ADMIN_PATH, AUTHORIZE_PATH)) or status not in ERROR_PAGES:
         return json_error(status, explanation)
     title, sentence = ERROR_PAGES[status]
     html = _render_page(title, explanation or sentence)

@@ -16,12 +16,12 @@ from typing_extensions import override
 
 from config.api.errors import rest_error
 from config.database import drop_closed_connection
-from config.error_pages import ADMIN_PATH, error_page_or_json
+from config.error_pages import ADMIN_PATH, AUTHORIZE_PATH, error_page_or_json
 from config.proxy import PROTO_HEADER, log_fault, protocol_fault
 from config.views import healthz, readyz
 
 DOCS_PATH = "/api/docs/"
-ADMIN_PATHS = (ADMIN_PATH, DOCS_PATH, "/api/schema/")
+ADMIN_PATHS = (ADMIN_PATH, AUTHORIZE_PATH, DOCS_PATH, "/api/schema/")
 
 PLAIN_HTTP = "Use https. Over http, the password has been sent readable: revoke it."
 # Nothing from other hosts, nothing inline, and no page in a frame of another site.
@@ -31,6 +31,9 @@ POLICY = (
 )
 # Swagger's page has a style element of its own.
 DOCS_POLICY = f"{POLICY}; style-src 'self' 'unsafe-inline'"
+# The form leads to the site of the program that asked, and that site maybe to another.
+AUTHORIZE_POLICY = POLICY.replace("form-action 'self'", "form-action 'self' http: https:")
+POLICIES = {DOCS_PATH: DOCS_POLICY, AUTHORIZE_PATH: AUTHORIZE_POLICY}
 
 
 class HealthMiddleware(MiddlewareMixin):
@@ -94,8 +97,8 @@ class ContentSecurityPolicyMiddleware(AdminPathsMixin):
     """Set the Content-Security-Policy header, on error responses too."""
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """Set the header: the policy of Swagger's page, or of all others."""
-        policy = DOCS_POLICY if request.path_info.startswith(DOCS_PATH) else POLICY
+        """Set the header: the policy of the page, or of all others."""
+        policy = POLICIES.get(request.path_info, POLICY)
         response.headers["Content-Security-Policy"] = policy
         return response
 

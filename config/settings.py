@@ -6,8 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from corsheaders.defaults import default_headers
-
 from config import __version__, environment
 from config.server.postgres import django_database
 
@@ -33,7 +31,7 @@ NEW_CONTACTS = chosen["TALLYBOOK_NEW_CONTACTS"]
 HTTPS = chosen["TALLYBOOK_HTTPS"]
 # How many proxies add the address before them to X-Forwarded-For.
 PROXIES = int(HTTPS) if chosen["TALLYBOOK_PROXIES"] is None else chosen["TALLYBOOK_PROXIES"]
-# The path of Tallybook on its site, such as /crm. config/server/rsgi.py removes it from requests.
+# The path of Tallybook on its site, such as /crm. config/server/target.py removes it from requests.
 FORCE_SCRIPT_NAME: str = chosen["TALLYBOOK_URL_PREFIX"]
 
 
@@ -88,14 +86,12 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "axes",
-    "corsheaders",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
 ]
+# Sites whose pages may call the API from a browser: ["*"] for any, [] for none.
 CORS_ALLOWED_ORIGINS = chosen["CORS_ALLOWED_ORIGINS"]
-CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "api-token"]
-CORS_EXPOSE_HEADERS = ["Idempotency-Replayed", "Retry-After"]
 MIDDLEWARE = [
     "config.middleware.HealthMiddleware",
     "config.middleware.ContentSecurityPolicyMiddleware",
@@ -103,7 +99,6 @@ MIDDLEWARE = [
     *(["config.middleware.PlainHttpMiddleware"] if HTTPS else []),
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
     "config.middleware.AdminSessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

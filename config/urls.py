@@ -1,7 +1,7 @@
 """Route all URLs.
 
 FluentCRM's endpoints are at WordPress's prefix and, the same, at the root. ActiveCampaign's are at
-the root, where ActiveCampaign has them.
+the root, where ActiveCampaign has them, and WordPress's own at its paths.
 """
 
 from importlib import import_module
@@ -32,6 +32,7 @@ urlpatterns = [
     path("wp-json/fluent-crm/v2/", include(fluentcrm)),
     *fluentcrm,
     *urls_of("events.activecampaign.urls"),
+    *urls_of("crm.wordpress.urls"),
     path("", views.home),
     path("admin", views.home),
     path("admin/", admin.site.urls),

@@ -21,11 +21,15 @@ from typing_extensions import override
 from config.api.errors import Forbidden
 from config.database import FirstStatement, Row, fetch_rows, fetch_rows_reconnecting
 from config.refusals import limit_refusals
+from config.server.target import SENT_METHOD
 from crm.models import ApplicationPassword
 from crm.passwords import PREFIX_LENGTH, secret_hash
 
 LAST_USED_EVERY = timedelta(minutes=1)
-FOREIGN_FORM = "A form of another site may not use the login that a browser remembers."
+FOREIGN_FORM = (
+    "A form of another site may not use the login that a browser remembers. A script sends JSON, "
+    "or the password as a Bearer token, or CORS_ALLOWED_ORIGINS names its site."
+)
 # The content types that a browser sends to other sites without asking them.
 FORM_TYPES = ("", "application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 
@@ -120,14 +124,20 @@ class ApiTokenAuthentication(BaseAuthentication):
 def is_form_of_another_site(request: Request) -> bool:
     """Return whether a page of another site made a browser send a request that changes something.
 
-    Browsers ask before a script sends JSON or a password of its own (CORS), but not before a form.
+    Browsers ask before a script sends JSON, a password of its own, or another method than POST
+    (CORS), but not before a form. A form that a script sends with Basic looks as one with a login
+    that the browser remembers, so that CORS_ALLOWED_ORIGINS has to name its site. No browser
+    remembers a Bearer token.
     """
     meta = request.META
-    if request.method in SAFE_METHODS:
+    is_bearer = meta.get("HTTP_AUTHORIZATION", "")[:7].lower() == "bearer "
+    if is_bearer or request.method in SAFE_METHODS:
         return False
     origin = meta.get("HTTP_ORIGIN", "")
     content_type = meta.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-    was_asked = origin in settings.CORS_ALLOWED_ORIGINS or content_type not in FORM_TYPES
+    method = meta.get(SENT_METHOD, request.method)
+    is_simple = method == "POST" and content_type in FORM_TYPES
+    was_asked = not is_simple or origin in settings.CORS_ALLOWED_ORIGINS
     if mode := meta.get("HTTP_SEC_FETCH_MODE"):
         is_own = meta.get("HTTP_SEC_FETCH_SITE") in ("same-origin", "none")
         return not is_own and not (mode == "cors" and was_asked)
@@ -141,9 +151,10 @@ def parse_header(header: str) -> tuple[str | None, str]:
     Raises:
         AuthenticationFailed: 401, neither Basic nor Bearer.
     """
-    scheme, _, rest = header.partition(" ")
+    scheme, _, rest = header.strip().partition(" ")
+    rest = rest.strip()
     if scheme.lower() == "bearer":
-        return None, rest.strip()
+        return None, rest
     if scheme.lower() == "basic":
         try:
             name, colon, secret = base64.b64decode(rest, validate=True).decode().partition(":")

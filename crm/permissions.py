@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Access:
     """What an action requires: a scope, and all of these permissions of Django."""
 
-    def __init__(self, scope: Scope, *permissions: str) -> None:
-        """Set `scope`, and `permissions` such as crm.view_tag."""
+    def __init__(self, scope: Scope | None, *permissions: str) -> None:
+        """Set `scope`, None for any, and `permissions` such as crm.view_tag."""
         self.scope = scope
         self.permissions = permissions
 
@@ -39,4 +39,4 @@ class HasAccess(BasePermission):
         access: Access | None = getattr(view, "access", {}).get(action)
         if access is None or not all(map(request.user.has_perm, access.permissions)):
             return False
-        return request.auth.scope in (Scope.MANAGE, access.scope)
+        return access.scope is None or request.auth.scope in (Scope.MANAGE, access.scope)

@@ -1,6 +1,7 @@
 """Read JSON text, so that a value that is not JSON costs only the event or contact that has it."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,9 @@ import orjson
 from config.api.errors import InvalidJSON
 from config.api.validation import MAX_ITEMS, php_list
 
+# A content type, and its parameters. WordPress's is_json_content_type accepts
+# application/vnd.api+json too (wp-includes/rest-api/class-wp-rest-request.php).
+JSON_TYPE = re.compile(r"application/([\w!#$&^.+-]+\+)?json\s*(;|$)", re.IGNORECASE)
 # The fields of requests whose items have an outcome each.
 ITEM_LISTS = ("events", "contacts")
 MAX_WHOLE_DIGITS = 22

@@ -9,6 +9,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from typing_extensions import override
 
+from config.api.json_text import JSON_TYPE
 from config.api.responses import render_json
 
 
@@ -35,6 +36,8 @@ class JSONOnlyNegotiation(BaseContentNegotiation):
     @override
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         content_type = request.content_type.partition(";")[0].strip().lower()
+        if content_type.endswith("+json") and JSON_TYPE.match(content_type):
+            content_type = "application/json"
         return next((parser for parser in parsers if parser.media_type == content_type), None)
 
     @override

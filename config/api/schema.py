@@ -17,6 +17,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 API_PREFIX = "/wp-json/fluent-crm/v2/"
 ACTIVECAMPAIGN_PREFIXES = ("/event", "/api/3/")
+WORDPRESS_PREFIX = "/wp-json/wp/v2/"
 
 
 class ApplicationPasswordScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -62,6 +63,8 @@ class Schema(AutoSchema):
     def get_tags(self) -> list[str]:
         if self.path.startswith(ACTIVECAMPAIGN_PREFIXES):
             return ["ActiveCampaign"]
+        if self.path.startswith(WORDPRESS_PREFIX):
+            return ["WordPress"]
         return [self.path.removeprefix(API_PREFIX).split("/")[0]]
 
 
@@ -70,7 +73,7 @@ def select_endpoints(endpoints: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ..
 
     A preprocessing hook of drf-spectacular.
     """
-    prefixes = (API_PREFIX, *ACTIVECAMPAIGN_PREFIXES)
+    prefixes = (API_PREFIX, WORDPRESS_PREFIX, *ACTIVECAMPAIGN_PREFIXES)
     return [(path.rstrip("/"), *rest) for path, *rest in endpoints if path.startswith(prefixes)]
 
 

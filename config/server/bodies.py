@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Protocol
 from django.conf import settings
 from django.utils.http import parse_header_parameters
 
+from config.api.json_text import JSON_TYPE
+
 logger = logging.getLogger(__name__)
 
 # A body has these seconds, and a second more for each BYTES_PER_SECOND that have arrived.
@@ -106,7 +108,7 @@ def expected_body(path: str, headers: Headers) -> ExpectedBody | None:
         if transfer_encoding.lower() != "chunked":
             raise BodyError(400)
         # JSON and gzip show by themselves whether they are whole. Forms and lines do not.
-        if not (is_gzip or content_type.lower().startswith("application/json")):
+        if not (is_gzip or JSON_TYPE.match(content_type)):
             raise BodyError(411)
         return ExpectedBody(None, body_limit(path), is_gzip)
     length = headers.get("content-length") or "0"

@@ -21,7 +21,8 @@ from django.utils.log import log_response
 from django.utils.module_loading import import_string
 from typing_extensions import override
 
-from config.server.work import PEOPLE_PATHS
+from config.server.target import SENT_METHOD, Target
+from config.server.work import is_page
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 settings.DATABASES["default"]["ENGINE"] = "config.server.request_database"
@@ -95,11 +96,6 @@ class Answer(NamedTuple):
         return int(dict(self.headers)["Content-Length"])
 
 
-def is_page(path: str) -> bool:
-    """Return whether a path belongs to people or to the health checks, and not to the API."""
-    return path in ("/", "/healthz", "/readyz") or path.startswith(PEOPLE_PATHS)
-
-
 def respond(environ: Environ, body: bytes) -> Answer:
     """Run Django.
 
@@ -130,23 +126,23 @@ def respond(environ: Environ, body: bytes) -> Answer:
     return answer
 
 
-def environ_of(scope: Any, path: str, length: int) -> Environ:
+def environ_of(scope: Any, target: Target, length: int) -> Environ:
     """Return a request as WSGI has it (PEP 3333), in values that JSON has too.
 
     A header with an underscore is dropped, because WSGI could not tell it from the one with a
     hyphen, which a proxy may have set.
 
     Args:
-        scope: RSGI's, with its method, query string and headers.
-        path: without the prefix.
+        scope: RSGI's, with its headers.
+        target: of `target_of`.
         length: of the body, in bytes.
     """
     host, _, port = scope.server.rpartition(":")
     environ: Environ = {
-        "REQUEST_METHOD": scope.method,
+        "REQUEST_METHOD": target.method,
         "SCRIPT_NAME": "",
-        "PATH_INFO": _latin1(path),
-        "QUERY_STRING": _latin1(scope.query_string),
+        "PATH_INFO": _latin1(target.path),
+        "QUERY_STRING": _latin1(target.query),
         "SERVER_NAME": host,
         "SERVER_PORT": port,
         "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
@@ -172,6 +168,8 @@ def environ_of(scope: Any, path: str, length: int) -> Environ:
     if "HTTP_HOST" not in environ and scope.authority:
         environ["HTTP_HOST"] = scope.authority
     environ["CONTENT_LENGTH"] = str(length)
+    if target.method != scope.method:
+        environ[SENT_METHOD] = scope.method
     return environ
 
 

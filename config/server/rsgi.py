@@ -36,8 +36,10 @@ from config.server.bodies import (
     expected_body,
 )
 from config.server.connections import Connections
+from config.server.cors import Headers, cors_headers, preflight_headers
 from config.server.handover import LostAnswer, ask, encode
 from config.server.queue import START_BYTES
+from config.server.target import target_of
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ class Request:
 
     __slots__ = (
         *("_asked", "_body", "_class", "_held_bytes", "_is_given_up", "_is_over", "_watch"),
-        *("application", "path", "protocol", "scope", "submitted_at"),
+        *("application", "protocol", "scope", "submitted_at", "target"),
     )
 
     def __init__(self, application: "Application", scope: Any, protocol: Any) -> None:
@@ -79,13 +81,13 @@ class Request:
             protocol: RSGI's, which reads its body and sends its response.
         """
         self.application, self.scope, self.protocol = application, scope, protocol
-        self.path = without_prefix(scope.path)
+        self.target = target_of(scope)
         self.submitted_at = 0.0
         self._body = b""
         self._held_bytes = 0
         self._is_given_up = self._is_over = False
-        path = self.path.rstrip("/")
-        self._class = work.class_of(scope.method, path, scope.query_string)
+        method, path, query = self.target
+        self._class = work.class_of(method, path.rstrip("/"), query)
         # The connection to an application process while it answers.
         self._asked: socket.socket | None = None
         self._watch: Any = None
@@ -122,7 +124,7 @@ class Request:
             self.reject(body)
             return
         self._body = body
-        if body and self._class is work.API and self.scope.method == "GET":
+        if body and self._class is work.API and self.target.method == "GET":
             # Its parameters may be there, filters among them.
             self._class = work.MANY
         self._class.submit(self)
@@ -130,7 +132,7 @@ class Request:
     def answer(self) -> None:
         """Run Django, or hand the request over to a process that does, and send the response."""
         try:
-            environ = environ_of(self.scope, self.path, len(self._body))
+            environ = environ_of(self.scope, self.target, len(self._body))
             if self._class.handover is None:
                 time_limit.begin(is_read=False)
                 with groups.expected() if self._body else nullcontext():
@@ -157,10 +159,11 @@ class Request:
     def reject(self, status: int, explanation: str | None = None) -> None:
         """Send an error without Django. A response that was sent before stays."""
         self._end()
-        response = error_page_or_json(self.path, status, explanation)
+        response = error_page_or_json(self.target.path, status, explanation)
         if status in ENDS_CONNECTION:
             response["Connection"] = "close"
-        self.protocol.response_bytes(status, [*response.items()], response.content)
+        headers = self._readable([*response.items()])
+        self.protocol.response_bytes(status, headers, response.content)
 
     def reject_busy(self) -> None:
         """Send 503, because too many requests of the same class wait."""
@@ -197,8 +200,16 @@ class Request:
             self._watch = None
             watch.cancel()
 
+    def _readable(self, headers: Headers) -> Headers:
+        """Return response headers with those that let a page of another site read the response."""
+        origin = self.scope.headers.get("origin")
+        if origin is None or work.is_page(self.target.path):
+            return headers
+        return headers + cors_headers(origin)
+
     def _send(self, answer: Answer) -> None:
         status, headers, content, file = answer
+        headers = self._readable(headers)
         if file is not None:
             if isinstance(file, int):
                 self.application.close_later(file)
@@ -237,7 +248,12 @@ class Application:
             return
         request = Request(self, scope, protocol)
         try:
-            expected = expected_body(request.path.rstrip("/"), scope.headers)
+            path = request.target.path
+            is_question = scope.method == "OPTIONS" and not work.is_page(path)
+            if is_question and (headers := preflight_headers(scope.headers)):
+                protocol.response_bytes(200, headers, b"")
+                return
+            expected = expected_body(path.rstrip("/"), scope.headers)
             if expected is None:
                 request.submit()
             else:
@@ -289,12 +305,6 @@ class Application:
         while self._opening and self._opening[0][0] < self._ticks:
             os.close(self._opening.popleft()[1])
         self.connections.drop_slow_readers(now)
-
-
-def without_prefix(path: str) -> str:
-    """Return a path without TALLYBOOK_URL_PREFIX, which the proxy may or may not have removed."""
-    prefix = settings.FORCE_SCRIPT_NAME
-    return path.removeprefix(prefix) if f"{path}/".startswith(f"{prefix}/") else path
 
 
 application = Application()

@@ -18,7 +18,8 @@ logger = logging.getLogger(__name__)
 FLUENTCRM = "/wp-json/fluent-crm/v2"
 TRACK = "/subscribers/track-event"
 TRACKING_PATHS = {TRACK, FLUENTCRM + TRACK, "/event", "/readyz", "/healthz"}
-PEOPLE_PATHS = ("/admin", "/api/docs", "/api/schema", "/static")
+PAGE_PATHS = ("/admin", "/api/docs", "/api/schema", "/static")
+PEOPLE_PATHS = (*PAGE_PATHS, "/wp-admin/")
 # The admin's actions on selected rows, exports among them, are sent to /admin/crm/subscriber.
 ACTION_CALL = re.compile(r"POST /admin/\w+/\w+(/\d+/(erase|delete))?|\w+ /admin/\w+/\w+/\d+/export")
 # Calls about many contacts, whose time grows with the store or with the call.
@@ -143,6 +144,11 @@ ACTIONS = WorkClass(size=2, queue=32)
 CLASSES = (TRACKING, API, PEOPLE, MANY, ACTIONS)
 # One more reads requests and bodies while all others answer.
 THREADS = sum(work_class.size for work_class in CLASSES) + 1
+
+
+def is_page(path: str) -> bool:
+    """Return whether a path belongs to people or to the health checks, and not to the API."""
+    return path in ("/", "/healthz", "/readyz") or path.startswith(PEOPLE_PATHS)
 
 
 def class_of(method: str, path: str, query: str) -> WorkClass:

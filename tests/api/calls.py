@@ -19,7 +19,8 @@ ABSENT_CALLS = [
     for path, methods in ABSENT
     for method in methods
 ]
-# Method, path below the root mount, and scope; None: manage alone.
+# Method, path below the root mount, and scope; None: manage alone; ANY: each of them.
+ANY = "any"
 CALLS: list[tuple[str, str, str | None]] = [
     ("POST", "/subscribers/track-event", "track"),
     ("POST", "/subscribers/track-events", "track"),
@@ -78,6 +79,8 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("POST", "/api/3/eventTrackingEvents", None),
     ("DELETE", "/api/3/eventTrackingEvents/1", None),
     *ABSENT_CALLS,
+    ("GET", "/wp-json/wp/v2/users", ANY),
+    ("GET", "/wp-json/wp/v2/users/me", ANY),
 ]
 # What the user of the application password needs for a call, besides the scope.
 CONTACT, SEGMENT = "crm.{}_subscriber", "crm.{}_segment"
@@ -143,7 +146,12 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
         (method, path): (CONTACT.format("view" if method == "GET" else "change"),)
         for method, path, _ in ABSENT_CALLS
     },
+    # The user of the password sees itself.
+    ("GET", "/wp-json/wp/v2/users"): (),
+    ("GET", "/wp-json/wp/v2/users/me"): (),
 }
+# Calls of others than FluentCRM, which are not at WordPress's prefix of FluentCRM.
+OTHERS = ("/api/3/", "/event", "/wp-json/wp/")
 # Its credential, actid and key, is among its fields.
 OPEN_CALL = ("POST", "/event")
 

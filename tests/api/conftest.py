@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from config.refusals import refusals
 from crm.contacts import create
 from crm.models import Subscriber
 from crm.passwords import create_application_password
+from tests.api.rsgi import HTTPProtocol, connections_kept, load_module, scope
 
 MakePassword = Callable[..., str]
+Sent = tuple[int, dict[str, str], bytes]
 
 
 def basic(username: str, secret: str) -> str:
@@ -90,3 +93,27 @@ def api(admin: User, make_password: MakePassword) -> APIClient:
 def ada(db: None) -> Subscriber:
     """The contact ada@example.com, subscribed."""
     return create({"email": "ada@example.com", "status": "subscribed"})
+
+
+@pytest.fixture(scope="session")
+def rsgi() -> ModuleType:
+    """The module config.server.rsgi."""
+    return load_module()
+
+
+@pytest.fixture
+def send(rsgi: ModuleType, db: None) -> Callable[..., Sent]:
+    """Send a request through the web server: `send(body, method="POST", path=…, headers=…)`.
+
+    Returns the status, headers and content of the response.
+    """
+
+    def call(*pieces: bytes, **parts: Any) -> Sent:
+        protocol = HTTPProtocol(*pieces)
+        with connections_kept():
+            rsgi.application.begin(scope(**parts), protocol)
+            rsgi.application.send_due()
+        [(status, headers, body)] = protocol.sent
+        return status, dict(headers), body
+
+    return call

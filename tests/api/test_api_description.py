@@ -232,7 +232,7 @@ def test_the_response_to_a_random_request_is_as_described(
         nonlocal got_through
         response = call(case, authorization)
         # ActiveCampaign's call fails with 200 and success 0.
-        got_through += response.status_code < 300 and response.json().get("success") != 0
+        got_through += response.status_code < 300 and b'"success":0' not in response.content
 
     play()
     assert got_through, "All were rejected: KNOWN lacks what this operation looks for."

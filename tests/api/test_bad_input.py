@@ -146,7 +146,7 @@ def test_a_hostile_host_is_400_in_json(api: APIClient, host: str) -> None:
     "path",
     [
         "/wp-json/fluent-crm/v2/nonsense",
-        "/wp-json/",
+        "/wp-json/acme/v1/",
         "/wp-login.php",
         "/subscribers/abc",
         "/subscribers/-1",

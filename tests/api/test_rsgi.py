@@ -6,19 +6,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from pytest_django import Settings
 
 from config.server import work
 from config.server.work import WorkClass
-from tests.api.rsgi import Headers, HTTPProtocol, connections_kept, load_module, scope
+from tests.api.rsgi import Headers, HTTPProtocol, connections_kept, scope
 
 API = "/wp-json/fluent-crm/v2"
-Sent = tuple[int, dict[str, str], bytes]
-
-
-@pytest.fixture(scope="module")
-def rsgi() -> ModuleType:
-    return load_module()
 
 
 @pytest.fixture
@@ -26,25 +19,11 @@ def environ(rsgi: ModuleType) -> Any:
     """Return the environ of a request with these parts."""
 
     def build(body: bytes = b"", path: str = "/", **parts: Any) -> dict[str, Any]:
-        environ: dict[str, Any] = rsgi.environ_of(scope(**parts), path, len(body))
+        sent = scope(path=path, **parts)
+        environ: dict[str, Any] = rsgi.environ_of(sent, rsgi.target_of(sent), len(body))
         return environ
 
     return build
-
-
-@pytest.fixture
-def send(rsgi: ModuleType, db: None) -> Any:
-    """Send a request and return the response."""
-
-    def call(*pieces: bytes, **parts: Any) -> Sent:
-        protocol = HTTPProtocol(*pieces)
-        with connections_kept():
-            rsgi.application.begin(scope(**parts), protocol)
-            rsgi.application.send_due()
-        [(status, headers, body)] = protocol.sent
-        return status, dict(headers), body
-
-    return call
 
 
 @pytest.fixture
@@ -53,30 +32,6 @@ def no_room(rsgi: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("TRACKING", "API", "PEOPLE", "MANY"):
         monkeypatch.setattr(work, name, WorkClass(0, 0))
     monkeypatch.setattr(rsgi, "PACE_SECONDS", (0, 0))
-
-
-@pytest.mark.parametrize(
-    ("path", "rest"),
-    [
-        ("/crm", ""),
-        ("/crm/", "/"),
-        ("/crm/admin/crm/tag/", "/admin/crm/tag/"),
-        ("/admin/crm/tag/", "/admin/crm/tag/"),
-        ("/crmx/admin/", "/crmx/admin/"),
-        ("/crm/crm/", "/crm/"),
-        ("/", "/"),
-    ],
-)
-def test_the_prefix_is_removed_once_where_a_path_has_it(
-    rsgi: ModuleType, settings: Settings, path: str, rest: str
-) -> None:
-    settings.FORCE_SCRIPT_NAME = "/crm"
-    assert rsgi.without_prefix(path) == rest
-
-
-@pytest.mark.parametrize("path", ["", "/", "/crm/"])
-def test_without_a_prefix_paths_stay(rsgi: ModuleType, path: str) -> None:
-    assert rsgi.without_prefix(path) == path
 
 
 def test_headers_and_addresses_stand_where_wsgi_has_them(environ: Any) -> None:

@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 from crm.models import Subscriber
 from tests.api.calls import CALLS, OPEN_CALL, send
 
+AUTHORIZE = "/wp-admin/authorize-application.php"
 EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}
 
 
@@ -71,7 +72,9 @@ def test_an_api_call_over_https_is_answered(api: APIClient, ada: Subscriber) -> 
 
 
 @pytest.mark.usefixtures("https")
-@pytest.mark.parametrize("path", ["/", "/admin", "/admin/login/", "/api/docs/", "/static/x.css"])
+@pytest.mark.parametrize(
+    "path", ["/", "/admin", "/admin/login/", AUTHORIZE, "/api/docs/", "/static/x.css"]
+)
 def test_pages_over_http_are_redirected(anonymous: APIClient, path: str) -> None:
     response = anonymous.get(path)
     assert (response.status_code, response.headers["Location"]) == (

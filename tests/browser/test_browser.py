@@ -6,6 +6,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import psycopg
 import pytest
@@ -25,6 +26,7 @@ HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>‮\u200f😀 &a
 # A letter with 150 combining characters.
 COMBINED = "e" + "\u0336" * 150
 LONG_EMAIL = f"{'x' * 60}@{'y' * 60}.{'z' * 60}.example.com"
+AUTHORIZE = "/wp-admin/authorize-application.php"
 # {} is the id of a contact.
 PAGES = (
     *("/admin/", "/admin/crm/subscriber/", "/admin/crm/subscriber/{}/"),
@@ -35,6 +37,8 @@ PAGES = (
     *("/admin/crm/applicationpassword/", "/admin/crm/applicationpassword/add/"),
     *("/admin/events/trackingkey/", "/admin/crm/subscriber/{}/erase/"),
     *("/admin/crm/historyentry/", "/admin/crm/subscriber/?did=checkoud"),
+    f"{AUTHORIZE}?app_name=%3Cimg%20src=x%20onerror=alert(1)%3E{'W' * 192}"
+    f"&success_url=https://{'x' * 60}.{'y' * 60}.example.com/",
 )
 CONTACT_PAGES = ("", "change/", "delete/", "history/", "erase/")
 
@@ -458,3 +462,99 @@ def test_a_form_of_another_site_deletes_no_contact(
             page.get_by_role("button", name="Win").click()
         assert navigation.value.status == 403
     assert http("GET", f"{API}/subscribers/{learner_id}").status == 200
+
+
+@pytest.fixture
+def shop(browser: Browser, server: Server, http: Client) -> Iterator[Page]:
+    """A page of another site, in a browser that sends the login of `http` by itself."""
+    assert http.auth
+    with browser.new_context(extra_http_headers={"Authorization": http.auth}) as context:
+        page = context.new_page()
+        # For a browser, localhost and 127.0.0.1 are two sites.
+        page.goto(f"http://localhost:{server.port}/healthz")
+        yield page
+
+
+FETCH = """async ([url, options]) => {
+    try {
+        const response = await fetch(url, options);
+        return response.ok ? await response.json() : response.status;
+    } catch (error) {
+        return error.name;
+    }
+}"""
+
+
+# A response to a request with credentials is hidden from the script.
+@pytest.mark.parametrize(("credentials", "seen"), [("omit", 403), ("include", "TypeError")])
+def test_a_script_of_another_site_deletes_no_contact_by_a_form(
+    shop: Page,
+    server: Server,
+    http: Client,
+    learner_id: int,
+    credentials: str,
+    seen: int | str,
+) -> None:
+    url = f"http://127.0.0.1:{server.port}{API}/subscribers/do-bulk-action"
+    body = f"action_name=delete_contacts&subscriber_ids[]={learner_id}"
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    options = {"method": "POST", "body": body, "headers": headers, "credentials": credentials}
+    assert shop.evaluate(FETCH, [url, options]) == seen
+    assert http("GET", f"{API}/subscribers/{learner_id}").status == 200
+
+
+def test_a_script_of_another_site_reads_nothing_by_a_login_that_the_browser_remembers(
+    shop: Page, server: Server, learner_id: int
+) -> None:
+    url = f"http://127.0.0.1:{server.port}{API}/subscribers"
+    assert shop.evaluate(FETCH, [url, {"credentials": "include"}]) == "TypeError"
+
+
+def test_a_script_of_another_site_sends_a_password_of_its_own_and_reads_the_response(
+    browser: Browser, server: Server, http: Client
+) -> None:
+    page = browser.new_page()
+    page.goto(f"http://localhost:{server.port}/healthz")
+    url = f"http://127.0.0.1:{server.port}{API}/tags"
+    headers = {
+        "Authorization": http.auth,
+        "Content-Type": "application/json",
+        "Idempotency-Key": "1",
+    }
+    options = {"method": "POST", "body": '{"title": "From a page"}', "headers": headers}
+    assert page.evaluate(FETCH, [url, options])["item"]["title"] == "From a page"
+    assert page.evaluate(FETCH, [url, {"headers": {"Authorization": "Bearer wrong"}}]) == 401
+    page.close()
+
+
+def test_a_program_is_authorized_by_keyboard_and_led_back_with_a_password(
+    browser: Browser, server: Server, http: Client
+) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        back = f"http://localhost:{server.port}/readyz?page=crm"
+        page.goto(
+            f"http://127.0.0.1:{server.port}{AUTHORIZE}?"
+            + urlencode({"app_name": "My shop", "success_url": back})
+        )
+        page.get_by_label("Username").fill("admin")
+        page.get_by_label("Password").fill(server.admin_password())
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("Your browser takes the password to")).to_be_visible()
+        page.get_by_label("Post events").focus()
+        page.keyboard.press("Space")
+        for _ in range(2):
+            page.keyboard.press("Tab")
+        expect(page.get_by_role("button", name="Decline")).to_be_focused()
+        page.keyboard.press("Shift+Tab")
+        with page.expect_request(re.compile("//localhost")) as request:
+            page.keyboard.press("Enter")
+        page.wait_for_url(f"{back}&*")
+        assert "referer" not in request.value.all_headers()
+    given = parse_qs(urlsplit(page.url).query)
+    assert given["site_url"] == [f"http://127.0.0.1:{server.port}"]
+    shop = server.client(basic(given["user_login"][0], given["password"][0]))
+    assert shop("GET", "/wp-json/wp/v2/users/me").json()["name"] == "admin"
+    assert shop("GET", f"{API}/tags").status == 403
+    shop.close()
+    assert given["password"][0] not in server.output()

@@ -73,6 +73,31 @@ def test_page_links_of_the_api_have_the_prefix(
     assert page["next_page_url"] == f"/crm{API}/subscribers?per_page=1&page=2"
 
 
+@pytest.mark.parametrize(
+    "url",
+    [f"/crm/{API}/tags", f"//crm//{API}/tags", "/crm/?rest_route=/fluent-crm/v2/tags"],
+)
+def test_the_api_is_at_each_url_that_wordpress_accepts(
+    server: Server, prefixed: Server, http: Client, url: str
+) -> None:
+    client = prefixed.client(server.auth)
+    answer = client("GET", url)
+    client.close()
+    assert (answer.status, answer.json()["tags"]["data"]) == (200, [])
+
+
+@BOTH
+def test_the_index_names_the_page_that_authorizes_below_the_prefix(
+    prefixed: Server, browser: AdminSession, sent: str
+) -> None:
+    host = f"http://127.0.0.1:{prefixed.port}"
+    index = browser("GET", f"{sent}/wp-json/").json()
+    page = index["authentication"]["application-passwords"]["endpoints"]["authorization"]
+    assert (index["url"], page) == (f"{host}/crm", f"{host}/crm/wp-admin/authorize-application.php")
+    login = browser("GET", page.removeprefix(f"{host}/crm") + "?app_name=x").headers["Location"]
+    assert login == "/crm/admin/login/?next=/crm/wp-admin/authorize-application.php%3Fapp_name%3Dx"
+
+
 def test_the_api_description_names_the_prefix(browser: AdminSession) -> None:
     assert browser("GET", "/crm/api/schema/").json()["servers"] == [{"url": "/crm"}]
 

@@ -96,7 +96,10 @@ def first_parts(patterns: list[URLPattern | URLResolver]) -> set[str]:
         ("TALLYBOOK_URL_PREFIX", "/admin/crm"),
         ("CORS_ALLOWED_ORIGINS", "shop.example.com"),
         ("CORS_ALLOWED_ORIGINS", "https://shop.example.com/cart"),
-        ("CORS_ALLOWED_ORIGINS", "*"),
+        ("CORS_ALLOWED_ORIGINS", "*,https://shop.example.com"),
+        ("CORS_ALLOWED_ORIGINS", "none,https://shop.example.com"),
+        ("CORS_ALLOWED_ORIGINS", "https://*.example.com"),
+        ("CORS_ALLOWED_ORIGINS", "null"),
         ("DEBUG", "express:*"),
     ],
 )
@@ -129,7 +132,9 @@ def test_an_invalid_variable_ends_the_process_with_one_sentence(name: str, value
         ("TALLYBOOK_URL_PREFIX", "/", ""),
         ("TALLYBOOK_URL_PREFIX", "crm", "/crm"),
         ("TALLYBOOK_URL_PREFIX", "/tools/crm.v2/", "/tools/crm.v2"),
-        ("CORS_ALLOWED_ORIGINS", "", []),
+        ("CORS_ALLOWED_ORIGINS", "", ["*"]),
+        ("CORS_ALLOWED_ORIGINS", "*", ["*"]),
+        ("CORS_ALLOWED_ORIGINS", "None", []),
         (
             "CORS_ALLOWED_ORIGINS",
             "https://Shop.example.com/,http://[::1]:3000",

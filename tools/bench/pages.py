@@ -55,6 +55,7 @@ PAGES = (
     ("a segment, the builder", "/admin/crm/segment/{segment}/change/"),
     ("history", "/admin/crm/historyentry/"),
     ("application passwords", "/admin/crm/applicationpassword/"),
+    ("authorize an application", "/wp-admin/authorize-application.php"),
     ("tracking key", "/admin/events/trackingkey/"),
 )
 
