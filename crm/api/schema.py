@@ -285,9 +285,9 @@ NOTE = envelope(
     "NewNote",
     note=envelope(
         "NoteFields",
-        title=serializers.CharField(),
-        description=serializers.CharField(max_length=MAX_DESCRIPTION_LENGTH),
-        type=serializers.CharField(help_text="Such as note, call or meeting."),
+        title=serializers.CharField(min_length=1),
+        description=serializers.CharField(min_length=1, max_length=MAX_DESCRIPTION_LENGTH),
+        type=serializers.CharField(min_length=1, help_text="Such as note, call or meeting."),
         created_at=serializers.CharField(required=False, help_text="A datetime, now by default."),
     ),
 )
@@ -462,7 +462,7 @@ class UsersSerializer(serializers.Serializer[Any]):
 
     users: Any = serializers.ListSerializer(
         child=envelope(
-            "User",
+            "ListedUser",
             ID=serializers.CharField(),
             display_name=serializers.CharField(),
             user_email=serializers.CharField(allow_blank=True),

@@ -9,7 +9,7 @@ from crm.api.views.navigation import NavigationViewSet
 from crm.api.views.notes import NoteViewSet
 from crm.api.views.reports import ReportViewSet
 from crm.api.views.segments import FilterOptionViewSet, SegmentViewSet
-from crm.api.views.users import UserViewSet
+from crm.api.views.users import AdminUserViewSet
 
 router = FluentRouter()
 router.register("subscribers", SubscriberViewSet, basename="subscriber")
@@ -22,6 +22,6 @@ router.register("tags", TagViewSet, basename="tag")
 router.register("lists", ContactListViewSet, basename="list")
 router.register("custom-fields", CustomFieldViewSet, basename="custom-field")
 router.register("reports", ReportViewSet, basename="crm-report")
-router.register("users", UserViewSet, basename="user")
+router.register("users", AdminUserViewSet, basename="admin-user")
 # Last, because they are long and seldom called.
 urlpatterns = [*router.urls, *absent_urls()]

@@ -67,7 +67,7 @@ KNOWN: dict[str, tuple[list[Any], list[str]]] = {
     ),
     "time": (
         ["2024-01-17 10:00:00", "2024-01-17T10:00:00+02:00"],
-        ["body.occurred_at", "body.events[*].occurred_at"],
+        ["body.occurred_at", "body.events[*].occurred_at", "body.note.created_at"],
     ),
     "value": (["customer", "pending", "/a.png"], ["body.value", "body.new_status"]),
     "filter type": (["advanced"], ["query.filter_type"]),

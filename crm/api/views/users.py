@@ -20,7 +20,7 @@ READ_USERS = Access(Scope.READ, VIEW_USERS)
 USERS = 5
 
 
-class UserViewSet(ApiViewSet):
+class AdminUserViewSet(ApiViewSet):
     """Admin users as FluentCRM shows WordPress's: `/users`."""
 
     access: ClassVar[dict[str, Access]] = {"list": READ_USERS, "roles": READ_USERS}
