@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from config.api.errors import InvalidFields
 from config.api.json_fields import MAX_KEYS_PER_OBJECT, MAX_OBJECT_BYTES, max_keys
-from config.api.validation import MAX_NAME_LENGTH
+from config.api.validation import MAX_NAME_LENGTH, is_valid_id
 from config.api.warnings import FieldWarning, Warnings
 from config.database import fetch_one, fetch_rows, in_transaction, insert_new
 from crm.emails import email_key
@@ -487,6 +487,13 @@ def _values_error(
 def find_by_email(email: str) -> Subscriber | None:
     """Return the contact with this e-mail by its key."""
     return Subscriber.objects.filter(email_key=email_key(email)).first()
+
+
+def find_contact(text: str) -> Subscriber | None:
+    """Return the contact with this id, or with this e-mail without regard to case."""
+    if is_valid_id(text):
+        return Subscriber.objects.filter(pk=int(text)).first()
+    return find_by_email(text)
 
 
 def get_for_update(*, contact_id: int | None = None, email: str = "") -> Subscriber | None:

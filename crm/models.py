@@ -1,4 +1,4 @@
-"""Contacts, labels, custom fields, segments, receipts of erasures, and application passwords."""
+"""Contacts and what belongs to them, segments, receipts of erasures, and credentials."""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar, Self, TypeVar
@@ -319,6 +319,40 @@ class CustomKey(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class SubscriberNote(models.Model):
+    """A note about a contact, such as a call or a meeting. Written by crm/notes.py.
+
+    Who may see, change or delete the contact may do so with its notes.
+    """
+
+    subscriber = models.ForeignKey(
+        Subscriber,
+        # crm.contacts.delete_contacts deletes notes before their contact.
+        on_delete=models.DO_NOTHING,
+        related_name="notes",
+        db_index=False,
+        verbose_name="contact",
+    )
+    type = models.CharField(max_length=50, default="note")
+    title = models.CharField(max_length=192)
+    # Markup is kept as sent, and escaped where it is shown.
+    description = models.TextField()
+    created_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, editable=False, related_name="+", db_index=False
+    )
+    created_at = models.DateTimeField(default=now)
+    updated_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        default_permissions = ()
+        indexes = (models.Index(fields=("subscriber", "-id"), name="crm_subscribernote_page"),)
+        verbose_name = "note"
+
+    def __str__(self) -> str:
+        # Not the title, because the admin's history keeps this text after an erasure.
+        return f"note {self.pk}"
 
 
 class JSONTextField(models.TextField):  # type: ignore[type-arg]  # takes none at run time

@@ -14,6 +14,7 @@ from django.test import Client
 
 from crm.contacts import create
 from crm.models import CustomField, HistoryEntry, List, Segment, Subscriber, Tag
+from crm.notes import add_note
 from crm.passwords import create_application_password
 from crm.webhooks import WebhookFields, create_webhook
 from events.activecampaign.credentials import tracking_key
@@ -26,11 +27,13 @@ from tests.api.pages import CONTACTS, browser_of, hidden_fields_of
 ROLES = ("anonymous", "staff", "viewer", "manager", "superuser")
 NO_ROLE = "no role"
 PASSWORDS = "crm/applicationpassword"
+NOTE = {"title": "Call", "description": "Likes tea.", "type": "call"}
 
 # model: the least role that sees it, that opens the page to add one, and that opens the page to
 # delete one
 MODELS = {
     "crm/subscriber": ("viewer", "manager", "manager"),
+    "crm/subscribernote": ("viewer", "manager", "manager"),
     "crm/tag": ("viewer", "manager", "manager"),
     "crm/list": ("viewer", "manager", "manager"),
     "crm/segment": ("viewer", "manager", "manager"),
@@ -117,6 +120,7 @@ CHANGED = {
     "crm/list": "manager",
     "crm/segment": "manager",
     "crm/subscriber": "manager",
+    "crm/subscribernote": "manager",
     "crm/tag": "manager",
     "events/trackingswitch": "manager",
 }
@@ -193,6 +197,7 @@ def _create_rows(superuser: Client) -> dict[str, str]:
     page = superuser.post(CONTACTS, selected).content.decode()
     values = {
         "crm/subscriber": contact,
+        "crm/subscribernote": add_note(contact, NOTE, users["manager"].pk).pk,
         "crm/tag": tag,
         "crm/list": List.objects.create(title="list", slug="list").pk,
         "crm/segment": Segment.objects.create(title="all", slug="all").pk,

@@ -38,6 +38,7 @@ EVERY_LINK = {
         *("crm/customfield/", "crm/customfield/add/", "crm/erasure/", "crm/historyentry/"),
         *("crm/list/", "crm/list/add/", "crm/segment/", "crm/segment/add/"),
         *("crm/subscriber/", "crm/subscriber/add/", "crm/tag/", "crm/tag/add/"),
+        *("crm/subscribernote/", "crm/subscribernote/add/"),
         *("events/eventname/", "events/eventoccurrence/", "events/trackedevent/"),
         *("events/trackingkey/", "events/trackingswitch/"),
     )

@@ -246,7 +246,8 @@ def test_what_is_counted_before_is_what_is_deleted(ids: list[int]) -> None:
     for contact_id in ids[:2]:
         create_history(contact_id)
     before = count_contacts([*ids, 987654])
-    assert before == {"contacts": 3, "tags": 6, "lists": 1, "events": 2, "occurrences": 2}
+    rows = {"contacts": 3, "tags": 6, "lists": 1, "notes": 0, "events": 2, "occurrences": 2}
+    assert before == rows
     assert delete_contacts([*ids, 987654]) == before
     assert set(delete_contacts(ids).values()) == {0}
 

@@ -44,6 +44,8 @@ ROUTES = list(routes(get_resolver().url_patterns))
 def path_of(route: str) -> str:
     """Return the path that CALLS has for the route of a router."""
     path = route.removeprefix("wp-json/fluent-crm/v2/")
+    # One pattern of many paths, of which the first is called.
+    path = re.sub(r"\(\?P<route>([^|)]*)[^)]*\)", r"\1", path).replace("[0-9]{1,20}/", "1/")
     path = re.sub(r"\(\?P<\w+>(\[[^\]]*\]|[^()])*\)", "1", path)
     return "/" + re.sub(r"[\^$?\\]|/\?$|\.\(\?P.*", "", path).rstrip("/")
 

@@ -36,6 +36,8 @@ PAGES = (
     ("contact: the form", f"{CONTACTS}{{quiet}}/change/"),
     ("contact: history", f"{CONTACTS}{{quiet}}/history/"),
     ("contact: erase, the question", f"{CONTACTS}{{busy}}/erase/"),
+    ("notes", "/admin/crm/subscribernote/"),
+    ("notes: contact", f"/admin/crm/subscribernote/?contact={BUSY}"),
     ("tracked events", EVENTS),
     ("tracked events, the last page", f"{EVENTS}?p=200"),
     ("tracked events: key", f"{EVENTS}?key=login"),
