@@ -73,6 +73,7 @@ KNOWN: dict[str, tuple[list[Any], list[str]]] = {
         ["2024-01-17 10:00:00", "2024-01-17T10:00:00+02:00"],
         ["body.occurred_at", "body.events[*].occurred_at", "body.note.created_at"],
     ),
+    "property": (["contact_type"], ["body.property"]),
     "value": (["customer", "pending", "/a.png"], ["body.value", "body.new_status"]),
     "filter type": (["advanced"], ["query.filter_type"]),
     "filter": ([json.dumps(FILTER), "[[]]"], ["query.advanced_filters"]),

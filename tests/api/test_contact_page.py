@@ -17,7 +17,7 @@ from tests.api.statements import count_statements
 pytestmark = pytest.mark.django_db
 # Besides, a user who is no superuser needs one statement for their own permissions and one for
 # their groups'.
-MAX_STATEMENTS = 12 - 2
+MAX_STATEMENTS = 13 - 2
 
 
 @pytest.fixture
