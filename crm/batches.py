@@ -13,12 +13,12 @@ from config.api.errors import InvalidFields
 from config.api.warnings import Warnings
 from config.database import fetch_rows, in_transaction
 from crm import contacts
+from crm.attachments import attach_pairs
 from crm.emails import email_key
 from crm.labels import (
     LABEL_MODELS,
     LabelKind,
     LabelName,
-    attach_pairs,
     find_named_of_kinds,
     is_new_title,
     missing_label_warnings,

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.test import Client
 
+from crm.attachments import attach
 from crm.contacts import create
-from crm.labels import attach, resolve_label_ids
+from crm.labels import resolve_label_ids
 from crm.models import Subscriber
 from events.tracking import track
 from tests.api.many import add_events, add_occurrences
