@@ -10,10 +10,13 @@ class CrmConfig(AppConfig):
 
     @override
     def ready(self) -> None:
+        from crm.contacts import register_deleter
         from crm.filters import register_provider
         from crm.filters.contacts import SEGMENT, SUBSCRIBER
         from crm.filters.custom_fields import CUSTOM_FIELDS
+        from crm.notes import count_notes_of, delete_notes_of
 
         register_provider("subscriber", SUBSCRIBER)
         register_provider("segment", SEGMENT)
         register_provider("custom_fields", CUSTOM_FIELDS)
+        register_deleter(delete_notes_of, count_notes_of)

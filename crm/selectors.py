@@ -283,6 +283,27 @@ def page_ids_and_total(
     return ids, total
 
 
+def ids_beyond(
+    contacts: QuerySet[Subscriber], contact_id: int, number: int, *, ascending: bool = True
+) -> list[int]:
+    """Return the first ids of contacts beyond an id, in the order of the ids.
+
+    Args:
+        contacts: the contacts. Of all of them, no more are read than are returned.
+        contact_id: the id before the first.
+        number: how many ids are returned at most.
+        ascending: whether the ids rise. Otherwise they fall.
+    """
+    is_filtered = bool(contacts.query.where)
+    if ascending:
+        contacts = contacts.filter(id__gt=contact_id).order_by("id")
+    else:
+        contacts = contacts.filter(id__lt=contact_id).order_by("-id")
+    if is_filtered:
+        return page_ids_and_total(contacts, 0, number)[0]
+    return list(contacts.values_list("id", flat=True)[:number])
+
+
 def _found(contacts: QuerySet[Subscriber]) -> tuple[str, tuple[Any, ...], str]:
     """Return a statement for the ids of contacts, its parameters, and the order of a page."""
     keys = contacts.query.order_by

@@ -13,9 +13,9 @@ from django.utils import timezone
 
 from config import __version__
 from config.api.errors import ObjectNotFound
-from config.api.validation import is_valid_id
+from config.api.validation import MAX_ID
 from config.database import fetch_one, fetch_rows, in_transaction
-from crm.contacts import delete_contacts, find_by_email
+from crm.contacts import delete_contacts
 from crm.emails import email_sha256
 from crm.filters import trusted
 from crm.models import Erasure, Segment, Subscriber
@@ -25,6 +25,8 @@ from events.models import EventOccurrence, IdempotencyKey
 
 # 64 KB each of properties and context, and a value of 256 KB: at most 8 MB.
 OCCURRENCES_PER_STATEMENT = 20
+# Up to 65,535 characters each: at most 8 MB.
+NOTES_PER_STATEMENT = 20
 # The length of LogEntry.object_repr, in characters.
 MAX_HISTORY_LENGTH = 200
 # What the admin's history calls a contact that was erased.
@@ -32,7 +34,13 @@ ERASED = "(erased)"
 
 COUNT = """
 SELECT (SELECT count(*) FROM events_trackedevent WHERE subscriber_id = %(contact)s),
-       (SELECT count(*) FROM events_eventoccurrence WHERE subscriber_id = %(contact)s)
+       (SELECT count(*) FROM events_eventoccurrence WHERE subscriber_id = %(contact)s),
+       (SELECT count(*) FROM crm_subscribernote WHERE subscriber_id = %(contact)s)
+"""
+# The newest first, as everywhere.
+NOTES = """
+SELECT n.id, row_to_json(n)::text FROM crm_subscribernote n
+WHERE n.subscriber_id = %(contact)s AND n.id < %(before)s ORDER BY n.id DESC LIMIT %(limit)s
 """
 # The oldest first, backwards through the timeline's index.
 OCCURRENCES = """
@@ -43,13 +51,6 @@ FROM events_eventoccurrence o
 WHERE o.subscriber_id = %(contact)s AND (o.occurred_at, o.id) > (%(after)s, %(after_id)s)
 ORDER BY o.occurred_at, o.id LIMIT %(limit)s
 """
-
-
-def find_contact(text: str) -> Subscriber | None:
-    """Return the contact with this id, or with this e-mail without regard to case."""
-    if is_valid_id(text):
-        return Subscriber.objects.filter(pk=int(text)).first()
-    return find_by_email(text)
 
 
 def export_contact(contact_id: int, write: Write) -> None:
@@ -69,7 +70,7 @@ def export_contact(contact_id: int, write: Write) -> None:
         contact = next(contacts_of([contact_id]), None)
         if contact is None:
             raise ObjectNotFound("Subscriber")
-        events, occurrences = fetch_one(COUNT, {"contact": contact_id})
+        events, occurrences, notes = fetch_one(COUNT, {"contact": contact_id})
         # A segment with an invalid filter has no contacts.
         segment_ids, _ = segments_of(Subscriber(pk=contact_id), trusted)
         rows = Segment.objects.filter(id__in=segment_ids)
@@ -85,6 +86,7 @@ def export_contact(contact_id: int, write: Write) -> None:
                 "segments": len(segments),
                 "events": events,
                 "occurrences": occurrences,
+                "notes": notes,
             },
         }
         write(f'{{"export":{orjson.dumps(header).decode()},\n"contact":{contact.fields}')
@@ -94,6 +96,7 @@ def export_contact(contact_id: int, write: Write) -> None:
         _write_list("segments", (orjson.dumps(segment).decode() for segment in segments), write)
         _write_list("events", (event for _, event in events_of([contact_id])), write)
         _write_list("occurrences", _occurrences(contact_id), write)
+        _write_list("notes", _notes(contact_id), write)
         write("}\n")
 
 
@@ -121,6 +124,17 @@ def _occurrences(contact_id: int) -> Iterable[str]:
         if len(rows) < OCCURRENCES_PER_STATEMENT:
             return
         after = rows[-1][:2]
+
+
+def _notes(contact_id: int) -> Iterable[str]:
+    before = MAX_ID
+    while True:
+        parameters = {"contact": contact_id, "before": before, "limit": NOTES_PER_STATEMENT}
+        rows = fetch_rows(NOTES, parameters)
+        yield from (note for _, note in rows)
+        if len(rows) < NOTES_PER_STATEMENT:
+            return
+        before = rows[-1][0]
 
 
 @in_transaction

@@ -74,6 +74,9 @@ WHERE NOT EXISTS (SELECT FROM crm_subscriber s WHERE s.id = m.subscriber_id)
     "identities without a contact": """
 SELECT id FROM crm_identity i
 WHERE NOT EXISTS (SELECT FROM crm_subscriber s WHERE s.id = i.subscriber_id)""",
+    "notes without a contact": """
+SELECT id FROM crm_subscribernote n
+WHERE NOT EXISTS (SELECT FROM crm_subscriber s WHERE s.id = n.subscriber_id)""",
 }
 FIGURES = ("events without a contact", "occurrences without an event")
 COUNT = """

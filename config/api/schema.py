@@ -180,6 +180,7 @@ def describe(
     *,
     created: bool = False,
     unprocessable: Any = None,
+    filters: bool | None = None,
 ) -> Callable[[View], View]:
     """Describe an endpoint whose response is not the page or object of its serializer class.
 
@@ -189,13 +190,16 @@ def describe(
         parameters: of the query string, and headers.
         created: whether the status is 201 if the request creates the object.
         unprocessable: a further serializer of the response with status 422.
+        filters: whether the view's filter backends have parameters, None for lists alone.
     """
     responses: dict[int, Any] = {200: response}
     if created:
         responses[201] = response
     if unprocessable is not None:
         responses[422] = unprocessable
-    return extend_schema(request=request, responses=responses, parameters=[*parameters])
+    return extend_schema(
+        request=request, responses=responses, parameters=[*parameters], filters=filters
+    )
 
 
 def envelope(component: str, /, **fields: Any) -> Any:

@@ -17,6 +17,8 @@ WP_JSON = "/wp-json"
 ROUTED_PATHS = ("", "/", "/index.php")
 # ActiveCampaign's old door (API version 1), and its path here, because /admin has the pages.
 OLD_DOOR, OLD_DOOR_PATH = "/admin/api.php", "/api.php"
+# FluentCRM's address of incoming webhooks: `?fluentcrm=1` (ExternalPages.php, route).
+FLUENTCRM = re.compile("(^|&)fluentcrm(=|&|$)")
 # Names of events are in paths, and may have runs of slashes.
 NAMES = "/eventTrackingEvent"
 SLASHES = re.compile("//+")
@@ -51,10 +53,12 @@ def target_of(scope: Any) -> Target:
             path = cleaned
     if path == OLD_DOOR:
         path = OLD_DOOR_PATH
-    if "rest_route=" in query and path in ROUTED_PATHS:
+    if query and path in ROUTED_PATHS:
         route, others = _take(query, "rest_route")
         if route:
             path, query = _single_slashes(f"{WP_JSON}/{route}"), others
+        elif FLUENTCRM.search(query):
+            path = "/fluentcrm"
     if method == "POST":
         overriding, others = scope.headers.get("x-http-method-override"), query
         if "_method=" in query:

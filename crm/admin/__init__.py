@@ -1,5 +1,23 @@
-"""Admin pages of labels, fields, segments, application passwords and users; contacts' base."""
+"""Admin pages of labels, notes, fields, segments, webhooks, passwords, users; contacts' base."""
 
-from crm.admin import custom_fields, history, labels, passwords, segments, users
+from crm.admin import (
+    custom_fields,
+    history,
+    labels,
+    notes,
+    passwords,
+    segments,
+    users,
+    webhooks,
+)
 
-__all__ = ["custom_fields", "history", "labels", "passwords", "segments", "users"]
+__all__ = [
+    "custom_fields",
+    "history",
+    "labels",
+    "notes",
+    "passwords",
+    "segments",
+    "users",
+    "webhooks",
+]

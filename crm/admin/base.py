@@ -16,7 +16,7 @@ from typing_extensions import override
 from config.api.errors import Forbidden, InvalidFields
 from config.api.validation import MAX_ID, MAX_ITEMS, is_valid_id
 from config.audit import of_ids, record
-from crm.contacts import EmailTaken
+from crm.contacts import EmailTaken, find_contact
 from crm.filters.describe import error_sentences, humanize_errors
 from crm.labels import SlugTaken
 
@@ -272,3 +272,22 @@ class ValueFilter(admin.SimpleListFilter):
         for hint in self.hints(value):
             messages.warning(request, hint)
         return rows
+
+
+class ContactFilter(ValueFilter):
+    """Rows of a contact, by its id or e-mail. There are too many contacts to suggest any."""
+
+    title = parameter_name = "contact"
+    typed = True
+    placeholder = "id or e-mail"
+
+    @override
+    def options(self) -> list[tuple[str, str]]:
+        return []
+
+    @override
+    def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        contact = find_contact(value)
+        if contact is None:
+            raise ValueError(value)
+        return rows.filter(subscriber_id=contact.pk)

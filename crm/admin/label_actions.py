@@ -13,7 +13,8 @@ from config.api.errors import InvalidFields
 from config.api.validation import MAX_ITEMS
 from config.database import chunked, in_transaction
 from crm.admin.history import log_contacts
-from crm.labels import LABEL_MODELS, MAX_ATTACHMENTS, LabelKind, attach, detach
+from crm.attachments import MAX_ATTACHMENTS, attach, detach
+from crm.labels import LABEL_MODELS, LabelKind
 from crm.models import Subscriber
 
 CONTACTS_PER_TRANSACTION = 1000
@@ -138,8 +139,8 @@ def label_form(kind: LabelKind, data: Any) -> forms.Form:
     return form
 
 
-def offer_labels(field: Any, kind: LabelKind, contact: Subscriber | None = None) -> None:
-    """Offer the first 1,000 tags or lists by title, and those of the contact.
+def offer_labels(field: Any, kind: LabelKind, owner: Any = None) -> None:
+    """Offer the first 1,000 tags or lists by title, and those of a contact or a webhook.
 
     A page with many thousands takes seconds. The field accepts the others as well.
     """
@@ -147,7 +148,6 @@ def offer_labels(field: Any, kind: LabelKind, contact: Subscriber | None = None)
     offered = list(labels[: MAX_ITEMS + 1])
     if len(offered) > MAX_ITEMS:
         field.help_text = f"The first {MAX_ITEMS:,} {kind} by title. The API attaches any."
-        contacts = [contact.pk] if contact and contact.pk else []
-        of_contact = labels.filter(subscribers__in=contacts)
-        offered = list(dict.fromkeys([*of_contact, *offered[:MAX_ITEMS]]))
+        own = getattr(owner, kind).values_list("id", "title") if owner and owner.pk else []
+        offered = list(dict.fromkeys([*own, *offered[:MAX_ITEMS]]))
     field.choices = offered

@@ -259,4 +259,6 @@ CONTACT_BACKENDS = (
     StatusFilterBackend,
     OrderingBackend,
 )
+# Without an order, for those that read contacts by their ids.
+CONTACT_FILTERS = CONTACT_BACKENDS[:-1]
 LABEL_BACKENDS = (LabelSearchBackend, LabelOrderingBackend)

@@ -1,4 +1,4 @@
-"""Paginate contacts, tags, lists and segments."""
+"""Paginate contacts, tags, lists, segments and notes."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
@@ -21,6 +21,7 @@ from config.api.viewsets import ApiViewSet
 from config.api.warnings import MAX_CHOICES, capped, with_warnings
 from crm.api.serializers import LabelChoiceSerializer
 from crm.models import Subscriber
+from crm.notes import TYPES
 from crm.selectors import AllContacts, Contact, page_ids_and_total, read_contacts
 
 TEXT: Schema = {"type": "string"}
@@ -152,3 +153,57 @@ class SegmentPagination(FluentPagination):
             *super().get_schema_operation_parameters(view),
             query_parameter("exclude_counts", "Accepted and ignored.", TEXT),
         ]
+
+
+# FluentCRM's form of a note: app/Services/Helper.php, getNoteSyncFields.
+NOTE_FIELDS = {
+    "type": {
+        "type": "input-option",
+        "label": "Type",
+        "id": "fc_note_type",
+        "name": "type",
+        "options": [{"id": name, "label": label} for name, label in TYPES.items()],
+    },
+    "created_at": {
+        "type": "input-date",
+        "data_type": "datetime",
+        "name": "created_at",
+        "label": "Date Time",
+        "id": "fc_note_title",
+        "value_format": "yyyy-MM-dd HH:mm:ss",
+        "help": "keep blank for current time",
+    },
+    "title": {
+        "type": "input-text",
+        "name": "title",
+        "label": "Title",
+        "id": "fc_note_title",
+        "placeholder": "Your Note Title",
+    },
+    "description": {
+        "type": "wp-editor",
+        "name": "description",
+        "label": "Description",
+        "id": "fc_note_desc",
+    },
+}
+
+
+class NotePagination(FluentPagination):
+    """Pages of notes, and the fields of a form: `{"notes": {…}, "fields": {"fields": {…}}}`."""
+
+    key, long_column = "notes", "description"
+
+    @override
+    def get_paginated_response(self, data: Sequence[Any]) -> Response:
+        return Response({self.key: self.get_envelope(data), "fields": {"fields": NOTE_FIELDS}})
+
+    @override
+    def get_paginated_response_schema(self, schema: Schema) -> Schema:
+        fields: Schema = {"type": "object", "additionalProperties": {}}
+        return object_schema({self.key: self.get_envelope_schema(schema), "fields": fields})
+
+    @override
+    def get_schema_operation_parameters(self, view: ApiViewSet) -> list[Schema]:
+        search = query_parameter("search", "Part of the title.", TEXT)
+        return [*super().get_schema_operation_parameters(view), search]

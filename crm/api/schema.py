@@ -5,6 +5,7 @@ Rows, pages and query parameters follow from serializers, pagination and filter 
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 from typing_extensions import override
 
@@ -20,15 +21,18 @@ from config.api.schema import (
 )
 from crm.api.fields import TEXT_COLUMNS
 from crm.api.serializers import (
+    AddedNoteSerializer,
     ConditionSerializer,
     ContactListSerializer,
     ContactReferenceSerializer,
     SegmentSerializer,
+    StoredNoteSerializer,
     SubscriberSerializer,
     TagSerializer,
 )
 from crm.custom_fields import FIELD_KEYS
 from crm.models import FieldType, Status
+from crm.notes import MAX_DESCRIPTION_LENGTH
 
 Fields = dict[str, Any]
 
@@ -64,6 +68,11 @@ class CustomFieldSerializer(serializers.Serializer[Any]):
     group = optional_text()
 
 
+def id_list() -> serializers.ListField:
+    """Return the description of a list of ids in a response."""
+    return serializers.ListField(child=serializers.IntegerField())
+
+
 KEEP_OPT_OUTS: Fields = {
     "keep_opt_outs": serializers.BooleanField(
         required=False,
@@ -87,6 +96,79 @@ LABELS: Fields = {"tags": names(), "lists": names()}
 SEARCH = parameter("search", "Part of any text of the object.")
 
 MESSAGE = describe(MessageSerializer)
+
+
+class WebhookSerializer(serializers.Serializer[Any]):
+    """What an incoming webhook does, and its address."""
+
+    name = serializers.CharField()
+    lists = serializers.ListField(child=serializers.IntegerField())
+    tags = serializers.ListField(child=serializers.IntegerField())
+    status = serializers.ChoiceField(choices=Status.choices)
+    url = serializers.CharField()
+
+
+class StoredWebhookSerializer(serializers.Serializer[Any]):
+    """An incoming webhook as crm/api/views/webhooks.py serializes it."""
+
+    id = serializers.IntegerField()
+    object_type = serializers.CharField()
+    object_id = serializers.CharField(allow_null=True)
+    key = serializers.CharField()
+    value = WebhookSerializer()
+    created_at = serializers.CharField()
+    updated_at = serializers.CharField()
+
+
+def objects() -> serializers.ListField:
+    """Return the description of a list of objects."""
+    return serializers.ListField(child=serializers.DictField())
+
+
+# One object, although the action is called list.
+@extend_schema_serializer(many=False)
+class WebhooksSerializer(serializers.Serializer[Any]):
+    """The incoming webhooks, and the fields and labels that a post may name."""
+
+    webhooks = StoredWebhookSerializer(many=True)
+    fields = objects()  # type: ignore[assignment]  # FluentCRM's name
+    custom_fields = objects()
+    tags = objects()
+    lists = objects()
+    warnings = FieldWarningSerializer(many=True, required=False)
+
+
+LIST_WEBHOOKS = describe(WebhooksSerializer, parameters=[parameter("search", "Part of the name.")])
+WEBHOOK_CHANGE: Fields = {
+    "name": serializers.CharField(),
+    "status": serializers.ChoiceField(choices=Status.choices),
+    **LABELS,
+}
+CREATE_WEBHOOK = describe(
+    envelope(
+        "CreatedWebhook",
+        id=serializers.IntegerField(),
+        webhook=WebhookSerializer(),
+        webhooks=StoredWebhookSerializer(many=True),
+        message=serializers.CharField(),
+    ),
+    request=envelope("NewWebhook", **WEBHOOK_CHANGE),
+)
+WRITTEN_WEBHOOKS = envelope(
+    "WrittenWebhooks",
+    webhooks=StoredWebhookSerializer(many=True),
+    message=serializers.CharField(),
+)
+UPDATE_WEBHOOK = describe(
+    WRITTEN_WEBHOOKS,
+    request=envelope(
+        "WebhookChange",
+        name=optional_text(),
+        status=serializers.ChoiceField(choices=Status.choices, required=False),
+        **LABELS,
+    ),
+)
+DESTROY_WEBHOOK = describe(WRITTEN_WEBHOOKS)
 RETRIEVE_CONTACT = describe(
     envelope(
         "RetrievedContact",
@@ -157,6 +239,17 @@ CONTACT_SEGMENTS = describe(
         segments=SegmentSerializer(many=True),
         **WARNINGS,
     )
+)
+
+PREV_NEXT_IDS = describe(
+    envelope(
+        "BesideContacts",
+        navigation=envelope("BesideIds", next=id_list(), prev=id_list()),
+        has_next=serializers.BooleanField(),
+        has_prev=serializers.BooleanField(),
+    ),
+    parameters=[parameter("current_id", "The contact's id.", COUNT)],
+    filters=True,
 )
 
 UPDATE_PROPERTY = describe(
@@ -236,8 +329,11 @@ DO_BULK_ACTION = describe(
     envelope(
         "DoneBulkAction",
         message=serializers.CharField(),
-        last_contact_id=serializers.IntegerField(),
+        last_contact_id=serializers.IntegerField(required=False),
         completed_contacts=serializers.IntegerField(),
+        is_completed=serializers.BooleanField(
+            required=False, help_text="true if contact_query has no more contacts."
+        ),
         **WARNINGS,
     ),
     request=envelope(
@@ -246,12 +342,42 @@ DO_BULK_ACTION = describe(
             *("delete_contacts", "change_contact_status", "change_contact_type"),
             *("add_to_tags", "remove_from_tags", "add_to_lists", "remove_from_lists"),
         ),
-        subscriber_ids=ids(),
+        subscriber_ids=serializers.ListField(
+            child=serializers.IntegerField(min_value=0), required=False, max_length=1000
+        ),
+        is_all=serializers.CharField(required=False, help_text="yes, with contact_query."),
+        contact_query=serializers.DictField(
+            required=False,
+            help_text="With is_all: the parameters of the list of contacts, such as "
+            '{"filter_type": "simple", "tags": [1]}. The next 400 contacts are changed.',
+        ),
+        last_id=serializers.IntegerField(
+            required=False, min_value=0, help_text="last_contact_id of the request before."
+        ),
         action_options=serializers.ListField(child=serializers.IntegerField(), required=False),
         new_status=optional_text(),
         **KEEP_OPT_OUTS,
     ),
 )
+
+
+def note_written(component: str, note: Any) -> Any:
+    """Return the serializer of the response to a note that was written."""
+    return envelope(component, note=note, message=serializers.CharField(), **WARNINGS)
+
+
+NOTE = envelope(
+    "NewNote",
+    note=envelope(
+        "NoteFields",
+        title=serializers.CharField(min_length=1),
+        description=serializers.CharField(min_length=1, max_length=MAX_DESCRIPTION_LENGTH),
+        type=serializers.CharField(min_length=1, help_text="Such as note, call or meeting."),
+        created_at=serializers.CharField(required=False, help_text="A datetime, now by default."),
+    ),
+)
+CREATE_NOTE = describe(note_written("AddedNoteResponse", AddedNoteSerializer()), request=NOTE)
+UPDATE_NOTE = describe(note_written("ChangedNoteResponse", StoredNoteSerializer()), request=NOTE)
 
 LABEL = envelope(
     "Label",
@@ -287,6 +413,29 @@ DESTROY_LABEL = describe(
     parameters=[
         parameter("force", "1: also if segments use it. They are 422 until they are changed.")
     ],
+)
+DESTROY_LABELS = describe(
+    envelope("DeletedLabels", message=serializers.CharField(), **WARNINGS),
+    # The field of the other kind is ignored.
+    request=envelope(
+        "LabelDeletion",
+        tagIds=serializers.ListField(
+            child=serializers.IntegerField(min_value=0),
+            required=False,
+            max_length=1000,
+            help_text="Of /tags: the ids of the tags.",
+        ),
+        listIds=serializers.ListField(
+            child=serializers.IntegerField(min_value=0),
+            required=False,
+            max_length=1000,
+            help_text="Of /lists: the ids of the lists.",
+        ),
+        force=serializers.BooleanField(
+            required=False,
+            help_text="Delete also if segments use them. They are 422 until they are changed.",
+        ),
+    ),
 )
 BULK_CREATE_LABELS = describe(
     envelope(
@@ -393,3 +542,62 @@ UPDATE_SEGMENT = describe(
     ),
 )
 SEGMENT_CONTACTS = describe(SubscriberSerializer(many=True))
+
+REPORT_OPTIONS = describe(
+    envelope(
+        "ReportOptions",
+        options=serializers.JSONField(help_text="The choices by field, or [] without any."),
+        **WARNINGS,
+    ),
+    parameters=[
+        parameter("fields", "Such as lists,tags,statuses,segments,contact_types."),
+        parameter("with_count", "lists adds the numbers of subscribed contacts.", many=True),
+    ],
+)
+DASHBOARD_STATS = describe(
+    envelope(
+        "DashboardStats",
+        stats=serializers.DictField(
+            child=envelope(
+                "DashboardFigure",
+                title=serializers.CharField(),
+                count=serializers.IntegerField(),
+                route=serializers.DictField(child=serializers.CharField()),
+            )
+        ),
+        sales=serializers.ListField(),
+        dashboard_notices=serializers.ListField(),
+        onboarding=serializers.JSONField(allow_null=True),
+        quick_links=serializers.ListField(),
+        ff_config=serializers.DictField(),
+        recommendation=serializers.BooleanField(),
+        system_tips=serializers.CharField(allow_blank=True),
+    )
+)
+
+
+# Without it, a list view returns an array.
+@extend_schema_serializer(many=False)
+class UsersSerializer(serializers.Serializer[Any]):
+    """The first users, and the number of all."""
+
+    users: Any = serializers.ListSerializer(
+        child=envelope(
+            "ListedUser",
+            ID=serializers.CharField(),
+            display_name=serializers.CharField(),
+            user_email=serializers.CharField(allow_blank=True),
+            id=serializers.CharField(),
+        )
+    )
+    total = serializers.IntegerField()
+
+
+USERS = describe(
+    UsersSerializer,
+    parameters=[
+        parameter("limit", "Number of users: 5 by default, at most 1000.", COUNT),
+        parameter("roles", "Users in any of these groups.", many=True),
+    ],
+)
+ROLES = describe(envelope("Roles", roles=serializers.DictField(child=serializers.DictField())))

@@ -13,7 +13,7 @@ from typing_extensions import override
 from config.api.serializers import FluentBooleanField, FluentDateTimeField, RowSerializer, StrField
 from crm.emails import email_md5
 from crm.labels import LabelKind
-from crm.models import Status, Subscriber, full_name, gravatar
+from crm.models import Status, Subscriber, SubscriberNote, full_name, gravatar
 from crm.selectors import (
     CONTACT_COLUMNS,
     Contact,
@@ -226,6 +226,74 @@ def _add_custom_values(rows: Sequence[dict[str, Any]], name: str, empty: Any) ->
         # once, because parsed values take twenty times the memory of their text.
         values = orjson.loads(text)
         row[name] = orjson.Fragment(orjson.dumps(values)) if values else empty
+
+
+class AddedNoteSerializer(RowSerializer):
+    """A note in the response that adds it.
+
+    FluentCRM returns what was sent, with numbers: app/Http/Controllers/SubscriberController.php,
+    addNote.
+    """
+
+    title = serializers.CharField()
+    description = serializers.CharField()
+    type = serializers.CharField()
+    created_at = FluentDateTimeField()
+    subscriber_id = serializers.IntegerField()
+    updated_at = FluentDateTimeField()
+    created_by = serializers.IntegerField(source="created_by_id")
+    id = serializers.IntegerField()
+
+
+class StoredNoteSerializer(RowSerializer):
+    """A note as FluentCRM reads its table (database/migrations/SubscriberNotes.php).
+
+    Three columns have the value that FluentCRM gives to each new note.
+    """
+
+    id = serializers.IntegerField()
+    subscriber_id = StrField()
+    parent_id = serializers.CharField(allow_null=True)
+    created_by = StrField()
+    status = serializers.CharField()
+    type = serializers.CharField()
+    is_private = serializers.CharField()
+    title = serializers.CharField()
+    description = serializers.CharField()
+    created_at = FluentDateTimeField()
+    updated_at = FluentDateTimeField()
+
+    @override
+    def to_representation(self, instance: SubscriberNote) -> dict[str, Any]:
+        return self.of_values(
+            (
+                *(instance.pk, instance.subscriber_id, None, instance.created_by_id or 0, "open"),
+                *(instance.type, "1", instance.title, instance.description),
+                *(instance.created_at, instance.updated_at),
+            )
+        )
+
+
+class NoteSerializer(StoredNoteSerializer):
+    """A note in a list, with its author: app/Models/SubscriberNote.php, createdBy."""
+
+    added_by = serializers.JSONField(
+        required=False,
+        help_text="`ID`, `first_name`, `last_name` and `display_name` of the user who added the "
+        "note. false if the user was deleted.",
+    )
+
+    @override
+    def to_representation(self, instance: SubscriberNote) -> dict[str, Any]:
+        row = super().to_representation(instance)
+        user = instance.created_by
+        row["added_by"] = user is not None and {
+            "ID": user.pk,
+            "first_name": user.first_name,
+            "last_name": user.last_name,
+            "display_name": user.get_full_name() or user.get_username(),
+        }
+        return row
 
 
 class ConditionSerializer(serializers.Serializer[Any]):

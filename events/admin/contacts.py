@@ -18,6 +18,7 @@ from crm.admin.base import PageByIds, ValueFilter
 from crm.admin.contacts import SubscriberAdmin
 from crm.admin.deletion import DeleteContactsMixin
 from crm.admin.label_actions import LabelActionsMixin
+from crm.admin.notes import notes_context
 from crm.custom_fields import declared_fields, text_of_value, values_of
 from crm.filters import ContactSet
 from crm.models import Erasure, Subscriber
@@ -113,7 +114,7 @@ class ContactAdmin(
         return [path("<int:contact_id>/", page, name="crm_subscriber_contact"), *super().get_urls()]
 
     def contact_view(self, request: HttpRequest, contact_id: int) -> HttpResponse:
-        """Show a contact: figures, a chart and the timeline.
+        """Show a contact: figures, notes, a chart and the timeline.
 
         With the parameter `piece` it returns a page of the timeline only. The URL of an erased
         contact leads to its receipt.
@@ -147,6 +148,7 @@ class ContactAdmin(
             "may_change": self.has_change_permission(request, contact),
             "may_delete": self.has_delete_permission(request, contact),
             "history": reverse("admin:crm_subscriber_history", args=[contact.pk]),
+            **notes_context(contact.pk),
         }
         return TemplateResponse(request, "admin/crm/subscriber/contact.html", context)
 

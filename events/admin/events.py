@@ -12,11 +12,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from typing_extensions import override
 
-from crm.admin.base import NoAddOrChangeAdmin, ReadOnlyAdmin, ValueFilter
+from crm.admin.base import ContactFilter, NoAddOrChangeAdmin, ReadOnlyAdmin, ValueFilter
 from events.filters.options import known_keys, known_providers, missing_key_hints
 from events.history import TITLE
 from events.models import VIEW_EVENTS, EventName, EventOccurrence, TrackedEvent
-from events.personal_data import find_contact
 from events.templatetags.events import time_ago
 
 # A list of events shows this number of rows at most, because counting millions takes longer than
@@ -61,25 +60,6 @@ class ProviderFilter(ValueFilter):
     @override
     def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         return rows.filter(provider=value)
-
-
-class ContactFilter(ValueFilter):
-    """Rows of a contact, by its id or e-mail. There are too many contacts to suggest any."""
-
-    title = parameter_name = "contact"
-    typed = True
-    placeholder = "id or e-mail"
-
-    @override
-    def options(self) -> list[tuple[str, str]]:
-        return []
-
-    @override
-    def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
-        contact = find_contact(value)
-        if contact is None:
-            raise ValueError(value)
-        return rows.filter(subscriber_id=contact.pk)
 
 
 class EventLogAdmin(ReadOnlyAdmin):

@@ -4,6 +4,21 @@ from typing import Any
 
 from rest_framework.test import APIClient
 
+from crm.api.absent import ROUTES
+
+# Of FluentCRM's routes that Tallybook has no part in, one for each URL pattern: the first with the
+# same methods. tests/api/test_absent.py has all.
+ABSENT = list(
+    {
+        route.methods: (path.replace("{id}", "1"), route.methods)
+        for path, route in reversed(ROUTES.items())
+    }.values()
+)
+ABSENT_CALLS = [
+    (method.upper(), f"/{path}", "read" if method == "get" else None)
+    for path, methods in ABSENT
+    for method in methods
+]
 # Method, path below the root mount, and scope; None: manage alone; ANY: each of them.
 ANY = "any"
 CALLS: list[tuple[str, str, str | None]] = [
@@ -19,7 +34,12 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("PUT", "/subscribers/1", None),
     ("DELETE", "/subscribers/1", None),
     ("GET", "/subscribers/1/segments", "read"),
+    ("GET", "/subscribers/1/notes", "read"),
+    ("POST", "/subscribers/1/notes", None),
+    ("PUT", "/subscribers/1/notes/1", None),
+    ("DELETE", "/subscribers/1/notes/1", None),
     ("GET", "/subscribers/filter-options", "read"),
+    ("GET", "/subscribers/prev-next-ids", "read"),
     ("GET", "/subscribers/search-contacts", "read"),
     ("PUT", "/subscribers/subscribers-property", None),
     ("POST", "/subscribers/sync-segments", None),
@@ -35,6 +55,7 @@ CALLS: list[tuple[str, str, str | None]] = [
             ("PUT", f"/{kind}/1", None),
             ("DELETE", f"/{kind}/1", None),
             ("POST", f"/{kind}/bulk", None),
+            ("POST", f"/{kind}/do-bulk-action", None),
         )
     ),
     ("GET", "/segments", "read"),
@@ -43,10 +64,19 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("PUT", "/segments/1", None),
     ("DELETE", "/segments/1", None),
     ("GET", "/segments/1/subscribers", "read"),
+    ("GET", "/webhooks", None),
+    ("POST", "/webhooks", None),
+    ("PUT", "/webhooks/1", None),
+    ("DELETE", "/webhooks/1", None),
     ("GET", "/custom-fields/contacts", "read"),
     ("PUT", "/custom-fields/contacts", None),
     ("PUT", "/custom-fields/contacts/update_group_name", None),
     ("GET", "/reports/ajax-options", "read"),
+    ("GET", "/reports/options", "read"),
+    ("GET", "/reports/ping", "read"),
+    ("GET", "/reports/dashboard-stats", "read"),
+    ("GET", "/users", "read"),
+    ("GET", "/users/roles", "read"),
     ("GET", "/setting/experiments", "read"),
     ("POST", "/setting/experiments", None),
     ("POST", "/api/3/contact/sync", None),
@@ -83,11 +113,13 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("GET", "/api/3/eventTrackingEvents", "read"),
     ("POST", "/api/3/eventTrackingEvents", None),
     ("DELETE", "/api/3/eventTrackingEvents/1", None),
+    *ABSENT_CALLS,
     ("GET", "/wp-json/wp/v2/users", ANY),
     ("GET", "/wp-json/wp/v2/users/me", ANY),
 ]
 # What the user of the application password needs for a call, besides the scope.
 CONTACT, SEGMENT, FIELD = "crm.{}_subscriber", "crm.{}_segment", "crm.{}_customfield"
+WEBHOOK = "crm.{}_incomingwebhook"
 SWITCH, NAME = "events.{}_trackingswitch", "events.{}_eventname"
 PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/subscribers/track-event"): ("events.add_trackedevent",),
@@ -102,7 +134,12 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("PUT", "/subscribers/1"): (CONTACT.format("change"),),
     ("DELETE", "/subscribers/1"): (CONTACT.format("delete"),),
     ("GET", "/subscribers/1/segments"): (CONTACT.format("view"), SEGMENT.format("view")),
+    ("GET", "/subscribers/1/notes"): (CONTACT.format("view"),),
+    ("POST", "/subscribers/1/notes"): (CONTACT.format("change"),),
+    ("PUT", "/subscribers/1/notes/1"): (CONTACT.format("change"),),
+    ("DELETE", "/subscribers/1/notes/1"): (CONTACT.format("delete"),),
     ("GET", "/subscribers/filter-options"): (CONTACT.format("view"),),
+    ("GET", "/subscribers/prev-next-ids"): (CONTACT.format("view"),),
     ("GET", "/subscribers/search-contacts"): (CONTACT.format("view"),),
     ("PUT", "/subscribers/subscribers-property"): (CONTACT.format("change"),),
     ("POST", "/subscribers/sync-segments"): (CONTACT.format("change"),),
@@ -118,8 +155,16 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
             ("PUT", "/1", "change"),
             ("DELETE", "/1", "delete"),
             ("POST", "/bulk", "add"),
+            ("POST", "/do-bulk-action", "delete"),
         )
     },
+    ("GET", "/webhooks"): (WEBHOOK.format("view"),),
+    ("POST", "/webhooks"): (
+        *(WEBHOOK.format("add"), CONTACT.format("add")),
+        CONTACT.format("change"),
+    ),
+    ("PUT", "/webhooks/1"): (WEBHOOK.format("change"),),
+    ("DELETE", "/webhooks/1"): (WEBHOOK.format("delete"),),
     ("GET", "/segments"): (SEGMENT.format("view"),),
     ("POST", "/segments"): (SEGMENT.format("add"),),
     ("GET", "/segments/1"): (SEGMENT.format("view"),),
@@ -130,6 +175,11 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("PUT", "/custom-fields/contacts"): tuple(map(FIELD.format, ("add", "change", "delete"))),
     ("PUT", "/custom-fields/contacts/update_group_name"): (FIELD.format("change"),),
     ("GET", "/reports/ajax-options"): ("events.view_trackedevent",),
+    ("GET", "/reports/options"): (CONTACT.format("view"),),
+    ("GET", "/reports/ping"): (CONTACT.format("view"),),
+    ("GET", "/reports/dashboard-stats"): (CONTACT.format("view"), "crm.view_tag"),
+    ("GET", "/users"): ("auth.view_user",),
+    ("GET", "/users/roles"): ("auth.view_user",),
     ("GET", "/setting/experiments"): (SWITCH.format("view"),),
     ("POST", "/setting/experiments"): (SWITCH.format("change"),),
     ("POST", "/api/3/contact/sync"): (CONTACT.format("add"),),
@@ -178,6 +228,10 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/api/3/eventTrackingEvents"): (NAME.format("view"),),
     ("POST", "/api/3/eventTrackingEvents"): (NAME.format("add"),),
     ("DELETE", "/api/3/eventTrackingEvents/1"): (NAME.format("delete"),),
+    **{
+        (method, path): (CONTACT.format("view" if method == "GET" else "change"),)
+        for method, path, _ in ABSENT_CALLS
+    },
     # The user of the password sees itself.
     ("GET", "/wp-json/wp/v2/users"): (),
     ("GET", "/wp-json/wp/v2/users/me"): (),

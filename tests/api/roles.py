@@ -14,7 +14,9 @@ from django.test import Client
 
 from crm.contacts import create
 from crm.models import CustomField, HistoryEntry, List, Segment, Subscriber, Tag
+from crm.notes import add_note
 from crm.passwords import create_application_password
+from crm.webhooks import WebhookFields, create_webhook
 from events.activecampaign.credentials import tracking_key
 from events.models import EventName, EventOccurrence, TrackingSwitch
 from events.personal_data import erase_contact
@@ -25,11 +27,13 @@ from tests.api.pages import CONTACTS, browser_of, hidden_fields_of
 ROLES = ("anonymous", "staff", "viewer", "manager", "superuser")
 NO_ROLE = "no role"
 PASSWORDS = "crm/applicationpassword"
+NOTE = {"title": "Call", "description": "Likes tea.", "type": "call"}
 
 # model: the least role that sees it, that opens the page to add one, and that opens the page to
 # delete one
 MODELS = {
     "crm/subscriber": ("viewer", "manager", "manager"),
+    "crm/subscribernote": ("viewer", "manager", "manager"),
     "crm/tag": ("viewer", "manager", "manager"),
     "crm/list": ("viewer", "manager", "manager"),
     "crm/segment": ("viewer", "manager", "manager"),
@@ -37,6 +41,7 @@ MODELS = {
     "crm/erasure": ("manager", NO_ROLE, NO_ROLE),
     "crm/historyentry": ("manager", NO_ROLE, NO_ROLE),
     PASSWORDS: ("manager", "manager", "manager"),
+    "crm/incomingwebhook": ("manager", "manager", "manager"),
     "events/trackedevent": ("viewer", NO_ROLE, NO_ROLE),
     "events/eventoccurrence": ("viewer", NO_ROLE, NO_ROLE),
     "events/eventname": ("viewer", NO_ROLE, "manager"),
@@ -92,6 +97,7 @@ ACTIONS = {
     "crm/applicationpassword delete_selected": "manager",
     "crm/applicationpassword revoke_selected": "manager",
     "crm/customfield delete_selected": "manager",
+    "crm/incomingwebhook delete_selected": "manager",
     "crm/list delete_selected": "manager",
     "crm/segment delete_selected": "manager",
     "crm/subscriber add_lists": "manager",
@@ -110,9 +116,11 @@ CHANGED = {
     "auth/group": "superuser",
     "auth/user": "superuser",
     "crm/customfield": "manager",
+    "crm/incomingwebhook": "manager",
     "crm/list": "manager",
     "crm/segment": "manager",
     "crm/subscriber": "manager",
+    "crm/subscribernote": "manager",
     "crm/tag": "manager",
     "events/trackingswitch": "manager",
 }
@@ -189,6 +197,7 @@ def _create_rows(superuser: Client) -> dict[str, str]:
     page = superuser.post(CONTACTS, selected).content.decode()
     values = {
         "crm/subscriber": contact,
+        "crm/subscribernote": add_note(contact, NOTE, users["manager"].pk).pk,
         "crm/tag": tag,
         "crm/list": List.objects.create(title="list", slug="list").pk,
         "crm/segment": Segment.objects.create(title="all", slug="all").pk,
@@ -197,6 +206,9 @@ def _create_rows(superuser: Client) -> dict[str, str]:
         "crm/historyentry": entry.pk,
         "erased contact": erased,
         PASSWORDS: own.pk,
+        "crm/incomingwebhook": create_webhook(
+            users["manager"], WebhookFields("form", "subscribed", {"tags": [], "lists": []})
+        ).pk,
         "own": own.pk,
         "other's": others.pk,
         "events/trackedevent": event.pk,

@@ -80,8 +80,10 @@ def test_a_known_email_is_updated_and_empty_fields_change_nothing(
     assert Subscriber.objects.count() == 2
 
 
-def test_json_without_a_content_type_is_read(send: Any, token: APIClient) -> None:
-    secret = token._credentials["HTTP_API_TOKEN"]
+def test_json_without_a_content_type_is_read(
+    send: Any, admin: User, make_password: MakePassword
+) -> None:
+    secret = make_password(admin)
     body = b'{"contact":{"email":"ada@example.com"}}'
     headers = {"host": "localhost", "api-token": secret, "content-length": str(len(body))}
     status, _, _ = send(body, method="POST", path=SYNC, headers=headers)

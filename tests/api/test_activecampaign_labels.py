@@ -7,7 +7,8 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
-from crm.models import CustomField, FieldType, List, Segment, Subscriber, Tag
+from crm.models import CustomField, FieldType, List, Subscriber, Tag
+from crm.segments import create_segment
 from tests.api.conftest import MakePassword
 
 TAGS, LISTS, FIELDS, VALUES = (
@@ -95,7 +96,7 @@ def test_a_list_is_created_read_and_deleted(token: APIClient) -> None:
 
 def test_a_label_that_a_segment_uses_is_not_deleted(token: APIClient, vip: Tag) -> None:
     condition = {"source": ["segment", "tags"], "operator": "in", "value": [vip.pk]}
-    Segment.objects.create(title="Best", slug="best", filters=[[condition]])
+    create_segment({"title": "Best", "slug": "best", "filters": [[condition]]})
     response = token.delete(f"{TAGS}/{vip.pk}")
     [error] = response.json()["errors"]
     assert (response.status_code, error["code"]) == (422, "in_use")

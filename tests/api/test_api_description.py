@@ -19,7 +19,7 @@ from rest_framework.test import APIClient
 from schemathesis import Case, GenerationMode, Response
 from schemathesis.config import SchemathesisConfig
 
-from crm.models import List, Segment, Subscriber, Tag
+from crm.models import CustomField, IncomingWebhook, List, Segment, Subscriber, SubscriberNote, Tag
 from events.models import TrackedEvent, TrackingKey
 from tests.api.conftest import MakePassword, basic
 from tests.api.rsgi import RSGIAdapter
@@ -43,17 +43,32 @@ ACTID, KEY = "123456789", "a-key"
 KNOWN: dict[str, tuple[list[Any], list[str]]] = {
     "path id": (
         ["1", "2", "3"],
-        ["path.contact_id", "path.segment_id", "path.label_id", "path.event_id"],
+        [
+            *("path.contact_id", "path.segment_id", "path.label_id", "path.event_id"),
+            *("path.note_id", "path.webhook_id", "path.field_id", "path.membership_id"),
+            *(f"body.{each}.contact" for each in ("contactTag", "contactList", "fieldValue")),
+            *("body.contactTag.tag", "body.contactList.list", "body.fieldValue.field"),
+            *("query.contact", "body.contact.fieldValues[*].field"),
+        ],
     ),
     "id": (
         [1, 2, 3],
-        ["body.subscribers[*]", "body.subscriber_ids[*]", "body.action_options[*]"],
+        [
+            *("body.subscribers[*]", "body.subscriber_ids[*]", "body.action_options[*]"),
+            *("body.tagIds[*]", "body.listIds[*]", "query.current_id"),
+        ],
     ),
-    "email": ([*EMAILS, "new@example.com"], ["body.email", "body.contacts[*].email"]),
+    "value id": (["1000000001", "2000000002"], ["path.value_id"]),
+    "email": (
+        [*EMAILS, "new@example.com"],
+        ["body.email", "body.contacts[*].email", "body.contact.email"],
+    ),
     "known email": (EMAILS, ["body.events[*].email", "query.get_by_email"]),
     "event": ([EVENT["event_key"]], ["path.name", "body.eventTrackingEvent.name"]),
     "key": ([EVENT["event_key"]], ["query.event_key"]),
+    "fields": (["lists,tags,segments", "statuses"], ["query.fields"]),
     "option": (["event_tracking_keys"], ["query.option_key"]),
+    "label": (["1", "2", "3"], ["body.tags[*]", "body.lists[*]"]),
     "column": (["email", "title", "created_at"], ["query.sort_by"]),
     "direction": (["ASC", "DESC"], ["query.sort_type", "query.sort_order"]),
     "true": (["true"], ["query.custom_fields"]),
@@ -63,8 +78,9 @@ KNOWN: dict[str, tuple[list[Any], list[str]]] = {
     ),
     "time": (
         ["2024-01-17 10:00:00", "2024-01-17T10:00:00+02:00"],
-        ["body.occurred_at", "body.events[*].occurred_at"],
+        ["body.occurred_at", "body.events[*].occurred_at", "body.note.created_at"],
     ),
+    "property": (["contact_type"], ["body.property"]),
     "value": (["customer", "pending", "/a.png"], ["body.value", "body.new_status"]),
     "filter type": (["advanced"], ["query.filter_type"]),
     "filter": ([json.dumps(FILTER), "[[]]"], ["query.advanced_filters"]),
@@ -195,17 +211,26 @@ def numbered(noun: str) -> list[str]:
 
 @pytest.fixture
 def stored(api: APIClient, tracking_key: None) -> None:
-    """Contacts, tags, lists, segments and events, each with the ids 1, 2 and 3."""
-    restart_ids(Subscriber, Tag, List, Segment, TrackedEvent)
+    """Contacts, labels, segments, events, notes, webhooks, fields: each with the ids 1, 2 and 3."""
+    restart_ids(Subscriber, Tag, List, Segment, TrackedEvent, SubscriberNote, IncomingWebhook)
+    restart_ids(Subscriber.tags.through, CustomField)
+    CustomField.objects.bulk_create(CustomField(label=slug, slug=slug) for slug in ("a", "b", "c"))
     odd: dict[str, Any] = {"number": 1e20, "nothing": None, "list": [{}]}
-    contact = {"tags": numbered("Tag"), "lists": numbered("List"), "custom_values": odd}
+    values = {**odd, "a": "x", "b": "y"}
+    contact = {"tags": numbered("Tag"), "lists": numbered("List"), "custom_values": values}
     contacts = [contact | {"email": email} for email in EMAILS]
     api.post("/subscribers/bulk-add-update", {"contacts": contacts})
     events = [EVENT | {"email": email, "properties": odd} for email in EMAILS]
     response = api.post("/subscribers/track-events", {"events": events})
     assert response.json()["tracked"] == len(EMAILS), response.content
+    for contact_id in (1, 2, 3):
+        note = {"title": "Call", "description": "Likes tea.", "type": "call"}
+        api.post(f"/subscribers/{contact_id}/notes", {"note": note})
     for title in ("Bought", *numbered("Segment")[1:]):
         response = api.post("/segments", {"title": title, "filters": FILTER})
+        assert response.status_code == 200, response.content
+    for name in numbered("Webhook"):
+        response = api.post("/webhooks", {"name": name, "status": "subscribed"})
         assert response.status_code == 200, response.content
 
 

@@ -10,8 +10,9 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from crm.attachments import attach
 from crm.contacts import count_contacts, create, delete_contacts
-from crm.labels import attach, create_label
+from crm.labels import create_label
 from crm.models import Subscriber
 from events.models import EventOccurrence, TrackedEvent
 from events.tracking import track
@@ -246,7 +247,8 @@ def test_what_is_counted_before_is_what_is_deleted(ids: list[int]) -> None:
     for contact_id in ids[:2]:
         create_history(contact_id)
     before = count_contacts([*ids, 987654])
-    assert before == {"contacts": 3, "tags": 6, "lists": 1, "events": 2, "occurrences": 2}
+    rows = {"contacts": 3, "tags": 6, "lists": 1, "notes": 0, "events": 2, "occurrences": 2}
+    assert before == rows
     assert delete_contacts([*ids, 987654]) == before
     assert set(delete_contacts(ids).values()) == {0}
 

@@ -227,3 +227,44 @@ def test_a_form_is_validated_again_after_a_deletion_at_the_same_time(
     form = {"title": "Everyone", "slug": "everyone", "filters": "[]"}
     assert admin_client.post("/admin/crm/segment/add/", form).status_code == 302
     assert Segment.objects.get().title == "Everyone"
+
+
+@KINDS
+def test_several_labels_are_deleted_at_once_and_unknown_ids_are_ignored(
+    api: APIClient, kind: str
+) -> None:
+    rows = [MODELS[kind]._default_manager.create(title=slug, slug=slug) for slug in "abc"]
+    fields = {"action_name": f"delete_{kind}", f"{kind[:-1]}Ids": [rows[0].pk, rows[1].pk, 2**62]}
+    response = api.post(f"/{kind}/do-bulk-action", fields)
+    noun = kind.capitalize()
+    assert response.json() == {"message": f"Selected {noun} has been removed permanently"}
+    assert MODELS[kind]._default_manager.get() == rows[2]
+
+
+@KINDS
+def test_of_several_labels_none_is_deleted_if_a_segment_uses_one(api: APIClient, kind: str) -> None:
+    rows = [MODELS[kind]._default_manager.create(title=slug, slug=slug) for slug in "ab"]
+    segment_of(kind, rows[1], "Bs")
+    ids = {f"{kind[:-1]}Ids": [row.pk for row in rows]}
+    response = api.post(f"/{kind}/do-bulk-action", ids)
+    assert (response.status_code, response.json()["error_code"]) == (422, "label_in_use")
+    assert response.json()["message"].startswith(f'Segments use the {kind} "a", "b": "Bs".')
+    assert MODELS[kind]._default_manager.count() == 2
+    [warning] = api.post(f"/{kind}/do-bulk-action", ids | {"force": 1}).json()["warnings"]
+    assert 'The segment "Bs" used' in warning["message"]
+    assert not MODELS[kind]._default_manager.exists()
+
+
+@KINDS
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"Ids": []}, {"Ids": "x"}, {"Ids": [1.5]}, {"Ids": 1, "action_name": "change_title"}],
+)
+def test_an_unclear_deletion_of_labels_is_rejected(
+    api: APIClient, kind: str, fields: dict[str, Any]
+) -> None:
+    label = MODELS[kind]._default_manager.create(title="a", slug="a")
+    named = {name.replace("Ids", f"{kind[:-1]}Ids"): value for name, value in fields.items()}
+    named = {name: label.pk if value == 1 else value for name, value in named.items()}
+    assert api.post(f"/{kind}/do-bulk-action", named).status_code == 422
+    assert MODELS[kind]._default_manager.get() == label

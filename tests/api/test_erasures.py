@@ -78,6 +78,7 @@ DELETED = {
     "lists": 0,
     "events": 1,
     "occurrences": 2,
+    "notes": 0,
     "idempotency_keys": 1,
 }
 

@@ -20,9 +20,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from config.database import fetch_rows
+from crm.attachments import attach
 from crm.contacts import create, set_user_id
 from crm.label_deletion import delete_labels
-from crm.labels import attach, resolve_label_ids
+from crm.labels import resolve_label_ids
 from crm.models import Subscriber
 from crm.segments import create_segment
 from events import personal_data
@@ -176,7 +177,7 @@ def test_the_export_has_a_header_with_counts(exported: Any) -> None:
     assert (header["time_zone"], header["tallybook"]) == ("UTC", "0.1.0")
     assert header["counts"] == {
         **{"tags": 1, "lists": 1, "segments": 1},
-        **{"events": 1, "occurrences": 1},
+        **{"events": 1, "occurrences": 1, "notes": 0},
     }
 
 
@@ -199,7 +200,8 @@ def test_a_long_history_is_exported_whole_and_read_in_pages(
     with CaptureQueriesContext(connection) as queries:
         content = export(admin_client, contact)
     assert max(page_sizes) == personal_data.OCCURRENCES_PER_STATEMENT
-    assert len(page_sizes) == 5001 // personal_data.OCCURRENCES_PER_STATEMENT + 1
+    # The last one reads the notes.
+    assert len(page_sizes) == 5001 // personal_data.OCCURRENCES_PER_STATEMENT + 2
     assert len(queries) < 12
     assert content["export"]["counts"]["occurrences"] == 5001
     ids = [occurrence["id"] for occurrence in content["occurrences"]]
@@ -322,7 +324,7 @@ def test_erasing_in_the_admin_gives_a_receipt(admin_client: Client, eventful: Su
     assert (receipt["contact_id"], receipt["erased_by"]) == (eventful.pk, "admin")
     assert datetime.fromisoformat(receipt["erased_at"]).tzinfo
     assert receipt["deleted"] == {
-        **{"contacts": 1, "tags": 2, "lists": 0},
+        **{"contacts": 1, "tags": 2, "lists": 0, "notes": 0},
         **{"events": 1, "occurrences": 3, "idempotency_keys": 3},
     }
     assert receipt["made_nameless"] == {"admin_history": 2, "segments": 0}
@@ -435,7 +437,9 @@ def question(contact: Subscriber) -> Iterator[io.StringIO]:
     track({"event_key": "k", "title": "t", "subscriber_id": contact.pk})
     err = io.StringIO()
     yield err
-    assert "Ada@Example.com, with 0 tags, 0 lists, 1 events, 1 occurrences." in err.getvalue()
+    assert (
+        "Ada@Example.com, with 0 tags, 0 lists, 0 notes, 1 events, 1 occurrences." in err.getvalue()
+    )
 
 
 def test_the_command_erases_after_a_yes_at_the_terminal(

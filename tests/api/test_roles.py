@@ -16,7 +16,15 @@ from django.urls import URLPattern, URLResolver, resolve
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
-from crm.models import ApplicationPassword, Erasure, List, Segment, Subscriber, Tag
+from crm.models import (
+    ApplicationPassword,
+    Erasure,
+    List,
+    Segment,
+    Subscriber,
+    SubscriberNote,
+    Tag,
+)
 from events.activecampaign.credentials import tracking_key
 from events.models import EventName, EventOccurrence, TrackedEvent, TrackingKey, TrackingSwitch
 from events.tracking import track
@@ -37,6 +45,8 @@ from tests.api.roles import (
 from tests.api.snapshots import without_snapshots
 
 pytestmark = pytest.mark.django_db
+# Calls that superusers alone may send.
+OF_SUPERUSERS = ("/users", "/users/roles")
 # Logged in users are redirected from the one, anonymous ones from the other.
 LOGIN_AND_LOGOUT = ("login/", "logout/")
 LOGIN = "/admin/login/?next="
@@ -67,6 +77,13 @@ CONTACT = {
     "contact_type": "lead",
     "total_points": "0",
     "life_time_value": "0",
+}
+MAIL = {
+    "title": "Mail",
+    "description": "Likes coffee.",
+    "type": "email",
+    "created_at_0": "2026-01-01",
+    "created_at_1": "00:00:00",
 }
 TITLED = {"title": "Eve's", "slug": "eves"}
 PASSWORD = {
@@ -131,6 +148,19 @@ FORMS: list[tuple[str, dict[str, str], str, Callable[[], bool]]] = [
         exists(Subscriber, tags__slug="tag"),
     ),
     ("crm/subscriber/{crm/subscriber}/erase/", {}, "manager", is_gone(Subscriber)),
+    *(
+        (f"crm/subscribernote/{path}/", fields, "manager", exists(SubscriberNote, title="Mail"))
+        for path, fields in (
+            ("add", MAIL | {"contact": "{crm/subscriber}"}),
+            ("{crm/subscribernote}/change", MAIL),
+        )
+    ),
+    (
+        "crm/subscribernote/{crm/subscribernote}/delete/",
+        CONFIRMED,
+        "manager",
+        is_gone(SubscriberNote),
+    ),
     (f"{PASSWORDS}/add/", PASSWORD, "manager", exists(ApplicationPassword, name="shop")),
     (
         f"{PASSWORDS}/add/",
@@ -416,8 +446,9 @@ def program_of(role: str, make_password: MakePassword) -> APIClient:
     [
         (role, method, path)
         for role in ("viewer", "manager")
-        for method, path, _ in CALLS
-        if role == "manager" or method == "GET"
+        for method, path, scope in CALLS
+        if role == "manager" or (method == "GET" and scope)
+        if path not in OF_SUPERUSERS
     ],
 )
 def test_a_program_of_a_viewer_reads_and_one_of_a_manager_writes(
@@ -427,8 +458,17 @@ def test_a_program_of_a_viewer_reads_and_one_of_a_manager_writes(
     assert response.status_code not in (401, 403)
 
 
+@pytest.mark.parametrize("role", ["viewer", "manager"])
+@pytest.mark.parametrize("path", OF_SUPERUSERS)
+def test_a_program_of_another_role_than_superusers_sees_no_users(
+    rows: RoleStore, make_password: MakePassword, role: str, path: str
+) -> None:
+    assert send(program_of(role, make_password), "GET", path).status_code == 403
+
+
 @pytest.mark.parametrize(
-    ("method", "path"), [(method, path) for method, path, _ in CALLS if method != "GET"]
+    ("method", "path"),
+    [(method, path) for method, path, scope in CALLS if method != "GET" or not scope],
 )
 def test_a_program_of_a_viewer_writes_nothing(
     rows: RoleStore, make_password: MakePassword, method: str, path: str

@@ -7,8 +7,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from rest_framework.test import APIClient
 
+from crm.attachments import attach
 from crm.label_deletion import delete_labels
-from crm.labels import attach, create_label
+from crm.labels import create_label
 from crm.models import Subscriber
 from crm.segments import create_segment
 from tests.api.savepoints import rolled_back
@@ -21,6 +22,8 @@ def store(api: APIClient, ada: Subscriber) -> dict[str, int]:
     """A row of each table, and the id of the tag."""
     api.post("/subscribers/track-event", EVENT | {"idempotency_key": "once"})
     api.put(f"/subscribers/{ada.pk}", {"subscriber": {"user_id": "42"}})
+    note = {"title": "Call", "description": "Likes tea.", "type": "call"}
+    api.post(f"/subscribers/{ada.pk}/notes", {"note": note})
     tag, on_list = (create_label(kind, {"title": "vip"}).pk for kind in ("tags", "lists"))
     attach("tags", [ada.pk], [tag])
     attach("lists", [ada.pk], [on_list])
@@ -50,6 +53,7 @@ def verify() -> tuple[str, str]:
                 "1 tags of contacts without the tag or the contact",
                 "1 lists of contacts without the list or the contact",
                 "1 identities without a contact",
+                "1 notes without a contact",
             ],
         ),
         ("DELETE FROM events_trackedevent", ["1 occurrences without an event"]),

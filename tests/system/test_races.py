@@ -92,6 +92,28 @@ def test_changes_of_custom_values_at_once_are_all_kept(
     assert len(custom_values) == statuses_a[200] + statuses_b[200]
 
 
+def test_definitions_of_two_clients_at_once_do_not_mix(
+    server: Server, http: Client, store: psycopg.Connection, ada_id: int
+) -> None:
+    path = f"{API}/custom-fields/contacts"
+
+    def replace(*slugs: str) -> Request:
+        fields = [{"type": "number", "label": slug, "slug": slug} for slug in slugs]
+        return lambda client, _: client("PUT", path, {"fields": fields})
+
+    def write(client: Client, number: int) -> Answer:
+        values = {"custom_values": {"a": number}}
+        return client("PUT", f"{CONTACTS}/{ada_id}", values)
+
+    before = count_deadlocks(store)
+    first, second, writes = repeat_at_once(server, replace("a", "b"), replace("b", "c"), write)
+    assert set(first) == set(second) == set(writes) == {200}
+    slugs = [field["slug"] for field in http("GET", path).json()["fields"]]
+    # The key of the contact's value is listed too.
+    assert slugs in (["a", "b"], ["b", "c", "a"])
+    assert count_deadlocks(store) == before
+
+
 def test_events_are_tracked_while_contacts_are_deleted_and_the_log_is_pruned(
     server: Server, http: Client, store: psycopg.Connection
 ) -> None:

@@ -36,7 +36,9 @@ def first_parts(patterns: list[URLPattern | URLResolver]) -> set[str]:
     for pattern in patterns:
         route = str(pattern.pattern).lstrip("^")
         if route or isinstance(pattern, URLPattern):
-            parts.add(re.split(r"[^\w-]", route)[0])
+            # A pattern may have several paths: (?P<route>campaigns|templates)/?$
+            paths = route.removeprefix("(?P<route>").replace("\\-", "-").split("|")
+            parts |= {re.split(r"[^\w-]", path)[0] for path in paths}
         else:
             parts |= first_parts(pattern.url_patterns)
     return parts

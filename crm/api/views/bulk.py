@@ -16,6 +16,7 @@ from config.api.responses import Response
 from config.api.validation import (
     Validator,
     multi_line,
+    optional_id,
     single_line,
     to_bool,
     to_ids,
@@ -27,6 +28,7 @@ from config.api.warnings import Warnings, with_warnings
 from config.database import in_transaction
 from crm import contacts
 from crm.api import schema
+from crm.api.absent import NO_MAIL
 from crm.api.fields import (
     LABEL_FIELDS,
     contact_fields,
@@ -36,6 +38,7 @@ from crm.api.fields import (
     to_label_names,
     with_values_of_slugs,
 )
+from crm.api.filter_backends import CONTACT_FILTERS, LIST_FIELDS
 from crm.api.serializers import ContactReferenceSerializer, serialize_contacts
 from crm.api.views.contacts import (
     ADD,
@@ -45,23 +48,22 @@ from crm.api.views.contacts import (
     delete_named,
     require_change,
 )
+from crm.attachments import MAX_ATTACHMENTS, attach, detach
 from crm.batches import MAX_TOGETHER, Draft, NotTogether, Rules, Written, write_together
 from crm.custom_fields import Fields, clean_values, declared_fields
+from crm.filters.query import OTHER_PARAMETERS, query_filter_help
 from crm.filters.types import HasPerm
 from crm.labels import (
     LABEL_MODELS,
-    MAX_ATTACHMENTS,
     LabelKind,
-    attach,
-    detach,
     find_named,
     missing_label_warnings,
     missing_labels,
     resolve_labels,
 )
-from crm.models import ContactType, Erasure, Status
+from crm.models import ContactType, Erasure, Status, Subscriber
 from crm.permissions import Access
-from crm.selectors import read_contacts
+from crm.selectors import ids_beyond, read_contacts
 
 
 def is_status(text: str) -> bool:
@@ -101,8 +103,14 @@ ACTION_FIELDS: dict[str, Validator] = {
     "action_options": to_ids,
     "new_status": single_line(50),
     "custom_field": json_text_or(to_fields),
+    "contact_query": json_text_or(to_fields),
+    "last_id": optional_id,
     **KEEP_OPT_OUTS,
 }
+# Of one request that means all contacts of a query, as in FluentCRM.
+CONTACTS_PER_REQUEST = 400
+# The parameters of a contact_query besides those that filter. They change nothing.
+UNUSED_IN_QUERY = ("search", "sort_by", "sort_type", "has_commerce", "custom_fields")
 # Action -> the kind of label, and whether labels are attached or detached.
 LABEL_ACTIONS: dict[str, tuple[LabelKind, bool]] = {
     "add_to_tags": ("tags", True),
@@ -124,6 +132,12 @@ COLUMN_ACTIONS: dict[str, tuple[contacts.BulkColumn, str, str]] = {
     ),
 }
 
+NO_MAIL_ACTIONS = ("send_double_optin", "add_to_email_sequence")
+ALL_DONE = {
+    "is_completed": True,
+    "completed_contacts": 0,
+    "message": "All contacts has been processed",
+}
 # Rule of a warning -> which contacts kept their status.
 KEPT = {"keep_opt_outs": "opted out", "erased": "were erased"}
 IS_VALID: dict[contacts.BulkColumn, Callable[[str], bool]] = {
@@ -239,17 +253,32 @@ class BulkViewSet(ApiViewSet):
         return Response(body)
 
     @schema.DO_BULK_ACTION
-    @action(detail=False, methods=["post"], url_path="do-bulk-action")
+    @action(
+        detail=False,
+        methods=["post"],
+        url_path="do-bulk-action",
+        filter_backends=CONTACT_FILTERS,
+        list_fields=LIST_FIELDS,
+    )
     def do_bulk_action(self, request: Request) -> Response:
-        """Apply one action to several contacts."""
-        if self.is_on("is_all"):
-            # Refused, because a client that means all contacts of a search would change all.
-            raise InvalidFields({"is_all": {"in": "Name the contacts in subscriber_ids."}})
-        params = validate(ACTION_FIELDS, self.params)
-        contact_ids = params.get("subscriber_ids", [])
+        """Apply one action to several contacts.
+
+        With `is_all`, to the next 400 contacts of `contact_query` after `last_id`. See FluentCRM's
+        app/Http/Controllers/SubscriberController.php, handleBulkActions.
+        """
+        is_all = self.is_on("is_all")
+        params = validate(ACTION_FIELDS, self.params, ("contact_query",) if is_all else ())
+        name = params.get("action_name", "")
+        if name in NO_MAIL_ACTIONS:
+            raise Unprocessable(NO_MAIL)
+        if is_all:
+            contact_ids = self._next_contacts(params["contact_query"], params.get("last_id", 0))
+            if not contact_ids:
+                return Response(ALL_DONE)
+        else:
+            contact_ids = params.get("subscriber_ids", [])
         if not contact_ids:
             raise Unprocessable("Subscribers selection is required")
-        name = params.get("action_name", "")
         warnings: Warnings = []
         if name == "delete_contacts":
             # The scope was checked already.
@@ -271,7 +300,7 @@ class BulkViewSet(ApiViewSet):
                 raise Unprocessable("Please provide bulk options")
             if is_attached:
                 number = len(contact_ids) * len(params["action_options"])
-                check_attachments("subscriber_ids", number)
+                check_attachments("action_options" if is_all else "subscriber_ids", number)
             change = in_transaction(attach if is_attached else detach)
             change(kind, contact_ids, params["action_options"])
             warnings = missing_id_warnings("action_options", kind, params["action_options"])
@@ -284,6 +313,28 @@ class BulkViewSet(ApiViewSet):
             "message": message,
         }
         return Response(with_warnings(body, warnings))
+
+    def _next_contacts(self, query: dict[str, Any], last_id: int) -> list[int]:
+        """Return the ids of the next contacts of a `contact_query`.
+
+        Raises:
+            InvalidFields: 422, a filter is invalid, or a name is unknown, because without a filter
+                that is misspelt the action would change other contacts. Or filter_type is missing,
+                which tells that all contacts are meant where no filter has a value.
+        """
+        # Without companies, as FluentCRM's own pages send it.
+        query = {name: value for name, value in query.items() if value or name != "company_ids"}
+        names = [*query_filter_help(), *OTHER_PARAMETERS, *UNUSED_IN_QUERY]
+        if not query.get("filter_type"):
+            message = "The contact_query must have a filter_type: simple or advanced."
+            raise InvalidFields({"contact_query": {"required": message}})
+        if unknown := [name for name in query if name not in names]:
+            message = f"There is no {', '.join(unknown)}. There are {', '.join(names)}."
+            raise InvalidFields({"contact_query": {"in": message}})
+        # Where the filter backends read the parameters of a list.
+        self.params = query
+        contacts = self.filter_queryset(Subscriber.objects.all())
+        return ids_beyond(contacts, last_id, CONTACTS_PER_REQUEST)
 
 
 def check_attachments(field: str, number: int) -> None:

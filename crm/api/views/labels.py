@@ -1,7 +1,7 @@
 """FluentCRM's endpoints of tags and lists, which differ in words more than in behaviour."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from rest_framework.decorators import action
@@ -20,6 +20,7 @@ from config.api.validation import (
     nullable_line,
     single_line,
     to_bool,
+    to_ids,
     to_list,
     validate,
 )
@@ -153,29 +154,54 @@ class LabelViewSet(ApiViewSet):
         With `force`, a label that segments use is deleted as well.
         """
         force = validate({"force": to_bool}, self.params).get("force", False)
-        label, noun = self.get_object(), self.noun.lower()
+        warnings = self._delete([self.get_object()], force)
+        body = {"message": f"Successfully removed the {self.noun.lower()}."}
+        return Response(with_warnings(body, warnings))
+
+    @schema.DESTROY_LABELS
+    @action(detail=False, methods=["post"], url_path="do-bulk-action")
+    def do_bulk_action(self, request: Request) -> Response:
+        """Delete several labels, all or none, as `destroy` deletes one. Unknown ids are ignored.
+
+        FluentCRM does so whatever `action_name` says. Here another action is rejected. See
+        FluentCRM's app/Http/Controllers/TagsController.php, handleBulkAction.
+        """
+        field = f"{self.noun.lower()}Ids"
+        fields = {"action_name": single_line(64), field: to_ids, "force": to_bool}
+        params = validate(fields, self.params, required=(field,))
+        action_name = params.get("action_name", "")
+        if action_name and not action_name.startswith(("delete", "remove")):
+            raise Unprocessable("Selected Action is not valid")
+        found = self.get_queryset().filter(pk__in=params[field])
+        warnings = self._delete(found, params.get("force", False))
+        body = {"message": f"Selected {self.noun}s has been removed permanently"}
+        return Response(with_warnings(body, warnings))
+
+    def _delete(self, deleted: Iterable[labels.TagOrList], force: bool) -> Warnings:
+        """Delete labels, and record it. Returns a warning for each segment that used one.
+
+        Raises:
+            ApiError: 422, segments use them, and `force` is false.
+        """
+        noun, titles = self.noun.lower(), {label.pk: label.title for label in deleted}
+        named = ", ".join(f'"{title}"' for title in titles.values())
         try:
-            broken = delete_labels(self.kind, [label.id], force)
+            broken = delete_labels(self.kind, titles, force)
         except LabelsInUse as error:
-            titles = ", ".join(f'"{segment.title}"' for segment in error.segments)
+            segments = ", ".join(f'"{segment.title}"' for segment in error.segments)
+            plural = "" if len(titles) == 1 else "s"
             message = (
-                f'Segments use the {noun} "{label.title}": {titles}. Change them first, or send '
+                f"Segments use the {noun}{plural} {named}: {segments}. Change them first, or send "
                 "force=1. Then reading their contacts is 422 until they are changed."
             )
             raise ApiError({"message": message, "error_code": "label_in_use"}, 422) from None
-        record(request, "deleted", what=noun, **of_ids([label.id]))
-        body: dict[str, Any] = {"message": f"Successfully removed the {noun}."}
-        if broken:
-            body["warnings"] = [
-                {
-                    "field": "force",
-                    "rule": "segments",
-                    "message": f'The segment "{segment.title}" used the {noun}. Reading its '
-                    "contacts is 422 until it is changed.",
-                }
-                for segment in broken
-            ]
-        return Response(body)
+        if titles:
+            record(self.request, "deleted", what=noun, **of_ids(titles))
+        message = 'The segment "{}" used the {}. Reading its contacts is 422 until it is changed.'
+        return [
+            {"field": "force", "rule": "segments", "message": message.format(segment.title, noun)}
+            for segment in broken
+        ]
 
     @override
     def get_object(self) -> labels.TagOrList:
@@ -195,20 +221,21 @@ class LabelViewSet(ApiViewSet):
         """Set the numbers of contacts on the labels of a page. Returns the attributes."""
         raise NotImplementedError
 
-    def count_contacts(self, page: Sequence[labels.TagOrList]) -> dict[int, ContactCounts]:
-        """Return the numbers of contacts by label id."""
-        rows, column = labels.memberships(self.kind)
-        statement = COUNTS.format(column=column, attachments=rows.model._meta.db_table)
-        counted = fetch_rows(statement, {"labels": [label.id for label in page]})
-        counts = {label_id: ContactCounts(*numbers) for label_id, *numbers in counted}
-        return defaultdict(lambda: ContactCounts(0, 0), counts)
-
     def _get_by_slug(self) -> labels.TagOrList:
         slug = validate({"slug": FIELDS["slug"]}, self.params, required=("slug",))["slug"]
         label = labels.find_by_slug(self.kind, slug)
         if label is None:
             raise Unprocessable(f"{self.noun} could not be found")
         return label
+
+
+def count_contacts(kind: labels.LabelKind, label_ids: Sequence[int]) -> dict[int, ContactCounts]:
+    """Return the numbers of contacts by label id."""
+    rows, column = labels.memberships(kind)
+    statement = COUNTS.format(column=column, attachments=rows.model._meta.db_table)
+    counted = fetch_rows(statement, {"labels": list(label_ids)})
+    counts = {label_id: ContactCounts(*numbers) for label_id, *numbers in counted}
+    return defaultdict(lambda: ContactCounts(0, 0), counts)
 
 
 def read_item(item: Any, warnings: Warnings) -> tuple[str, str]:
@@ -234,6 +261,7 @@ class TagViewSet(LabelViewSet):
         "bulk": Access(Scope.MANAGE, "crm.add_tag"),
         "update": Access(Scope.MANAGE, "crm.change_tag"),
         "destroy": Access(Scope.MANAGE, "crm.delete_tag"),
+        "do_bulk_action": Access(Scope.MANAGE, "crm.delete_tag"),
     }
     kind = "tags"
     noun = "Tag"
@@ -258,7 +286,7 @@ class TagViewSet(LabelViewSet):
 
     @override
     def add_counts(self, page: Sequence[Any]) -> tuple[str, ...]:
-        counts = self.count_contacts(page)
+        counts = count_contacts(self.kind, [label.id for label in page])
         for tag in page:
             tag.subscribersCount = counts[tag.id].subscribed
         return ("subscribersCount",)
@@ -274,6 +302,7 @@ class ContactListViewSet(LabelViewSet):
         "bulk": Access(Scope.MANAGE, "crm.add_list"),
         "update": Access(Scope.MANAGE, "crm.change_list"),
         "destroy": Access(Scope.MANAGE, "crm.delete_list"),
+        "do_bulk_action": Access(Scope.MANAGE, "crm.delete_list"),
     }
     kind = "lists"
     noun = "List"
@@ -298,7 +327,7 @@ class ContactListViewSet(LabelViewSet):
 
     @override
     def add_counts(self, page: Sequence[Any]) -> tuple[str, ...]:
-        counts = self.count_contacts(page)
+        counts = count_contacts(self.kind, [label.id for label in page])
         for contact_list in page:
             contact_list.totalCount, contact_list.subscribersCount = counts[contact_list.id]
         return ("totalCount", "subscribersCount")

@@ -9,9 +9,9 @@ from typing_extensions import override
 
 from config.api.errors import ObjectNotFound
 from config.commands import DatabaseCommand
-from crm.contacts import count_contacts
+from crm.contacts import count_contacts, find_contact
 from crm.models import Subscriber
-from events.personal_data import erase_contact, find_contact
+from events.personal_data import erase_contact
 
 
 class Command(DatabaseCommand):

@@ -8,7 +8,8 @@ from typing_extensions import override
 from config.api.errors import ObjectNotFound
 from config.commands import DatabaseCommand
 from config.files import whole_file
-from events.personal_data import export_contact, find_contact
+from crm.contacts import find_contact
+from events.personal_data import export_contact
 
 
 class Command(DatabaseCommand):

@@ -1,0 +1,98 @@
+"""Write the notes of contacts. Each statement names the contact beside the note."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+
+from config.api.errors import ObjectNotFound
+from config.database import fetch_one, in_transaction
+from crm.contacts import Counts, get_for_update
+from crm.models import SubscriberNote
+
+# Of a description, in characters, so that a page of 15 notes has less than 8 MB.
+MAX_DESCRIPTION_LENGTH = 65_535
+# FluentCRM's types and their labels: app/Functions/helpers.php, fluentcrm_activity_types. A note
+# may have another type.
+TYPES = {
+    "note": "Note",
+    "call": "Call",
+    "email": "Email",
+    "meeting": "Meeting",
+    "quote_sent": "Quote: Sent",
+    "quote_accepted": "Quote: Accepted",
+    "quote_refused": "Quote: Refused",
+    "invoice_sent": "Invoice: Sent",
+    "invoice_part_paid": "Invoice: Part Paid",
+    "invoice_paid": "Invoice: Paid",
+    "invoice_refunded": "Invoice: Refunded",
+    "transaction": "Transaction",
+    "feedback": "Feedback",
+    "tweet": "Tweet",
+    "facebook_post": "Facebook Post",
+}
+
+
+@in_transaction
+def add_note(contact_id: int, fields: Mapping[str, Any], created_by: int) -> SubscriberNote:
+    """Add a note to a contact.
+
+    Args:
+        contact_id: id of the contact.
+        fields: title, description and type, and created_at if it is not now.
+        created_by: id of the user who adds the note.
+
+    Raises:
+        ObjectNotFound: the contact does not exist.
+    """
+    # Locked, so that a deletion of the contact waits and deletes the note too.
+    if get_for_update(contact_id=contact_id) is None:
+        raise ObjectNotFound("Subscriber")
+    return SubscriberNote.objects.create(
+        subscriber_id=contact_id, created_by_id=created_by, **fields
+    )
+
+
+@in_transaction
+def change_note(contact_id: int, note_id: int, fields: Mapping[str, Any]) -> SubscriberNote:
+    """Change the columns of a contact's note that `fields` has.
+
+    Raises:
+        ObjectNotFound: the contact has no such note.
+    """
+    notes = SubscriberNote.objects.filter(subscriber_id=contact_id, pk=note_id)
+    note = notes.select_for_update(no_key=True).first()
+    if note is None:
+        raise ObjectNotFound("Note")
+    for name, value in fields.items():
+        setattr(note, name, value)
+    note.updated_at = max(note.updated_at, timezone.now())
+    notes.update(updated_at=note.updated_at, **fields)
+    return note
+
+
+def delete_note(contact_id: int, note_id: int) -> bool:
+    """Delete a contact's note. Returns whether the contact had it."""
+    deleted, _ = SubscriberNote.objects.filter(subscriber_id=contact_id, pk=note_id).delete()
+    return bool(deleted)
+
+
+def delete_notes_of(contact_ids: Sequence[int]) -> Counts:
+    """Delete the notes of contacts that delete_contacts holds locked. Returns their number."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM crm_subscribernote WHERE subscriber_id = ANY(%s::bigint[])",
+            [list(contact_ids)],
+        )
+        return {"notes": cursor.rowcount}
+
+
+COUNT_NOTES = """
+SELECT count(*) FROM crm_subscribernote WHERE subscriber_id = ANY(%(contacts)s::bigint[])
+"""
+
+
+def count_notes_of(contact_ids: Sequence[int]) -> Counts:
+    """Return the number of notes that delete_notes_of would delete."""
+    return {"notes": fetch_one(COUNT_NOTES, {"contacts": list(contact_ids)})[0]}

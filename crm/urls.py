@@ -1,0 +1,9 @@
+"""Route FluentCRM's address of a site, `/?fluentcrm=1`, which is `/fluentcrm` here."""
+
+from django.urls import path
+
+from crm.api.views.webhooks import ContactPostViewSet
+
+urlpatterns = [
+    path("fluentcrm", ContactPostViewSet.as_view({"get": "receive", "post": "receive"})),
+]
