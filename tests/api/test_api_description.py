@@ -59,10 +59,8 @@ KNOWN: dict[str, tuple[list[Any], list[str]]] = {
         ],
     ),
     "value id": (["1000000001", "2000000002"], ["path.value_id"]),
-    "email": (
-        [*EMAILS, "new@example.com"],
-        ["body.email", "body.contacts[*].email", "body.contact.email"],
-    ),
+    "email": ([*EMAILS, "new@example.com"], ["body.email", "body.contacts[*].email"]),
+    "new email": (["new@example.com", "x@example.com", EMAILS[0]], ["body.contact.email"]),
     "known email": (EMAILS, ["body.events[*].email", "query.get_by_email"]),
     "event": ([EVENT["event_key"]], ["path.name", "body.eventTrackingEvent.name"]),
     "key": ([EVENT["event_key"]], ["query.event_key"]),
