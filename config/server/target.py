@@ -49,9 +49,9 @@ def target_of(scope: Any) -> Target:
     path = without_prefix(scope.path)
     if "//" in path:
         cleaned = without_prefix(_single_slashes(path))
-        if cleaned == OLD_DOOR or not cleaned.startswith(PAGE_PATHS):
+        if cleaned.rstrip("/") == OLD_DOOR or not cleaned.startswith(PAGE_PATHS):
             path = cleaned
-    if path == OLD_DOOR:
+    if path.rstrip("/") == OLD_DOOR:
         path = OLD_DOOR_PATH
     if query and path in ROUTED_PATHS:
         route, others = _take(query, "rest_route")

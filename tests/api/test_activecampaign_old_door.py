@@ -132,7 +132,10 @@ def test_the_key_may_be_in_the_form(ask: Any, key: str) -> None:
 
 
 @pytest.mark.parametrize("query", [{}, {"api_key": ""}, {"api_key": "wrong"}, {"api_key": "ü\0"}])
-@pytest.mark.parametrize("target", [DOOR, f"/{DOOR}", "/2/track/event", "/2/track/site", "/2/x"])
+@pytest.mark.parametrize(
+    "target",
+    [DOOR, f"{DOOR}/", f"/{DOOR}", "/admin//api.php", "/2/track/event", "/2/track/site", "/2/x"],
+)
 def test_a_wrong_or_missing_key_has_an_answer_of_its_own(
     ask: Any, db: None, target: str, query: dict[str, str]
 ) -> None:
@@ -206,6 +209,13 @@ def test_an_action_is_refused_without_one_of_its_permissions(
 def test_an_action_that_changes_something_has_to_be_a_post(old: Any) -> None:
     body = old("contact_sync", email="ada@example.com")
     assert body == failure("This call has to be sent as POST.")
+    assert not Subscriber.objects.exists()
+
+
+def test_a_head_changes_nothing(send: Any, key: str) -> None:
+    query = f"api_key={key}&api_action=contact_sync&email=ada@example.com"
+    parts = {"method": "HEAD", "path": DOOR, "query_string": query}
+    assert send(headers={"host": "localhost"}, **parts)[0] == 200
     assert not Subscriber.objects.exists()
 
 
