@@ -16,7 +16,7 @@ WP_JSON = "/wp-json"
 # Where WordPress reads rest_route. The first is TALLYBOOK_URL_PREFIX alone.
 ROUTED_PATHS = ("", "/", "/index.php")
 # ActiveCampaign's old door (API version 1), and its path here, because /admin has the pages.
-OLD_DOOR, OLD_DOOR_PATH = "/admin/api.php", "/api.php"
+OLD_DOOR, OLD_DOOR_PATH = "/admin/api.php", "/activecampaign"
 # FluentCRM's address of incoming webhooks: `?fluentcrm=1` (ExternalPages.php, route).
 FLUENTCRM = re.compile("(^|&)fluentcrm(=|&|$)")
 # Names of events are in paths, and may have runs of slashes.
