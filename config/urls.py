@@ -32,6 +32,7 @@ urlpatterns = [
     path("wp-json/fluent-crm/v2/", include(fluentcrm)),
     *fluentcrm,
     *urls_of("events.activecampaign.urls"),
+    *urls_of("crm.activecampaign.urls"),
     *urls_of("crm.urls"),
     *urls_of("crm.wordpress.urls"),
     path("", views.home),
