@@ -2,6 +2,7 @@
 
 from config.api.routers import ID_REGEX, FluentRouter
 from crm.api.views.absent import absent_urls
+from crm.api.views.actions import ActionViewSet
 from crm.api.views.bulk import BulkViewSet
 from crm.api.views.contacts import SubscriberViewSet
 from crm.api.views.custom_fields import CustomFieldViewSet
@@ -16,6 +17,7 @@ from crm.api.views.webhooks import WebhookViewSet
 router = FluentRouter()
 router.register("subscribers", SubscriberViewSet, basename="subscriber")
 router.register("subscribers", FilterOptionViewSet, basename="filter-option")
+router.register("subscribers", ActionViewSet, basename="action")
 router.register("subscribers", BulkViewSet, basename="bulk")
 router.register("subscribers", NavigationViewSet, basename="navigation")
 router.register(f"subscribers/(?P<contact_id>{ID_REGEX})/notes", NoteViewSet, basename="note")
