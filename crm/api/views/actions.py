@@ -24,7 +24,6 @@ from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
 from config.database import in_transaction
 from crm import contacts
-from crm.api import schema
 from crm.api.absent import NO_MAIL
 from crm.api.fields import (
     max_length,
@@ -33,6 +32,7 @@ from crm.api.fields import (
     to_label_names,
 )
 from crm.api.filter_backends import CONTACT_FILTERS, LIST_FIELDS
+from crm.api.schema import bulk as schema
 from crm.api.serializers import serialize_contacts
 from crm.api.views.contacts import (
     CHANGE,

@@ -21,12 +21,12 @@ from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
 from config.database import in_transaction
 from crm import contacts
-from crm.api import schema
 from crm.api.fields import (
     LABEL_FIELDS,
     contact_fields,
     with_values_of_slugs,
 )
+from crm.api.schema import bulk as schema
 from crm.api.serializers import ContactReferenceSerializer
 from crm.api.views.actions import KEEP_OPT_OUTS, check_attachments
 from crm.api.views.contacts import (

@@ -29,7 +29,6 @@ from config.api.warnings import Warnings, with_warnings
 from config.audit import of_ids, record
 from config.database import in_transaction
 from crm import contacts
-from crm.api import schema
 from crm.api.custom_fields import serialize_field
 from crm.api.fields import (
     LABEL_FIELDS,
@@ -40,6 +39,8 @@ from crm.api.fields import (
 )
 from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS, VIEW_SEGMENTS
 from crm.api.pagination import ContactListPagination
+from crm.api.schema import contacts as schema
+from crm.api.schema.base import MESSAGE
 from crm.api.serializers import (
     ContactChoiceSerializer,
     SegmentSerializer,
@@ -208,7 +209,7 @@ class SubscriberViewSet(ApiViewSet):
         }
         return Response(with_warnings(body, warnings))
 
-    @schema.MESSAGE
+    @MESSAGE
     def destroy(self, request: Request, contact_id: str) -> Response:
         """Delete a contact and all its events."""
         if not delete_named(request, [self.url_id]):

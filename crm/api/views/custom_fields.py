@@ -10,7 +10,6 @@ from config.api.validation import MAX_NAME_LENGTH, Validator, single_line, to_st
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
 from config.audit import record
-from crm.api import schema
 from crm.api.custom_fields import (
     FIELD_GROUPS,
     FIELD_TYPES,
@@ -18,6 +17,7 @@ from crm.api.custom_fields import (
     read_definitions,
     serialize_field,
 )
+from crm.api.schema import custom_fields as schema
 from crm.custom_fields import declared_fields, defined_fields, rename_group, replace_fields
 from crm.models import Scope
 from crm.permissions import Access

@@ -29,9 +29,9 @@ from config.api.warnings import Warnings, with_warnings
 from config.audit import of_ids, record
 from config.database import fetch_rows
 from crm import labels
-from crm.api import schema
 from crm.api.filter_backends import LABEL_BACKENDS, LABEL_LIST_FIELDS
 from crm.api.pagination import ContactListsPagination, TagPagination
+from crm.api.schema import labels as schema
 from crm.api.serializers import (
     ContactListSerializer,
     CountedContactListSerializer,

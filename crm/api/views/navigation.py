@@ -9,8 +9,8 @@ from config.api.errors import Unprocessable
 from config.api.responses import Response
 from config.api.validation import optional_id, validate
 from config.api.viewsets import ApiViewSet
-from crm.api import schema
 from crm.api.filter_backends import CONTACT_FILTERS, LIST_FIELDS
+from crm.api.schema import contacts as schema
 from crm.api.views.contacts import READ
 from crm.models import Subscriber
 from crm.permissions import Access

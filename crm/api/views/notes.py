@@ -28,8 +28,9 @@ from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
 from config.audit import of_ids, record
 from crm import notes
-from crm.api import schema
 from crm.api.pagination import NotePagination
+from crm.api.schema import notes as schema
+from crm.api.schema.base import MESSAGE
 from crm.api.serializers import AddedNoteSerializer, NoteSerializer, StoredNoteSerializer
 from crm.api.views.contacts import CHANGE, DELETE, READ
 from crm.models import Subscriber, SubscriberNote
@@ -98,7 +99,7 @@ class NoteViewSet(ApiViewSet):
         body = {"note": StoredNoteSerializer(note).data, "message": "Note successfully updated"}
         return Response(with_warnings(body, warnings))
 
-    @schema.MESSAGE
+    @MESSAGE
     def destroy(self, request: Request, contact_id: str, note_id: str) -> Response:
         """Delete a note."""
         if not notes.delete_note(self.contact_id, self.url_id):

@@ -14,8 +14,9 @@ from config.api.validation import multi_line, to_strings, validate
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import MAX_CHOICES, Warnings, capped, with_warnings
 from config.database import fetch_one
-from crm.api import schema
 from crm.api.custom_fields import serialize_field
+from crm.api.schema import reports as schema
+from crm.api.schema.base import MESSAGE
 from crm.api.views.contacts import READ
 from crm.api.views.labels import count_contacts
 from crm.api.views.users import VIEW_USERS, roles
@@ -148,7 +149,7 @@ class ReportViewSet(ApiViewSet):
         # PHP's empty array.
         return Response(with_warnings({"options": options or []}, warnings))
 
-    @schema.MESSAGE
+    @MESSAGE
     @action(detail=False, pagination_class=None)
     def ping(self, request: Request) -> Response:
         """Answer, so that a program knows that its credentials are valid."""

@@ -16,7 +16,6 @@ from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
 from config.audit import of_ids, record
 from crm import segments
-from crm.api import schema
 from crm.api.filter_backends import (
     CONTACT_BACKENDS,
     LABEL_BACKENDS,
@@ -24,6 +23,8 @@ from crm.api.filter_backends import (
     LIST_FIELDS,
 )
 from crm.api.pagination import SegmentPagination, SubscriberPagination
+from crm.api.schema import segments as schema
+from crm.api.schema.base import MESSAGE
 from crm.api.serializers import SegmentSerializer, SubscriberSerializer, serialize_contacts
 from crm.api.views.contacts import READ, READ_SEGMENTS
 from crm.filters import apply_filter
@@ -112,7 +113,7 @@ class SegmentViewSet(ListModelMixin, ApiViewSet):
         body = {"message": message, "segment": self.get_serializer(segment).data}
         return Response(with_warnings(body, warnings))
 
-    @schema.MESSAGE
+    @MESSAGE
     def destroy(self, request: Request, segment_id: str) -> Response:
         """Delete a segment; its contacts stay."""
         if not segments.delete_segment(self.url_id):

@@ -10,7 +10,7 @@ from config.api.pagination import MAX_PER_PAGE
 from config.api.responses import Response
 from config.api.validation import to_bigint, to_strings, validate
 from config.api.viewsets import ApiViewSet
-from crm.api import schema
+from crm.api.schema import reports as schema
 from crm.models import Scope
 from crm.permissions import Access
 

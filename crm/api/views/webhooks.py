@@ -27,7 +27,6 @@ from config.audit import of_ids, record, record_refusal
 from config.database import drop_closed_connection, in_transaction
 from config.refusals import refuse
 from crm import contacts, webhooks
-from crm.api import schema
 from crm.api.fields import (
     LABEL_FIELDS,
     contact_fields,
@@ -35,6 +34,7 @@ from crm.api.fields import (
     to_status,
     with_values_of_slugs,
 )
+from crm.api.schema import webhooks as schema
 from crm.api.views.contacts import LABEL_CHANGES, change_labels
 from crm.custom_fields import declared_fields
 from crm.labels import LABEL_MODELS, LabelKind, resolve_labels
