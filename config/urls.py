@@ -33,6 +33,7 @@ urlpatterns = [
     *fluentcrm,
     *urls_of("events.activecampaign.urls"),
     *urls_of("crm.urls"),
+    *urls_of("crm.activecampaign.urls"),
     *urls_of("crm.wordpress.urls"),
     path("", views.home),
     path("admin", views.home),

@@ -121,6 +121,16 @@ class ApiTokenAuthentication(BaseAuthentication):
         return 'Api-Token realm="Tallybook"'
 
 
+class ApiKeyAuthentication(BaseAuthentication):
+    """Authenticate as ActiveCampaign's older API does: the secret in the parameter api_key."""
+
+    @override
+    @limit_refusals
+    def authenticate(self, request: Request) -> Credentials | None:
+        key = request.parser_context["view"].params.get("api_key")
+        return authenticate(None, str(key)) if key else None
+
+
 def is_form_of_another_site(request: Request) -> bool:
     """Return whether a page of another site made a browser send a request that changes something.
 

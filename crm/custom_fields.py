@@ -227,6 +227,13 @@ def update_field(field_id: int, columns: Mapping[str, Any]) -> bool:
     return bool(CustomField.objects.filter(pk=field_id).update(**columns))
 
 
+@in_transaction
+def delete_field(field_id: int) -> None:
+    """Delete a definition. Values of contacts stay as they are."""
+    lock_fields()
+    CustomField.objects.filter(pk=field_id).delete()
+
+
 def lock_fields() -> None:
     """Wait for other transactions that write definitions, until this one ends."""
     with connection.cursor() as cursor:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from django.contrib.auth.models import User
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from typing_extensions import override
@@ -37,6 +38,19 @@ class HasAccess(BasePermission):
             # HTTP method would answer at every URL of its view, so it is never permitted.
             return not hasattr(view, str(request.method).lower())
         access: Access | None = getattr(view, "access", {}).get(action)
-        if access is None or not all(map(request.user.has_perm, access.permissions)):
-            return False
-        return access.scope is None or request.auth.scope in (Scope.MANAGE, access.scope)
+        return access is not None and is_permitted(request, access)
+
+
+def user_of(request: Request) -> User:
+    """Return the user of a request with an application password."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
+def is_permitted(request: Request, access: Access) -> bool:
+    """Return whether a request has an application password that fulfils both parts."""
+    if not isinstance(request.auth, ApplicationPassword):
+        return False
+    if not all(map(request.user.has_perm, access.permissions)):
+        return False
+    return access.scope is None or request.auth.scope in (Scope.MANAGE, access.scope)

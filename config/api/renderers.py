@@ -38,6 +38,8 @@ class JSONOnlyNegotiation(BaseContentNegotiation):
         content_type = request.content_type.partition(";")[0].strip().lower()
         if content_type.endswith("+json") and JSON_TYPE.match(content_type):
             content_type = "application/json"
+        # A body without a content type is JSON or nothing that can be read.
+        content_type = content_type or "application/json"
         return next((parser for parser in parsers if parser.media_type == content_type), None)
 
     @override

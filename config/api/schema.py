@@ -100,6 +100,15 @@ UNPROCESSABLE: list[OpenApiSchema] = [
         "required": ["message"],
         "additionalProperties": False,
     },
+    # ActiveCampaign's.
+    {
+        "type": "object",
+        "properties": {
+            "errors": {"type": "array", "items": {"type": "object", "additionalProperties": {}}}
+        },
+        "required": ["errors"],
+        "additionalProperties": False,
+    },
 ]
 REST_ERROR = {
     "type": "object",

@@ -30,7 +30,8 @@ MANY_CALL = re.compile(
 )
 SEGMENT_COUNT = "/admin/crm/segment/count"
 # Other parameters of the list of contacts filter, search or sort all of them.
-PAGE_PARAMETERS = {"page", "per_page", "with", "custom_fields"}
+PAGE_PARAMETERS = {"page", "per_page", "with", "custom_fields", "limit", "offset", "email"}
+CONTACT_LISTS = ("/subscribers", "/api/3/contacts")
 # A request that has waited this long is answered with 503, because its client has given up.
 QUEUE_SECONDS = 5.0
 # Only requests that take this long are watched, because watching has its price.
@@ -169,6 +170,6 @@ def class_of(method: str, path: str, query: str) -> WorkClass:
     if path.startswith(PEOPLE_PATHS) or not path:
         return PEOPLE
     names = {name.partition("[")[0] for name, _ in parse_qsl(query, keep_blank_values=True)}
-    if path.endswith("/subscribers") and method == "GET" and not names <= PAGE_PARAMETERS:
+    if path.endswith(CONTACT_LISTS) and method == "GET" and not names <= PAGE_PARAMETERS:
         return MANY
     return MANY if MANY_CALL.fullmatch(call) else API

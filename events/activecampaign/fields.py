@@ -4,7 +4,6 @@ Sources: ActiveCampaign's page "Add event tracking event name and value", its AP
 what its PHP and Node.js wrappers send (tests/clients).
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -18,11 +17,11 @@ from config.api.validation import (
     is_empty,
     nullable_line,
     single_line,
-    to_bigint,
     to_email,
     to_strict_bool,
     to_text,
 )
+from crm.activecampaign.fields import decode_email
 from events.tracking.fields import FOREIGN_FIELDS, VALIDATORS, to_object_text, to_value_text
 
 CONTEXT_FIELDS = (
@@ -58,7 +57,7 @@ def to_visit(value: Any) -> dict[str, str]:
             raise InvalidValue("string", f"The {field} in visit must be a text.") from None
     to_object_text(visit)
     try:
-        visit["email"] = visit["email"] and to_email(visit["email"])
+        visit["email"] = visit["email"] and to_email(decode_email(visit["email"]))
     except InvalidValue:
         raise InvalidValue("email", "A valid email address must be provided.") from None
     foreign = [field for field in FOREIGN_IN_VISIT if not is_empty(value.get(field))]
@@ -83,10 +82,3 @@ TRACKING_FIELDS: dict[str, Validator] = {
 }
 SWITCH_FIELDS: dict[str, Validator] = {"enabled": to_strict_bool}
 NAME_FIELDS: dict[str, Validator] = {"name": nullable_line(MAX_NAME_LENGTH)}
-PAGE_FIELDS: dict[str, Validator] = {"offset": to_bigint, "limit": to_bigint}
-
-
-def unwrap(params: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return the object that ActiveCampaign wraps its fields in, empty if there is none."""
-    wrapped = params.get(name)
-    return wrapped if isinstance(wrapped, dict) else {}

@@ -1,8 +1,11 @@
 """Describe ActiveCampaign's requests and responses in OpenAPI."""
 
+from typing import Any
+
 from rest_framework import serializers
 
-from config.api.schema import WARNINGS, describe, envelope
+from config.api.pagination import COUNT
+from config.api.schema import WARNINGS, describe, envelope, parameter
 from events.activecampaign.pagination import EventNameSerializer
 from events.api.schema import IDEMPOTENCY_KEY, REPLAYED
 
@@ -41,3 +44,33 @@ CREATE_EVENT_NAME = describe(
     created=True,
 )
 DESTROY_EVENT_NAME = describe(envelope("DeletedEventName"))
+
+
+class TrackingLogSerializer(serializers.Serializer[Any]):
+    """The description of a tracking log, which events/activecampaign/logs.py makes."""
+
+    id = serializers.CharField()
+    contact = serializers.CharField()
+    subscriberid = serializers.CharField()
+    type = serializers.CharField()
+    value = serializers.CharField()
+    tstamp = serializers.CharField()
+    hash = serializers.CharField()
+    links = serializers.DictField()
+
+
+PAGE = [
+    parameter("limit", "Number of rows: 20 by default, at most 100.", COUNT),
+    parameter("offset", "Number of rows to skip.", COUNT),
+]
+TRACKING_LOGS = describe(
+    envelope("TrackingLogs", trackingLogs=TrackingLogSerializer(many=True)), parameters=PAGE
+)
+ACTIVITIES = describe(
+    envelope(
+        "Activities",
+        activities=serializers.ListField(child=serializers.DictField()),
+        trackingLogs=TrackingLogSerializer(many=True),
+    ),
+    parameters=[parameter("contact", "The id of a contact."), *PAGE],
+)

@@ -16,7 +16,8 @@ from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
 from config.audit import record, record_refusal
 from config.refusals import refuse
-from crm.authentication import ApiTokenAuthentication, ApplicationPasswordAuthentication
+from crm.activecampaign.fields import unwrap
+from crm.activecampaign.viewsets import ApiV3ViewSet
 from crm.models import Scope
 from crm.permissions import Access
 from events import tracking
@@ -29,7 +30,6 @@ from events.activecampaign.fields import (
     NAME_FIELDS,
     SWITCH_FIELDS,
     TRACKING_FIELDS,
-    unwrap,
 )
 from events.activecampaign.pagination import EventNamePagination, EventNameSerializer
 from events.api.views import REPLAYED
@@ -128,12 +128,6 @@ def error_message(error: Exception) -> str:
     return str(error)
 
 
-class ApiV3ViewSet(ApiViewSet):
-    """The base of the endpoints below `/api/3/`."""
-
-    authentication_classes = (ApiTokenAuthentication, ApplicationPasswordAuthentication)
-
-
 class SwitchViewSet(ApiV3ViewSet):
     """The switch `/api/3/eventTracking`, which is that of `/setting/experiments`."""
 
@@ -175,13 +169,13 @@ class EventNameViewSet(ListModelMixin, ApiV3ViewSet):
 
     @schema.CREATE_EVENT_NAME
     def create(self, request: Request) -> Response:
-        """Add a name to the catalogue: 201, or 200 if it is there."""
+        """Add a name to the catalogue: 201, also if it is there, because clients take 201 alone."""
         params = unwrap(self.params, "eventTrackingEvent")
         warnings: Warnings = []
         name = validate(NAME_FIELDS, params, NAME_FIELDS, warnings)["name"]
-        _, created = EventName.objects.get_or_create(name=name, defaults={"first_seen_at": now()})
+        EventName.objects.get_or_create(name=name, defaults={"first_seen_at": now()})
         body = with_warnings({"eventTrackingEvent": {"name": name}}, warnings)
-        return Response(body, status=201 if created else 200)
+        return Response(body, status=201)
 
     @schema.DESTROY_EVENT_NAME
     def destroy(self, request: Request, name: str) -> Response:

@@ -79,6 +79,35 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("GET", "/users/roles", "read"),
     ("GET", "/setting/experiments", "read"),
     ("POST", "/setting/experiments", None),
+    ("POST", "/api/3/contact/sync", None),
+    *(
+        call
+        for kind in ("contacts", "tags", "lists", "fields")
+        for call in (
+            ("GET", f"/api/3/{kind}", "read"),
+            ("POST", f"/api/3/{kind}", None),
+            ("GET", f"/api/3/{kind}/1", "read"),
+            ("PUT", f"/api/3/{kind}/1", None),
+            ("DELETE", f"/api/3/{kind}/1", None),
+        )
+    ),
+    ("GET", "/api/3/contacts/1/contactTags", "read"),
+    ("GET", "/api/3/contacts/1/contactLists", "read"),
+    ("GET", "/api/3/contacts/1/fieldValues", "read"),
+    ("GET", "/api/3/contacts/1/trackingLogs", "read"),
+    ("GET", "/api/3/activities", "read"),
+    ("POST", "/api/3/contactTags", None),
+    ("DELETE", "/api/3/contactTags/1", None),
+    ("POST", "/api/3/contactLists", None),
+    ("POST", "/api/3/fieldValues", None),
+    ("GET", "/api/3/fieldValues/1", "read"),
+    ("PUT", "/api/3/fieldValues/1", None),
+    ("DELETE", "/api/3/fieldValues/1", None),
+    ("GET", "/api/3/users/me", ANY),
+    ("GET", "/api/3/siteTracking", ANY),
+    ("PUT", "/api/3/siteTracking", ANY),
+    ("GET", "/api/3/siteTrackingDomains", ANY),
+    ("POST", "/api/3/siteTrackingDomains", ANY),
     ("GET", "/api/3/eventTracking", "read"),
     ("PUT", "/api/3/eventTracking", None),
     ("GET", "/api/3/eventTrackingEvents", "read"),
@@ -153,6 +182,47 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/users/roles"): ("auth.view_user",),
     ("GET", "/setting/experiments"): (SWITCH.format("view"),),
     ("POST", "/setting/experiments"): (SWITCH.format("change"),),
+    ("POST", "/api/3/contact/sync"): (CONTACT.format("add"),),
+    **{
+        (method, f"/api/3/{kind}s{path}"): (f"crm.{verb}_{name}",)
+        for kind, name, viewed in (
+            ("contact", "subscriber", "subscriber"),
+            ("tag", "tag", "tag"),
+            ("list", "list", "list"),
+            ("field", "customfield", "subscriber"),
+        )
+        for method, path, verb, name in (
+            ("GET", "", "view", viewed),
+            ("POST", "", "add", name),
+            ("GET", "/1", "view", viewed),
+            ("PUT", "/1", "change", name),
+            ("DELETE", "/1", "delete", name),
+        )
+    },
+    **{
+        ("GET", f"/api/3/contacts/1/{what}"): (CONTACT.format("view"),)
+        for what in ("contactTags", "contactLists", "fieldValues")
+    },
+    ("GET", "/api/3/contacts/1/trackingLogs"): ("events.view_eventoccurrence",),
+    ("GET", "/api/3/activities"): ("events.view_eventoccurrence",),
+    **{
+        call: (CONTACT.format("change"),)
+        for call in (
+            ("POST", "/api/3/contactTags"),
+            ("DELETE", "/api/3/contactTags/1"),
+            ("POST", "/api/3/contactLists"),
+            ("POST", "/api/3/fieldValues"),
+            ("PUT", "/api/3/fieldValues/1"),
+            ("DELETE", "/api/3/fieldValues/1"),
+        )
+    },
+    ("GET", "/api/3/fieldValues/1"): (CONTACT.format("view"),),
+    # They tell of the user of the password, and of what Tallybook has not.
+    ("GET", "/api/3/users/me"): (),
+    ("GET", "/api/3/siteTracking"): (),
+    ("PUT", "/api/3/siteTracking"): (),
+    ("GET", "/api/3/siteTrackingDomains"): (),
+    ("POST", "/api/3/siteTrackingDomains"): (),
     ("GET", "/api/3/eventTracking"): (SWITCH.format("view"),),
     ("PUT", "/api/3/eventTracking"): (SWITCH.format("change"),),
     ("GET", "/api/3/eventTrackingEvents"): (NAME.format("view"),),
@@ -167,9 +237,14 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/wp-json/wp/v2/users/me"): (),
 }
 # Calls of others than FluentCRM, which are not at WordPress's prefix of FluentCRM.
-OTHERS = ("/api/3/", "/event", "/wp-json/wp/")
+OTHERS = ("/api/3/", "/event", "/wp-json/wp/", "/api.php", "/2/")
 # Its credential, actid and key, is among its fields.
 OPEN_CALL = ("POST", "/event")
+# ActiveCampaign's old door, whose credential may be among its fields. Its actions have a test of
+# their own: tests/api/test_activecampaign_old_door.py.
+OLD_DOOR = {
+    (method, path) for method in ("GET", "POST", "PUT", "DELETE") for path in ("/api.php", "/2/1")
+}
 
 
 def send(client: APIClient, method: str, path: str, data: Any = None) -> Any:

@@ -371,7 +371,8 @@ def test_the_switch_is_on_until_it_is_set(token: APIClient, api: APIClient) -> N
 )
 def test_an_invalid_switch_is_422_and_changes_nothing(token: APIClient, body: Any) -> None:
     response = token.put(SWITCH, body)
-    assert (response.status_code, list(response.json())) == (422, ["enabled"])
+    [error] = response.json()["errors"]
+    assert (response.status_code, error["source"]) == (422, {"pointer": "/data/attributes/enabled"})
     assert TrackingSwitch.is_enabled()
 
 
@@ -400,11 +401,28 @@ def test_the_catalogue_has_a_limit_and_an_offset(api: APIClient, ada: Subscriber
     }
 
 
-def test_a_new_name_is_201_and_a_known_one_200(token: APIClient) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_name_is_201_also_if_it_is_known(token: APIClient, times: int) -> None:
     body = {"eventTrackingEvent": {"name": "Lesson 3/ü?"}}
-    response = token.post(NAMES, body)
+    for _ in range(times):
+        response = token.post(NAMES, body)
     assert (response.status_code, response.json()) == (201, body)
-    assert token.post(NAMES, body).status_code == 200
+    assert EventName.objects.count() == 1
+
+
+def test_a_name_is_deleted_at_the_singular_of_older_clients(token: APIClient) -> None:
+    token.post(NAMES, {"eventTrackingEvent": {"name": "checkout"}})
+    response = token.delete("/api/3/eventTrackingEvent/checkout")
+    assert (response.status_code, response.json()) == (200, {})
+    assert not EventName.objects.exists()
+
+
+def test_an_email_that_was_encoded_twice_is_decoded_once_more(
+    anonymous: APIClient, pair: dict[str, str], ada: Subscriber
+) -> None:
+    query = f"{urlencode(pair | {'event': 'e'})}&visit%5Bemail%5D=ada%2540example.com"
+    assert anonymous.post(f"/event?{query}", content_type=FORM).json() == SPAWNED
+    assert ada.tracked_events.count() == 1
 
 
 def test_a_deleted_name_leaves_its_events_and_returns_with_the_next_one(
@@ -449,7 +467,9 @@ def test_a_name_that_is_cut_is_deleted_as_it_was_sent(token: APIClient) -> None:
 @pytest.mark.parametrize("body", [{}, {"eventTrackingEvent": {"name": " "}}, {"name": "x"}])
 def test_a_missing_name_is_422(token: APIClient, body: Any) -> None:
     response = token.post(NAMES, body)
-    assert (response.status_code, list(response.json())) == (422, ["name"])
+    [error] = response.json()["errors"]
+    assert (response.status_code, error["code"]) == (422, "required")
+    assert error["source"] == {"pointer": "/data/attributes/name"}
 
 
 @pytest.mark.parametrize("secret", ["", "x", "ü", "wrong wrong wrong wrong "])

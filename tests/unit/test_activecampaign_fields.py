@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from config.api.validation import InvalidPart
-from events.activecampaign.fields import to_visit, unwrap
+from crm.activecampaign.fields import unwrap
+from events.activecampaign.fields import to_visit
 from tests.unit.rejections import rejection, rule
 
 NO_EMAIL = {"email": "A valid email address must be provided."}
