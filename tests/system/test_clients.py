@@ -19,7 +19,7 @@ def credentials(server: Server, sql: psycopg.Connection) -> Mapping[str, str]:
     assert row
     return {
         "basic": server.auth,
-        "token": server.password(),
+        "token": server.password().replace(" ", ""),
         "actid": row[0],
         "key": row[1],
         "host": f"http://127.0.0.1:{server.port}",
