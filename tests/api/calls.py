@@ -94,6 +94,7 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("GET", "/api/3/contacts/1/contactTags", "read"),
     ("GET", "/api/3/contacts/1/contactLists", "read"),
     ("GET", "/api/3/contacts/1/fieldValues", "read"),
+    ("GET", "/api/3/contacts/1/contactAutomations", "read"),
     ("GET", "/api/3/contacts/1/trackingLogs", "read"),
     ("GET", "/api/3/activities", "read"),
     ("POST", "/api/3/contactTags", None),
@@ -103,6 +104,7 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("GET", "/api/3/fieldValues/1", "read"),
     ("PUT", "/api/3/fieldValues/1", None),
     ("DELETE", "/api/3/fieldValues/1", None),
+    ("GET", "/api/3/accountCustomFieldMeta", ANY),
     ("GET", "/api/3/users/me", ANY),
     ("GET", "/api/3/siteTracking", ANY),
     ("PUT", "/api/3/siteTracking", ANY),
@@ -201,7 +203,7 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     },
     **{
         ("GET", f"/api/3/contacts/1/{what}"): (CONTACT.format("view"),)
-        for what in ("contactTags", "contactLists", "fieldValues")
+        for what in ("contactTags", "contactLists", "fieldValues", "contactAutomations")
     },
     ("GET", "/api/3/contacts/1/trackingLogs"): ("events.view_eventoccurrence",),
     ("GET", "/api/3/activities"): ("events.view_eventoccurrence",),
@@ -218,6 +220,7 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     },
     ("GET", "/api/3/fieldValues/1"): (CONTACT.format("view"),),
     # They tell of the user of the password, and of what Tallybook has not.
+    ("GET", "/api/3/accountCustomFieldMeta"): (),
     ("GET", "/api/3/users/me"): (),
     ("GET", "/api/3/siteTracking"): (),
     ("PUT", "/api/3/siteTracking"): (),
