@@ -1,12 +1,12 @@
-"""The requests of real programs, from the TOML files of this folder, and their replay.
+"""Replay the requests of real programs, which the TOML files of this folder have.
 
-A file is one program. `calls` are its requests in the order sent, written down from its source. `before` are requests
-that prepare the store. In paths, headers and bodies, `$name` stands for a credential or for a value that an earlier
-call `saves`.
+A file is one program. Its `calls` are written down from its source, in the order sent. `before` are
+requests that prepare the store. `$name` stands for a credential, or for a value that an earlier
+call `saves`. `python -m tools.clients` writes docs/reference/clients.md from the files.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -32,18 +32,18 @@ class Call:
 
     Args:
         name: what the program does, such as "adds a contact".
-        request: the method and the path with its query.
-        function: where the program's source sends the request and reads the response.
+        request: the method, and the path with its query.
+        function: where the source sends the request and reads the response.
         status: the status that the code expects.
-        headers: what is sent beside the headers of the program.
-        body: the body as sent.
+        headers: the headers beside those of the program. An empty one is not sent.
+        body: the body, as sent.
         repeat: how many times the request is sent. `$n` counts from 1.
         reads: the types of the values that the code reads, by their paths, such as "contact.id".
-        equals: values that the code compares, by their paths.
-        lacks: paths that have to be absent, because the code tests them.
-        response_headers: headers that the code, or the browser, needs.
-        saves: paths of values that later calls send, by the names of the variables.
-        note: what the table of docs/reference/clients.md says beside the status.
+        equals: the values that the code compares, by their paths.
+        lacks: the keys that have to be absent, because the code tests for them.
+        response_headers: the headers that the code, or the browser, needs.
+        saves: the paths of values that later calls send, by their names.
+        note: a sentence for the reference.
     """
 
     name: str
@@ -55,13 +55,13 @@ class Call:
     repeat: int = 1
     reads: Mapping[str, str] = field(default_factory=dict)
     equals: Mapping[str, Any] = field(default_factory=dict)
-    lacks: tuple[str, ...] = ()
+    lacks: Sequence[str] = ()
     response_headers: Mapping[str, str] = field(default_factory=dict)
     saves: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Program:
     """A program, its source, and its calls."""
 
@@ -115,7 +115,10 @@ def send(client: Client, program: Program, call: Call, variables: Mapping[str, s
 
 
 def replay(client: Client, program: Program, credentials: Mapping[str, str]) -> list[Answer]:
-    """Send all requests of a program. Return the responses to its calls, as far as they could be sent."""
+    """Send the requests of a program and return the responses to its calls.
+
+    It ends early if a response lacks a value that later requests send.
+    """
     variables = {"api": API, **credentials}
     answers: list[Answer] = []
     for call in (*program.before, *program.calls):

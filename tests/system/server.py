@@ -154,7 +154,7 @@ class Server:
         return printed[1]
 
     def password(self) -> str:
-        """Return the application password of the superuser "admin", which the first start prints."""
+        """Return the application password of "admin", which the first start prints."""
         printed = re.search(r"application password of admin: (.+)\n", self.output())
         assert printed, self.output()
         return printed[1]

@@ -1,11 +1,12 @@
-"""Real programs against Tallybook over a socket: their requests, and what their code reads of the responses."""
+"""Real programs against Tallybook: their requests, and what their code reads of the responses."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 
 import psycopg
 import pytest
 
-from tests.clients.replay import TYPES, Call, Program, programs, replay, value_at
+from tests.clients.replay import TYPES, Program, programs, replay, value_at
 from tests.system.server import Answer, Server
 
 PROGRAMS = programs()
@@ -27,48 +28,46 @@ def credentials(server: Server, sql: psycopg.Connection) -> Mapping[str, str]:
 
 
 @pytest.fixture(scope="module")
-def answers(
-    request: pytest.FixtureRequest,
-    server: Server,
-    sql: psycopg.Connection,
-    emptying: str,
-    credentials: Mapping[str, str],
-) -> list[Answer]:
-    """The responses to all calls of a program, on an empty store."""
-    sql.execute(emptying)
-    client = server.client(None)
-    responses = replay(client, request.param, credentials)
-    client.close()
-    return responses
+def responses(
+    server: Server, sql: psycopg.Connection, emptying: str, credentials: Mapping[str, str]
+) -> Callable[[Program], list[Answer]]:
+    """Send the calls of a program to an empty store, once, and return the responses."""
+
+    @cache
+    def of(program: Program) -> list[Answer]:
+        sql.execute(emptying)
+        client = server.client(None)
+        answers = replay(client, program, credentials)
+        client.close()
+        return answers
+
+    return of
 
 
-def cases() -> list[object]:
-    return [
-        pytest.param(program, position, call, id=f"{program.name} {call.name}")
+@pytest.mark.parametrize(
+    ("program", "position"),
+    [
+        pytest.param(program, position, id=f"{program.name}: {call.name}")
         for program in PROGRAMS
         for position, call in enumerate(program.calls)
-    ]
-
-
-@pytest.mark.parametrize(("answers", "position", "call"), cases(), indirect=["answers"])
+    ],
+)
 def test_a_program_gets_the_response_that_its_code_reads(
-    answers: list[Answer], position: int, call: Call
+    responses: Callable[[Program], list[Answer]], program: Program, position: int
 ) -> None:
-    assert position < len(answers), "The request could not be sent, because an earlier one failed."
+    call, answers = program.calls[position], responses(program)
+    assert position < len(answers), "An earlier response lacks a value that this request needs."
     answer = answers[position]
     assert answer.status == call.status, answer.body
-    for name, value in call.response_headers.items():
-        assert answer.headers[name] == value
-    if not (call.reads or call.equals or call.lacks):
-        return
-    data = answer.json()
-    types = {path: type(value_at(data, path)) for path in call.reads}
-    assert types == {path: TYPES[name] for path, name in call.reads.items()}, data
-    assert {path: value_at(data, path) for path in call.equals} == call.equals
-    assert [path for path in call.lacks if path in data] == []
+    assert {name: answer.headers[name] for name in call.response_headers} == call.response_headers
+    if call.reads or call.equals or call.lacks:
+        data = answer.json()
+        types = {path: type(value_at(data, path)) for path in call.reads}
+        assert types == {path: TYPES[name] for path, name in call.reads.items()}, data
+        assert {path: value_at(data, path) for path in call.equals} == call.equals
+        assert [key for key in call.lacks if key in data] == []
 
 
-def test_programs_have_names_and_calls_of_their_own() -> None:
+def test_each_call_of_a_program_has_a_name_of_its_own() -> None:
     names = [(program.name, call.name) for program in PROGRAMS for call in program.calls]
     assert len(set(names)) == len(names)
-    assert all(isinstance(program, Program) and program.calls for program in PROGRAMS)
