@@ -39,7 +39,7 @@ OWN_PATHS = (
     *("admin", "api", "campaigns", "companies", "custom-fields", "event", "forms", "funnels"),
     *("healthz", "import", "labels", "lists", "readyz", "recurring-campaigns", "reports"),
     *("segments", "sequences", "setting", "static", "subscribers", "tags", "templates", "users"),
-    *("wp-admin", "wp-json"),
+    *("fluentcrm", "webhooks", "wp-admin", "wp-json"),
 )
 POSTGRES_SCHEMES = ("postgres", "postgresql", "pgsql", "psql")
 # What libpq reads, and what Django reads besides.

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 from config.api.errors import InvalidFields
 from config.api.warnings import Warnings
 from config.database import fetch_rows, in_transaction
-from crm import contacts
+from crm import contact_rows, contacts
+from crm.attachments import attach_pairs
 from crm.emails import email_key
 from crm.labels import (
     LABEL_MODELS,
     LabelKind,
     LabelName,
-    attach_pairs,
     find_named_of_kinds,
     is_new_title,
     missing_label_warnings,
@@ -197,21 +197,23 @@ def _find_labels(
 
 def _insert(plans: Sequence[Plan]) -> None:
     new = [plan.contact for plan in plans if plan.contact.pk is None]
-    if new and not contacts.insert_new_contacts(new):
+    if new and not contact_rows.insert_new_contacts(new):
         # Another request has just created one of them.
         raise NotTogether(_first(plan.contact.pk is None for plan in plans))
 
 
 def _update(plans: Sequence[Plan]) -> None:
     if changed := [plan for plan in plans if plan.changes]:
-        contacts.store_changes([(plan.contact, plan.changes) for plan in changed])
+        contact_rows.store_changes([(plan.contact, plan.changes) for plan in changed])
 
 
 def _merge_custom_values(plans: Sequence[Plan]) -> None:
     values = {plan.contact.id: plan.custom_values for plan in plans if plan.custom_values}
     if not values:
         return
-    errors = {merged.contact_id for merged in contacts.merge_custom_values(values) if merged.error}
+    errors = {
+        merged.contact_id for merged in contact_rows.merge_custom_values(values) if merged.error
+    }
     if errors:
         raise NotTogether(_first(plan.contact.id in errors for plan in plans))
 

@@ -5,7 +5,7 @@ A label is a tag or a list: what they have in common. `kind` is "tags" or "lists
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import chain, count
 from typing import Any, Literal, NamedTuple
@@ -16,10 +16,10 @@ from django.db.models.functions import Lower
 from django.utils.crypto import get_random_string
 from typing_extensions import override
 
-from config.api.errors import Forbidden, InvalidFields
+from config.api.errors import Forbidden
 from config.api.validation import MAX_NAME_LENGTH
 from config.api.warnings import Warnings
-from config.database import fetch_one, fetch_row, fetch_rows, in_transaction, insert_new
+from config.database import fetch_rows, in_transaction, insert_new
 from crm.models import List, SluggedModel, Subscriber, Tag, updated_now
 
 LabelKind = Literal["tags", "lists"]
@@ -43,61 +43,6 @@ TRANSLITERATIONS = str.maketrans(
 )
 
 MAX_DESCRIPTION_LENGTH = 4096
-# Of each kind, on one contact.
-MAX_LABELS = 500
-# Of one request: contacts times labels. PostgreSQL writes them in one to two seconds.
-MAX_ATTACHMENTS = 100_000
-# Both sides are locked until the commit, so that neither is deleted in between, and so that two
-# requests together keep to MAX_LABELS.
-ATTACH = """
-WITH attached AS (
-    INSERT INTO {attachments} (subscriber_id, {column})
-    SELECT s.id, label.id FROM crm_subscriber s CROSS JOIN {labels} label
-    WHERE s.id = ANY(%(contacts)s::bigint[]) AND label.id = ANY(%(labels)s::bigint[])
-    ORDER BY s.id, label.id FOR NO KEY UPDATE OF s FOR KEY SHARE OF label
-    ON CONFLICT DO NOTHING RETURNING subscriber_id
-)
-SELECT subscriber_id, count(*) FROM attached GROUP BY subscriber_id
-"""
-DETACH = """
-DELETE FROM {attachments} WHERE subscriber_id = ANY(%(contacts)s::bigint[])
-AND {column} = ANY(%(labels)s::bigint[]) RETURNING id
-"""
-ATTACH_PAIRS = """
-WITH label AS MATERIALIZED (
-    SELECT id FROM {labels} WHERE id = ANY(%(labels)s::bigint[]) ORDER BY id FOR KEY SHARE
-)
-INSERT INTO {attachments} (subscriber_id, {column})
-SELECT contact, label.id
-FROM unnest(%(contacts)s::bigint[], %(labels)s::bigint[]) pair(contact, id) JOIN label USING (id)
-ORDER BY contact, label.id ON CONFLICT DO NOTHING RETURNING subscriber_id
-"""
-# Of one contact, which is locked before, so that the statement sees all its labels of before.
-CHANGE = """
-removed_{kind} AS (
-    DELETE FROM {attachments}
-    WHERE subscriber_id = %(contact)s AND {column} = ANY(%(detached_{kind})s::bigint[])
-    RETURNING id
-), label_{kind} AS MATERIALIZED (
-    SELECT id FROM {labels}
-    WHERE id = ANY(%(attached_{kind})s::bigint[]) ORDER BY id FOR KEY SHARE
-), added_{kind} AS (
-    INSERT INTO {attachments} (subscriber_id, {column})
-    SELECT %(contact)s, id FROM label_{kind} ORDER BY id
-    ON CONFLICT DO NOTHING RETURNING id
-)
-"""
-# How many are new, and how many there are then.
-NUMBERS = """
-(SELECT count(*) FROM added_{kind}),
-(SELECT count(*) FROM {attachments} WHERE subscriber_id = %(contact)s)
-- (SELECT count(*) FROM removed_{kind}) + (SELECT count(*) FROM added_{kind})
-"""
-TOO_MANY_LABELS = """
-SELECT subscriber_id, count(*) FROM {attachments}
-WHERE subscriber_id = ANY(%(contacts)s::bigint[])
-GROUP BY subscriber_id HAVING count(*) > %(most)s ORDER BY subscriber_id LIMIT 1
-"""
 
 
 class SlugTaken(Exception):
@@ -233,103 +178,6 @@ def free_slug(kind: LabelKind, title: str, label_id: int = 0) -> str:
     suffixes = chain([""], (f"-{number}" for number in count(2)))
     slugs = (base[: MAX_NAME_LENGTH - len(suffix)] + suffix for suffix in suffixes)
     return next(slug for slug in slugs if slug not in taken)
-
-
-def attach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]) -> int:
-    """Attach labels to contacts, and ignore ids that do not exist.
-
-    The caller has a transaction open.
-
-    Returns:
-        The number of new attachments.
-
-    Raises:
-        InvalidFields: 422, a contact gets a label and has more than 500 of the kind then.
-    """
-    tables = _tables(kind)
-    ids = {"contacts": list(contact_ids), "labels": list(label_ids)}
-    if not ids["labels"]:
-        return 0
-    attached: dict[int, int] = dict(fetch_rows(ATTACH.format(**tables), ids))
-    if attached:
-        limit = {"contacts": list(attached), "most": MAX_LABELS}
-        if found := fetch_row(TOO_MANY_LABELS.format(**tables), limit):
-            raise too_many_labels(kind, *found)
-    return sum(attached.values())
-
-
-def attach_pairs(kind: LabelKind, pairs: Sequence[tuple[int, int]]) -> set[int]:
-    """Attach labels to contacts, by pairs of their ids, and ignore labels that do not exist.
-
-    The caller has locked the contacts in a transaction.
-
-    Returns:
-        The ids of contacts that got a label and have more than 500 of the kind now.
-    """
-    if not pairs:
-        return set()
-    tables = _tables(kind)
-    ids = {"contacts": [pair[0] for pair in pairs], "labels": [pair[1] for pair in pairs]}
-    attached = {row[0] for row in fetch_rows(ATTACH_PAIRS.format(**tables), ids)}
-    limit = {"contacts": list(attached), "most": MAX_LABELS}
-    found = fetch_rows(TOO_MANY_LABELS.format(**tables), limit) if attached else []
-    return {row[0] for row in found}
-
-
-def change_labels_of(
-    contact_id: int,
-    attached: Mapping[LabelKind, Collection[int]],
-    detached: Mapping[LabelKind, Collection[int]],
-) -> None:
-    """Attach and detach labels of one contact, by one statement. A label of both is detached.
-
-    The caller has locked the contact in a transaction.
-
-    Raises:
-        InvalidFields: 422, the contact gets a label and has more than 500 of the kind then.
-    """
-    kinds: tuple[LabelKind, ...] = tuple(
-        kind for kind in LABEL_MODELS if kind in {*attached, *detached}
-    )
-    if not kinds:
-        return
-    parameters: dict[str, Any] = {"contact": contact_id}
-    for kind in kinds:
-        removed = {*detached.get(kind, ())}
-        parameters[f"detached_{kind}"] = list(removed)
-        parameters[f"attached_{kind}"] = list({*attached.get(kind, ())} - removed)
-    row = fetch_one(_change_statement(kinds), parameters)
-    for kind, added, number in zip(kinds, row[::2], row[1::2], strict=True):
-        if added and number > MAX_LABELS:
-            raise too_many_labels(kind, contact_id, number)
-
-
-@cache
-def _change_statement(kinds: tuple[LabelKind, ...]) -> str:
-    changes = ", ".join(CHANGE.format(kind=kind, **_tables(kind)) for kind in kinds)
-    numbers = ", ".join(NUMBERS.format(kind=kind, **_tables(kind)) for kind in kinds)
-    return f"WITH {changes} SELECT {numbers}"
-
-
-def too_many_labels(kind: LabelKind, contact_id: int, number: int) -> InvalidFields:
-    """Return the error of a contact that would have so many labels of a kind."""
-    message = (
-        f"A contact may have {MAX_LABELS} {kind} at most. "
-        f"The contact {contact_id} would have {number}."
-    )
-    return InvalidFields({kind: {"max": message}})
-
-
-def _tables(kind: LabelKind) -> dict[str, str]:
-    rows, column = memberships(kind)
-    labels = LABEL_MODELS[kind]._meta.db_table
-    return {"attachments": rows.model._meta.db_table, "column": column, "labels": labels}
-
-
-def detach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]) -> int:
-    """Detach labels from contacts. Returns the number of attachments that there were."""
-    ids = {"contacts": list(contact_ids), "labels": list(label_ids)}
-    return len(fetch_rows(DETACH.format(**_tables(kind)), ids)) if ids["labels"] else 0
 
 
 def find_by_slug(kind: LabelKind, slug: str) -> TagOrList | None:

@@ -15,10 +15,10 @@ from config.server.work import PAGE_PATHS, is_page
 WP_JSON = "/wp-json"
 # Where WordPress reads rest_route. The first is TALLYBOOK_URL_PREFIX alone.
 ROUTED_PATHS = ("", "/", "/index.php")
-# FluentCRM's address of incoming webhooks: `?fluentcrm=1` (ExternalPages.php, route).
-FLUENTCRM = re.compile("(^|&)fluentcrm(=|&|$)")
 # ActiveCampaign's old door (API version 1), and its path here, because /admin has the pages.
 OLD_DOOR, OLD_DOOR_PATH = "/admin/api.php", "/api.php"
+# FluentCRM's address of incoming webhooks: `?fluentcrm=1` (ExternalPages.php, route).
+FLUENTCRM = re.compile("(^|&)fluentcrm(=|&|$)")
 # Names of events are in paths, and may have runs of slashes.
 NAMES = "/eventTrackingEvent"
 SLASHES = re.compile("//+")
@@ -49,9 +49,9 @@ def target_of(scope: Any) -> Target:
     path = without_prefix(scope.path)
     if "//" in path:
         cleaned = without_prefix(_single_slashes(path))
-        if cleaned == OLD_DOOR or not cleaned.startswith(PAGE_PATHS):
+        if cleaned.rstrip("/") == OLD_DOOR or not cleaned.startswith(PAGE_PATHS):
             path = cleaned
-    if path == OLD_DOOR:
+    if path.rstrip("/") == OLD_DOOR:
         path = OLD_DOOR_PATH
     if query and path in ROUTED_PATHS:
         route, others = _take(query, "rest_route")

@@ -15,12 +15,12 @@ from crm import contacts
 from crm.activecampaign.fields import UNSUBSCRIBED
 from crm.activecampaign.viewsets import NoResult
 from crm.api.views.contacts import require_change
+from crm.attachments import change_labels_of
 from crm.filters.types import HasPerm
 from crm.labels import (
     LABEL_MODELS,
     LabelKind,
     LabelTitle,
-    change_labels_of,
     resolve_labels,
 )
 from crm.models import OPT_OUTS, List, Status, Subscriber

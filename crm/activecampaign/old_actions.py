@@ -23,9 +23,10 @@ from crm.activecampaign.fields import (
 )
 from crm.activecampaign.serializers import FIELD_TYPES, list_status, to_wire
 from crm.api.views.contacts import ADD, CHANGE, READ
+from crm.attachments import change_labels_of
 from crm.contacts import find_by_email, get_for_update
 from crm.custom_fields import declared_fields, values_of
-from crm.labels import change_labels_of, resolve_labels
+from crm.labels import resolve_labels
 from crm.models import FieldType, Status, Subscriber
 from crm.permissions import Access, user_of
 

@@ -24,9 +24,10 @@ from crm import contacts
 from crm.admin.base import PagedModelAdmin, ValueFilter
 from crm.admin.custom_values import CustomValuesForm, field_sets, name_of
 from crm.admin.label_actions import offer_labels
+from crm.attachments import MAX_LABELS, attach, detach
 from crm.custom_fields import Fields, declared_fields
 from crm.filters import apply_filter
-from crm.labels import LABEL_MODELS, MAX_LABELS, LabelKind, attach, detach, memberships
+from crm.labels import LABEL_MODELS, LabelKind, memberships
 from crm.models import Identity, Segment, Status, Subscriber
 from crm.segments import find_segment, read_segment
 from crm.selectors import page_ids_and_total

@@ -36,10 +36,11 @@ class CustomFieldForm(forms.ModelForm):
 
     class Meta:
         model = CustomField
-        fields = ("label", "slug", "type", "options", "group")
+        fields = ("label", "slug", "type", "options", "group", "position")
         help_texts: ClassVar[dict[str, str]] = {
             "type": TYPE_HELP,
             "group": "The heading under which the form of a contact shows it.",
+            "position": "Fields are shown in this order.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -89,11 +90,15 @@ class CustomFieldAdmin(StrictModelAdmin):
 
     form = CustomFieldForm
     list_display = ("label", "slug", "type", "group", "position")
-    list_editable = ("position",)
     list_per_page = MAX_FIELDS
     sortable_by = ()
-    fields = ("label", "slug", "type", "options", "group")
     change_list_template = "admin/crm/customfield/change_list.html"
+
+    @override
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        # A new one comes last.
+        fields = ("label", "slug", "type", "options", "group")
+        return (*fields, "position") if obj else fields
 
     @override
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
@@ -124,11 +129,9 @@ class CustomFieldAdmin(StrictModelAdmin):
             InvalidFields: there are 300 already.
             Http404: the field was deleted meanwhile.
         """
-        # Without the id, which the list has.
-        columns = {name: value for name, value in form.cleaned_data.items() if name != "id"}
         if not change:
             add_field(obj)
-        elif not update_field(obj.pk, columns):
+        elif not update_field(obj.pk, form.cleaned_data):
             raise Http404
 
     @override

@@ -13,7 +13,8 @@ from config.api.errors import InvalidFields
 from config.api.validation import MAX_ITEMS
 from config.database import chunked, in_transaction
 from crm.admin.history import log_contacts
-from crm.labels import LABEL_MODELS, MAX_ATTACHMENTS, LabelKind, attach, detach
+from crm.attachments import MAX_ATTACHMENTS, attach, detach
+from crm.labels import LABEL_MODELS, LabelKind
 from crm.models import Subscriber
 
 CONTACTS_PER_TRANSACTION = 1000

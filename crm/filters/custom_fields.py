@@ -11,8 +11,10 @@ from typing import Any
 
 from django.db.models import BooleanField, Expression, F, Func, Q, TextField, Value
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Coalesce, Collate
+from django.db.models.functions import Coalesce
 from django.db.models.lookups import Exact
+from django.db.models.sql.compiler import SQLCompiler
+from typing_extensions import override
 
 from config.api.serializers import format_datetime
 from crm.custom_fields import defined_fields
@@ -36,9 +38,30 @@ from crm.filters.types import Choices, Column, Condition, Operator, Property, Pr
 from crm.models import CHOICE_TYPES, LIST_TYPES, CustomField, FieldType
 
 ITEM: Column = RawSQL("item.value", (), TextField())
-# Dates and datetimes as crm/custom_fields.py writes them. A date has the day of a datetime.
-DATE_PATTERN = r"^(\d{4}-\d\d-\d\d)(?: \d\d:\d\d:\d\d)?$"
-DATETIME_PATTERN = r"^\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d)?$"
+
+
+class DateText(Func):
+    """A text if it is a date or a datetime as crm/custom_fields.py writes them, or null.
+
+    The order of such texts is that of the dates. Digits are translated, because a regular
+    expression takes three times as long.
+    """
+
+    def __init__(self, text: Expression, result: str) -> None:
+        super().__init__(text, output_field=TextField())
+        # SQL, in which {} is the text.
+        self.result = result
+
+    @override
+    def as_sql(
+        self, compiler: SQLCompiler, *_: Any, **__: Any
+    ) -> tuple[str, tuple[str | int, ...]]:
+        sql, params = compiler.compile(self.source_expressions[0])
+        is_date = (
+            f"translate({sql}, '012345678', '999999999') IN ('9999-99-99', '9999-99-99 99:99:99')"
+        )
+        result = self.result.format(sql)
+        return f'CASE WHEN {is_date} THEN {result} END COLLATE "C"', (*params, *params)
 
 
 def contains_any(column: Column, values: list[str]) -> Expression:
@@ -135,26 +158,13 @@ def in_list(slug: str, condition: Condition) -> Q:
 
 
 def in_date(slug: str, condition: Condition) -> Q:
-    """Match a date as text, which has the order of dates. Other texts match no comparison."""
-    return Q(condition.test(_in_order(_part(slug, DATE_PATTERN))))
+    """Match a date, also that of a datetime. Other texts match no comparison."""
+    return Q(condition.test(DateText(value_of(slug), "left({}, 10)")))
 
 
 def in_datetime(slug: str, condition: Condition) -> Q:
-    """Match a datetime as `in_date` does. A date alone is its start."""
-    start = Func(
-        _part(slug, DATETIME_PATTERN),
-        template="left(%(expressions)s || ' 00:00:00', 19)",
-        output_field=TextField(),
-    )
-    return Q(condition.test(_in_order(start)))
-
-
-def _part(slug: str, pattern: str) -> Expression:
-    return Func(value_of(slug), Value(pattern), function="substring", output_field=TextField())
-
-
-def _in_order(text: Expression) -> Expression:
-    return Collate(text, "C")
+    """Match a datetime. A date alone is its start."""
+    return Q(condition.test(DateText(value_of(slug), "left({} || ' 00:00:00', 19)")))
 
 
 MATCHING: Mapping[str, Callable[[str, Condition], Q]] = {

@@ -15,6 +15,7 @@ from rest_framework.exceptions import (
     Throttled,
     UnsupportedMediaType,
 )
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from typing_extensions import override
 
@@ -136,7 +137,7 @@ class OldDoorViewSet(ApiViewSet):
             raise OldError("Tallybook has no such call.")
         if not is_permitted(request, action.access):
             raise PermissionDenied
-        if action.is_write and request.method == "GET":
+        if action.is_write and request.method in SAFE_METHODS:
             # A link is a GET, and has to change nothing.
             raise OldError("This call has to be sent as POST.")
         result = {"result_code": 1, "result_message": RETURNED, "result_output": "json"}

@@ -14,8 +14,9 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from config.database import Row, fetch_row, fetch_rows
+from crm.attachments import attach
 from crm.emails import email_key
-from crm.labels import attach, resolve_label_ids
+from crm.labels import resolve_label_ids
 from events.demo.words import DETAILS, LABELS, Kind, contact_columns, kinds
 from events.history import MICROSECOND
 

@@ -9,8 +9,8 @@ from django.db import OperationalError
 from django.test import Client
 
 from crm.admin import label_actions
+from crm.attachments import attach
 from crm.contacts import create
-from crm.labels import attach
 from crm.models import HistoryEntry, Tag
 from tests.api.pages import CONTACTS, browser_of, hidden_fields_of, open_page, text_of
 from tests.api.snapshots import without_snapshots

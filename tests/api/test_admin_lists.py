@@ -7,8 +7,9 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
+from crm.attachments import attach
 from crm.contacts import create
-from crm.labels import attach, resolve_label_ids
+from crm.labels import resolve_label_ids
 from crm.models import Subscriber
 from crm.segments import create_segment
 from events.tracking import track

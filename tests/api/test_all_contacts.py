@@ -7,8 +7,9 @@ import pytest
 from rest_framework.test import APIClient
 
 from crm.api.views import bulk
+from crm.attachments import attach
 from crm.contacts import create
-from crm.labels import attach, create_label
+from crm.labels import create_label
 from crm.models import Subscriber
 from events.personal_data import erase_contact
 from tests.api.statements import count_statements

@@ -19,7 +19,7 @@ from rest_framework.test import APIClient
 from schemathesis import Case, GenerationMode, Response
 from schemathesis.config import SchemathesisConfig
 
-from crm.models import IncomingWebhook, List, Segment, Subscriber, SubscriberNote, Tag
+from crm.models import CustomField, IncomingWebhook, List, Segment, Subscriber, SubscriberNote, Tag
 from events.models import TrackedEvent, TrackingKey
 from tests.api.conftest import MakePassword, basic
 from tests.api.rsgi import RSGIAdapter
@@ -45,7 +45,10 @@ KNOWN: dict[str, tuple[list[Any], list[str]]] = {
         ["1", "2", "3"],
         [
             *("path.contact_id", "path.segment_id", "path.label_id", "path.event_id"),
-            *("path.note_id", "path.webhook_id"),
+            *("path.note_id", "path.webhook_id", "path.field_id", "path.membership_id"),
+            *(f"body.{each}.contact" for each in ("contactTag", "contactList", "fieldValue")),
+            *("body.contactTag.tag", "body.contactList.list", "body.fieldValue.field"),
+            *("query.contact", "body.contact.fieldValues[*].field"),
         ],
     ),
     "id": (
@@ -55,7 +58,9 @@ KNOWN: dict[str, tuple[list[Any], list[str]]] = {
             *("body.tagIds[*]", "body.listIds[*]", "query.current_id"),
         ],
     ),
+    "value id": (["1000000001", "2000000002"], ["path.value_id"]),
     "email": ([*EMAILS, "new@example.com"], ["body.email", "body.contacts[*].email"]),
+    "new email": (["new@example.com", "x@example.com", EMAILS[0]], ["body.contact.email"]),
     "known email": (EMAILS, ["body.events[*].email", "query.get_by_email"]),
     "event": ([EVENT["event_key"]], ["path.name", "body.eventTrackingEvent.name"]),
     "key": ([EVENT["event_key"]], ["query.event_key"]),
@@ -73,6 +78,7 @@ KNOWN: dict[str, tuple[list[Any], list[str]]] = {
         ["2024-01-17 10:00:00", "2024-01-17T10:00:00+02:00"],
         ["body.occurred_at", "body.events[*].occurred_at", "body.note.created_at"],
     ),
+    "property": (["contact_type"], ["body.property"]),
     "value": (["customer", "pending", "/a.png"], ["body.value", "body.new_status"]),
     "filter type": (["advanced"], ["query.filter_type"]),
     "filter": ([json.dumps(FILTER), "[[]]"], ["query.advanced_filters"]),
@@ -203,10 +209,13 @@ def numbered(noun: str) -> list[str]:
 
 @pytest.fixture
 def stored(api: APIClient, tracking_key: None) -> None:
-    """Contacts, tags, lists, segments, events, notes and webhooks: each with the ids 1, 2 and 3."""
+    """Contacts, labels, segments, events, notes, webhooks, fields: each with the ids 1, 2 and 3."""
     restart_ids(Subscriber, Tag, List, Segment, TrackedEvent, SubscriberNote, IncomingWebhook)
+    restart_ids(Subscriber.tags.through, CustomField)
+    CustomField.objects.bulk_create(CustomField(label=slug, slug=slug) for slug in ("a", "b", "c"))
     odd: dict[str, Any] = {"number": 1e20, "nothing": None, "list": [{}]}
-    contact = {"tags": numbered("Tag"), "lists": numbered("List"), "custom_values": odd}
+    values = {**odd, "a": "x", "b": "y"}
+    contact = {"tags": numbered("Tag"), "lists": numbered("List"), "custom_values": values}
     contacts = [contact | {"email": email} for email in EMAILS]
     api.post("/subscribers/bulk-add-update", {"contacts": contacts})
     events = [EVENT | {"email": email, "properties": odd} for email in EMAILS]

@@ -10,8 +10,9 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from crm.attachments import attach
 from crm.contacts import count_contacts, create, delete_contacts
-from crm.labels import attach, create_label
+from crm.labels import create_label
 from crm.models import Subscriber
 from events.models import EventOccurrence, TrackedEvent
 from events.tracking import track

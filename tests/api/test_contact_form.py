@@ -4,8 +4,9 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
+from crm.attachments import attach
 from crm.contacts import create, set_user_id
-from crm.labels import attach, resolve_label_ids
+from crm.labels import resolve_label_ids
 from crm.models import Subscriber, Tag
 from tests.api.pages import CONTACTS, form_of, open_page
 

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from crm.models import CustomField, Subscriber
@@ -288,6 +290,25 @@ def test_custom_values_of_a_new_contact_win_over_fields_beside_them(api: APIClie
     }
     api.post("/subscribers", new)
     assert Subscriber.objects.values_list("custom_values", flat=True).get() == {"number": "1"}
+
+
+@pytest.mark.usefixtures("declared")
+@pytest.mark.parametrize(
+    ("path", "body", "number"),
+    [
+        ("/subscribers", {"text": "a", "other": "b", "custom_values": {"date": "2026-01-31"}}, 1),
+        ("/subscribers", {"text": "a", "first_name": "Bob"}, 1),
+        ("/subscribers", {"first_name": "Bob", "tags": ["vip"], "double_optin": True}, 0),
+        (BULK, {"contacts": [{"email": f"{n}@example.com", "text": "a"} for n in range(5)]}, 1),
+        ("/subscribers/track-event", {"event_key": "k", "title": "t", "email": "a@example.com"}, 0),
+    ],
+)
+def test_a_request_reads_the_definitions_once_and_only_for_custom_values(
+    api: APIClient, path: str, body: dict[str, Any], number: int
+) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        api.post(path, {"email": "bob@example.com", "status": "subscribed"} | body)
+    assert sum("crm_customfield" in query["sql"] for query in queries) == number
 
 
 # Several contacts

@@ -12,8 +12,9 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from config.database import fetch_rows
+from crm.attachments import attach
 from crm.contacts import create
-from crm.labels import attach, resolve_label_ids
+from crm.labels import resolve_label_ids
 from crm.models import Subscriber
 from events.admin import downloads, exports
 from events.models import TrackedEvent

@@ -20,9 +20,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from config.database import fetch_rows
+from crm.attachments import attach
 from crm.contacts import create, set_user_id
 from crm.label_deletion import delete_labels
-from crm.labels import attach, resolve_label_ids
+from crm.labels import resolve_label_ids
 from crm.models import Subscriber
 from crm.segments import create_segment
 from events import personal_data

@@ -6,8 +6,9 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from rest_framework.test import APIClient
 
+from crm.attachments import attach
 from crm.contacts import create
-from crm.labels import attach, create_label
+from crm.labels import create_label
 from crm.models import Subscriber
 from crm.segments import create_segment
 from tests.api.conftest import MakePassword, basic

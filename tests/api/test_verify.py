@@ -7,8 +7,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from rest_framework.test import APIClient
 
+from crm.attachments import attach
 from crm.label_deletion import delete_labels
-from crm.labels import attach, create_label
+from crm.labels import create_label
 from crm.models import Subscriber
 from crm.segments import create_segment
 from tests.api.savepoints import rolled_back

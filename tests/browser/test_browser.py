@@ -33,6 +33,7 @@ PAGES = (
     "/admin/crm/subscriber/{}/change/",
     *("/admin/events/trackedevent/", "/admin/events/eventoccurrence/?contact={}"),
     *("/admin/crm/segment/", "/admin/crm/segment/add/"),
+    *("/admin/crm/customfield/", "/admin/crm/customfield/add/"),
     *("/admin/crm/subscribernote/", "/admin/crm/subscribernote/add/?contact={}"),
     *("/admin/crm/applicationpassword/", "/admin/crm/applicationpassword/add/"),
     *("/admin/events/trackingkey/", "/admin/crm/subscriber/{}/erase/"),

@@ -41,6 +41,18 @@ def test_pages_of_the_admin_are_at_their_own_paths_alone(path: str) -> None:
     assert path_of(path) == path
 
 
+@pytest.mark.parametrize(
+    "path", ["/admin/api.php", "/admin/api.php/", "//admin/api.php", "/admin//api.php"]
+)
+def test_activecampaigns_old_door_is_outside_the_admin(path: str) -> None:
+    assert path_of(path) == "/api.php"
+
+
+@pytest.mark.parametrize("path", ["/admin/api.phpx", "/admin/api.php/x", "/admin/x/api.php"])
+def test_another_path_of_the_admin_is_none(path: str) -> None:
+    assert path_of(path) == path
+
+
 def test_the_name_of_an_event_keeps_its_slashes() -> None:
     path = "//api//3/eventTrackingEvents/https://example.com//a"
     assert path_of(path) == "/api/3/eventTrackingEvents/https://example.com//a"

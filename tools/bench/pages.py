@@ -51,6 +51,7 @@ PAGES = (
     ("event names", "/admin/events/eventname/"),
     ("tags", "/admin/crm/tag/"),
     ("lists", "/admin/crm/list/"),
+    ("custom fields", "/admin/crm/customfield/"),
     ("segments", "/admin/crm/segment/"),
     ("a segment, the builder", "/admin/crm/segment/{segment}/change/"),
     ("history", "/admin/crm/historyentry/"),

@@ -48,16 +48,14 @@ from crm.api.views.contacts import (
     delete_named,
     require_change,
 )
+from crm.attachments import MAX_ATTACHMENTS, attach, detach
 from crm.batches import MAX_TOGETHER, Draft, NotTogether, Rules, Written, write_together
 from crm.custom_fields import Fields, clean_values, declared_fields
 from crm.filters.query import OTHER_PARAMETERS, query_filter_help
 from crm.filters.types import HasPerm
 from crm.labels import (
     LABEL_MODELS,
-    MAX_ATTACHMENTS,
     LabelKind,
-    attach,
-    detach,
     find_named,
     missing_label_warnings,
     missing_labels,

@@ -47,6 +47,7 @@ from crm.api.serializers import (
     serialize_contacts,
     serialize_written,
 )
+from crm.attachments import change_labels_of
 from crm.custom_fields import declared_fields, defined_fields
 from crm.filters.describe import error_sentences, humanize_errors
 from crm.filters.types import HasPerm
@@ -54,7 +55,6 @@ from crm.labels import (
     NAME_KINDS,
     LabelKind,
     LabelName,
-    change_labels_of,
     find_named,
     find_named_of_kinds,
     is_new_title,

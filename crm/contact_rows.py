@@ -1,0 +1,143 @@
+"""Insert and update rows of contacts, many by one statement. The rules are in crm/contacts.py."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+from django.utils import timezone
+
+from config.api.json_fields import MAX_KEYS_PER_OBJECT, MAX_OBJECT_BYTES, max_keys
+from config.api.validation import MAX_NAME_LENGTH
+from config.database import fetch_rows
+from crm.models import Subscriber
+
+VALUES_TOO_LARGE = {"max": "The custom_values may not be greater than 64 KB together."}
+TOO_MANY_VALUES = {"keys": f"The custom_values may not have more than {MAX_KEYS_PER_OBJECT} keys."}
+# The columns that are written together. The others have rules of their own.
+COLUMNS = tuple(
+    field.attname
+    for field in Subscriber._meta.concrete_fields
+    if field.attname not in ("id", "custom_values", "updated_at")
+)
+# One contact or several. PostgreSQL plans the second each time that it gets a single id.
+ONE, SEVERAL = "s.id = %(id)s", "s.id = ANY(%(ids)s::bigint[])"
+# The ids are in the order of the contacts. The rows are inserted in the order of their keys,
+# because two batches in opposite orders would deadlock.
+INSERT = f"""
+WITH sent AS MATERIALIZED (
+    SELECT nextval(pg_get_serial_sequence('crm_subscriber', 'id')) AS new_id, contact.*
+    FROM json_populate_recordset(NULL::crm_subscriber, %(contacts)s::json) contact
+)
+INSERT INTO crm_subscriber (id, {", ".join(COLUMNS)}, custom_values, updated_at)
+SELECT new_id, {", ".join(COLUMNS)}, '{{}}', updated_at FROM sent ORDER BY email_key
+ON CONFLICT (email_key) DO NOTHING RETURNING email_key, id
+"""  # noqa: S608
+UPDATE = f"""
+UPDATE crm_subscriber s
+SET ({", ".join(COLUMNS)}) = ({", ".join(f"sent.{name}" for name in COLUMNS)}),
+    updated_at = GREATEST(s.updated_at, %(now)s)
+FROM json_populate_recordset(NULL::crm_subscriber, %(contacts)s::json) sent
+-- The ids are compared alone too, because for the expected rows of JSON all contacts are read.
+WHERE {{}} AND s.id = sent.id AND (s.email_key = sent.email_key
+    OR NOT EXISTS (SELECT FROM crm_subscriber o WHERE o.email_key = sent.email_key))
+RETURNING s.id, s.updated_at
+"""  # noqa: S608
+MERGE_CUSTOM_VALUES = f"""
+WITH sent AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(contacts)s::json)
+        sent(id bigint, values jsonb, removed text[])
+),
+-- In the order of the keys, because two requests in opposite orders would deadlock.
+catalogued AS (
+    INSERT INTO crm_customkey (name)
+    SELECT DISTINCT name FROM sent, jsonb_object_keys(values) name
+    WHERE length(name) <= {MAX_NAME_LENGTH} ORDER BY name
+    ON CONFLICT DO NOTHING
+)
+UPDATE crm_subscriber s
+SET custom_values = m.merged, made_by_track = false, updated_at = GREATEST(updated_at, %(now)s)
+FROM (SELECT id, custom_values AS before, (custom_values || sent.values) - removed AS merged
+      FROM sent JOIN crm_subscriber USING (id)) m
+WHERE s.id = m.id AND m.merged <> m.before
+RETURNING s.id, octet_length(m.merged::text), octet_length(m.before::text),
+          (SELECT count(*) FROM jsonb_object_keys(m.merged)), updated_at
+"""  # noqa: S608
+
+
+class MergedValues(NamedTuple):
+    """A contact whose custom values have changed, and the error that forbids the change."""
+
+    contact_id: int
+    updated_at: datetime
+    error: dict[str, str] | None
+
+
+def insert_new_contacts(new: Sequence[Subscriber]) -> bool:
+    """Insert contacts, unless one of their e-mails exists, and set their ids.
+
+    Returns:
+        Whether all were inserted. Otherwise the caller rolls back, or had only one.
+    """
+    by_key = {contact.email_key: contact for contact in new}
+    rows = [{name: getattr(each, name) for name in (*COLUMNS, "updated_at")} for each in new]
+    inserted = fetch_rows(INSERT, {"contacts": _json(rows)})
+    for key, contact_id in inserted:
+        by_key[key].pk = contact_id
+        by_key[key]._state.adding, by_key[key]._state.db = False, "default"
+    return len(inserted) == len(new)
+
+
+def store_changes(changes: Sequence[tuple[Subscriber, Mapping[str, Any]]]) -> bool:
+    """Write the changed columns of locked contacts, and set them in the contacts.
+
+    Returns:
+        Whether all were written: none if another contact has the e-mail.
+    """
+    for contact, columns in changes:
+        for name, value in columns.items():
+            setattr(contact, name, value)
+    rows = [{name: getattr(each, name) for name in ("id", *COLUMNS)} for each, _ in changes]
+    ids = [contact.pk for contact, _ in changes]
+    statement = UPDATE.format(ONE if len(ids) == 1 else SEVERAL)
+    parameters = {"id": ids[0], "ids": ids, "contacts": _json(rows), "now": timezone.now()}
+    written: dict[int, datetime] = dict(fetch_rows(statement, parameters))
+    for contact, _ in changes:
+        contact.updated_at = written.get(contact.pk, contact.updated_at)
+    return len(written) == len(changes)
+
+
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    # Coordinates are Decimals, which PostgreSQL reads from text.
+    return orjson.dumps(rows, default=str).decode()
+
+
+def merge_custom_values(values: Mapping[int, Mapping[str, Any]]) -> list[MergedValues]:
+    """Merge values into the custom values of locked contacts, by the contact's id.
+
+    After an error, which `set_custom_values` describes, the caller rolls back.
+    """
+    rows = [
+        {
+            "id": contact_id,
+            "values": {name: value for name, value in sent.items() if value != ""},
+            "removed": [name for name, value in sent.items() if value == ""],
+        }
+        for contact_id, sent in values.items()
+    ]
+    merged = fetch_rows(MERGE_CUSTOM_VALUES, {"contacts": json.dumps(rows), "now": timezone.now()})
+    return [
+        MergedValues(contact_id, updated_at, _values_error(size, before, keys, values[contact_id]))
+        for contact_id, size, before, keys, updated_at in merged
+    ]
+
+
+def _values_error(
+    size: int, size_before: int, number: int, values: Mapping[str, Any]
+) -> dict[str, str] | None:
+    if size <= size_before:
+        return None
+    if size > MAX_OBJECT_BYTES:
+        return VALUES_TOO_LARGE
+    return TOO_MANY_VALUES if max(number, max_keys(values)) > MAX_KEYS_PER_OBJECT else None

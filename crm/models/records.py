@@ -1,0 +1,69 @@
+"""Receipts of erasures, and the history of the admin."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.admin.models import LogEntry
+from django.db import models
+
+from config.database import fetch_rows
+from crm.emails import email_hashes, email_key
+
+ERASED = "SELECT email_sha256 FROM crm_erasure WHERE email_sha256 = ANY(%(hashes)s::text[])"
+
+
+class Erasure(models.Model):
+    """The receipt of an erased contact. Of the e-mail it holds the SHA-256 of the key only.
+
+    The key is the e-mail in lower case with its domain in punycode (crm/emails.py). Written by
+    erase_contact (events/personal_data.py).
+    """
+
+    contact_id = models.BigIntegerField("contact", db_index=True)
+    email_sha256 = models.CharField("SHA-256 of the e-mail", max_length=64, db_index=True)
+    erased_at = models.DateTimeField()
+    erased_by = models.CharField(max_length=192)
+    # Numbers: {"deleted": {"contacts": 1, …}, "made_nameless": {"admin_history": 2, …}}.
+    counts = models.JSONField()
+    # Tallybook's version.
+    version = models.CharField(max_length=20)
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"contact {self.contact_id}"
+
+    @classmethod
+    def erased_keys(cls, emails: Iterable[str]) -> set[str]:
+        """Return the keys of those e-mails whose contact was erased."""
+        keys = {sha256: email_key(email) for email in emails for sha256 in email_hashes(email)}
+        return {keys[sha256] for (sha256,) in fetch_rows(ERASED, {"hashes": list(keys)})}
+
+    @classmethod
+    def latest(cls, contact_id: int) -> "Erasure | None":
+        """Return the receipt of a contact, or None."""
+        return cls.objects.filter(contact_id=min(contact_id, 2**63 - 1)).first()
+
+    def receipt(self) -> dict[str, Any]:
+        """Return the receipt as it is given out."""
+        return {
+            "contact_id": self.contact_id,
+            "email_sha256": self.email_sha256,
+            "erased_at": self.erased_at.isoformat(),
+            "erased_by": self.erased_by,
+            "tallybook": self.version,
+            **self.counts,
+        }
+
+
+class HistoryEntry(LogEntry):
+    """What an admin user did: a row of Django's history, under a name and permission of its own.
+
+    crm/admin/history.py writes and lists them.
+    """
+
+    class Meta:
+        proxy = True
+        verbose_name = "history entry"
+        verbose_name_plural = "history entries"
