@@ -50,8 +50,9 @@ class IncomingWebhookAdmin(StrictModelAdmin):
 
     @override
     def get_fieldsets(self, request: HttpRequest, obj: IncomingWebhook | None = None) -> Any:
-        stored = ("address", "user", "created_at", "last_used_at") if obj else ()
-        fields = ("name", "status", "tags", "lists", *stored)
+        fields: tuple[str, ...] = ("name", "status", "tags", "lists")
+        if obj:
+            fields = ("address", *fields, "user", "created_at", "last_used_at")
         return [(None, {"fields": fields, "description": ABOUT})]
 
     @override
