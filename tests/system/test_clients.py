@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import psycopg
 import pytest
 
 from tests.clients.replay import TYPES, Program, programs, replay, value_at
-from tests.system.server import Answer, Server
+from tests.system.admin_session import log_in
+from tests.system.server import API, Answer, Server, basic
 
 PROGRAMS = programs()
 
@@ -71,3 +73,26 @@ def test_a_program_gets_the_response_that_its_code_reads(
 def test_each_call_of_a_program_has_a_name_of_its_own() -> None:
     names = [(program.name, call.name) for program in PROGRAMS for call in program.calls]
     assert len(set(names)) == len(names)
+
+
+def test_the_authorize_button_of_wp_fusion_ends_with_a_password_that_connects(
+    server: Server, store: psycopg.Connection
+) -> None:
+    """Source: wp-fusion-lite, class-fluentcrm-rest-admin.php, handle_rest_authentication."""
+    settings = "https://shop.example.com/wp-admin/options-general.php?page=wpf-settings"
+    query = urlencode(
+        {"app_name": "WP Fusion - Shop", "success_url": f"{settings}&crm=fluentcrm-rest"}
+    )
+    session = log_in(server)
+    answer = session.submit(
+        f"/wp-admin/authorize-application.php?{query}",
+        {"name": "WP Fusion - Shop", "scope": "manage", "approve": "Approve"},
+    )
+    session.close()
+    back = answer.headers["Location"]
+    assert back.startswith(f"{settings}&crm=fluentcrm-rest&"), answer.body
+    given = {name: values[0] for name, values in parse_qs(urlsplit(back).query).items()}
+    assert given["site_url"] == f"http://127.0.0.1:{server.port}"
+    client = server.client(basic(given["user_login"], given["password"]))
+    assert client("GET", f"{API}/subscribers").status == 200
+    client.close()
