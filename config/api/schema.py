@@ -100,16 +100,16 @@ UNPROCESSABLE: list[OpenApiSchema] = [
         "required": ["message"],
         "additionalProperties": False,
     },
-    # ActiveCampaign's.
-    {
-        "type": "object",
-        "properties": {
-            "errors": {"type": "array", "items": {"type": "object", "additionalProperties": {}}}
-        },
-        "required": ["errors"],
-        "additionalProperties": False,
-    },
 ]
+# What ActiveCampaign has instead of the former.
+ERRORS: OpenApiSchema = {
+    "type": "object",
+    "properties": {
+        "errors": {"type": "array", "items": {"type": "object", "additionalProperties": {}}}
+    },
+    "required": ["errors"],
+    "additionalProperties": False,
+}
 REST_ERROR = {
     "type": "object",
     "properties": {
@@ -142,7 +142,10 @@ def add_error_responses(result: OpenApiSchema, **_: Any) -> OpenApiSchema:
                     described["schema"]
                     for described in responses.pop("422", {}).get("content", {}).values()
                 ]
-                errors["422"] = _json({"oneOf": [*UNPROCESSABLE, *others]})
+                by_field, message = UNPROCESSABLE
+                if path.startswith(ACTIVECAMPAIGN_PREFIXES):
+                    by_field = ERRORS
+                errors["422"] = _json({"oneOf": [by_field, message, *others]})
             if "requestBody" in operation:
                 errors |= {status: _json(REST_ERROR_REF) for status in ("411", "413", "415")}
             if "{" in path:

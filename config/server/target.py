@@ -17,7 +17,7 @@ WP_JSON = "/wp-json"
 # of FluentCRM's incoming webhooks, which it reads at any path.
 ROUTED_PATHS = ("", "/", "/index.php", "/wp-admin/")
 # ActiveCampaign's old door (API version 1), and its path here, because /admin has the pages.
-OLD_DOOR, OLD_DOOR_PATH = "/admin/api.php", "/api.php"
+OLD_DOOR, OLD_DOOR_PATH = "/admin/api.php", "/activecampaign"
 # FluentCRM's address of incoming webhooks: `?fluentcrm=1` (ExternalPages.php, route).
 FLUENTCRM = re.compile("(^|&)fluentcrm(=|&|$)")
 # Names of events are in paths, and may have runs of slashes.

@@ -19,6 +19,11 @@ ABSENT_CALLS = [
     for path, methods in ABSENT
     for method in methods
 ]
+# ActiveCampaign's that are always refused.
+SITE_TRACKING_CALLS: list[tuple[str, str, str | None]] = [
+    ("PUT", "/api/3/siteTracking", None),
+    ("POST", "/api/3/siteTrackingDomains", None),
+]
 # Method, path below the root mount, and scope; None: manage alone; ANY: each of them.
 ANY = "any"
 CALLS: list[tuple[str, str, str | None]] = [
@@ -104,12 +109,11 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("GET", "/api/3/fieldValues/1", "read"),
     ("PUT", "/api/3/fieldValues/1", None),
     ("DELETE", "/api/3/fieldValues/1", None),
-    ("GET", "/api/3/accountCustomFieldMeta", ANY),
+    ("GET", "/api/3/accountCustomFieldMeta", "read"),
     ("GET", "/api/3/users/me", ANY),
-    ("GET", "/api/3/siteTracking", ANY),
-    ("PUT", "/api/3/siteTracking", ANY),
-    ("GET", "/api/3/siteTrackingDomains", ANY),
-    ("POST", "/api/3/siteTrackingDomains", ANY),
+    ("GET", "/api/3/siteTracking", "read"),
+    ("GET", "/api/3/siteTrackingDomains", "read"),
+    *SITE_TRACKING_CALLS,
     ("GET", "/api/3/eventTracking", "read"),
     ("PUT", "/api/3/eventTracking", None),
     ("GET", "/api/3/eventTrackingEvents", "read"),
@@ -219,13 +223,12 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
         )
     },
     ("GET", "/api/3/fieldValues/1"): (CONTACT.format("view"),),
-    # They tell of the user of the password, and of what Tallybook has not.
-    ("GET", "/api/3/accountCustomFieldMeta"): (),
+    ("GET", "/api/3/accountCustomFieldMeta"): (CONTACT.format("view"),),
     ("GET", "/api/3/users/me"): (),
-    ("GET", "/api/3/siteTracking"): (),
-    ("PUT", "/api/3/siteTracking"): (),
-    ("GET", "/api/3/siteTrackingDomains"): (),
-    ("POST", "/api/3/siteTrackingDomains"): (),
+    ("GET", "/api/3/siteTracking"): (CONTACT.format("view"),),
+    ("PUT", "/api/3/siteTracking"): (CONTACT.format("change"),),
+    ("GET", "/api/3/siteTrackingDomains"): (CONTACT.format("view"),),
+    ("POST", "/api/3/siteTrackingDomains"): (CONTACT.format("change"),),
     ("GET", "/api/3/eventTracking"): (SWITCH.format("view"),),
     ("PUT", "/api/3/eventTracking"): (SWITCH.format("change"),),
     ("GET", "/api/3/eventTrackingEvents"): (NAME.format("view"),),
@@ -240,13 +243,15 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/wp-json/wp/v2/users/me"): (),
 }
 # Calls of others than FluentCRM, which are not at WordPress's prefix of FluentCRM.
-OTHERS = ("/api/3/", "/event", "/wp-json/wp/", "/api.php", "/2/")
+OTHERS = ("/api/3/", "/event", "/wp-json/wp/", "/activecampaign", "/2/")
 # Its credential, actid and key, is among its fields.
 OPEN_CALL = ("POST", "/event")
 # ActiveCampaign's old door, whose credential may be among its fields. Its actions have a test of
 # their own: tests/api/test_activecampaign_old_door.py.
 OLD_DOOR = {
-    (method, path) for method in ("GET", "POST", "PUT", "DELETE") for path in ("/api.php", "/2/1")
+    (method, path)
+    for method in ("GET", "POST", "PUT", "DELETE")
+    for path in ("/activecampaign", "/2/1")
 }
 
 

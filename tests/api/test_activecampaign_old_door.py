@@ -145,8 +145,8 @@ def test_a_wrong_or_missing_key_has_an_answer_of_its_own(
 
 def test_too_many_wrong_keys_are_429(anonymous: APIClient) -> None:
     for _ in range(MAX_REFUSALS):
-        assert anonymous.get("/api.php?api_key=wrong").status_code == 200
-    response = anonymous.get("/api.php?api_key=wrong")
+        assert anonymous.get("/activecampaign?api_key=wrong").status_code == 200
+    response = anonymous.get("/activecampaign?api_key=wrong")
     assert response.status_code == 429
     assert "Retry-After" in response.headers
 
@@ -164,7 +164,7 @@ def test_a_key_in_the_address_is_in_no_log(
 
 def test_the_old_door_is_no_page_but_a_call(rsgi: Any) -> None:
     request = rsgi.Request(rsgi.application, scope(path=DOOR), HTTPProtocol())
-    assert request.target.path == "/api.php"
+    assert request.target.path == "/activecampaign"
     assert request._class is work.API
 
 

@@ -155,6 +155,11 @@ def test_a_content_type_that_names_json_is_read_as_json(call: Any, content_type:
     assert (status, Tag.objects.get().title) == (200, "VIP")
 
 
+def test_a_body_without_a_content_type_is_read_as_json(call: Any) -> None:
+    status, _ = call(f"POST {API}/tags", {"title": "VIP"}, content_type="")
+    assert (status, Tag.objects.get().title) == (200, "VIP")
+
+
 @pytest.mark.parametrize("content_type", ["application/json+x", "text/x+json", "application/+json"])
 def test_another_content_type_stays_415(call: Any, content_type: str) -> None:
     status, _ = call(f"POST {API}/tags", {"title": "VIP"}, content_type=content_type)

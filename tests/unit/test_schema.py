@@ -72,6 +72,11 @@ def test_422_has_field_errors_or_one_message() -> None:
     assert message["required"] == ["message"]
 
 
+def test_422_of_activecampaigns_calls_has_a_list_of_errors() -> None:
+    found = responses("/api/3/tags", security=[])["422"]["content"]["application/json"]["schema"]
+    assert [each["required"] for each in found["oneOf"]] == [["errors"], ["message"]]
+
+
 def test_a_422_of_the_view_is_one_more_alternative() -> None:
     described = {"content": {"application/json": {"schema": {"$ref": "#/Outcome"}}}}
     found = responses("/tags", security=[], responses={**OK, "422": described})

@@ -45,7 +45,7 @@ def test_pages_of_the_admin_are_at_their_own_paths_alone(path: str) -> None:
     "path", ["/admin/api.php", "/admin/api.php/", "//admin/api.php", "/admin//api.php"]
 )
 def test_activecampaigns_old_door_is_outside_the_admin(path: str) -> None:
-    assert path_of(path) == "/api.php"
+    assert path_of(path) == "/activecampaign"
 
 
 @pytest.mark.parametrize("path", ["/admin/api.phpx", "/admin/api.php/x", "/admin/x/api.php"])

@@ -72,7 +72,7 @@ def run() -> Run:
         ("/api/3/contacts/1/trackingLogs", work.API),
         ("POST /api/3/contact/sync", work.API),
         ("DELETE /api/3/tags/1", work.MANY),
-        ("POST /api.php?api_action=contact_sync", work.API),
+        ("POST /activecampaign?api_action=contact_sync", work.API),
         ("/2/track/event", work.API),
         ("/subscribers?event_since=2026-01-01", work.MANY),
         ("/subscribers?segment=buyers", work.MANY),

@@ -9,6 +9,7 @@ from config.api.errors import Unprocessable
 from config.api.responses import Response
 from crm.activecampaign import schema
 from crm.activecampaign.viewsets import ApiV3ViewSet
+from crm.api.views.contacts import CHANGE, READ
 from crm.permissions import Access, user_of
 
 NO_SITE_TRACKING = "Tallybook has no site tracking. Send events to /event."
@@ -47,7 +48,10 @@ class SiteTrackingViewSet(ApiV3ViewSet):
     """ActiveCampaign's tracking of visits, which is off here and cannot be switched on."""
 
     access: ClassVar[dict[str, Access]] = {
-        name: Access(None) for name in ("status", "refuse", "domains", "refuse_domain")
+        "status": READ,
+        "refuse": CHANGE,
+        "domains": READ,
+        "refuse_domain": CHANGE,
     }
     pagination_class = None
     filter_backends = ()
@@ -83,7 +87,7 @@ class ACAccountFieldViewSet(ApiV3ViewSet):
     WP Fusion reads them before it stores any fields (WPF_ActiveCampaign.sync_crm_fields).
     """
 
-    access: ClassVar[dict[str, Access]] = {"list": Access(None)}
+    access: ClassVar[dict[str, Access]] = {"list": READ}
     pagination_class = None
     filter_backends = ()
 
