@@ -24,10 +24,10 @@ def row(call: Call) -> str:
 
 def section(program: Program) -> str:
     """Return the table of a program."""
-    files = ", ".join(f"`{file}`" for file in program.files)
+    files = ",\n".join(f"`{file}`" for file in program.files)
     rows = "".join(map(row, program.calls))
     return (
-        f"\n## {program.name}\n\n[Source]({program.source}): {files}\n\n"
+        f"\n## {program.name}\n\n[Source]({program.source}):\n{files}\n\n"
         f"| call | request | response |\n| --- | --- | --- |\n{rows}"
     )
 
