@@ -15,6 +15,7 @@ from rest_framework import serializers
 from typing_extensions import override
 
 from config.api.serializers import RowSerializer, StrField
+from config.api.validation import clamp_id
 from crm.activecampaign.fields import PIPES
 from crm.custom_fields import text_of_value
 from crm.models import LIST_TYPES, CustomField, FieldType, Status, Subscriber
@@ -299,7 +300,7 @@ def field_value(contact_id: int, field: CustomField, value: Any) -> dict[str, An
 def split_value_id(value_id: str) -> tuple[int, int]:
     """Return the ids of contact and field of `field_value`'s id. 0 is no id."""
     contact, field = value_id[:-FIELD_ID_DIGITS], value_id[-FIELD_ID_DIGITS:]
-    return int(contact or 0), int(field)
+    return clamp_id(contact or "0"), int(field)
 
 
 def to_wire(field: CustomField, value: Any) -> str:

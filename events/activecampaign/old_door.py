@@ -1,9 +1,9 @@
 """ActiveCampaign's old door: `/admin/api.php` (API version 1) and `/2/track/…` (version 2).
 
-The web server gives the former the path /activecampaign (config/server/target.py). Every rejection is 200
-with result_code 0, as in ActiveCampaign (activecampaign-api-php, issue 8), because the official
-wrappers read no body of another status. The exceptions are too many wrong keys (429) and an
-unavailable database (503).
+The web server gives the former the path /activecampaign (config/server/target.py). Every rejection
+is 200 with result_code 0, as in ActiveCampaign (activecampaign-api-php, issue 8), because the
+official wrappers read no body of another status. The exceptions are too many wrong keys (429) and
+an unavailable database (503).
 """
 
 from typing import Any

@@ -7,6 +7,8 @@ from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from config.audit import refusal_limit
@@ -20,6 +22,7 @@ from events.models import EventName, TrackingSwitch
 from events.personal_data import erase_contact
 from tests.api.conftest import MakePassword
 from tests.api.rsgi import HTTPProtocol, scope
+from tests.api.savepoints import rolled_back
 
 DOOR = "/admin/api.php"
 FORM = "application/x-www-form-urlencoded"
@@ -222,6 +225,29 @@ def test_a_head_changes_nothing(send: Any, key: str) -> None:
 @pytest.mark.parametrize("name", ["", "campaign_create", "contact_delete", "x" * 9999, "a\0"])
 def test_an_action_that_there_is_not_is_refused(old: Any, name: str) -> None:
     assert old(name)["result_code"] == 0
+
+
+FIELD_NAMES = (
+    *("id", "email", "tags", "tags[]", "tags[a]", "p", "p[]", "p[1]", "p[1][2]", "status[1]"),
+    *("status", "field", "field[1,0]", "field[%A%,0]", "field[1,0][]", "first_name[]", "event"),
+    *("phone", "ip4", "overwrite", "api_output", "_method", "a[b][c]"),
+)
+ODD = ("", "1", "-1", "0", "9" * 30, "ada@example.com", "ada%40example.com", "a,b,,", "[]", "{}")
+MORE_ODD = ('{"1":[2]}', "[[1]]", "null", "||", "\0", "\ud83d", "x" * 300, "1e400", "%00", "é")
+
+
+@pytest.mark.no_cover
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    action=st.sampled_from([*ACTIONS]),
+    form=st.dictionaries(st.sampled_from(FIELD_NAMES), st.sampled_from(ODD + MORE_ODD)),
+)
+def test_odd_fields_have_an_answer(
+    old: Any, ada: Subscriber, action: str, form: dict[str, str]
+) -> None:
+    encoded = {name: value.encode(errors="surrogatepass") for name, value in form.items()}
+    with rolled_back():
+        assert old(action, encoded)["result_code"] in (0, 1)
 
 
 # ---- Contacts

@@ -70,9 +70,11 @@ class LabelViewSet(ApiV3ViewSet):
         warnings: Warnings = []
         fields = self.read_fields(warnings)
         try:
-            label = labels.create_label(self.kind, {"slug": "", **fields})
+            label: Any = labels.create_label(self.kind, {"slug": "", **fields})
         except labels.SlugTaken:
-            label = self.get_queryset().get(pk=self.find(fields["title"]))
+            label = self.get_queryset().filter(pk=self.find(fields["title"])).first()
+            if label is None:  # deleted meanwhile
+                raise self.duplicate() from None
         return self.respond(label, 201, warnings)
 
     def update(self, request: Request, label_id: str) -> Response:
@@ -81,8 +83,7 @@ class LabelViewSet(ApiV3ViewSet):
         warnings: Warnings = []
         fields = self.read_fields(warnings, {self.title: label.title})
         if self.find(fields["title"]) not in (label.pk, None):
-            taken = {"duplicate": f"Another one has this {self.title}."}
-            raise InvalidFields({self.title: taken})
+            raise self.duplicate()
         labels.update_label(self.kind, label.pk, {"slug": label.slug, **fields})
         return self.respond(self.get_object(), 200, warnings)
 
@@ -110,6 +111,11 @@ class LabelViewSet(ApiV3ViewSet):
         if sent[self.title]:
             rows = rows.filter(title__iexact=sent[self.title])
         return rows
+
+    def duplicate(self) -> InvalidFields:
+        """Return the error of a title that another label has."""
+        message = f"Another one has this {self.title}."
+        return InvalidFields({self.title: {"duplicate": message}})
 
     def find(self, title: str) -> int | None:
         """Return the id of the label with a title, or None."""
