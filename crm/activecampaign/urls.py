@@ -19,7 +19,7 @@ from crm.activecampaign.views.labels import (
 
 router = FluentRouter()
 router.register("api/3", SiteTrackingViewSet, basename="ac-site-tracking")
-router.register("api/3/accountCustomFieldMeta", ACAccountFieldViewSet, basename="ac-account-field")
+router.register("api/3", ACAccountFieldViewSet, basename="ac-account-field")
 router.register("api/3/users", ACUserViewSet, basename="ac-user")
 router.register("api/3/contacts", ACContactViewSet, basename="ac-contact")
 router.register("api/3/tags", ACTagViewSet, basename="ac-tag")

@@ -87,11 +87,12 @@ class ACAccountFieldViewSet(ApiV3ViewSet):
     WP Fusion reads them before it stores any fields (WPF_ActiveCampaign.sync_crm_fields).
     """
 
-    access: ClassVar[dict[str, Access]] = {"list": READ}
+    access: ClassVar[dict[str, Access]] = {"account_fields": READ}
     pagination_class = None
     filter_backends = ()
 
     @schema.ACCOUNT_FIELDS
-    def list(self, request: Request) -> Response:
+    @action(detail=False, url_path="accountCustomFieldMeta")
+    def account_fields(self, request: Request) -> Response:
         """Return that there are no fields."""
         return Response({"accountCustomFieldMeta": [], "meta": {"total": "0"}})
