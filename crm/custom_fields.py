@@ -179,7 +179,19 @@ def to_datetime_text(value: Any) -> str | None:
     return format_datetime(parsed) if parsed else None
 
 
+def to_any_text(value: Any) -> str:
+    """Convert to text, an object or a list to JSON text, because programs send such data as text.
+
+    An empty one is "", as in PHP.
+    """
+    if isinstance(value, (dict, list)):
+        return orjson.dumps(value).decode() if value else ""
+    return to_text(value)
+
+
 CONVERSIONS: Mapping[FieldType, Callable[[Any], str | None]] = {
+    FieldType.TEXT: to_any_text,
+    FieldType.TEXTAREA: to_any_text,
     FieldType.NUMBER: to_number_text,
     FieldType.DATE: to_date_text,
     FieldType.DATE_TIME: to_datetime_text,

@@ -197,6 +197,22 @@ class FormParser(BodyParser):
         return expand_brackets(parse_urlencoded(text))
 
 
+class FormOrJSONParser(FormParser):
+    """A form, or JSON that says it is one, as WordPress's wp_remote_post sends a text."""
+
+    @override
+    def parse_body(self, body: bytes) -> Params:
+        if body.lstrip().startswith((b"{", b"[")):
+            return JSONParser().parse_body(body)
+        return super().parse_body(body)
+
+
+class TextParser(FormOrJSONParser):
+    """The same as `text/plain`, as a page's fetch with the mode no-cors sends it."""
+
+    media_type = "text/plain"
+
+
 class MultiPartParser(parsers.MultiPartParser):
     """`multipart/form-data`. Files are ignored."""
 

@@ -14,7 +14,6 @@ from config.api.validation import is_empty, to_text, validate
 from config.api.warnings import Warnings, with_warnings
 from config.database import in_transaction
 from crm.activecampaign import contacts
-from crm.activecampaign.contacts import lock
 from crm.activecampaign.fields import (
     decode_email,
     read_old_contact,
@@ -204,11 +203,12 @@ def named_contact(params: Params) -> Subscriber:
     Raises:
         OldError: there is none.
     """
-    if not is_empty(params.get("id")):
-        return lock(validate({"id": to_object_id}, params)["id"])
-    email = decode_email(params.get("email"))
-    text = validate({"email": to_text}, {"email": email}, ("email",))["email"]
-    contact = get_for_update(email=text)
+    if is_empty(params.get("id")):
+        email = decode_email(params.get("email"))
+        text = validate({"email": to_text}, {"email": email}, ("email",))["email"]
+        contact = get_for_update(email=text)
+    else:
+        contact = get_for_update(contact_id=validate({"id": to_object_id}, params)["id"])
     if contact is None:
         raise OldError("Contact does not exist.")
     return contact

@@ -85,6 +85,7 @@ CONTACT_LISTS = describe(
     envelope("ACContactLists", contactLists=ACListMembershipSerializer(many=True))
 )
 FIELD_VALUES = describe(envelope("ACFieldValues", fieldValues=ACFieldValueSerializer(many=True)))
+CONTACT_AUTOMATIONS = describe(envelope("ACContactAutomations", contactAutomations=nothing()))
 
 SEARCH = parameter("search", "Part of the title.")
 
@@ -208,6 +209,13 @@ SITE_TRACKING_DOMAINS = describe(
         "ACSiteTrackingDomains",
         siteTrackingDomains=nothing(),
         meta=envelope("ACDomainTotal", total=serializers.CharField()),
+    )
+)
+ACCOUNT_FIELDS = describe(
+    envelope(
+        "ACAccountFields",
+        accountCustomFieldMeta=nothing(),
+        meta=envelope("ACAccountFieldTotal", total=serializers.CharField()),
     )
 )
 # Described nowhere, because no request to them succeeds.

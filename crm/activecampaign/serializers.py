@@ -101,6 +101,7 @@ class ACContactSerializer(ACSerializer):
     bounced_hard = text()
     bounced_soft = text()
     orgid = text()
+    orgname = text()
     organization = text()
     deleted = text()
     anonymized = text()
@@ -108,6 +109,7 @@ class ACContactSerializer(ACSerializer):
 
     constants: ClassVar[Mapping[str, Any]] = {
         **dict.fromkeys(("orgid", "bounced_soft", "deleted", "anonymized"), "0"),
+        "orgname": "",
         "organization": None,
     }
     texts = ("phone", "firstName", "lastName", "ip")

@@ -3,7 +3,11 @@
 from django.urls import re_path
 
 from config.api.routers import FluentRouter
-from crm.activecampaign.views.account import ACUserViewSet, SiteTrackingViewSet
+from crm.activecampaign.views.account import (
+    ACAccountFieldViewSet,
+    ACUserViewSet,
+    SiteTrackingViewSet,
+)
 from crm.activecampaign.views.contacts import ACContactViewSet
 from crm.activecampaign.views.fields import ACFieldValueViewSet, ACFieldViewSet
 from crm.activecampaign.views.labels import (
@@ -15,6 +19,7 @@ from crm.activecampaign.views.labels import (
 
 router = FluentRouter()
 router.register("api/3", SiteTrackingViewSet, basename="ac-site-tracking")
+router.register("api/3", ACAccountFieldViewSet, basename="ac-account-field")
 router.register("api/3/users", ACUserViewSet, basename="ac-user")
 router.register("api/3/contacts", ACContactViewSet, basename="ac-contact")
 router.register("api/3/tags", ACTagViewSet, basename="ac-tag")

@@ -99,6 +99,7 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("GET", "/api/3/contacts/1/contactTags", "read"),
     ("GET", "/api/3/contacts/1/contactLists", "read"),
     ("GET", "/api/3/contacts/1/fieldValues", "read"),
+    ("GET", "/api/3/contacts/1/contactAutomations", "read"),
     ("GET", "/api/3/contacts/1/trackingLogs", "read"),
     ("GET", "/api/3/activities", "read"),
     ("POST", "/api/3/contactTags", None),
@@ -108,6 +109,7 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("GET", "/api/3/fieldValues/1", "read"),
     ("PUT", "/api/3/fieldValues/1", None),
     ("DELETE", "/api/3/fieldValues/1", None),
+    ("GET", "/api/3/accountCustomFieldMeta", "read"),
     ("GET", "/api/3/users/me", ANY),
     ("GET", "/api/3/siteTracking", "read"),
     ("GET", "/api/3/siteTrackingDomains", "read"),
@@ -205,7 +207,7 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     },
     **{
         ("GET", f"/api/3/contacts/1/{what}"): (CONTACT.format("view"),)
-        for what in ("contactTags", "contactLists", "fieldValues")
+        for what in ("contactTags", "contactLists", "fieldValues", "contactAutomations")
     },
     ("GET", "/api/3/contacts/1/trackingLogs"): ("events.view_eventoccurrence",),
     ("GET", "/api/3/activities"): ("events.view_eventoccurrence",),
@@ -221,6 +223,7 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
         )
     },
     ("GET", "/api/3/fieldValues/1"): (CONTACT.format("view"),),
+    ("GET", "/api/3/accountCustomFieldMeta"): (CONTACT.format("view"),),
     ("GET", "/api/3/users/me"): (),
     ("GET", "/api/3/siteTracking"): (CONTACT.format("view"),),
     ("PUT", "/api/3/siteTracking"): (CONTACT.format("change"),),

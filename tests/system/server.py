@@ -143,13 +143,19 @@ class Server:
         except AssertionError:
             self.stop()
             raise
-        if printed := re.search(r"application password of admin: (.+)\n", self.output()):
-            self.auth = basic("admin", printed[1])
+        if "application password of admin" in self.output():
+            self.auth = basic("admin", self.password())
         return self
 
     def admin_password(self) -> str:
         """Return the password of the superuser "admin", which the first start prints."""
         printed = re.search(r"login: +admin, password (\S+)", self.output())
+        assert printed, self.output()
+        return printed[1]
+
+    def password(self) -> str:
+        """Return the application password of "admin", which the first start prints."""
+        printed = re.search(r"application password of admin: (.+)\n", self.output())
         assert printed, self.output()
         return printed[1]
 

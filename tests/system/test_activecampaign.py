@@ -86,17 +86,54 @@ def test_the_npm_package_works_with_another_host(
     expected: list[Any],
     count: int,
 ) -> None:
-    url = f"http://127.0.0.1:{server.port}/event"
-    given = {"url": url, "email": "ada@example.com", "version": 1, "calls": [EVENT], **pair}
+    given = {"email": "ada@example.com", "version": 1, "calls": [EVENT], **pair}
+    assert run_npm_package(node, server, given | change) == expected
+    assert counted(store) == (count, count)
+
+
+def run_npm_package(node: str, server: Server, given: dict[str, Any]) -> list[Any]:
+    """Return what the package says of each call."""
+    login = {"host": f"http://127.0.0.1:{server.port}", "token": server.password()}
     process = subprocess.run(
         [node, str(CLIENTS / "track.js")],
-        input=json.dumps(given | change),
+        input=json.dumps(login | given),
         capture_output=True,
         text=True,
         check=True,
     )
-    assert json.loads(process.stdout) == expected
-    assert counted(store) == (count, count)
+    said: list[Any] = json.loads(process.stdout)
+    return said
+
+
+@pytest.mark.parametrize(
+    ("version", "calls", "expected"),
+    [
+        (1, ["credentials_test", {}], {"success": 1, "username": "admin"}),
+        (1, ["account/view", {}], {"success": 1}),
+        (1, ["contact/sync", {"email": "grace@example.com"}], {"success": 1}),
+        (1, ["contact/view?email=ada@example.com", {}], {"success": 1, "email": "ada@example.com"}),
+        (1, ["contact/tag_add", {"email": "ada@example.com", "tags": "Lead"}], {"success": 1}),
+        (1, ["contact/tag_remove", {"email": "ada@example.com", "tags": "Lead"}], {"success": 1}),
+        (1, ["contact/view?email=unknown@example.com", {}], {"success": 0}),
+        (1, ["campaign/list", {}], {"success": 0, "error": "Tallybook has no such call."}),
+        (2, ["tracking/event/list", {}], {"success": 1}),
+        (2, ["tracking/event/status", {"status": "enable"}], {"success": 1}),
+        (2, ["tracking/site/list", {}], {"success": 0}),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_the_npm_package_reads_the_responses_of_the_old_door(
+    server: Server,
+    node: str,
+    pair: dict[str, str],
+    ada_id: int,
+    version: int,
+    calls: list[Any],
+    expected: dict[str, Any],
+) -> None:
+    given = {"email": "", "version": version, "calls": [calls], **pair}
+    [said] = run_npm_package(node, server, given)
+    assert {name: said.get(name) for name in expected} == expected, said
 
 
 def test_320_calls_of_16_clients_at_once_count_320(

@@ -11,6 +11,7 @@ from rest_framework.test import APIRequestFactory
 from config.api.errors import BadRequest, InvalidJSON, JSONAsForm
 from config.api.json_text import HALF_CHARACTER, NO_NUMBER
 from config.api.parsers import (
+    FormOrJSONParser,
     FormParser,
     JSONParser,
     MultiPartParser,
@@ -272,6 +273,11 @@ def test_a_form_is_decoded_as_a_query_string() -> None:
 def test_json_that_is_sent_as_a_form_is_told(body: bytes) -> None:
     with pytest.raises(JSONAsForm):
         FormParser().parse(BytesIO(body))
+
+
+@pytest.mark.parametrize("body", [b'{"a": ["1"]}', b' \n{"a": ["1"]}', b"a[]=1"])
+def test_a_webhook_reads_a_form_or_json(body: bytes) -> None:
+    assert FormOrJSONParser().parse(BytesIO(body)) == {"a": ["1"]}
 
 
 @pytest.mark.parametrize("body", [b"a=\xff", b"a=%FF"])

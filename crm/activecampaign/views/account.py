@@ -1,4 +1,4 @@
-"""The user of the application password, and what ActiveCampaign calls site tracking."""
+"""The user of the application password, site tracking, and the fields of companies."""
 
 from typing import Any, ClassVar
 
@@ -79,3 +79,20 @@ class SiteTrackingViewSet(ApiV3ViewSet):
     def refuse_domain(self, request: Request) -> Response:
         """Refuse to add a domain: 422."""
         raise Unprocessable(NO_SITE_TRACKING)
+
+
+class ACAccountFieldViewSet(ApiV3ViewSet):
+    """Custom fields of ActiveCampaign's accounts, which are companies. Tallybook has none.
+
+    WP Fusion reads them before it stores any fields (WPF_ActiveCampaign.sync_crm_fields).
+    """
+
+    access: ClassVar[dict[str, Access]] = {"account_fields": READ}
+    pagination_class = None
+    filter_backends = ()
+
+    @schema.ACCOUNT_FIELDS
+    @action(detail=False, url_path="accountCustomFieldMeta")
+    def account_fields(self, request: Request) -> Response:
+        """Return that there are no fields."""
+        return Response({"accountCustomFieldMeta": [], "meta": {"total": "0"}})

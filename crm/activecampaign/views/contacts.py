@@ -40,6 +40,7 @@ class ACContactViewSet(ApiV3ViewSet):
         "contact_tags": READ,
         "contact_lists": READ,
         "field_values": READ,
+        "contact_automations": READ,
         "create": ADD,
         "sync": ADD,
         "update": CHANGE,
@@ -112,6 +113,13 @@ class ACContactViewSet(ApiV3ViewSet):
         """Return a contact's values of custom fields."""
         contact = self.get_object()
         return Response({"fieldValues": field_values(contact.pk, declared_fields())})
+
+    @schema.CONTACT_AUTOMATIONS
+    @action(detail=True, url_path="contactAutomations", pagination_class=None, filter_backends=())
+    def contact_automations(self, request: Request, contact_id: str) -> Response:
+        """Return that a contact is in no automation."""
+        self.get_object()
+        return Response({"contactAutomations": []})
 
     @override
     def get_object(self) -> Subscriber:

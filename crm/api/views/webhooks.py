@@ -10,7 +10,14 @@ from rest_framework.request import Request
 from typing_extensions import override
 
 from config.api.errors import ApiError, FieldErrors, Forbidden, InvalidFields, ObjectNotFound
-from config.api.parsers import Params, lower_names
+from config.api.parsers import (
+    FormOrJSONParser,
+    JSONParser,
+    MultiPartParser,
+    Params,
+    TextParser,
+    lower_names,
+)
 from config.api.responses import Response
 from config.api.routers import ID_REGEX
 from config.api.serializers import format_datetime
@@ -204,11 +211,13 @@ class ContactPostViewSet(ApiViewSet):
     """FluentCRM's address of a site, `/?fluentcrm=1&route=…`, of which forms use the route contact.
 
     See FluentCRM's app/Hooks/Handlers/ExternalPages.php, handleContactWebhook. The secret in the
-    address is the credential.
+    address is the credential. JSON is read whatever its Content-Type, as there
+    (vendor/wpfluent/framework/src/WPFluent/Request/Request.php, getJson).
     """
 
     authentication_classes = ()
     permission_classes = ()
+    parser_classes = (JSONParser, FormOrJSONParser, TextParser, MultiPartParser)
 
     def receive(self, request: Request) -> Response:
         """Create or update the contact of a post.
