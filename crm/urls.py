@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from crm.api.views.webhooks import ContactPostViewSet
+from crm.api.views.contact_posts import ContactPostViewSet
 
 urlpatterns = [
     path("fluentcrm", ContactPostViewSet.as_view({"get": "receive", "post": "receive"})),

@@ -124,7 +124,7 @@ class Request:
             self.reject(body)
             return
         self._body = body
-        if body and self._class is work.API and self.target.method == "GET":
+        if body and self._class is work.API and self.target.method in ("GET", "HEAD"):
             # Its parameters may be there, filters among them.
             self._class = work.MANY
         self._class.submit(self)

@@ -16,6 +16,8 @@ WP_JSON = "/wp-json"
 # Where WordPress reads rest_route. The first is TALLYBOOK_URL_PREFIX alone. The last has addresses
 # of FluentCRM's incoming webhooks, which it reads at any path.
 ROUTED_PATHS = ("", "/", "/index.php", "/wp-admin/")
+# Permalinks of a WordPress whose web server cannot rewrite paths.
+INDEXED = "/index.php/wp-json"
 # ActiveCampaign's old door (API version 1), and its path here, because /admin has the pages.
 OLD_DOOR, OLD_DOOR_PATH = "/admin/api.php", "/activecampaign"
 # FluentCRM's address of incoming webhooks: `?fluentcrm=1` (ExternalPages.php, route).
@@ -54,6 +56,8 @@ def target_of(scope: Any) -> Target:
             path = cleaned
     if path.rstrip("/") == OLD_DOOR:
         path = OLD_DOOR_PATH
+    if path.startswith(INDEXED):
+        path = path.removeprefix("/index.php")
     if query and path in ROUTED_PATHS:
         route, others = _take(query, "rest_route")
         if route:

@@ -170,6 +170,7 @@ def class_of(method: str, path: str, query: str) -> WorkClass:
     if path.startswith(PEOPLE_PATHS) or not path:
         return PEOPLE
     names = {name.partition("[")[0] for name, _ in parse_qsl(query, keep_blank_values=True)}
-    if path.endswith(CONTACT_LISTS) and method == "GET" and not names <= PAGE_PARAMETERS:
+    is_read = method in ("GET", "HEAD")
+    if path.endswith(CONTACT_LISTS) and is_read and not names <= PAGE_PARAMETERS:
         return MANY
     return MANY if MANY_CALL.fullmatch(call) else API

@@ -199,19 +199,28 @@ OLD_LISTS: dict[str, Validator] = {"p": to_keyed, "status": to_keyed}
 def read_old_lists(params: Mapping[str, Any]) -> dict[int, int]:
     """Return the status on each list by its id, from `p[7]=7` and `status[7]=1`.
 
+    The key of a status may also be that of its list in `p`, such as `p[]=7` and `status[]=1`. A
+    status 2 counts for a list that is not in `p` too, because an opt-out must not be lost.
+
     Raises:
         InvalidFields: 422, an id or a status is invalid.
     """
     sent = validate(OLD_LISTS, params)
-    statuses: dict[int, int] = {}
-    for value in sent.get("p", {}).values():
+    ids = {
+        key: validate({"p": to_object_id}, {"p": value})["p"]
+        for key, value in sent.get("p", {}).items()
+        if not is_empty(value)
+    }
+    statuses = dict.fromkeys(ids.values(), ACTIVE)
+    for key, value in sent.get("status", {}).items():
         if is_empty(value):
             continue
-        list_id = validate({"p": to_object_id}, {"p": value})["p"]
-        status = sent.get("status", {}).get(str(list_id))
-        statuses[list_id] = (
-            ACTIVE
-            if is_empty(status)
-            else validate({"status": to_list_status}, {"status": status})["status"]
-        )
+        status = validate({"status": to_list_status}, {"status": value})["status"]
+        list_id = int(key) if is_valid_id(key) else None
+        if list_id not in statuses and key in ids:
+            list_id = ids[key]
+        if list_id is None:
+            raise InvalidFields({"status": {"numeric": "The keys of status must be ids of lists."}})
+        if list_id in statuses or status == UNSUBSCRIBED:
+            statuses[list_id] = status
     return statuses

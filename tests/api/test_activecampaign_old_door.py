@@ -3,7 +3,7 @@
 import json
 import logging
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -251,6 +251,32 @@ def test_odd_fields_have_an_answer(
 
 
 # ---- Contacts
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "p[{id}]={id}&status[{id}]=2",
+        "p[]={id}&status[]=2",
+        "p[a]={id}&status[a]=2",
+        "p[0{id}]=0{id}&status[0{id}]=2",
+        "status[{id}]=2",
+        "p[{other}]={other}&status[{id}]=2",
+    ],
+)
+def test_an_opt_out_of_a_list_is_found_by_its_id_or_by_its_place(
+    old: Any, ada: Subscriber, form: str
+) -> None:
+    news, other = (List.objects.create(title=name, slug=name) for name in ("news", "other"))
+    sent = f"email={ada.email}&" + form.format(id=news.pk, other=other.pk)
+    assert old("contact_sync", dict(parse_qsl(sent)))["result_code"] == 1
+    ada.refresh_from_db()
+    assert ada.status == "unsubscribed"
+
+
+def test_a_status_that_belongs_to_no_list_is_refused(old: Any, ada: Subscriber) -> None:
+    body = old("contact_sync", {"email": ada.email, "status[news]": "2"})
+    assert body["result_message"] == "The keys of status must be ids of lists."
 
 
 def test_a_contact_is_added_with_everything_that_a_form_has(old: Any) -> None:

@@ -162,6 +162,46 @@ def test_the_status_of_a_post_counts_if_it_is_an_opt_out(
     assert Subscriber.objects.get().status == "unsubscribed"
 
 
+@pytest.mark.parametrize("status", ["Unsubscribed", " BOUNCED "])
+def test_an_opt_out_is_read_in_any_case(
+    anonymous: APIClient, webhook: IncomingWebhook, ada: Subscriber, status: str
+) -> None:
+    post(anonymous, webhook, {"email": ada.email, "status": status})
+    assert Subscriber.objects.get().status == status.strip().lower()
+
+
+def test_a_word_that_is_no_status_subscribes_no_contact(
+    anonymous: APIClient, webhook: IncomingWebhook
+) -> None:
+    body = post(anonymous, webhook, {"email": "ada@example.com", "status": "Opted-out"})
+    assert Subscriber.objects.get().status == "pending"
+    assert body["data"]["warnings"][0]["rule"] == "in"
+
+
+@pytest.mark.parametrize(
+    ("sent", "path"),
+    [
+        ({"user_id": "7"}, "user_id"),
+        ({"latitude": "north"}, "latitude"),
+        ({"tags": "a,b"}, "tags"),
+        ({"seats": "many"}, "custom_values.seats"),
+        ({"custom_values": {"seats": "many", "city": "Rome"}}, "custom_values.seats"),
+        ({"custom_values": '{"seats": "many"}'}, "custom_values.seats"),
+        ({"phone": "\0"}, "phone"),
+    ],
+)
+def test_an_opt_out_beside_an_invalid_field_is_stored_and_the_field_is_left_out(
+    anonymous: APIClient, webhook: IncomingWebhook, ada: Subscriber, sent: Any, path: str
+) -> None:
+    add_field(CustomField(slug="seats", label="Seats", type="number"))
+    create({"email": "bob@example.com", "user_id": "7"})
+    fields = {"email": ada.email, "status": "unsubscribed", "last_name": "Lovelace"}
+    body = post(anonymous, webhook, fields | sent)
+    assert [each["field"] for each in body["data"]["warnings"]] == [path]
+    ada.refresh_from_db()
+    assert (ada.status, ada.last_name) == ("unsubscribed", "Lovelace")
+
+
 @pytest.mark.parametrize(
     ("data", "errors"),
     [

@@ -53,6 +53,11 @@ def test_another_path_of_the_admin_is_none(path: str) -> None:
     assert path_of(path) == path
 
 
+def test_a_path_behind_index_php_is_that_of_the_api() -> None:
+    assert path_of(f"/index.php{API}/tags") == f"{API}/tags"
+    assert path_of("/index.php/admin/") == "/index.php/admin/"
+
+
 def test_the_name_of_an_event_keeps_its_slashes() -> None:
     path = "//api//3/eventTrackingEvents/https://example.com//a"
     assert path_of(path) == "/api/3/eventTrackingEvents/https://example.com//a"

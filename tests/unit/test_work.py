@@ -91,6 +91,7 @@ def run() -> Run:
         ("/wp-json/fluent-crm/v2/subscribers?filter_type=advanced", work.MANY),
         ("/subscribers?page=1&advanced_filters=[]", work.MANY),
         ("/subscribers?search=ada", work.MANY),
+        ("HEAD /subscribers?search=ada", work.MANY),
         ("/subscribers/search-contacts", work.MANY),
         ("/subscribers/1/segments", work.MANY),
         ("/segments/5", work.MANY),

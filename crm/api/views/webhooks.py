@@ -1,22 +1,14 @@
-"""Incoming webhooks: FluentCRM's `/webhooks`, and the address to which other tools post."""
+"""FluentCRM's `/webhooks`: the incoming webhooks."""
 
-from collections.abc import Mapping
-from functools import cache
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import User
-from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.request import Request
 from typing_extensions import override
 
-from config.api.errors import ApiError, FieldErrors, Forbidden, InvalidFields, ObjectNotFound
+from config.api.errors import FieldErrors, InvalidFields, ObjectNotFound
 from config.api.parsers import (
-    FormOrJSONParser,
-    JSONParser,
-    MultiPartParser,
     Params,
-    TextParser,
-    lower_names,
 )
 from config.api.responses import Response
 from config.api.routers import ID_REGEX
@@ -30,22 +22,16 @@ from config.api.validation import (
 )
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import MAX_CHOICES, Warnings, capped, with_warnings
-from config.audit import of_ids, record, record_refusal
-from config.database import drop_closed_connection, in_transaction
-from config.refusals import refuse
-from crm import contacts, webhooks
+from config.audit import of_ids, record
+from crm import webhooks
 from crm.api.fields import (
     LABEL_FIELDS,
-    contact_fields,
-    to_label_names,
     to_status,
-    with_values_of_slugs,
 )
 from crm.api.schema import webhooks as schema
-from crm.api.views.contacts import LABEL_CHANGES, change_labels
 from crm.custom_fields import declared_fields
 from crm.labels import LABEL_MODELS, LabelKind, resolve_labels
-from crm.models import OPT_OUTS, IncomingWebhook, Scope, Status
+from crm.models import IncomingWebhook, Scope, Status
 from crm.permissions import Access
 from crm.webhooks import POST_PERMISSIONS, WebhookFields
 
@@ -68,9 +54,8 @@ FIELDS = {
     "source": "Source",
     "date_of_birth": "Date of Birth (Y-m-d Format only)",
 }
+VIEW = "crm.view_incomingwebhook"
 UNKNOWN_STATUS = f"The {{field}} must be one of {', '.join(Status)}."
-# The parameters of the address, which are no fields of a contact.
-ADDRESS_PARAMETERS = ("fluentcrm", "route", "hash")
 
 
 def to_known_status(value: Any) -> Status:
@@ -93,10 +78,11 @@ class WebhookViewSet(ApiViewSet):
     """
 
     access: ClassVar[dict[str, Access]] = {
-        "list": Access(Scope.MANAGE, "crm.view_incomingwebhook"),
-        "create": Access(Scope.MANAGE, "crm.add_incomingwebhook", *POST_PERMISSIONS),
-        "update": Access(Scope.MANAGE, "crm.change_incomingwebhook"),
-        "destroy": Access(Scope.MANAGE, "crm.delete_incomingwebhook"),
+        "list": Access(Scope.MANAGE, VIEW),
+        # Each response has all webhooks.
+        "create": Access(Scope.MANAGE, VIEW, "crm.add_incomingwebhook", *POST_PERMISSIONS),
+        "update": Access(Scope.MANAGE, VIEW, "crm.change_incomingwebhook"),
+        "destroy": Access(Scope.MANAGE, VIEW, "crm.delete_incomingwebhook"),
     }
     noun = "Webhook"
     lookup_url_kwarg = "webhook_id"
@@ -205,112 +191,3 @@ def serialize(webhook: IncomingWebhook, request: Request) -> dict[str, Any]:
         "created_at": format_datetime(webhook.created_at),
         "updated_at": format_datetime(webhook.updated_at),
     }
-
-
-class ContactPostViewSet(ApiViewSet):
-    """FluentCRM's address of a site, `/?fluentcrm=1&route=…`, of which forms use the route contact.
-
-    See FluentCRM's app/Hooks/Handlers/ExternalPages.php, handleContactWebhook. The secret in the
-    address is the credential. JSON is read whatever its Content-Type, as there
-    (vendor/wpfluent/framework/src/WPFluent/Request/Request.php, getJson).
-    """
-
-    authentication_classes = ()
-    permission_classes = ()
-    parser_classes = (JSONParser, FormOrJSONParser, TextParser, MultiPartParser)
-
-    def receive(self, request: Request) -> Response:
-        """Create or update the contact of a post.
-
-        Every rejection is 200 with success false, as in FluentCRM, but for an unavailable database
-        (503), which the other tool should try again, and too many wrong secrets (429).
-        """
-        try:
-            return Response({"success": True, "data": self._receive(request)})
-        except WebhookError as error:
-            return failure(str(error), error.type)
-        except InvalidFields as error:
-            kind = "email_validation_failed" if "email" in error.detail else "validation_failed"
-            return failure("Validation failed.", kind, errors=error.detail)
-        except ApiError as error:
-            return failure(error.detail["message"], error.detail.get("code", "refused"))
-        except UnsupportedMediaType:
-            return failure("Send JSON or a form, in UTF-8.", "rest_unsupported_media_type")
-
-    def _receive(self, request: Request) -> dict[str, Any]:
-        route = validate({"route": to_text}, self.query).get("route")
-        if route != "contact":
-            raise WebhookError("Tallybook has the route contact only.", "invalid_route")
-        if request.method != "POST":
-            raise WebhookError("Webhook must need to be as POST Method", "invalid_request_method")
-        secret = validate({"hash": to_text}, self.query).get("hash")
-        if not secret:
-            raise WebhookError("Invalid Webhook URL", "invalid_webhook_url")
-        # The first statement of the request.
-        drop_closed_connection()
-        webhook = webhooks.find_webhook(secret)
-        if webhook is None:
-            refuse(request)
-            record_refusal(request, 401, None)
-            raise WebhookError("Invalid Webhook Hash", "invalid_webhook_hash")
-        params = {
-            name: value for name, value in self.params.items() if name not in ADDRESS_PARAMETERS
-        }
-        return store_contact(webhook, lower_names(params))
-
-
-class WebhookError(Exception):
-    """A post that FluentCRM refuses with a message and a type."""
-
-    def __init__(self, message: str, type_: str) -> None:
-        super().__init__(message)
-        self.type = type_
-
-
-def failure(message: str, type_: str, **data: Any) -> Response:
-    """Return a refusal as WordPress's wp_send_json_error writes it."""
-    return Response({"success": False, "data": {"message": message, **data, "type": type_}})
-
-
-def store_contact(webhook: IncomingWebhook, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Create or update the contact that a post describes.
-
-    The status is the webhook's, unless the post has an opt-out, which FluentCRM overwrites. A
-    contact that opted out stays so.
-
-    Returns:
-        The data of a response with success true.
-
-    Raises:
-        InvalidFields: 422.
-        Forbidden: 403, the webhook's user may not do what the post asks for.
-    """
-    warnings: Warnings = []
-    if isinstance(names := params.get("names"), Mapping):
-        params = {**params, **{name: names.get(name) for name in ("first_name", "last_name")}}
-    declared = cache(declared_fields)
-    params = with_values_of_slugs(params, declared)
-    fields = contact_fields(params, warnings, required=("email",), declared=declared)
-    if fields.get("status") not in OPT_OUTS:
-        fields["status"] = webhook.status
-    labels = validate(dict.fromkeys(LABEL_CHANGES, to_label_names), params, warnings=warnings)
-    for kind in LABEL_MODELS:
-        if not labels.get(kind):
-            ids = getattr(webhook, kind).values_list("id", flat=True)
-            labels[kind] = [str(label_id) for label_id in ids]
-    has_perm = webhook.user.has_perm
-    if not all(map(has_perm, POST_PERMISSIONS)):
-        raise Forbidden("The webhook's user may not add and change contacts.")
-
-    @in_transaction
-    def store() -> dict[str, Any]:
-        # A list of each try, because a deadlock repeats this function.
-        reported = [*warnings]
-        contact, created = contacts.create_or_update(
-            fields, force_status=False, keep_opt_outs=True, warnings=reported
-        )
-        change_labels(contact, labels, reported, has_perm)
-        data = {"message": "created" if created else "updated", "id": contact.pk}
-        return with_warnings({**data, "type": "success"}, reported)
-
-    return store()
