@@ -71,7 +71,8 @@ def defined_fields() -> list[CustomField]:
     The catalogue of keys has them, because a look at all contacts takes seconds. At most 1,000.
     """
     declared = declared_fields()
-    keys = CustomKey.objects.exclude(name__in=declared).order_by("name")[:MAX_ITEMS]
+    # Without "", which no filter and no form could name.
+    keys = CustomKey.objects.exclude(name__in=["", *declared]).order_by("name")[:MAX_ITEMS]
     return [*declared.values(), *(CustomField(label=key.name, slug=key.name) for key in keys)]
 
 

@@ -21,18 +21,19 @@ from crm.custom_fields import defined_fields
 from crm.filters.operators import (
     CONTAINS_OPS,
     EMPTY_TEXT,
-    LINE_TYPE,
-    LINES_TYPE,
     NUMBER_OPS,
     NUMBER_TYPE,
+    TEXT_TYPE,
     NumericCast,
     array_value,
     date_ops,
     equality_ops,
     in_ops,
+    one_or_list,
     start_of_day,
     to_date_or_datetime,
     to_plain_date,
+    to_scalar,
 )
 from crm.filters.types import Choices, Column, Condition, Operator, Property, Provider, ValueType
 from crm.models import CHOICE_TYPES, LIST_TYPES, CustomField, FieldType
@@ -112,7 +113,9 @@ NULL_OPS = {
     "is_null": Operator("empty", None, has_value, negated=True),
     "not_null": Operator("not empty", None, has_value),
 }
-TEXT_OPS = equality_ops(LINE_TYPE) | CONTAINS_OPS | in_ops(LINES_TYPE, contains_any) | NULL_OPS
+# Not folded to a line, because values are stored as sent.
+TEXTS_TYPE = ValueType("texts", one_or_list(to_scalar))
+TEXT_OPS = equality_ops(TEXT_TYPE) | CONTAINS_OPS | in_ops(TEXTS_TYPE, contains_any) | NULL_OPS
 NUMBER_FIELD_OPS = (
     NUMBER_OPS
     | {

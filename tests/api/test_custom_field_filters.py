@@ -183,3 +183,11 @@ def test_the_admin_describes_a_condition_by_the_label(admin_client: Client, api:
     api.post("/segments", {"title": "S", "filters": filters})
     page = admin_client.get("/admin/crm/segment/").content.decode()
     assert "Colours includes in “<bdi>Red</bdi>”" in page
+
+
+@pytest.mark.parametrize("value", ["two  blanks", "line\nend", " before", "behind "])
+def test_white_space_of_values_counts(api: APIClient, value: str) -> None:
+    contact = create({"email": "fay@example.com"})
+    contacts.set_custom_values(contact, {"name": value})
+    for operator in ("=", "contains", "in"):
+        assert found(api, condition(["custom_fields", "name"], operator, value)) == ["fay"]

@@ -113,6 +113,18 @@ def test_a_post_may_be_a_form(anonymous: APIClient, webhook: IncomingWebhook) ->
     )
 
 
+@pytest.mark.parametrize(
+    ("names", "stored"),
+    [({}, "Ada Byron"), ({"last_name": "King"}, "Ada King"), (["x"], "Ada Byron")],
+)
+def test_nested_names_replace_those_that_they_have(
+    anonymous: APIClient, webhook: IncomingWebhook, names: Any, stored: str
+) -> None:
+    sent = {"email": "ada@example.com", "first_name": "Ada", "last_name": "Byron", "names": names}
+    post(anonymous, webhook, sent)
+    assert Subscriber.objects.get().full_name == stored
+
+
 def test_a_full_name_is_split(anonymous: APIClient, webhook: IncomingWebhook) -> None:
     post(anonymous, webhook, {"email": "ada@example.com", "full_name": "Ada King Lovelace"})
     contact = Subscriber.objects.get()

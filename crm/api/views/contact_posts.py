@@ -38,6 +38,7 @@ from crm.labels import LABEL_MODELS
 from crm.models import OPT_OUTS, IncomingWebhook, Status
 from crm.webhooks import POST_PERMISSIONS
 
+NAMES = ("first_name", "last_name")
 # The parameters of the address, which are no fields of a contact.
 ADDRESS_PARAMETERS = ("fluentcrm", "route", "hash")
 
@@ -124,7 +125,7 @@ def store_contact(webhook: IncomingWebhook, params: Params) -> dict[str, Any]:
     if not all(map(webhook.user.has_perm, POST_PERMISSIONS)):
         raise Forbidden("The webhook's user may not add and change contacts.")
     if isinstance(names := params.get("names"), Mapping):
-        params = {**params, **{name: names.get(name) for name in ("first_name", "last_name")}}
+        params = {**params, **{name: names[name] for name in NAMES if names.get(name)}}
     warnings: Warnings = []
     while True:
         try:
