@@ -10,6 +10,7 @@ from django.utils.timezone import now
 
 from config.api.errors import InvalidFields
 from config.database import in_transaction
+from crm.attachments import MAX_LABELS
 from crm.labels import LABEL_MODELS, LabelKind
 from crm.models import IncomingWebhook, updated_now
 
@@ -40,10 +41,10 @@ def create_webhook(user: User, fields: WebhookFields) -> IncomingWebhook:
         fields: name, status and labels.
 
     Raises:
-        InvalidFields: 422, there are too many.
+        InvalidFields: 422, there are too many webhooks, or labels.
     """
-    if IncomingWebhook.objects.count() >= MAX_WEBHOOKS:
-        raise InvalidFields({"name": TOO_MANY})
+    check_number()
+    check_labels(fields.labels)
     webhook = IncomingWebhook.objects.create(
         user=user,
         name=fields.name,
@@ -54,6 +55,28 @@ def create_webhook(user: User, fields: WebhookFields) -> IncomingWebhook:
     return webhook
 
 
+def check_number() -> None:
+    """Check that there may be another webhook.
+
+    Raises:
+        InvalidFields: 422.
+    """
+    if IncomingWebhook.objects.count() >= MAX_WEBHOOKS:
+        raise InvalidFields({"name": TOO_MANY})
+
+
+def check_labels(labels: Mapping[LabelKind, Sequence[int]]) -> None:
+    """Check that a contact may have the labels of a webhook.
+
+    Raises:
+        InvalidFields: 422.
+    """
+    for kind, ids in labels.items():
+        if len(ids) > MAX_LABELS:
+            message = f"A contact may have {MAX_LABELS} {kind} at most."
+            raise InvalidFields({kind: {"max": message}})
+
+
 def new_secret() -> str:
     """Return a random secret."""
     return secrets.token_hex(SECRET_BYTES)
@@ -61,7 +84,12 @@ def new_secret() -> str:
 
 @in_transaction
 def update_webhook(webhook_id: int, fields: WebhookFields) -> IncomingWebhook | None:
-    """Change an incoming webhook, whose secret stays. Returns None if it does not exist."""
+    """Change an incoming webhook, whose secret stays. Returns None if it does not exist.
+
+    Raises:
+        InvalidFields: 422, there are too many labels.
+    """
+    check_labels(fields.labels)
     rows = IncomingWebhook.objects.filter(id=webhook_id)
     webhook = rows.select_for_update().first()
     if webhook is None:

@@ -1,8 +1,7 @@
 """Filter and order ActiveCampaign's list of contacts.
 
 See the page "List, search, and filter contacts" of its API reference. An empty or unknown e-mail
-finds no contact, and a filter that Tallybook has not is 422, because a client takes the first
-contact of the response.
+finds no contact.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ from django.db.models import Q, QuerySet
 from rest_framework.request import Request
 from typing_extensions import override
 
-from config.api.errors import FieldErrors, InvalidFields
+from config.api.errors import InvalidFields
 from config.api.pagination import query_parameter
 from config.api.validation import (
     InvalidValue,
@@ -26,6 +25,7 @@ from config.api.validation import (
 from config.api.viewsets import ApiViewSet
 from crm.activecampaign.fields import decode_email, to_keyed, to_object_id
 from crm.activecampaign.serializers import LIST_STATUSES, OPTED_OUT
+from crm.activecampaign.viewsets import unknown_filters
 from crm.api.filter_backends import DescribedFilterBackend
 from crm.emails import email_key
 from crm.filters.operators import to_date_or_datetime
@@ -39,13 +39,6 @@ ORDERS = {
     **{"id": "id", "email": "email", "cdate": "created_at", "udate": "updated_at"},
     **{"first_name": "first_name", "last_name": "last_name"},
 }
-# Filters of ActiveCampaign about what Tallybook has not.
-UNSUPPORTED = (
-    *("formid", "segmentid", "seriesid", "waitid", "organization", "phone", "email_like"),
-    "exclude",
-)
-# What says that there is no such filter.
-NO_FILTER = (None, "", "0", 0)
 
 
 def to_email_q(value: Any) -> Q:
@@ -115,8 +108,6 @@ class ContactFilterBackend(DescribedFilterBackend):
     @override
     def filter_queryset(self, request: Request, queryset: Contacts, view: ApiViewSet) -> Contacts:
         params = view.params
-        if unsupported := [name for name in UNSUPPORTED if params.get(name) not in NO_FILTER]:
-            raise unknown_filters(unsupported)
         nested = validate({"filters": to_keyed, "orders": to_keyed}, params)
         sent = nested.get("filters", {})
         if unknown := sent.keys() - FILTERS.keys():
@@ -125,12 +116,6 @@ class ContactFilterBackend(DescribedFilterBackend):
         for condition in conditions:
             queryset = queryset.filter(condition)
         return queryset.order_by(*order_of(nested.get("orders", {})), "id")
-
-
-def unknown_filters(names: Any) -> InvalidFields:
-    """Return the error of filters that Tallybook has not."""
-    errors: FieldErrors = {name: {"in": f"There is no filter {name} here."} for name in names}
-    return InvalidFields(errors)
 
 
 def order_of(orders: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from typing_extensions import override
 
+from config.api.errors import InvalidFields
 from config.audit import record
 from crm import webhooks
 from crm.admin.base import StrictModelAdmin
@@ -34,6 +35,20 @@ class WebhookForm(ModelForm):
         for kind in LABEL_MODELS:
             if kind in self.fields:  # not on the page of an admin user who may only see it
                 offer_labels(self.fields[kind], kind, self.instance)
+
+    @override
+    def clean(self) -> dict[str, Any]:
+        """Limit webhooks and their labels, as the API does."""
+        super().clean()
+        try:
+            if not self.instance.pk:
+                webhooks.check_number()
+            for kind in LABEL_MODELS:
+                webhooks.check_labels({kind: self.cleaned_data.get(kind, ())})
+        except InvalidFields as error:
+            for field, rules in error.detail.items():
+                self.add_error(field, [*rules.values()])
+        return self.cleaned_data
 
 
 @admin.register(IncomingWebhook)

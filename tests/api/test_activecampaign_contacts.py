@@ -272,6 +272,7 @@ def test_contacts_are_found_by_id_list_and_tag(
     "query",
     [
         *("formid=3", "segmentid=1", "phone=1", "email_like=a", "exclude=1", "filters[name]=x"),
+        *("Email=ada@example.com", "emial=a", "contact[email]=a", "query=a", "tag=1", "page=2"),
         *("filters=x", "orders=x", "orders[score]=ASC", "listid=x", "listid=0", "ids=x"),
         *("status=7", "status=subscribed", "limit=x", "limit=-1", "filters[created_after]=x"),
         *("email=%00", "search=%00", "search[a]=b", "email[]=a"),

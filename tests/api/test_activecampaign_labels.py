@@ -271,3 +271,9 @@ def test_keys_that_no_field_declares_are_kept(
     body = {"fieldValue": {"contact": ada.pk, "field": color.pk, "value": "red"}}
     token.post(VALUES, body)
     assert Subscriber.objects.get().custom_values == {"other": {"a": 1}, "color": ["red"]}
+
+
+@pytest.mark.parametrize("url", [f"{TAGS}?tag=VIP", f"{LISTS}?name=News", f"{FIELDS}?perstag=PLAN"])
+def test_a_parameter_that_a_list_does_not_read_is_422(token: APIClient, url: str) -> None:
+    status, body = sent(token.get(url))
+    assert (status, body["errors"][0]["code"]) == (422, "in")

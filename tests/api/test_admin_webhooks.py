@@ -52,3 +52,15 @@ def test_a_webhook_is_changed_and_keeps_its_address(
 def test_users_who_may_not_change_contacts_add_no_webhook() -> None:
     browser = browser_of(staff_user("crm.add_incomingwebhook"))
     assert browser.get(f"{WEBHOOKS}add/").status_code == 403
+
+
+@pytest.mark.parametrize("limit", ["MAX_WEBHOOKS", "MAX_LABELS"])
+def test_a_form_beyond_a_limit_says_so(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(f"crm.webhooks.{limit}", 0)
+    tag = Tag.objects.create(title="VIP", slug="vip")
+    form = {"name": "Shop", "status": "subscribed", "tags": [tag.pk]}
+    response = admin_client.post(f"{WEBHOOKS}add/", form)
+    assert (response.status_code, IncomingWebhook.objects.count()) == (200, 0)
+    assert "at most." in response.content.decode()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from crm.api.views import bulk
+from crm.api.views import actions
 from crm.attachments import attach
 from crm.contacts import create
 from crm.labels import create_label
@@ -59,7 +59,7 @@ def test_all_contacts_of_a_query_are_changed_and_no_others(
 def test_the_contacts_of_a_query_are_changed_so_many_at_a_time(
     api: APIClient, ids: list[int], vip: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "CONTACTS_PER_REQUEST", 3)
+    monkeypatch.setattr(actions, "CONTACTS_PER_REQUEST", 3)
     fields: dict[str, Any] = {"action_name": "remove_from_tags", "action_options": [vip]}
     query = SIMPLE | {"tags": [vip]}
     first = all_of(api, query, **fields).json()
@@ -141,7 +141,7 @@ def test_an_action_on_all_contacts_keeps_those_who_opted_out_or_were_erased(
 def test_too_many_attachments_of_all_contacts_are_rejected_by_their_field(
     api: APIClient, ids: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "MAX_ATTACHMENTS", 4)
+    monkeypatch.setattr(actions, "MAX_ATTACHMENTS", 4)
     response = all_of(api, SIMPLE, action_name="add_to_tags", action_options=[1])
     assert (response.status_code, list(response.json())) == (422, ["action_options"])
 

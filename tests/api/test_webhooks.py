@@ -438,6 +438,15 @@ def test_there_is_a_limit_of_webhooks(
     assert response.status_code == 422
 
 
+def test_a_webhook_has_as_many_labels_as_a_contact_may_have(
+    api: APIClient, vip: Tag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crm.webhooks.MAX_LABELS", 0)
+    sent = {"name": "Shop", "status": "subscribed", "tags": [vip.pk]}
+    response = api.post(WEBHOOKS, sent, format="json")
+    assert (response.status_code, list(response.json())) == (422, ["tags"])
+
+
 def test_a_password_that_reads_sees_no_addresses(
     admin: User, make_password: MakePassword, anonymous: APIClient, webhook: IncomingWebhook
 ) -> None:

@@ -12,7 +12,7 @@ from config.api.routers import ID_REGEX
 from config.api.warnings import Warnings, with_warnings
 from crm.activecampaign import contacts, schema
 from crm.activecampaign.fields import read_contact, unwrap
-from crm.activecampaign.filter_backends import ContactFilterBackend
+from crm.activecampaign.filter_backends import CONDITIONS, ContactFilterBackend
 from crm.activecampaign.pagination import ACContactPagination
 from crm.activecampaign.serializers import (
     ACContactSerializer,
@@ -52,6 +52,7 @@ class ACContactViewSet(ApiV3ViewSet):
     serializer_class = ACContactSerializer
     pagination_class = ACContactPagination
     filter_backends = (ContactFilterBackend,)
+    parameters = (*CONDITIONS, "filters")
 
     def list(self, request: Request) -> Response:
         """List contacts, the oldest first."""

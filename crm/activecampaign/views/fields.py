@@ -28,7 +28,6 @@ from crm.activecampaign.fields import (
     unknown_field,
     unwrap,
 )
-from crm.activecampaign.filter_backends import unknown_filters
 from crm.activecampaign.pagination import ACFieldPagination
 from crm.activecampaign.serializers import (
     FIELD_TYPES,
@@ -38,7 +37,7 @@ from crm.activecampaign.serializers import (
     field_value,
     split_value_id,
 )
-from crm.activecampaign.viewsets import ApiV3ViewSet, NoResult
+from crm.activecampaign.viewsets import ApiV3ViewSet, NoResult, unknown_filters
 from crm.api.views.contacts import CHANGE, READ
 from crm.custom_fields import (
     add_field,
@@ -95,6 +94,7 @@ class ACFieldViewSet(ApiV3ViewSet):
     serializer_class = ACFieldSerializer
     pagination_class = ACFieldPagination
     filter_backends = ()
+    parameters = ("search", "filters")
 
     @schema.LIST_FIELDS
     def list(self, request: Request) -> Response:

@@ -16,7 +16,6 @@ from config.audit import of_ids, record
 from crm import labels
 from crm.activecampaign import contacts, schema
 from crm.activecampaign.fields import to_keyed, to_list_status, to_object_id, unwrap
-from crm.activecampaign.filter_backends import unknown_filters
 from crm.activecampaign.pagination import ACListPagination, ACTagPagination
 from crm.activecampaign.serializers import (
     ACContactListSerializer,
@@ -25,7 +24,7 @@ from crm.activecampaign.serializers import (
     ACListMembershipSerializer,
     ACTagSerializer,
 )
-from crm.activecampaign.viewsets import ApiV3ViewSet, NoResult
+from crm.activecampaign.viewsets import ApiV3ViewSet, NoResult, unknown_filters
 from crm.api.views.contacts import CHANGE
 from crm.label_deletion import LabelsInUse, delete_labels
 from crm.models import List, Scope, Subscriber, Tag
@@ -55,6 +54,7 @@ class LabelViewSet(ApiV3ViewSet):
     lookup_url_kwarg = "label_id"
     lookup_value_regex = ID_REGEX
     filter_backends = ()
+    parameters = ("search", "filters")
 
     def list(self, request: Request) -> Response:
         """List labels, the oldest first."""
