@@ -31,10 +31,12 @@ from config.database import fetch_rows, in_transaction
 from crm.filters.operators import to_number
 from crm.labels import TRANSLITERATIONS, SlugTaken
 from crm.models import LIST_TYPES, CustomField, CustomKey, FieldType, Subscriber
+from crm.segments import segments_with_fields
 
 # As many as a contact may have values.
 MAX_FIELDS = 300
 TOO_MANY_FIELDS = f"There may not be more than {MAX_FIELDS} custom fields."
+IN_USE = "Segments use a field whose type would change: {}. Change them first."
 # Of the options of a field as JSON, so that all definitions fit into a response.
 MAX_OPTIONS_BYTES = 16 * 1024
 # FluentCRM's, for slugs that it makes.
@@ -204,8 +206,12 @@ def replace_fields(fields: Sequence[CustomField]) -> None:
     """Replace all definitions by these, whose slugs differ. Values of contacts stay.
 
     A field whose slug had a definition keeps its id. Concurrent calls replace one after the other.
+
+    Raises:
+        InvalidFields: 422, a field that a segment uses would have another type.
     """
     lock_fields()
+    check_types({field.slug: field.type for field in fields}, "fields")
     CustomField.objects.exclude(slug__in=[field.slug for field in fields]).delete()
     for position, field in enumerate(fields):
         field.position = position
@@ -221,12 +227,13 @@ def add_field(field: CustomField) -> None:
 
     Raises:
         SlugTaken: another one has the slug.
-        InvalidFields: 422, there are 300 already.
+        InvalidFields: 422, there are 300 already, or a segment uses the values as text.
     """
     lock_fields()
     declared = declared_fields()
     if field.slug in declared:
         raise SlugTaken
+    check_types({**_types(declared), field.slug: field.type})
     if len(declared) >= MAX_FIELDS:
         raise InvalidFields({"fields": {"max": TOO_MANY_FIELDS}})
     field.position = max((each.position for each in declared.values()), default=-1) + 1
@@ -235,16 +242,55 @@ def add_field(field: CustomField) -> None:
 
 @in_transaction
 def update_field(field_id: int, columns: Mapping[str, Any]) -> bool:
-    """Change a definition. Returns whether it exists. Values of contacts stay as they are."""
+    """Change a definition. Returns whether it exists. Values of contacts stay as they are.
+
+    Raises:
+        InvalidFields: 422, a segment uses the field, which would have another type.
+    """
     lock_fields()
+    changed = {each.slug: columns["type"] for each in CustomField.objects.filter(pk=field_id)}
+    check_types({**_types(declared_fields()), **changed})
     return bool(CustomField.objects.filter(pk=field_id).update(**columns))
 
 
 @in_transaction
 def delete_field(field_id: int) -> None:
-    """Delete a definition. Values of contacts stay as they are."""
+    """Delete a definition. Values of contacts stay as they are.
+
+    Raises:
+        InvalidFields: 422, a segment uses the field, whose values would be text.
+    """
     lock_fields()
+    left = CustomField.objects.exclude(pk=field_id)
+    check_types({field.slug: field.type for field in left})
     CustomField.objects.filter(pk=field_id).delete()
+
+
+def check_types(types: Mapping[str, str], field: str = "type") -> None:
+    """Check that no segment uses a custom field whose type would change.
+
+    The segment would match other contacts. A key without a definition has the type text.
+
+    Args:
+        types: the types of all definitions afterwards, by slug.
+        field: what the error is about.
+
+    Raises:
+        InvalidFields: 422, with the titles of the segments.
+    """
+    stored = _types(declared_fields())
+    slugs = [
+        slug
+        for slug in {*stored, *types}
+        if stored.get(slug, FieldType.TEXT) != types.get(slug, FieldType.TEXT)
+    ]
+    if slugs and (segments := segments_with_fields(slugs)):
+        titles = ", ".join(f'"{segment.title}"' for segment in segments)
+        raise InvalidFields({field: {"in_use": IN_USE.format(titles)}})
+
+
+def _types(fields: Fields) -> dict[str, str]:
+    return {slug: field.type for slug, field in fields.items()}
 
 
 def lock_fields() -> None:

@@ -1,4 +1,4 @@
-"""Route FluentCRM's address of a site, `/?fluentcrm=1`, which is `/fluentcrm` here."""
+"""Route FluentCRM's URL of a site, `/?fluentcrm=1`, which is `/fluentcrm` here."""
 
 from django.urls import path
 

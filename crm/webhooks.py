@@ -16,7 +16,7 @@ from crm.models import IncomingWebhook, updated_now
 
 # 128 random bits, which cannot be guessed, so that an index may compare them.
 SECRET_BYTES = 16
-# GET /webhooks answers with all of them.
+# Each response of /webhooks has all of them.
 MAX_WEBHOOKS = 500
 # What a post may do, its webhook's user may do.
 POST_PERMISSIONS = ("crm.add_subscriber", "crm.change_subscriber")
@@ -37,7 +37,7 @@ def create_webhook(user: User, fields: WebhookFields) -> IncomingWebhook:
     """Create an incoming webhook with a new secret.
 
     Args:
-        user: what the user may, posts may: an inactive one's are refused.
+        user: whose permissions bound those of the posts. An inactive user's are rejected.
         fields: name, status and labels.
 
     Raises:

@@ -24,8 +24,8 @@ PEOPLE_PATHS = (*PAGE_PATHS, "/wp-admin/")
 ACTION_CALL = re.compile(r"POST /admin/\w+/\w+(/\d+/(erase|delete))?|\w+ /admin/\w+/\w+/\d+/export")
 # Calls about many contacts, whose time grows with the store or with the call.
 MANY_CALL = re.compile(
-    r"\w+ .*(/segments|bulk|search|/track-events|/subscribers-property|/prev-next-ids|/ajax-options"
-    r"|/reports/options|/dashboard-stats).*"
+    r"\w+ .*(/segments|bulk|search|webhooks|/track-events|/subscribers-property|/prev-next-ids"
+    r"|/ajax-options|/reports/options|/dashboard-stats).*"
     r"|DELETE .*/(tags|lists)/.*"
 )
 SEGMENT_COUNT = "/admin/crm/segment/count"

@@ -9,11 +9,19 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from typing_extensions import override
 
+from config.api.errors import InvalidFields
 from config.api.validation import MAX_NAME_LENGTH, InvalidValue, long_text, single_line
 from crm.admin.base import StrictModelAdmin
 from crm.api.custom_fields import to_options
-from crm.custom_fields import MAX_FIELDS, TOO_MANY_FIELDS, add_field, slug_of_label, update_field
-from crm.models import CHOICE_TYPES, CustomField, CustomKey
+from crm.custom_fields import (
+    MAX_FIELDS,
+    TOO_MANY_FIELDS,
+    add_field,
+    check_types,
+    slug_of_label,
+    update_field,
+)
+from crm.models import CHOICE_TYPES, CustomField, CustomKey, FieldType
 from crm.segments import segments_with_fields
 
 # Keys without a definition, on the list.
@@ -79,6 +87,12 @@ class CustomFieldForm(forms.ModelForm):
             slugs = CustomField.objects.values_list("slug", flat=True)
             slug = long_text(MAX_NAME_LENGTH)(fields["slug"])
             fields["slug"] = slug or slug_of_label(fields["label"], slugs)
+        if kind:
+            types = dict(CustomField.objects.values_list("slug", "type"))
+            try:
+                check_types({**types, fields.get("slug", self.instance.slug): kind})
+            except InvalidFields as error:
+                self.add_error("type", [*error.detail["type"].values()])
         if not self.instance.pk and CustomField.objects.count() >= MAX_FIELDS:
             raise ValidationError(TOO_MANY_FIELDS)
         return fields
@@ -141,8 +155,9 @@ class CustomFieldAdmin(StrictModelAdmin):
             str(self.opts.verbose_name_plural): len(fields),
             "values of contacts": "stay, and are text without a definition",
         }
-        if segments := segments_with_fields({field.slug for field in fields}):
-            titles = ", ".join(f"“{segment.title}”" for segment in segments)
-            counts["segments that may show an error until they are changed"] = titles
         lacking = set() if self.has_delete_permission(request) else {self.opts.verbose_name}
-        return [str(field) for field in fields], counts, lacking, []
+        # A segment would match other contacts, with values as text.
+        typed = {field.slug for field in fields if field.type != FieldType.TEXT}
+        segments = segments_with_fields(typed)
+        protected = [f"segment “{segment.title}”: change it first" for segment in segments]
+        return [str(field) for field in fields], counts, lacking, protected

@@ -21,8 +21,8 @@ from crm.models import IncomingWebhook
 from crm.webhooks import POST_PERMISSIONS, WebhookFields
 
 ABOUT = (
-    "A form or another tool posts contacts to the address, as JSON or as a form, with the field "
-    "email and any other of a contact. Who knows the address can add and change contacts: keep it "
+    "A form or another tool posts contacts to the URL, as JSON or as a form, with the field "
+    "email and any other of a contact. Who knows the URL can add and change contacts: keep it "
     "secret, and delete the webhook to revoke it."
 )
 
@@ -53,21 +53,21 @@ class WebhookForm(ModelForm):
 
 @admin.register(IncomingWebhook)
 class IncomingWebhookAdmin(StrictModelAdmin):
-    """Incoming webhooks: their addresses, and what they do to contacts. Deleting one revokes it."""
+    """Incoming webhooks: their URLs, and what they do to contacts. Deleting one revokes it."""
 
     form = WebhookForm
     list_display = ("name", "status", "user", "last_used_at", "created_at")
     list_select_related = ("user",)
     search_fields = ("name",)
     list_per_page = 50
-    readonly_fields = ("address", "user", "created_at", "last_used_at")
+    readonly_fields = ("full_url", "user", "created_at", "last_used_at")
     formfield_overrides: ClassVar[Any] = {ManyToManyField: {"widget": CheckboxSelectMultiple}}
 
     @override
     def get_fieldsets(self, request: HttpRequest, obj: IncomingWebhook | None = None) -> Any:
         fields: tuple[str, ...] = ("name", "status", "tags", "lists")
         if obj:
-            fields = ("address", *fields, "user", "created_at", "last_used_at")
+            fields = ("full_url", *fields, "user", "created_at", "last_used_at")
         return [(None, {"fields": fields, "description": ABOUT})]
 
     @override
@@ -76,12 +76,12 @@ class IncomingWebhookAdmin(StrictModelAdmin):
     ) -> IncomingWebhook | None:
         webhook = super().get_object(request, object_id, from_field)
         if webhook:
-            webhook.url = request.build_absolute_uri(webhook.address)
+            webhook.url = request.build_absolute_uri(webhook.path)
         return webhook
 
-    @admin.display(description="address")
-    def address(self, webhook: Any) -> SafeString:
-        """Return the whole address, which get_object has put together."""
+    @admin.display(description="URL")
+    def full_url(self, webhook: Any) -> SafeString:
+        """Return the whole URL, which get_object has put together."""
         return format_html('<code class="key">{}</code>', webhook.url)
 
     @override

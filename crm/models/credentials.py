@@ -55,14 +55,14 @@ class ApplicationPassword(models.Model):
 
 
 class IncomingWebhook(models.Model):
-    """An address to which forms and other tools post contacts. Written by crm/webhooks.py.
+    """A URL to which forms and other tools post contacts. Written by crm/webhooks.py.
 
     Who knows the secret may do what the user may, about the contacts that the posts name.
     """
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="incoming_webhooks")
     name = models.CharField(max_length=192)
-    # FluentCRM's `hash`. It is stored readable, because the address is shown again.
+    # FluentCRM's `hash`. It is stored readable, because the URL is shown again.
     secret = models.CharField(max_length=32, unique=True, editable=False)
     status = models.CharField(
         max_length=50,
@@ -87,8 +87,8 @@ class IncomingWebhook(models.Model):
         return self.name
 
     @property
-    def address(self) -> str:
-        """The path and query of the address, as FluentCRM's app/Models/Webhook.php makes it."""
+    def path(self) -> str:
+        """The path and query of the URL, as FluentCRM's app/Models/Webhook.php makes it."""
         return f"{settings.FORCE_SCRIPT_NAME or ''}/?fluentcrm=1&route=contact&hash={self.secret}"
 
 

@@ -135,13 +135,24 @@ def test_keys_are_shown_to_those_who_see_contacts(db: None) -> None:
 def test_the_page_before_a_deletion_tells_what_stays(
     admin_client: Client, ids: dict[str, int]
 ) -> None:
+    page = text_of(open_page(admin_client, f"{FIELDS}{ids['number']}/delete/"))
+    assert "Values of contacts: stay, and are text without a definition" in page
+    admin_client.post(f"{FIELDS}{ids['number']}/delete/", {"post": "yes"})
+    assert not CustomField.objects.filter(slug="number").exists()
+
+
+def test_a_field_that_a_segment_uses_is_neither_deleted_nor_given_another_type(
+    admin_client: Client, ids: dict[str, int]
+) -> None:
     filters = [[{"source": ["custom_fields", "number"], "operator": ">", "value": 1}]]
     create_segment({"title": "Rich", "slug": "rich", "filters": filters})
     page = text_of(open_page(admin_client, f"{FIELDS}{ids['number']}/delete/"))
-    assert "Values of contacts: stay, and are text without a definition" in page
-    assert "Segments that may show an error until they are changed: “Rich”" in page
+    assert "segment “Rich”: change it first" in page
     admin_client.post(f"{FIELDS}{ids['number']}/delete/", {"post": "yes"})
-    assert not CustomField.objects.filter(slug="number").exists()
+    form = {"label": "Number", "type": "date", "options": "", "group": "", "position": 1}
+    changed = admin_client.post(f"{FIELDS}{ids['number']}/change/", form)
+    assert "Segments use a field whose type would change" in changed.content.decode()
+    assert CustomField.objects.get(slug="number").type == "number"
 
 
 # On contacts

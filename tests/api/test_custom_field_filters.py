@@ -191,3 +191,41 @@ def test_white_space_of_values_counts(api: APIClient, value: str) -> None:
     contacts.set_custom_values(contact, {"name": value})
     for operator in ("=", "contains", "in"):
         assert found(api, condition(["custom_fields", "name"], operator, value)) == ["fay"]
+
+
+def types_with(**changes: str) -> list[dict[str, Any]]:
+    """Return the definitions as FluentCRM writes them, with other types, or without those of ""."""
+    return [
+        {"label": field.label, "slug": field.slug, "type": kind, "options": field.options}
+        for field in FIELDS
+        if (kind := changes.get(field.slug, field.type))
+    ]
+
+
+@pytest.mark.parametrize("changes", [{"colours": ""}, {"colours": "text"}, {"colours": "number"}])
+def test_a_field_that_a_segment_uses_keeps_its_type(
+    api: APIClient, changes: dict[str, str]
+) -> None:
+    filters = [[condition(["custom_fields", "colours"], "!=", "red")]]
+    api.post("/segments", {"title": "Not red", "filters": filters})
+    response = api.put("/custom-fields/contacts", {"fields": types_with(**changes)})
+    message = 'Segments use a field whose type would change: "Not red". Change them first.'
+    assert (response.status_code, response.json()) == (422, {"fields": {"in_use": message}})
+    assert CustomField.objects.count() == len(FIELDS)
+
+
+def test_other_fields_are_replaced_and_a_text_field_may_go(api: APIClient) -> None:
+    for slug in ("colours", "name"):
+        filters = [[condition(["custom_fields", slug], "=", "red")]]
+        api.post("/segments", {"title": slug, "filters": filters})
+    response = api.put("/custom-fields/contacts", {"fields": types_with(name="", points="text")})
+    assert response.status_code == 200
+    assert found(api, condition(["custom_fields", "name"], "=", "countess")) == ["ada"]
+
+
+def test_a_key_that_a_segment_uses_gets_no_type(api: APIClient) -> None:
+    filters = [[condition(["custom_fields", "2026"], "=", "yes")]]
+    api.post("/segments", {"title": "Came", "filters": filters})
+    added = [*types_with(), {"label": "2026", "slug": "2026", "type": "number"}]
+    response = api.put("/custom-fields/contacts", {"fields": added})
+    assert (response.status_code, list(response.json())) == (422, ["fields"])

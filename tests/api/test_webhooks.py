@@ -49,7 +49,7 @@ def webhook(admin: User, vip: Tag, newsletter: List) -> IncomingWebhook:
 
 def door_of(webhook: IncomingWebhook) -> str:
     """Return where the web server finds a webhook's address."""
-    return webhook.address.replace("/?", DOOR)
+    return webhook.path.replace("/?", DOOR)
 
 
 def post(client: APIClient, webhook: IncomingWebhook, data: Any, **options: Any) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def test_the_address_is_that_of_the_site(
     parts = {
         "method": "POST",
         "path": path,
-        "query_string": webhook.address.removeprefix("/?"),
+        "query_string": webhook.path.removeprefix("/?"),
         "headers": Headers(headers | {"content-length": str(len(sent))}),
     }
     status, _, body = send(sent, **parts)
@@ -155,7 +155,8 @@ def test_a_contact_that_opted_out_stays_so(
     create({"email": "ada@example.com", "status": status})
     body = post(anonymous, webhook, {"email": "ada@example.com", "status": "subscribed"})
     assert Subscriber.objects.get().status == status
-    assert body["data"]["warnings"][0]["rule"] == "keep_opt_outs"
+    # A visitor of the form could ask for any e-mail.
+    assert body["data"].keys() == {"message", "id", "type"}
 
 
 def test_an_erased_contact_is_not_subscribed(
@@ -164,7 +165,7 @@ def test_an_erased_contact_is_not_subscribed(
     erase_contact(ada.pk, "admin")
     body = post(anonymous, webhook, {"email": "ada@example.com"})
     assert Subscriber.objects.get().status == "pending"
-    assert body["data"]["warnings"][0]["rule"] == "erased"
+    assert body["data"].keys() == {"message", "id", "type"}
 
 
 def test_the_status_of_a_post_counts_if_it_is_an_opt_out(
@@ -185,9 +186,8 @@ def test_an_opt_out_is_read_in_any_case(
 def test_a_word_that_is_no_status_subscribes_no_contact(
     anonymous: APIClient, webhook: IncomingWebhook
 ) -> None:
-    body = post(anonymous, webhook, {"email": "ada@example.com", "status": "Opted-out"})
+    post(anonymous, webhook, {"email": "ada@example.com", "status": "Opted-out"})
     assert Subscriber.objects.get().status == "pending"
-    assert body["data"]["warnings"][0]["rule"] == "in"
 
 
 @pytest.mark.parametrize(

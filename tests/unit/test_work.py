@@ -92,6 +92,8 @@ def run() -> Run:
         ("/subscribers?page=1&advanced_filters=[]", work.MANY),
         ("/subscribers?search=ada", work.MANY),
         ("HEAD /subscribers?search=ada", work.MANY),
+        ("/webhooks", work.MANY),
+        ("/fluentcrm?hash=x", work.API),
         ("/subscribers/search-contacts", work.MANY),
         ("/subscribers/1/segments", work.MANY),
         ("/segments/5", work.MANY),

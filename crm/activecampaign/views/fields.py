@@ -152,12 +152,7 @@ class ACFieldViewSet(ApiV3ViewSet):
             raise unknown_filters(f"filters[{name}]" for name in sorted(unknown))
         texts = {"search": self.params.get("search"), **filters}
         sent = validate(dict.fromkeys(texts, nullable_line(MAX_NAME_LENGTH)), texts)
-        lookups = {
-            "search": "label__icontains",
-            "title": "label__iexact",
-            "perstag": "slug__iexact",
-        }
-        return rows.filter(**{lookups[name]: text for name, text in sent.items() if text})
+        return rows.filter(**{LOOKUPS[name]: text for name, text in sent.items() if text})
 
     def respond(
         self, field: CustomField, status: int = 200, warnings: Warnings | None = None

@@ -1,4 +1,4 @@
-"""The address of incoming webhooks, to which forms and other tools post contacts."""
+"""The URLs of incoming webhooks, to which forms and other tools post contacts."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -38,16 +38,17 @@ from crm.labels import LABEL_MODELS
 from crm.models import OPT_OUTS, IncomingWebhook, Status
 from crm.webhooks import POST_PERMISSIONS
 
+STATUS_RULES = ("in", "keep_opt_outs", "force_update", "erased")
 NAMES = ("first_name", "last_name")
-# The parameters of the address, which are no fields of a contact.
-ADDRESS_PARAMETERS = ("fluentcrm", "route", "hash")
+# The parameters of the URL, which are no fields of a contact.
+URL_PARAMETERS = ("fluentcrm", "route", "hash")
 
 
 class ContactPostViewSet(ApiViewSet):
-    """FluentCRM's address of a site, `/?fluentcrm=1&route=…`, of which forms use the route contact.
+    """FluentCRM's URL of a site, `/?fluentcrm=1&route=…`, of which forms use the route contact.
 
     See FluentCRM's app/Hooks/Handlers/ExternalPages.php, handleContactWebhook. The secret in the
-    address is the credential. JSON is read whatever its Content-Type, as there
+    URL is the credential. JSON is read whatever its Content-Type, as there
     (vendor/wpfluent/framework/src/WPFluent/Request/Request.php, getJson).
     """
 
@@ -59,7 +60,7 @@ class ContactPostViewSet(ApiViewSet):
         """Create or update the contact of a post.
 
         Every rejection is 200 with success false, as in FluentCRM, but for an unavailable database
-        (503), which the other tool should try again, and too many wrong secrets (429).
+        (503), which the other tool should try again, and too many invalid secrets (429).
         """
         try:
             return Response({"success": True, "data": self._receive(request)})
@@ -89,14 +90,12 @@ class ContactPostViewSet(ApiViewSet):
             refuse(request)
             record_refusal(request, 401, None)
             raise WebhookError("Invalid Webhook Hash", "invalid_webhook_hash")
-        params = {
-            name: value for name, value in self.params.items() if name not in ADDRESS_PARAMETERS
-        }
+        params = {name: value for name, value in self.params.items() if name not in URL_PARAMETERS}
         return store_contact(webhook, lower_names(params))
 
 
 class WebhookError(Exception):
-    """A post that FluentCRM refuses with a message and a type."""
+    """A post that FluentCRM rejects with a message and a type."""
 
     def __init__(self, message: str, type_: str) -> None:
         super().__init__(message)
@@ -104,7 +103,7 @@ class WebhookError(Exception):
 
 
 def failure(message: str, type_: str, **data: Any) -> Response:
-    """Return a refusal as WordPress's wp_send_json_error writes it."""
+    """Return a rejection as WordPress's wp_send_json_error writes it."""
     return Response({"success": False, "data": {"message": message, **data, "type": type_}})
 
 
@@ -148,6 +147,9 @@ def _store(webhook: IncomingWebhook, params: Params, warnings: Warnings) -> dict
             ids = getattr(webhook, kind).values_list("id", flat=True)
             labels[kind] = [str(label_id) for label_id in ids]
     contact, created = contacts.create_or_update(fields, keep_opt_outs=True, warnings=reported)
+    # Those of the status tell that the contact opted out or was erased. A page of a site may have
+    # the URL, so that any visitor could ask for any e-mail.
+    reported = [each for each in reported if each["rule"] not in STATUS_RULES]
     change_labels(contact, labels, reported, webhook.user.has_perm)
     message = "created" if created else "updated"
     return with_warnings({"message": message, "id": contact.pk, "type": "success"}, reported)

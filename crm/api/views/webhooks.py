@@ -111,7 +111,7 @@ class WebhookViewSet(ApiViewSet):
 
     @schema.CREATE_WEBHOOK
     def create(self, request: Request) -> Response:
-        """Create a webhook, and return its address."""
+        """Create a webhook, and return its URL."""
         assert isinstance(request.user, User)
         webhook = webhooks.create_webhook(request.user, read_fields(self.params))
         record(request, "added", what="incoming webhook", id=webhook.pk, status=webhook.status)
@@ -131,7 +131,7 @@ class WebhookViewSet(ApiViewSet):
 
     @schema.DESTROY_WEBHOOK
     def destroy(self, request: Request, webhook_id: str) -> Response:
-        """Delete a webhook. Posts to its address are refused from the next one on."""
+        """Delete a webhook. Posts to its URL are rejected from the next one on."""
         number, _ = IncomingWebhook.objects.filter(id=self.url_id).delete()
         if not number:
             raise ObjectNotFound(self.noun)
@@ -186,7 +186,7 @@ def serialize(webhook: IncomingWebhook, request: Request) -> dict[str, Any]:
             "lists": [row.pk for row in webhook.lists.all()],
             "tags": [row.pk for row in webhook.tags.all()],
             "status": webhook.status,
-            "url": request.build_absolute_uri(webhook.address),
+            "url": request.build_absolute_uri(webhook.path),
         },
         "created_at": format_datetime(webhook.created_at),
         "updated_at": format_datetime(webhook.updated_at),
