@@ -7,8 +7,10 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ERROR_FLAG, SEARCH_VAR, ChangeList
+from django.contrib.admin.widgets import AdminSplitDateTime
 from django.core.paginator import Paginator
-from django.db.models import Model, QuerySet
+from django.db.models import Field, Model, QuerySet
+from django.forms import Field as FormField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.text import capfirst
 from typing_extensions import override
@@ -89,6 +91,17 @@ class StrictModelAdmin(admin.ModelAdmin):
         ids = of_ids([row.pk for row in queryset])
         record(request, "deleted", what=str(self.opts.verbose_name), **ids)
         return super().log_deletions(request, queryset)
+
+    @override
+    def formfield_for_dbfield(
+        self, db_field: Field, request: HttpRequest, **kwargs: Any
+    ) -> FormField | None:
+        # Date and time get names for screen readers.
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field and isinstance(field.widget, AdminSplitDateTime):
+            for widget, name in zip(field.widget.widgets, ("date", "time"), strict=True):
+                widget.attrs["aria-label"] = f"{field.label}: {name}"
+        return field
 
     @override
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:

@@ -4,9 +4,8 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.widgets import AdminSplitDateTime
 from django.core.exceptions import ValidationError
-from django.db.models import Field, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Left
 from django.http import Http404, HttpRequest, HttpResponseRedirect
 from django.urls import reverse
@@ -120,17 +119,6 @@ class NoteAdmin(PagedModelAdmin):
         if obj is None:
             return ("contact", *fields)
         return ("contact_link", *fields, "created_by", "updated_at")
-
-    @override
-    def formfield_for_dbfield(
-        self, db_field: Field, request: HttpRequest, **kwargs: Any
-    ) -> forms.Field | None:
-        # Date and time get names for screen readers.
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field and isinstance(field.widget, AdminSplitDateTime):
-            for widget, name in zip(field.widget.widgets, ("date", "time"), strict=True):
-                widget.attrs["aria-label"] = f"{field.label}: {name}"
-        return field
 
     @override
     def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:

@@ -90,6 +90,14 @@ def api(admin: User, make_password: MakePassword) -> APIClient:
 
 
 @pytest.fixture
+def token(admin: User, make_password: MakePassword) -> APIClient:
+    """A client with a manage password in the header Api-Token."""
+    client = APIClient()
+    client.credentials(HTTP_API_TOKEN=make_password(admin))
+    return client
+
+
+@pytest.fixture
 def ada(db: None) -> Subscriber:
     """The contact ada@example.com, subscribed."""
     return create({"email": "ada@example.com", "status": "subscribed"})

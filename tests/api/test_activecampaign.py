@@ -8,14 +8,12 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
-from django.contrib.auth.models import User
 from django.core.management import call_command
 from rest_framework.test import APIClient
 
 from crm.models import Subscriber
 from events.models import EventName, EventOccurrence, TrackedEvent, TrackingSwitch
 from events.tracking import track
-from tests.api.conftest import MakePassword
 from tests.api.counts import counted
 
 SPAWNED = {"success": 1, "message": "Event spawned"}
@@ -37,14 +35,6 @@ def tracking_keys(*arguments: str) -> dict[str, str]:
 def pair(db: None) -> dict[str, str]:
     """The credential of the event call: actid and key."""
     return tracking_keys()
-
-
-@pytest.fixture
-def token(admin: User, make_password: MakePassword) -> APIClient:
-    """A client with a manage password in the header Api-Token."""
-    client = APIClient()
-    client.credentials(HTTP_API_TOKEN=make_password(admin))
-    return client
 
 
 def call(client: APIClient, fields: Mapping[str, str], path: str = "/event", **headers: str) -> Any:

@@ -17,14 +17,6 @@ OPTED_OUT = ["unsubscribed", "bounced", "complained", "spammed"]
 
 
 @pytest.fixture
-def token(admin: User, make_password: MakePassword) -> APIClient:
-    """A client with a manage password in the header Api-Token."""
-    client = APIClient()
-    client.credentials(HTTP_API_TOKEN=make_password(admin))
-    return client
-
-
-@pytest.fixture
 def plan(db: None) -> CustomField:
     return CustomField.objects.create(label="Plan", slug="plan")
 

@@ -4,24 +4,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
 from crm.models import CustomField, FieldType, List, Subscriber, Tag
 from crm.segments import create_segment
-from tests.api.conftest import MakePassword
 
 TAGS, LISTS, FIELDS, VALUES = (
     f"/api/3/{name}" for name in ("tags", "lists", "fields", "fieldValues")
 )
-
-
-@pytest.fixture
-def token(admin: User, make_password: MakePassword) -> APIClient:
-    """A client with a manage password in the header Api-Token."""
-    client = APIClient()
-    client.credentials(HTTP_API_TOKEN=make_password(admin))
-    return client
 
 
 @pytest.fixture
