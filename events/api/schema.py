@@ -66,6 +66,7 @@ TAKEN_BACK = envelope(
 TAKE_BACK = describe(TAKEN_BACK)
 TAKE_BACK_EVENT = describe(
     TAKEN_BACK,
+    names_row=True,
     request=envelope(
         "TakeBack",
         idempotency_key=serializers.CharField(

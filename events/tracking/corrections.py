@@ -106,7 +106,7 @@ def take_back(contact_id: int, occurrence_ids: Sequence[int]) -> list[Corrected]
 
 
 def _count_down(contact_id: int, event_id: int, number: int, last: object) -> Corrected:
-    """Count the event of deleted occurrences down by their `number`; `last` is the newest one's time."""
+    """Count the event of `number` deleted occurrences down, the newest of them at `last`."""
     parameters = {"contact": contact_id, "event": event_id, "number": number, "last": last}
     row = fetch_row(COUNT_DOWN, parameters)
     is_deleted = fetch_row(DELETE_EMPTY, parameters) is not None
