@@ -1,4 +1,4 @@
-"""Admin pages of the log: tracked events, their occurrences and names, and taking an occurrence back."""
+"""Admin pages of the log, which is read-only, but for occurrences that are taken back."""
 
 import json
 from typing import Any
