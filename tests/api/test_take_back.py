@@ -12,6 +12,7 @@ from crm.contacts import create, delete_contacts
 from crm.models import Subscriber
 from events.maintenance import prune_occurrences
 from events.models import EventOccurrence, IdempotencyKey, TrackedEvent, TrackingSwitch
+from events.personal_data import erase_contact
 from events.tracking import track as track_in_python
 from events.tracking.corrections import take_back, take_back_by_key
 from events.verification import find_differences, find_orphans
@@ -220,6 +221,14 @@ def test_deleting_the_contact_frees_the_keys_of_what_was_taken_back(
     assert not IdempotencyKey.objects.exists()
     create({"email": ada.email})
     assert track(api, 1, idempotency_key="a").counter == 1
+
+
+def test_an_erasure_counts_the_keys_of_what_was_taken_back(api: APIClient, ada: Subscriber) -> None:
+    for key in "ab":
+        track(api, 1, idempotency_key=key)
+    api.post(BY_KEY, {"idempotency_key": "a"})
+    assert erase_contact(ada.pk, by="admin").counts["deleted"]["idempotency_keys"] == 2
+    assert not IdempotencyKey.objects.exists()
 
 
 def test_the_number_of_statements_is_that_of_the_events(api: APIClient, ada: Subscriber) -> None:
