@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from crm.contacts import create, delete_contacts
@@ -17,6 +15,7 @@ from events.tracking import track as track_in_python
 from events.tracking.corrections import take_back, take_back_by_key
 from events.verification import find_differences, find_orphans
 from tests.api.conftest import MakePassword, basic
+from tests.api.statements import count_statements
 
 TRACK = "/subscribers/track-event"
 BY_KEY = "/subscribers/take-back-event"
@@ -233,8 +232,5 @@ def test_an_erasure_counts_the_keys_of_what_was_taken_back(api: APIClient, ada: 
 
 def test_the_number_of_statements_is_that_of_the_events(api: APIClient, ada: Subscriber) -> None:
     ids = [track(api, 1).pk for _ in range(9)]
-    with CaptureQueriesContext(connection) as one:
-        take_back(ada.pk, ids[:1])
-    with CaptureQueriesContext(connection) as many:
-        take_back(ada.pk, ids[1:8])
-    assert len(one) == len(many)
+    one = count_statements(lambda: take_back(ada.pk, ids[:1]))
+    assert count_statements(lambda: take_back(ada.pk, ids[1:8])) == one > 5
