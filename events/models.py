@@ -76,7 +76,7 @@ class TrackedEvent(models.Model):
 
 
 class EventOccurrence(models.Model):
-    """An occurrence of an event. The table is append-only, and the title is the event's.
+    """An occurrence of an event. Rows are never changed, and the title is the event's.
 
     Its columns that hold what was sent are STORED_COLUMNS of events/tracking/fields.py.
     """
@@ -100,7 +100,7 @@ class EventOccurrence(models.Model):
     # As sent with this occurrence. The event keeps that of the first one.
     provider = models.CharField(max_length=50)
     value = models.TextField()
-    # The event's counter after this occurrence.
+    # The event's counter after this occurrence. It stays when others are taken back.
     counter = models.BigIntegerField()
     properties = models.JSONField(default=dict)
     context = models.JSONField(default=dict)
@@ -143,10 +143,21 @@ class IdempotencyKey(models.Model):
     # SHA-256 of the fields sent.
     content = models.BinaryField(max_length=32)
     created_at = models.DateTimeField()
+    # The response of the first request, kept here once its occurrence is taken back.
+    event_id = models.BigIntegerField(null=True)
+    counter = models.BigIntegerField(null=True)
 
     class Meta:
         constraints = (
             models.UniqueConstraint(fields=("credential", "key"), name="events_idempotency_key"),
+        )
+        indexes = (
+            # For the deletion of a contact, which finds its other keys by the occurrences.
+            models.Index(
+                fields=("subscriber",),
+                condition=Q(event_id__isnull=False),
+                name="events_key_taken_back",
+            ),
         )
 
     def __str__(self) -> str:

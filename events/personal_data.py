@@ -157,7 +157,7 @@ def erase_contact(contact_id: int, by: str) -> Erasure:
         raise ObjectNotFound("Subscriber")
     occurrence_ids = EventOccurrence.objects.filter(subscriber_id=contact_id).values("id")
     keys = IdempotencyKey.objects.filter(
-        subscriber_id=contact_id, occurrence_id__in=occurrence_ids
+        Q(occurrence_id__in=occurrence_ids) | Q(event_id__isnull=False), subscriber_id=contact_id
     ).count()
     return Erasure.objects.create(
         contact_id=contact_id,

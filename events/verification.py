@@ -61,7 +61,8 @@ SELECT id FROM events_eventoccurrence o
 WHERE NOT EXISTS (SELECT FROM crm_subscriber s WHERE s.id = o.subscriber_id)""",
     "idempotency keys without an occurrence": """
 SELECT occurrence_id AS id FROM events_idempotencykey k
-WHERE NOT EXISTS (SELECT FROM events_eventoccurrence o
+WHERE event_id IS NULL  -- It was not taken back.
+    AND NOT EXISTS (SELECT FROM events_eventoccurrence o
                   WHERE o.id = k.occurrence_id AND o.subscriber_id = k.subscriber_id)""",
     "tags of contacts without the tag or the contact": """
 SELECT id FROM crm_subscriber_tags m

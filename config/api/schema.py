@@ -184,6 +184,7 @@ def describe(
     created: bool = False,
     unprocessable: Any = None,
     filters: bool | None = None,
+    names_row: bool = False,
 ) -> Callable[[View], View]:
     """Describe an endpoint whose response is not the page or object of its serializer class.
 
@@ -194,12 +195,15 @@ def describe(
         created: whether the status is 201 if the request creates the object.
         unprocessable: a further serializer of the response with status 422.
         filters: whether the view's filter backends have parameters, None for lists alone.
+        names_row: whether the body names a row, so that the status may be 404.
     """
     responses: dict[int, Any] = {200: response}
     if created:
         responses[201] = response
     if unprocessable is not None:
         responses[422] = unprocessable
+    if names_row:
+        responses[404] = MessageSerializer
     return extend_schema(
         request=request, responses=responses, parameters=[*parameters], filters=filters
     )

@@ -1,22 +1,30 @@
-"""Admin pages of the log: tracked events, their occurrences and names. They are read-only."""
+"""Admin pages of the log, which is read-only, but for occurrences that are taken back."""
 
 import json
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import F, Model, QuerySet
 from django.db.models.functions import Left
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from typing_extensions import override
 
+from config.api.errors import ObjectNotFound
+from config.api.validation import MAX_ID
+from config.audit import of_ids, record
+from config.database import in_transaction
 from crm.admin.base import ContactFilter, NoAddOrChangeAdmin, ReadOnlyAdmin, ValueFilter
+from crm.admin.history import log_contacts
 from events.filters.options import known_keys, known_providers, missing_key_hints
 from events.history import TITLE
 from events.models import VIEW_EVENTS, EventName, EventOccurrence, TrackedEvent
 from events.templatetags.events import time_ago
+from events.tracking.corrections import take_back
 
 # A list of events shows this number of rows at most, because counting millions takes longer than
 # reading a page.
@@ -144,6 +152,43 @@ class EventOccurrenceAdmin(EventLogAdmin):
     )
     readonly_fields = ("properties_json", "context_json")
 
+    @override
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(self.take_back_view)
+        name = "events_eventoccurrence_take_back"
+        return [path("<int:occurrence_id>/take-back/", page, name=name), *super().get_urls()]
+
+    def take_back_view(self, request: HttpRequest, occurrence_id: int) -> HttpResponse:
+        """Ask, naming what changes, and take the occurrence back."""
+        may_delete = request.user.has_perm("events.delete_eventoccurrence")
+        if not (self.has_view_permission(request) and may_delete):
+            raise PermissionDenied
+        rows = EventOccurrence.objects.select_related("subscriber", "event")
+        occurrence = rows.filter(pk=min(occurrence_id, MAX_ID)).first()
+        if occurrence is None:
+            return self._redirect_to_list(request)
+        if request.method == "POST":
+            try:
+                counter = _take_back(request, occurrence)
+            except ObjectNotFound:  # taken back or deleted since it was read
+                return self._redirect_to_list(request)
+            messages.success(request, f"Taken back. The event's counter is {counter:,} now.")
+            contact = reverse("admin:crm_subscriber_contact", args=[occurrence.subscriber_id])
+            return HttpResponseRedirect(contact)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Take back occurrence",
+            "occurrence": occurrence,
+            "event": occurrence.event,
+            "remaining": occurrence.event.counter - 1,
+        }
+        return TemplateResponse(request, "admin/events/eventoccurrence/take_back.html", context)
+
+    def _redirect_to_list(self, request: HttpRequest) -> HttpResponse:
+        messages.warning(request, "There is no such occurrence; it may have been taken back.")
+        return HttpResponseRedirect(reverse("admin:events_eventoccurrence_changelist"))
+
     @admin.display(description="properties")
     def properties_json(self, occurrence: EventOccurrence) -> SafeString:
         """Return the properties as indented JSON."""
@@ -169,6 +214,23 @@ class EventOccurrenceAdmin(EventLogAdmin):
         """Return the title, which is a column of the event."""
         title: str = occurrence.title
         return title
+
+
+@in_transaction
+def _take_back(request: HttpRequest, occurrence: EventOccurrence) -> int:
+    """Take an occurrence back, with an entry in the contact's history. Returns the counter.
+
+    Raises:
+        ObjectNotFound: it is not there any more.
+    """
+    # First, because it locks the contact.
+    message = f"Took back occurrence {occurrence.pk} of the event {occurrence.event_id}."
+    log_contacts(request, [occurrence.subscriber_id], message)
+    corrected = take_back(occurrence.subscriber_id, [occurrence.pk])
+    if not corrected:
+        raise ObjectNotFound("Occurrence")
+    record(request, "taken back", what="occurrence", **of_ids([occurrence.pk]))
+    return corrected[0].counter
 
 
 @admin.register(EventName)

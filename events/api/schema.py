@@ -12,7 +12,7 @@ from config.api.schema import (
     response_header,
 )
 from events.api.serializers import OccurrenceSerializer, TrackedEventSerializer
-from events.tracking.fields import EVENT_FIELDS
+from events.tracking.fields import EVENT_FIELDS, MAX_IDEMPOTENCY_KEY_LENGTH
 
 EVENT = {name: field.description for name, field in EVENT_FIELDS.items()}
 IDEMPOTENCY_KEY = OpenApiParameter(
@@ -57,6 +57,25 @@ TRACK_EVENTS = describe(
 )
 TRACKING_EVENTS = describe(TrackedEventSerializer(many=True))
 OCCURRENCES = TIMELINE = describe(OccurrenceSerializer(many=True))
+TAKEN_BACK = envelope(
+    "TakenBack",
+    message=serializers.CharField(),
+    id=serializers.IntegerField(help_text="The id of the event."),
+    counter=serializers.CharField(help_text="0: the event is deleted."),
+)
+TAKE_BACK = describe(TAKEN_BACK)
+TAKE_BACK_EVENT = describe(
+    TAKEN_BACK,
+    names_row=True,
+    request=envelope(
+        "TakeBack",
+        idempotency_key=serializers.CharField(
+            min_length=1,
+            max_length=MAX_IDEMPOTENCY_KEY_LENGTH,
+            help_text="Of an event that the same application password sent.",
+        ),
+    ),
+)
 
 EXPERIMENT = serializers.ChoiceField(choices=["yes", "no"])
 EXPERIMENTS = describe(

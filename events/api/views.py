@@ -28,6 +28,7 @@ from config.api.validation import (
 )
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import MAX_CHOICES, FieldWarning, Warnings, capped, with_warnings
+from config.audit import of_ids, record
 from crm.models import ApplicationPassword, Scope, Subscriber
 from crm.permissions import Access
 from events import tracking
@@ -36,9 +37,10 @@ from events.api.pagination import EventPagination, OccurrencePagination, Timelin
 from events.api.serializers import OccurrenceSerializer, TrackedEventSerializer
 from events.filters.options import distinct_values
 from events.history import MICROSECOND, Cursor, Timeline
-from events.models import TrackingSwitch
+from events.models import EventOccurrence, TrackingSwitch
 from events.tracking.batches import Outcome, RolledBack, Tracked, track_many
-from events.tracking.fields import MAX_PROVIDER_LENGTH, without_foreign_fields
+from events.tracking.corrections import Corrected, take_back, take_back_by_key
+from events.tracking.fields import MAX_PROVIDER_LENGTH, to_idempotency_key, without_foreign_fields
 
 # The header of a response that repeats an earlier one.
 REPLAYED = {"Idempotency-Replayed": "true"}
@@ -114,6 +116,8 @@ class EventViewSet(ApiViewSet):
         "tracking_events": Access(Scope.READ, "events.view_trackedevent"),
         "occurrences": Access(Scope.READ, "events.view_eventoccurrence"),
         "timeline": Access(Scope.READ, "events.view_eventoccurrence"),
+        "take_back": Access(Scope.MANAGE, "events.delete_eventoccurrence"),
+        "take_back_event": Access(Scope.MANAGE, "events.delete_eventoccurrence"),
     }
     lookup_url_kwarg = "contact_id"
     lookup_value_regex = ID_REGEX
@@ -186,6 +190,35 @@ class EventViewSet(ApiViewSet):
         page = self.paginate_queryset((self.url_id, clamp_id(event_id)))
         return self.get_paginated_response([*map(OccurrenceSerializer.of_values, page)])
 
+    @schema.TAKE_BACK
+    @action(
+        detail=True,
+        methods=["delete"],
+        url_path=f"tracking-events/(?P<event_id>{ID_REGEX})/occurrences/"
+        f"(?P<occurrence_id>{ID_REGEX})",
+    )
+    def take_back(
+        self, request: Request, contact_id: str, event_id: str, occurrence_id: str
+    ) -> Response:
+        """Take an occurrence back, as if it had never been sent."""
+        pk = clamp_id(occurrence_id)
+        named = EventOccurrence.objects.filter(
+            pk=pk, event_id=clamp_id(event_id), subscriber_id=self.url_id
+        )
+        corrected = take_back(self.url_id, [pk]) if named.exists() else []
+        if not corrected:
+            raise ObjectNotFound("Occurrence")
+        return taken_back(request, pk, corrected[0])
+
+    @schema.TAKE_BACK_EVENT
+    @action(detail=False, methods=["post"], url_path="take-back-event")
+    def take_back_event(self, request: Request) -> Response:
+        """Take back the occurrence that was sent with an idempotency key."""
+        fields = {"idempotency_key": to_idempotency_key}
+        params = validate(fields, self.params, required=("idempotency_key",))
+        pk, corrected = take_back_by_key(caller(request)["credential"], params["idempotency_key"])
+        return taken_back(request, pk, corrected)
+
     @schema.TIMELINE
     @action(detail=True, pagination_class=TimelinePagination, serializer_class=OccurrenceSerializer)
     def timeline(self, request: Request, contact_id: str) -> Response:
@@ -222,6 +255,13 @@ def caller(request: Request) -> Caller:
         "credential": f"password:{password.pk}",
         "new_contacts": password.new_contacts,
     }
+
+
+def taken_back(request: Request, occurrence_id: int, corrected: Corrected) -> Response:
+    """Write to the audit log that an occurrence was taken back, and return the response."""
+    record(request, "taken back", what="occurrence", **of_ids([occurrence_id]))
+    body = {"id": corrected.event_id, "counter": str(corrected.counter)}
+    return Response({"message": "Event has been taken back", **body})
 
 
 def outcome_data(outcome: Outcome) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Track one event, whatever protocol sends it: the API, Python, the signal, ActiveCampaign.
 
-Batches are in events/tracking/batches.py. events/maintenance.py prunes the log and verifies it.
+Batches are in events/tracking/batches.py. events/tracking/corrections.py takes occurrences back.
+events/maintenance.py prunes the log and verifies it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -112,6 +113,11 @@ DELETE FROM events_idempotencykey k USING events_eventoccurrence o
 WHERE o.subscriber_id = ANY(%s::bigint[])
     AND k.occurrence_id = o.id AND k.subscriber_id = o.subscriber_id
 """
+# The keys of occurrences that were taken back.
+DELETE_OTHER_KEYS = """
+DELETE FROM events_idempotencykey
+WHERE subscriber_id = ANY(%s::bigint[]) AND event_id IS NOT NULL
+"""
 
 
 def delete_events_of(contact_ids: Sequence[int]) -> dict[str, int]:
@@ -125,6 +131,7 @@ def delete_events_of(contact_ids: Sequence[int]) -> dict[str, int]:
     counts = {}
     with connection.cursor() as cursor:
         cursor.execute(DELETE_KEYS, [list(contact_ids)])
+        cursor.execute(DELETE_OTHER_KEYS, [list(contact_ids)])
         for name, table in (
             ("events", "events_trackedevent"),
             ("occurrences", "events_eventoccurrence"),

@@ -75,5 +75,15 @@ def replay(fields: EventFields, earlier: tuple[bytes, Row]) -> TrackedEvent:
     event = TrackedEvent.from_db("default", EVENT_COLUMNS, columns)
     if event.id is None:
         raise SubscriberNotFound
+    if event.event_key is None:
+        _describe(event, fields)
     event.replayed = True
     return event
+
+
+def _describe(event: TrackedEvent, fields: EventFields) -> None:
+    """Set the columns of an event that was taken back and deleted, as the first request sent it."""
+    event.event_key, event.title = fields.event_key, fields.title
+    event.value, event.provider = fields.value, fields.provider
+    event.repeatable, event.unlogged = fields.repeatable, 0
+    event.created_at = event.updated_at = fields.occurred_at or event.created_at

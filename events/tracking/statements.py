@@ -2,7 +2,8 @@
 
 Every statement takes its locks in the same order, each kind whole before the next: contacts by id,
 claims of idempotency keys by key, event rows by contact, key and title, names by name. Deletion
-begins with the contacts as well. So no two of them can wait for each other in a circle.
+begins with the contacts as well, and so does events/tracking/corrections.py. So no two of them can
+wait for each other in a circle.
 """
 
 from events.models import TrackedEvent
@@ -254,14 +255,25 @@ TRACK_TOGETHER = _track_items(
     joined="LEFT JOIN event ON event.id = occurrence.event_id",
 )
 
+# As RESULT, of a request whose occurrence may be taken back. If that deleted the event, the columns
+# that the claim lacks are null.
+CLAIMED = {
+    "id": "COALESCE(event.id, k.event_id)",
+    "subscriber_id": "COALESCE(event.subscriber_id, k.subscriber_id)",
+    "counter": "COALESCE(occurrence.counter, k.counter)",
+    "created_at": "COALESCE(event.created_at, k.created_at)",
+    "updated_at": "COALESCE(event.updated_at, k.created_at)",
+}
+CLAIMED_RESULT = ", ".join(CLAIMED.get(name, f"event.{name}") for name in EVENT_COLUMNS)
 # The results of earlier requests with these keys: the event as it is now, but with the counter that
-# the request made. The event is null if its contact was deleted since.
+# the request made. The id of the event is null if its contact was deleted since.
 EARLIER_RESULTS = f"""
-SELECT k.key, k.content, {RESULT}
+SELECT k.key, k.content, {CLAIMED_RESULT}
 FROM events_idempotencykey k
     LEFT JOIN events_eventoccurrence occurrence
         ON occurrence.id = k.occurrence_id AND occurrence.subscriber_id = k.subscriber_id
     LEFT JOIN events_trackedevent event
-        ON event.id = occurrence.event_id AND event.subscriber_id = occurrence.subscriber_id
+        ON event.id = COALESCE(occurrence.event_id, k.event_id)
+            AND event.subscriber_id = k.subscriber_id
 WHERE k.credential = %(credential)s AND k.key = ANY(%(keys)s)
 """

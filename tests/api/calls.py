@@ -31,6 +31,8 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("POST", "/subscribers/track-events", "track"),
     ("GET", "/subscribers/1/tracking-events", "read"),
     ("GET", "/subscribers/1/tracking-events/1/occurrences", "read"),
+    ("DELETE", "/subscribers/1/tracking-events/1/occurrences/1", None),
+    ("POST", "/subscribers/take-back-event", None),
     ("GET", "/subscribers/1/timeline", "read"),
     ("GET", "/subscribers", "read"),
     ("POST", "/subscribers", None),
@@ -132,6 +134,13 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/subscribers/track-events"): ("events.add_trackedevent",),
     ("GET", "/subscribers/1/tracking-events"): ("events.view_trackedevent",),
     ("GET", "/subscribers/1/tracking-events/1/occurrences"): ("events.view_eventoccurrence",),
+    **dict.fromkeys(
+        (
+            ("DELETE", "/subscribers/1/tracking-events/1/occurrences/1"),
+            ("POST", "/subscribers/take-back-event"),
+        ),
+        ("events.delete_eventoccurrence",),
+    ),
     ("GET", "/subscribers/1/timeline"): ("events.view_eventoccurrence",),
     ("GET", "/subscribers"): (CONTACT.format("view"),),
     ("POST", "/subscribers"): (CONTACT.format("add"),),

@@ -72,6 +72,7 @@ PAGES = [
     ("crm/subscriber/{erased contact}/erased/", "manager", 200),
     ("crm/subscriber/{erased contact}/erased/receipt.json", "manager", 200),
     ("crm/segment/count/", "staff", 405),
+    ("events/eventoccurrence/{events/eventoccurrence}/take-back/", "manager", 200),
     ("events/", "viewer", 200),
     ("auth/", "superuser", 200),
     ("auth/user/{auth/user}/password/", "superuser", 200),

@@ -19,8 +19,17 @@ from rest_framework.test import APIClient
 from schemathesis import Case, GenerationMode, Response
 from schemathesis.config import SchemathesisConfig
 
-from crm.models import CustomField, IncomingWebhook, List, Segment, Subscriber, SubscriberNote, Tag
-from events.models import TrackedEvent, TrackingKey
+from crm.models import (
+    ApplicationPassword,
+    CustomField,
+    IncomingWebhook,
+    List,
+    Segment,
+    Subscriber,
+    SubscriberNote,
+    Tag,
+)
+from events.models import EventOccurrence, IdempotencyKey, TrackedEvent, TrackingKey
 from tests.api.conftest import MakePassword, basic
 from tests.api.rsgi import RSGIAdapter
 from tests.api.savepoints import rolled_back
@@ -45,7 +54,13 @@ KNOWN: dict[str, tuple[list[Any], list[str]]] = {
         ["1", "2", "3"],
         [
             *("path.contact_id", "path.segment_id", "path.label_id", "path.event_id"),
-            *("path.note_id", "path.webhook_id", "path.field_id", "path.membership_id"),
+            *(
+                "path.occurrence_id",
+                "path.note_id",
+                "path.webhook_id",
+                "path.field_id",
+                "path.membership_id",
+            ),
             *(f"body.{each}.contact" for each in ("contactTag", "contactList", "fieldValue")),
             *("body.contactTag.tag", "body.contactList.list", "body.fieldValue.field"),
             *("query.contact", "body.contact.fieldValues[*].field"),
@@ -86,6 +101,7 @@ KNOWN: dict[str, tuple[list[Any], list[str]]] = {
     "segment": (["bought"], ["query.segment"]),
     "since": (["30d", "2024-01-17"], ["query.event_since"]),
     "times": ([1, 2], ["query.event_count_min"]),
+    "idempotency key": (EMAILS, ["body.idempotency_key"]),
     "actid": ([ACTID], ["body.actid"]),
     "event key": ([KEY], ["body.key"]),
     "visit": ([f'{{"email":"{EMAILS[0]}","url":"u"}}'], ["body.visit"]),
@@ -212,14 +228,15 @@ def numbered(noun: str) -> list[str]:
 def stored(api: APIClient, tracking_key: None) -> None:
     """Contacts, labels, segments, events, notes, webhooks, fields: each with the ids 1, 2 and 3."""
     restart_ids(Subscriber, Tag, List, Segment, TrackedEvent, SubscriberNote, IncomingWebhook)
-    restart_ids(Subscriber.tags.through, CustomField)
+    restart_ids(Subscriber.tags.through, CustomField, EventOccurrence)
     CustomField.objects.bulk_create(CustomField(label=slug, slug=slug) for slug in ("a", "b", "c"))
     odd: dict[str, Any] = {"number": 1e20, "nothing": None, "list": [{}]}
     values = {**odd, "a": "x", "b": "y"}
     contact = {"tags": numbered("Tag"), "lists": numbered("List"), "custom_values": values}
     contacts = [contact | {"email": email} for email in EMAILS]
     api.post("/subscribers/bulk-add-update", {"contacts": contacts})
-    events = [EVENT | {"email": email, "properties": odd} for email in EMAILS]
+    event = EVENT | {"properties": odd}
+    events = [event | {"email": email, "idempotency_key": email} for email in EMAILS]
     response = api.post("/subscribers/track-events", {"events": events})
     assert response.json()["tracked"] == len(EMAILS), response.content
     for contact_id in (1, 2, 3):
@@ -240,6 +257,9 @@ def test_the_response_to_a_random_request_is_as_described(
     call: Caller, admin: User, make_password: MakePassword, method: str, path: str
 ) -> None:
     authorization = basic("admin", make_password(admin))
+    # As if this password had sent the events.
+    password = ApplicationPassword.objects.latest("pk")
+    IdempotencyKey.objects.update(credential=f"password:{password.pk}")
     operation = DESCRIBED[path][method]
     got_through = 0
 

@@ -16,7 +16,7 @@ from crm.models import ApplicationPassword, Subscriber
 from crm.passwords import create_application_password
 from crm.segments import create_segment
 from events.activecampaign.credentials import tracking_key
-from events.models import EventName
+from events.models import EventName, EventOccurrence
 from tests.api.conftest import MakePassword, basic
 from tests.api.pages import CONTACTS, hidden_fields_of
 from tests.api.snapshots import without_snapshots
@@ -173,6 +173,17 @@ def test_deletions_of_contacts_by_the_api_are_written(
     assert getattr(api, method)(path.format(ada.id), filled).status_code == 200
     deleted = {"action": "deleted", "what": "contact", "number": 1, "ids": [ada.id]}
     assert entries() == [deleted | by_admin]
+
+
+def test_an_occurrence_that_is_taken_back_by_the_api_is_written(
+    api: APIClient, by_admin: dict[str, Any], ada: Subscriber, entries: Callable[[], Entries]
+) -> None:
+    event = {"event_key": "k", "title": "t", "email": ada.email, "idempotency_key": "a"}
+    api.post("/subscribers/track-event", event)
+    pk = EventOccurrence.objects.get().pk
+    api.post("/subscribers/take-back-event", {"idempotency_key": "a"})
+    taken_back = {"action": "taken back", "what": "occurrence", "number": 1, "ids": [pk]}
+    assert entries() == [taken_back | by_admin]
 
 
 def test_a_deletion_of_no_contact_is_not_written(

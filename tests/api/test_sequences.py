@@ -1,4 +1,4 @@
-"""Sequences of tracking, batches, retries, pruning and deletion, compared with a model in dicts."""
+"""Sequences of tracking, batches, retries, taking back, pruning and deletion, beside a model."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from crm.models import Subscriber
 from events.maintenance import prune_occurrences
 from events.tracking import track
 from events.tracking.batches import RolledBack, Tracked, track_many
+from events.tracking.corrections import take_back
 from events.tracking.errors import IdempotencyMismatch, SubscriberNotFound, TrackingError
 from events.verification import find_differences
 
@@ -39,6 +40,7 @@ SELECT e.id, s.email, event_key, title, value, repeatable, e.created_at, e.updat
 FROM events_trackedevent e JOIN crm_subscriber s ON s.id = subscriber_id
 """
 LOG = "SELECT event_id, occurred_at FROM events_eventoccurrence"
+IDS = "SELECT id, subscriber_id FROM events_eventoccurrence ORDER BY id"
 KEYS = "SELECT key FROM events_idempotencykey"
 
 # Few values of each field, so that events often share a row and a key.
@@ -76,8 +78,8 @@ class Model:
 
     emails: set[str] = field(default_factory=lambda: set(EMAILS))
     rows: dict[int, Row] = field(default_factory=dict)
-    # Each occurrence: the event's id, the datetime, and the idempotency key or None.
-    log: list[tuple[int, datetime, str | None]] = field(default_factory=list)
+    # Each occurrence, by id: the event's id, the datetime, the idempotency key or None, the value.
+    log: list[tuple[int, datetime, str | None, str]] = field(default_factory=list)
     # Each idempotency key: the item, the event's id and the counter.
     keys: dict[str, tuple[dict[str, Any], int, int]] = field(default_factory=dict)
 
@@ -96,8 +98,6 @@ class Model:
             content, event_id, counter = self.keys[key]
             if content != item:
                 raise IdempotencyMismatch
-            if event_id not in self.rows:
-                raise SubscriberNotFound
             return event_id, counter, True
         if item["email"] not in self.emails:
             raise SubscriberNotFound
@@ -111,7 +111,7 @@ class Model:
         row.first = min(row.first, occurred_at)
         if occurred_at >= row.last:
             row.last, row.value = occurred_at, item["value"]
-        self.log.append((event_id, occurred_at, key))
+        self.log.append((event_id, occurred_at, key, item["value"]))
         if key:
             self.keys[key] = (item, event_id, row.counter)
         return event_id, row.counter, False
@@ -133,12 +133,28 @@ class Model:
             self.rows[entry[0]].unlogged += 1
         return len(pruned)
 
+    def take_back(self, index: int) -> None:
+        """Delete an occurrence, and let its event follow those that remain."""
+        event_id, occurred_at, *_ = self.log.pop(index)
+        row = self.rows[event_id]
+        row.counter -= 1
+        rest = [entry for entry in self.log if entry[0] == event_id]
+        if row.counter == 0:
+            del self.rows[event_id]
+        elif rest:
+            # The later one of two at the same time.
+            last = max(reversed(rest), key=lambda entry: entry[1])
+            if occurred_at >= row.last:
+                row.last, row.value = last[1], last[3]
+            if row.unlogged == 0:
+                row.first = min(entry[1] for entry in rest)
+
     def delete(self, email: str) -> None:
         """Delete a contact with its events and their keys."""
         self.emails.discard(email)
+        self.keys = {key: claim for key, claim in self.keys.items() if claim[0]["email"] != email}
         self.rows = {event_id: row for event_id, row in self.rows.items() if row.email != email}
         self.log = [entry for entry in self.log if entry[0] in self.rows]
-        self.keys = {key: claim for key, claim in self.keys.items() if claim[1] in self.rows}
 
 
 class Store(RuleBasedStateMachine):
@@ -185,6 +201,18 @@ class Store(RuleBasedStateMachine):
     def prune(self, hours: int) -> None:
         before = START + timedelta(hours=hours)
         assert prune_occurrences(before, None, lambda *_: None) == self.model.prune(before)
+
+    @rule(data=st.data())
+    def take_back(self, data: st.DataObject) -> None:
+        if not self.model.log:
+            return
+        index = data.draw(st.integers(0, len(self.model.log) - 1))
+        occurrence_id, contact_id = fetch_rows(IDS, {})[index]
+        [corrected] = take_back(contact_id, [occurrence_id])
+        assert corrected.event_id == self.model.log[index][0]
+        self.model.take_back(index)
+        row = self.model.rows.get(corrected.event_id)
+        assert corrected.counter == (row.counter if row else 0)
 
     @rule(email=st.sampled_from(EMAILS))
     def delete(self, email: str) -> None:

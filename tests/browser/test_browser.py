@@ -136,6 +136,23 @@ def test_a_contact_is_found_by_name(page: Page, learner_id: int) -> None:
     expect(page.locator(".profile")).to_contain_text("60")
 
 
+def open_take_back(page: Page, contact_id: int) -> None:
+    """Open the page that takes the newest occurrence back, from the timeline."""
+    page.goto(contact_page(contact_id))
+    entry = page.locator(".day li").first
+    entry.locator("summary").click()
+    entry.get_by_role("link", name="Take back").click()
+    expect(page.get_by_role("heading", name="Take back occurrence")).to_be_visible()
+
+
+def test_an_occurrence_is_taken_back_from_the_timeline(page: Page, learner_id: int) -> None:
+    open_take_back(page, learner_id)
+    expect(page.get_by_text("Counter of the event: 19 instead of 20")).to_be_visible()
+    page.get_by_role("button", name="Yes, take back").click()
+    expect(page.get_by_text("The event's counter is 19 now.")).to_be_visible()
+    expect(page.locator(".profile").first).to_contain_text("59")
+
+
 def test_an_occurrence_is_unfolded_with_its_properties(page: Page, learner_id: int) -> None:
     page.goto(contact_page(learner_id))
     newest = page.locator(".day li").first
@@ -319,6 +336,12 @@ class TestAccessibility:
     def test_a_page_has_no_serious_error(self, axe_page: Page, shown_id: int, path: str) -> None:
         assert errors_in_both_themes(axe_page, path.format(shown_id)) == NO_ERRORS
 
+    def test_the_page_that_takes_back_has_no_serious_error(
+        self, axe_page: Page, shown_id: int
+    ) -> None:
+        open_take_back(axe_page, shown_id)
+        assert errors_in_both_themes(axe_page, axe_page.url) == NO_ERRORS
+
     def test_the_logged_out_page_has_no_serious_error(
         self, browser: Browser, server: Server
     ) -> None:
@@ -340,7 +363,9 @@ def long_ids(class_client: Client) -> dict[str, int]:
     )
     fields = {"title": "S" * 190, "slug": "s", "filters": []}
     segment = class_client("POST", "/segments", fields).json()["segment"]
-    return {"events": contact_id, "name": named_id, "segment": segment["id"]}
+    timeline = class_client("GET", f"{API}/subscribers/{contact_id}/timeline").json()["timeline"]
+    ids = {"events": contact_id, "name": named_id, "segment": segment["id"]}
+    return ids | {"occurrence": timeline["data"][0]["id"]}
 
 
 @pytest.fixture(scope="class")
@@ -360,6 +385,7 @@ class TestPhone:
             *(path.replace("{}", "{events}") for path in PAGES),
             *(f"/admin/crm/subscriber/{{name}}/{page}" for page in CONTACT_PAGES),
             *(f"/admin/crm/segment/{{segment}}/{page}/" for page in ("change", "delete")),
+            "/admin/events/eventoccurrence/{occurrence}/take-back/",
         ],
     )
     def test_a_page_is_as_wide_as_the_window(

@@ -146,6 +146,10 @@ def test_events_are_tracked_while_contacts_are_deleted_and_the_log_is_pruned(
         contact = client("POST", CONTACTS, fields).json()["contact"]["id"]
         return client("DELETE", f"{CONTACTS}/{contact}")
 
+    def take_back(client: Client, number: int) -> Answer:
+        key = f"{'bs'[number % 2]}{number}"
+        return client("POST", f"{CONTACTS}/take-back-event", {"idempotency_key": key})
+
     def prune(client: Client, number: int) -> Answer:
         if number % 2:
             pruned.append(prune_some(store))
@@ -158,14 +162,47 @@ def test_events_are_tracked_while_contacts_are_deleted_and_the_log_is_pruned(
     before = count_deadlocks(store)
     for email in emails:
         http.contact(email)
-    singles, batches, atomic_batches, deletions, _ = repeat_at_once(
-        server, single, batch, reverse_atomic_batch, delete, prune
+    singles, batches, atomic_batches, deletions, taken_back, _ = repeat_at_once(
+        server, single, batch, reverse_atomic_batch, delete, take_back, prune
     )
     assert set(singles) <= {200, 422}
     assert set(batches) == {200}
     assert set(atomic_batches) <= {200, 422}
     assert set(deletions) == {200}
+    assert set(taken_back) <= {200, 404}
     assert sum(pruned) > 0
+    assert count_deadlocks(store) == before
+    assert_nothing_is_orphaned_or_miscounted(store)
+
+
+def test_each_occurrence_that_is_taken_back_while_others_arrive_is_counted_down_once(
+    server: Server, store: psycopg.Connection, ada_id: int
+) -> None:
+    def track(pair: int) -> Request:
+        # Both clients of a pair send each key, so that a retry may follow the taking back.
+        def send(client: Client, number: int) -> Answer:
+            event = {"event_key": "k", "title": f"t{number % 2}", "subscriber_id": ada_id}
+            return client.track(**event, idempotency_key=f"{pair}-{number}")
+
+        return send
+
+    def take_back(client: Client, _: int) -> Answer:
+        # Four clients choose from the same ones.
+        answer = client("GET", f"{CONTACTS}/{ada_id}/timeline?per_page=2")
+        for one in answer.json()["timeline"]["data"][-1:]:
+            event = f"{CONTACTS}/{ada_id}/tracking-events/{one['event_id']}"
+            answer = client("DELETE", f"{event}/occurrences/{one['id']}")
+            taken_back[answer.status] += 1
+        return answer
+
+    taken_back: Counter[int] = Counter()
+    before = count_deadlocks(store)
+    statuses = repeat_at_once(server, *map(track, [1, 2, 3, 4] * 2), *[take_back] * 4)
+    assert set(sum(statuses[:8], Counter())) == {200}
+    assert set(taken_back) == {200, 404}
+    counted = fetch_value(store, "SELECT COALESCE(sum(counter), 0) FROM events_trackedevent")
+    keys = fetch_value(store, "SELECT count(*) FROM events_idempotencykey")
+    assert counted == keys - taken_back[200]
     assert count_deadlocks(store) == before
     assert_nothing_is_orphaned_or_miscounted(store)
 

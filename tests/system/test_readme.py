@@ -123,6 +123,8 @@ def test_the_page_on_retries_shows_what_happens(started: Reader, tmp_path: Path)
     timeline = json.loads(started.run("timeline"))["timeline"]["data"]
     titles = [row["title"] for row in timeline]
     assert titles == ["Logged in", "Lesson 2", "Lesson 1", "Order placed"]
+    assert started.run("retry-take-back") == started.text("retry-take-back-response")
+    assert started.run("retry-header") == started.text("retry-header-response")
 
 
 def test_the_page_on_filters_shows_what_happens(started: Reader) -> None:
