@@ -75,9 +75,10 @@ def _wait_for(server: Server, name: str) -> list[int]:
 
 
 def named(pid: int, name: str) -> list[int]:
-    """Return the descendants of a process that have a name."""
-    return [
-        each
-        for each in descendants(pid)
-        if Path(f"/proc/{each}/comm").read_text().rstrip("\n") == name
-    ]
+    """Return the descendants of a process that have a name, without those that have just ended."""
+    found = []
+    for each in descendants(pid):
+        with suppress(OSError):
+            if Path(f"/proc/{each}/comm").read_text().rstrip("\n") == name:
+                found.append(each)
+    return found
