@@ -14,7 +14,7 @@ from config.database import in_transaction
 from crm import contacts
 from crm.activecampaign.fields import UNSUBSCRIBED
 from crm.activecampaign.viewsets import NoResult
-from crm.api.views.contacts import require_change
+from crm.api.rights import require_change
 from crm.attachments import change_labels_of
 from crm.filters.types import HasPerm
 from crm.labels import (

@@ -22,7 +22,7 @@ from crm.activecampaign.fields import (
     to_tag_names,
 )
 from crm.activecampaign.serializers import FIELD_TYPES, list_status, to_wire
-from crm.api.views.contacts import ADD, CHANGE, READ
+from crm.api.rights import ADD, CHANGE, READ
 from crm.attachments import change_labels_of
 from crm.contacts import find_by_email, get_for_update
 from crm.custom_fields import declared_fields, values_of

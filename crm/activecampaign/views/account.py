@@ -9,7 +9,7 @@ from config.api.errors import Unprocessable
 from config.api.responses import Response
 from crm.activecampaign import schema
 from crm.activecampaign.viewsets import ApiV3ViewSet
-from crm.api.views.contacts import CHANGE, READ
+from crm.api.rights import CHANGE, READ
 from crm.permissions import Access, user_of
 
 NO_SITE_TRACKING = "Tallybook has no site tracking. Send events to /event."

@@ -21,7 +21,8 @@ from crm.activecampaign.serializers import (
     field_value,
 )
 from crm.activecampaign.viewsets import ApiV3ViewSet, NoResult
-from crm.api.views.contacts import ADD, CHANGE, DELETE, READ, delete_named
+from crm.api.changes import delete_named
+from crm.api.rights import ADD, CHANGE, DELETE, READ
 from crm.custom_fields import Fields, declared_fields, values_of
 from crm.models import Subscriber
 

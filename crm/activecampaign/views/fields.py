@@ -38,7 +38,7 @@ from crm.activecampaign.serializers import (
     split_value_id,
 )
 from crm.activecampaign.viewsets import ApiV3ViewSet, NoResult, unknown_filters
-from crm.api.views.contacts import CHANGE, READ
+from crm.api.rights import CHANGE, READ
 from crm.custom_fields import (
     add_field,
     clean_values,

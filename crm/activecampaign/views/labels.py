@@ -25,7 +25,7 @@ from crm.activecampaign.serializers import (
     ACTagSerializer,
 )
 from crm.activecampaign.viewsets import ApiV3ViewSet, NoResult, unknown_filters
-from crm.api.views.contacts import CHANGE
+from crm.api.rights import CHANGE
 from crm.label_deletion import LabelsInUse, delete_labels
 from crm.models import List, Scope, Subscriber, Tag
 from crm.permissions import Access

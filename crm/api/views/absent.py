@@ -16,7 +16,7 @@ from config.api.routers import ID_REGEX
 from config.api.validation import clamp_id
 from config.api.viewsets import ApiViewSet
 from crm.api.absent import CONTACTS, ID, PAGE, ROUTES, find_route
-from crm.api.views.contacts import CHANGE, READ
+from crm.api.rights import CHANGE, READ
 from crm.models import Subscriber
 from crm.permissions import Access
 

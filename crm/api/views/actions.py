@@ -25,6 +25,7 @@ from config.api.warnings import Warnings, with_warnings
 from config.database import in_transaction
 from crm import contacts
 from crm.api.absent import NO_MAIL
+from crm.api.changes import delete_named
 from crm.api.fields import (
     max_length,
     to_custom_values,
@@ -32,13 +33,9 @@ from crm.api.fields import (
     to_label_names,
 )
 from crm.api.filter_backends import CONTACT_FILTERS, LIST_FIELDS
+from crm.api.rights import CHANGE, DELETE
 from crm.api.schema import bulk as schema
 from crm.api.serializers import serialize_contacts
-from crm.api.views.contacts import (
-    CHANGE,
-    DELETE,
-    delete_named,
-)
 from crm.attachments import MAX_ATTACHMENTS, attach, detach
 from crm.custom_fields import clean_values, declared_fields
 from crm.filters.query import OTHER_PARAMETERS, query_filter_help

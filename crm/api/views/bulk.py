@@ -21,20 +21,16 @@ from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
 from config.database import in_transaction
 from crm import contacts
+from crm.api.changes import change_labels
 from crm.api.fields import (
     LABEL_FIELDS,
     contact_fields,
     with_values_of_slugs,
 )
+from crm.api.rights import ADD, CHANGE, require_change
 from crm.api.schema import bulk as schema
 from crm.api.serializers import ContactReferenceSerializer
 from crm.api.views.actions import KEEP_OPT_OUTS, check_attachments
-from crm.api.views.contacts import (
-    ADD,
-    CHANGE,
-    change_labels,
-    require_change,
-)
 from crm.batches import MAX_TOGETHER, Draft, NotTogether, Rules, Written, write_together
 from crm.custom_fields import Fields, declared_fields
 from crm.filters.types import HasPerm

@@ -27,12 +27,12 @@ from config.audit import record_refusal
 from config.database import drop_closed_connection, in_transaction
 from config.refusals import refuse
 from crm import contacts, webhooks
+from crm.api.changes import LABEL_CHANGES, change_labels
 from crm.api.fields import (
     contact_fields,
     to_label_names,
     with_values_of_slugs,
 )
-from crm.api.views.contacts import LABEL_CHANGES, change_labels
 from crm.custom_fields import declared_fields
 from crm.labels import LABEL_MODELS
 from crm.models import OPT_OUTS, IncomingWebhook, Status

@@ -1,6 +1,6 @@
 """FluentCRM's endpoints of contacts: the list, one contact, and the search for a form."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, ClassVar
@@ -26,9 +26,9 @@ from config.api.validation import (
 )
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
-from config.audit import of_ids, record
 from config.database import in_transaction
 from crm import contacts
+from crm.api.changes import LABEL_CHANGES, LabelNames, change_labels, delete_named
 from crm.api.custom_fields import serialize_field
 from crm.api.fields import (
     LABEL_FIELDS,
@@ -37,8 +37,9 @@ from crm.api.fields import (
     to_label_names,
     with_values_of_slugs,
 )
-from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS, VIEW_SEGMENTS
+from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS
 from crm.api.pagination import ContactListPagination
+from crm.api.rights import ADD, CHANGE, DELETE, READ, READ_SEGMENTS, require_change
 from crm.api.schema import contacts as schema
 from crm.api.schema.base import MESSAGE
 from crm.api.serializers import (
@@ -48,21 +49,12 @@ from crm.api.serializers import (
     serialize_contacts,
     serialize_written,
 )
-from crm.attachments import change_labels_of
 from crm.custom_fields import declared_fields, defined_fields
 from crm.filters.describe import error_sentences, humanize_errors
-from crm.filters.types import HasPerm
 from crm.labels import (
-    NAME_KINDS,
     LabelKind,
-    LabelName,
-    find_named,
-    find_named_of_kinds,
-    is_new_title,
-    missing_label_warnings,
-    resolve_labels,
 )
-from crm.models import Scope, Segment, Status, Subscriber
+from crm.models import Segment, Status, Subscriber
 from crm.permissions import Access
 from crm.segments import segments_of
 from crm.selectors import (
@@ -72,12 +64,6 @@ from crm.selectors import (
     read_contact_of_email,
     search_q,
 )
-
-READ = Access(Scope.READ, "crm.view_subscriber")
-READ_SEGMENTS = Access(Scope.READ, "crm.view_subscriber", VIEW_SEGMENTS)
-ADD = Access(Scope.MANAGE, "crm.add_subscriber")
-CHANGE = Access(Scope.MANAGE, "crm.change_subscriber")
-DELETE = Access(Scope.MANAGE, "crm.delete_subscriber")
 
 EMAIL_TAKEN = {"unique": "Provided email already assigned to another subscriber."}
 CONTACT_TOO_LARGE = {
@@ -97,17 +83,6 @@ SEARCH_FIELDS: dict[str, Validator] = {
     "limit": to_bigint,
     "values": to_ids,
 }
-# Field of an update -> the kind of label, and whether its labels are attached or detached.
-LABEL_CHANGES: dict[str, tuple[LabelKind, bool]] = {
-    "tags": ("tags", True),
-    "lists": ("lists", True),
-    "attach_tags": ("tags", True),
-    "attach_lists": ("lists", True),
-    "detach_tags": ("tags", False),
-    "detach_lists": ("lists", False),
-}
-# Names, slugs or ids of labels, by the field of a request.
-LabelNames = Mapping[str, Sequence[LabelName]]
 STATUS = CONTACT_COLUMNS.index("status")
 UNSUBSCRIBED = (Status.UNSUBSCRIBED, Status.BOUNCED, Status.COMPLAINED)
 
@@ -318,14 +293,6 @@ class SubscriberViewSet(ApiViewSet):
             raise InvalidFields({"email": EMAIL_TAKEN}) from None
 
 
-def delete_named(request: Request, contact_ids: Sequence[int]) -> int:
-    """Delete the contacts that a request names, and record it. Returns how many there were."""
-    number = contacts.delete_contacts(contact_ids)["contacts"]
-    if number:
-        record(request, "deleted", what="contact", **of_ids(contact_ids) | {"number": number})
-    return number
-
-
 def serialize_contact(contact: Contact, include: Collection[str]) -> dict[str, Any]:
     """Serialize a contact as `serialize_contacts` does.
 
@@ -364,50 +331,3 @@ def left_out_warning(title: str, error: InvalidFields | Forbidden) -> dict[str, 
         rule, reasons = "invalid", " ".join(error_sentences(humanize_errors(error.detail)))
     message = f'The segment "{title}" is left out. {reasons}'
     return {"field": "segments", "rule": rule, "message": message}
-
-
-def require_change(is_new: bool, has_perm: HasPerm) -> None:
-    """Check that a user may write a contact that exists. In the transaction that wrote it.
-
-    Raises:
-        Forbidden: 403, the user may only add contacts.
-    """
-    if not is_new and not all(map(has_perm, CHANGE.permissions)):
-        raise Forbidden("The contact exists, and you may not change contacts.")
-
-
-def change_labels(
-    contact: Subscriber, labels: LabelNames, warnings: Warnings, has_perm: HasPerm
-) -> set[LabelKind]:
-    """Attach and detach the labels that a request names, and report names that no label has.
-
-    Returns:
-        The kinds that it names.
-
-    Raises:
-        Forbidden: 403, a name would become a new label, and the user may create none.
-        InvalidFields: 422, the contact would have too many labels.
-    """
-    attached: dict[LabelKind, set[int]] = {}
-    detached: dict[LabelKind, set[int]] = {}
-    names_of: dict[LabelKind, list[LabelName]] = {}
-    for field, (kind, _) in LABEL_CHANGES.items():
-        names_of.setdefault(kind, []).extend(labels.get(field, ()))
-    found = find_named_of_kinds(names_of)
-    for field, (kind, is_attached) in LABEL_CHANGES.items():
-        if names := labels.get(field):
-            may_create = has_perm(f"crm.add_{kind[:-1]}")
-            number = len(found[kind])
-            label_ids, missing = resolve_labels(
-                kind, names, create=is_attached and may_create, found=found[kind]
-            )
-            if len(found[kind]) > number:
-                # Another field may name the new labels otherwise.
-                found[kind] |= find_named(kind, names_of[kind], NAME_KINDS)
-            if is_attached and not may_create and any(map(is_new_title, missing)):
-                raise Forbidden(f"You may not create {kind}: {', '.join(missing)}.")
-            changes = attached if is_attached else detached
-            changes.setdefault(kind, set()).update(label_ids)
-            warnings += missing_label_warnings(field, kind, missing)
-    change_labels_of(contact.id, attached, detached)
-    return attached.keys() | detached.keys()

@@ -10,8 +10,8 @@ from config.api.responses import Response
 from config.api.validation import optional_id, validate
 from config.api.viewsets import ApiViewSet
 from crm.api.filter_backends import CONTACT_FILTERS, LIST_FIELDS
+from crm.api.rights import READ
 from crm.api.schema import contacts as schema
-from crm.api.views.contacts import READ
 from crm.models import Subscriber
 from crm.permissions import Access
 from crm.selectors import ids_beyond

@@ -29,10 +29,10 @@ from config.api.warnings import Warnings, with_warnings
 from config.audit import of_ids, record
 from crm import notes
 from crm.api.pagination import NotePagination
+from crm.api.rights import CHANGE, DELETE, READ
 from crm.api.schema import notes as schema
 from crm.api.schema.base import MESSAGE
 from crm.api.serializers import AddedNoteSerializer, NoteSerializer, StoredNoteSerializer
-from crm.api.views.contacts import CHANGE, DELETE, READ
 from crm.models import Subscriber, SubscriberNote
 from crm.permissions import Access
 

@@ -15,9 +15,9 @@ from config.api.viewsets import ApiViewSet
 from config.api.warnings import MAX_CHOICES, Warnings, capped, with_warnings
 from config.database import fetch_one
 from crm.api.custom_fields import serialize_field
+from crm.api.rights import READ
 from crm.api.schema import reports as schema
 from crm.api.schema.base import MESSAGE
-from crm.api.views.contacts import READ
 from crm.api.views.labels import count_contacts
 from crm.api.views.users import VIEW_USERS, roles
 from crm.custom_fields import declared_fields

@@ -23,10 +23,10 @@ from crm.api.filter_backends import (
     LIST_FIELDS,
 )
 from crm.api.pagination import SegmentPagination, SubscriberPagination
+from crm.api.rights import READ, READ_SEGMENTS
 from crm.api.schema import segments as schema
 from crm.api.schema.base import MESSAGE
 from crm.api.serializers import SegmentSerializer, SubscriberSerializer, serialize_contacts
-from crm.api.views.contacts import READ, READ_SEGMENTS
 from crm.filters import apply_filter
 from crm.filters.options import filter_options
 from crm.labels import SlugTaken, slugify
