@@ -211,7 +211,7 @@ def replace_fields(fields: Sequence[CustomField]) -> None:
         InvalidFields: 422, a field that a segment uses would have another type.
     """
     lock_fields()
-    check_types({field.slug: field.type for field in fields}, "fields")
+    check_types(_types(declared_fields().values()), _types(fields), "fields")
     CustomField.objects.exclude(slug__in=[field.slug for field in fields]).delete()
     for position, field in enumerate(fields):
         field.position = position
@@ -233,7 +233,8 @@ def add_field(field: CustomField) -> None:
     declared = declared_fields()
     if field.slug in declared:
         raise SlugTaken
-    check_types({**_types(declared), field.slug: field.type})
+    before = _types(declared.values())
+    check_types(before, {**before, field.slug: field.type})
     if len(declared) >= MAX_FIELDS:
         raise InvalidFields({"fields": {"max": TOO_MANY_FIELDS}})
     field.position = max((each.position for each in declared.values()), default=-1) + 1
@@ -248,8 +249,10 @@ def update_field(field_id: int, columns: Mapping[str, Any]) -> bool:
         InvalidFields: 422, a segment uses the field, which would have another type.
     """
     lock_fields()
-    changed = {each.slug: columns["type"] for each in CustomField.objects.filter(pk=field_id)}
-    check_types({**_types(declared_fields()), **changed})
+    declared = declared_fields().values()
+    before = _types(declared)
+    changed = {each.slug: columns["type"] for each in declared if each.pk == field_id}
+    check_types(before, {**before, **changed})
     return bool(CustomField.objects.filter(pk=field_id).update(**columns))
 
 
@@ -261,36 +264,36 @@ def delete_field(field_id: int) -> None:
         InvalidFields: 422, a segment uses the field, whose values would be text.
     """
     lock_fields()
-    left = CustomField.objects.exclude(pk=field_id)
-    check_types({field.slug: field.type for field in left})
+    declared = declared_fields().values()
+    check_types(_types(declared), _types(each for each in declared if each.pk != field_id))
     CustomField.objects.filter(pk=field_id).delete()
 
 
-def check_types(types: Mapping[str, str], field: str = "type") -> None:
+def check_types(before: Mapping[str, str], after: Mapping[str, str], field: str = "type") -> None:
     """Check that no segment uses a custom field whose type would change.
 
     The segment would match other contacts. A key without a definition has the type text.
 
     Args:
-        types: the types of all definitions afterwards, by slug.
+        before: the types of all definitions, by slug.
+        after: the same after a change.
         field: what the error is about.
 
     Raises:
         InvalidFields: 422, with the titles of the segments.
     """
-    stored = _types(declared_fields())
     slugs = [
         slug
-        for slug in {*stored, *types}
-        if stored.get(slug, FieldType.TEXT) != types.get(slug, FieldType.TEXT)
+        for slug in {*before, *after}
+        if before.get(slug, FieldType.TEXT) != after.get(slug, FieldType.TEXT)
     ]
     if slugs and (segments := segments_with_fields(slugs)):
         titles = ", ".join(f'"{segment.title}"' for segment in segments)
         raise InvalidFields({field: {"in_use": IN_USE.format(titles)}})
 
 
-def _types(fields: Fields) -> dict[str, str]:
-    return {slug: field.type for slug, field in fields.items()}
+def _types(fields: Iterable[CustomField]) -> dict[str, str]:
+    return {field.slug: field.type for field in fields}
 
 
 def lock_fields() -> None:

@@ -31,7 +31,7 @@ def allowed_methods(view: type[APIView], *actions: str) -> str:
 
     Args:
         view: the class of its view.
-        actions: the HTTP methods of its actions, in small letters.
+        actions: the HTTP methods of its actions, in lower case.
     """
     names = [name for name in view.http_method_names if name in actions or hasattr(view, name)]
     return ", ".join(names).upper()

@@ -39,12 +39,23 @@ class Written(NamedTuple):
     warnings: Warnings
 
 
+class Labels(NamedTuple):
+    """What a contact gets beside its fields."""
+
+    # The status on each list, by its id.
+    lists: Mapping[int, int]
+    # Titles. Tags that do not exist are created.
+    tags: Sequence[LabelTitle]
+
+
+NO_LABELS = Labels({}, ())
+
+
 def create(
     fields: Mapping[str, Any],
     warnings: Warnings,
     has_perm: HasPerm,
-    lists: Mapping[int, int] | None = None,
-    tags: Sequence[LabelTitle] = (),
+    labels: Labels = NO_LABELS,
 ) -> Written:
     """Create a contact, subscribed as each one of the API without a status.
 
@@ -52,8 +63,7 @@ def create(
         fields: the columns.
         warnings: of the validation.
         has_perm: of the user.
-        lists: the status on each list, by its id.
-        tags: the titles of tags, which are created.
+        labels: the lists and the tags of the contact.
 
     Raises:
         InvalidFields: 422, also for an e-mail that another contact has.
@@ -63,15 +73,14 @@ def create(
     def write(reported: Warnings) -> tuple[Subscriber, bool]:
         return contacts.create(fields, reported), True
 
-    return _write(write, warnings, has_perm, lists or {}, tags)
+    return _write(write, warnings, has_perm, labels)
 
 
 def create_or_update(
     fields: Mapping[str, Any],
     warnings: Warnings,
     has_perm: HasPerm,
-    lists: Mapping[int, int] | None = None,
-    tags: Sequence[LabelTitle] = (),
+    labels: Labels = NO_LABELS,
 ) -> Written:
     """Create the contact of an e-mail, or update it. Empty fields change nothing.
 
@@ -86,7 +95,7 @@ def create_or_update(
         require_change(is_new, has_perm)
         return contact, is_new
 
-    return _write(write, warnings, has_perm, lists or {}, tags)
+    return _write(write, warnings, has_perm, labels)
 
 
 def update(
@@ -94,8 +103,7 @@ def update(
     fields: Mapping[str, Any],
     warnings: Warnings,
     has_perm: HasPerm,
-    lists: Mapping[int, int] | None = None,
-    tags: Sequence[LabelTitle] = (),
+    labels: Labels = NO_LABELS,
 ) -> Written:
     """Update the fields of a contact that are sent.
 
@@ -113,23 +121,22 @@ def update(
         contacts.set_custom_values(contact, custom_values)
         return contact, False
 
-    return _write(write, warnings, has_perm, lists or {}, tags)
+    return _write(write, warnings, has_perm, labels)
 
 
 def _write(
     write: Callable[[Warnings], tuple[Subscriber, bool]],
     warnings: Warnings,
     has_perm: HasPerm,
-    lists: Mapping[int, int],
-    tags: Sequence[LabelTitle],
+    labels: Labels,
 ) -> Written:
     @in_transaction
     def write_all() -> Written:
         # A list of each try, because a deadlock repeats this function.
         reported = [*warnings]
         contact, is_new = write(reported)
-        set_list_statuses(contact, lists, reported)
-        add_tags(contact, tags, has_perm)
+        set_list_statuses(contact, labels.lists, reported)
+        add_tags(contact, labels.tags, has_perm)
         return Written(contact, is_new, reported)
 
     try:

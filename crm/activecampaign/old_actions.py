@@ -50,9 +50,7 @@ def contact_add(request: Request, params: Params) -> Result:
     """Create a contact."""
     warnings: Warnings = []
     fields = read_old_contact(params, warnings)
-    written = contacts.create(
-        fields, warnings, request.user.has_perm, read_old_lists(params), read_tags(params)
-    )
+    written = contacts.create(fields, warnings, request.user.has_perm, read_labels(params))
     return written_result(written)
 
 
@@ -60,9 +58,8 @@ def contact_sync(request: Request, params: Params) -> Result:
     """Create the contact of an e-mail, or update it. Empty fields change nothing."""
     warnings: Warnings = []
     fields = read_old_contact(params, warnings)
-    written = contacts.create_or_update(
-        fields, warnings, request.user.has_perm, read_old_lists(params), read_tags(params)
-    )
+    has_perm = request.user.has_perm
+    written = contacts.create_or_update(fields, warnings, has_perm, read_labels(params))
     return written_result(written)
 
 
@@ -75,13 +72,14 @@ def contact_edit(request: Request, params: Params) -> Result:
     contact_id = validate({"id": to_object_id}, params, ("id",))["id"]
     fields = read_old_contact(params, warnings, is_new=False)
     has_perm = request.user.has_perm
-    lists, tags = read_old_lists(params), read_tags(params)
-    return written_result(contacts.update(contact_id, fields, warnings, has_perm, lists, tags))
+    labels = read_labels(params)
+    return written_result(contacts.update(contact_id, fields, warnings, has_perm, labels))
 
 
-def read_tags(params: Params) -> Any:
-    """Return the titles of the parameter `tags`."""
-    return validate({"tags": to_tag_names}, params).get("tags", [])
+def read_labels(params: Params) -> contacts.Labels:
+    """Return the lists of `p` and `status`, and the tags of `tags`."""
+    tags = validate({"tags": to_tag_names}, params).get("tags", [])
+    return contacts.Labels(read_old_lists(params), tags)
 
 
 def written_result(written: contacts.Written) -> Result:

@@ -90,7 +90,7 @@ class CustomFieldForm(forms.ModelForm):
         if kind:
             types = dict(CustomField.objects.values_list("slug", "type"))
             try:
-                check_types({**types, fields.get("slug", self.instance.slug): kind})
+                check_types(types, {**types, fields.get("slug", self.instance.slug): kind})
             except InvalidFields as error:
                 self.add_error("type", [*error.detail["type"].values()])
         if not self.instance.pk and CustomField.objects.count() >= MAX_FIELDS:

@@ -111,7 +111,7 @@ class ACFieldViewSet(ApiV3ViewSet):
 
     @schema.CREATE_FIELD
     def create(self, request: Request) -> Response:
-        """Create a custom field. Its slug is the perstag in small letters, or made of the title."""
+        """Create a custom field. Its slug is the perstag in lower case, or made from the title."""
         warnings: Warnings = []
         sent = validate(FIELD, unwrap(self.params, "field"), ("title", "type"), warnings)
         slug = (sent.get("perstag") or "").strip("%").lower()

@@ -38,6 +38,7 @@ from crm.labels import LABEL_MODELS
 from crm.models import OPT_OUTS, IncomingWebhook, Status
 from crm.webhooks import POST_PERMISSIONS
 
+# Rules of warnings that tell something about the status of a contact.
 STATUS_RULES = ("in", "keep_opt_outs", "force_update", "erased")
 NAMES = ("first_name", "last_name")
 # The parameters of the URL, which are no fields of a contact.

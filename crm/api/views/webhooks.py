@@ -21,7 +21,7 @@ from config.api.validation import (
     validate,
 )
 from config.api.viewsets import ApiViewSet
-from config.api.warnings import MAX_CHOICES, Warnings, capped, with_warnings
+from config.api.warnings import Warnings, with_warnings
 from config.audit import of_ids, record
 from crm import webhooks
 from crm.api.fields import (
@@ -29,6 +29,7 @@ from crm.api.fields import (
     to_status,
 )
 from crm.api.schema import webhooks as schema
+from crm.api.views.reports import read_titled
 from crm.custom_fields import declared_fields
 from crm.labels import LABEL_MODELS, LabelKind, resolve_labels
 from crm.models import IncomingWebhook, Scope, Status
@@ -104,9 +105,7 @@ class WebhookViewSet(ApiViewSet):
             ],
         }
         for kind, model in LABEL_MODELS.items():
-            labels = model.objects.order_by("id").values("id", "title", "slug")
-            body[kind], more = capped(labels[: MAX_CHOICES + 1], kind)
-            warnings += more
+            body[kind] = read_titled(model.objects.order_by("id"), kind, warnings)
         return Response(with_warnings(body, warnings))
 
     @schema.CREATE_WEBHOOK
