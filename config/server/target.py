@@ -13,14 +13,14 @@ from django.conf import settings
 from config.server.work import PAGE_PATHS, is_page
 
 WP_JSON = "/wp-json"
-# Where WordPress reads rest_route. The first is TALLYBOOK_URL_PREFIX alone. The last has addresses
+# Where WordPress reads rest_route. The first is TALLYBOOK_URL_PREFIX alone. The last has URLs
 # of FluentCRM's incoming webhooks, which it reads at any path.
 ROUTED_PATHS = ("", "/", "/index.php", "/wp-admin/")
 # Permalinks of a WordPress whose web server cannot rewrite paths.
 INDEXED = "/index.php/wp-json"
 # ActiveCampaign's old door (API version 1), and its path here, because /admin has the pages.
 OLD_DOOR, OLD_DOOR_PATH = "/admin/api.php", "/activecampaign"
-# FluentCRM's address of incoming webhooks: `?fluentcrm=1` (ExternalPages.php, route).
+# FluentCRM's URL of incoming webhooks: `?fluentcrm=1` (ExternalPages.php, route).
 FLUENTCRM = re.compile("(^|&)fluentcrm(=|&|$)")
 # Names of events are in paths, and may have runs of slashes.
 NAMES = "/eventTrackingEvent"
