@@ -78,6 +78,7 @@ INSTALLED_APPS = [
     "config",
     "crm",
     "events",
+    "transfers",
     "events.apps.TallybookAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
