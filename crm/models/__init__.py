@@ -21,6 +21,7 @@ from crm.models.credentials import (
     SharedKey,
 )
 from crm.models.custom_fields import CHOICE_TYPES, LIST_TYPES, CustomField, CustomKey, FieldType
+from crm.models.jobs import Job, JobState
 from crm.models.labels import (
     JSONTextField,
     Label,
@@ -49,6 +50,8 @@ __all__ = [
     "Identity",
     "IncomingWebhook",
     "JSONTextField",
+    "Job",
+    "JobState",
     "Label",
     "List",
     "NewContacts",
