@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.views.decorators.http import require_POST
 from typing_extensions import override
 
 from config.audit import of_ids, record
@@ -43,7 +44,8 @@ class JobAdmin(ReadOnlyAdmin):
     @override
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         rows: QuerySet[Job] = super().get_queryset(request)
-        if request.user.is_superuser:
+        # Who may see no jobs is refused when the row is found.
+        if request.user.is_superuser or not self.has_view_permission(request):
             return rows
         return rows.filter(kind__in=jobs.kinds_of(request.user.has_perms))
 
@@ -51,8 +53,8 @@ class JobAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         pages = (
             ("progress/", self.progress_view, "progress"),
-            ("stop/", self.stop_view, "stop"),
-            ("go-on/", self.go_on_view, "go_on"),
+            ("stop/", require_POST(self.stop_view), "stop"),
+            ("go-on/", require_POST(self.go_on_view), "go_on"),
             ("files/<str:name>", self.file_view, "file"),
         )
         return [
@@ -80,11 +82,7 @@ class JobAdmin(ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Show the job, its numbers and its files."""
-        job = self.get_object(request, object_id)
-        if job is None:
-            raise Http404
-        if not self.has_view_permission(request, job):
-            raise PermissionDenied
+        job = self._job(request, object_id)
         context = {
             **self.admin_site.each_context(request),
             **_progress(job),
@@ -103,14 +101,14 @@ class JobAdmin(ReadOnlyAdmin):
 
     def stop_view(self, request: HttpRequest, job_id: int) -> HttpResponse:
         """Stop the job after its step."""
-        job = self._posted_job(request, job_id)
+        job = self._job(request, job_id)
         jobs.request_stop(job.pk)
         record(request, "stopped", what=job.kind, **of_ids([job.pk]))
         return self._redirect(job)
 
     def go_on_view(self, request: HttpRequest, job_id: int) -> HttpResponse:
         """Let the job go on after its last step."""
-        job = self._posted_job(request, job_id)
+        job = self._job(request, job_id)
         if jobs.resume(job.pk):
             record(request, "resumed", what=job.kind, **of_ids([job.pk]))
         else:
@@ -130,18 +128,12 @@ class JobAdmin(ReadOnlyAdmin):
         record(request, "exported", what=f"file of {job.kind}", **of_ids([job.pk]))
         return Download(file, as_attachment=True, filename=name)
 
-    def _job(self, request: HttpRequest, job_id: int) -> Job:
+    def _job(self, request: HttpRequest, job_id: int | str) -> Job:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         job: Job | None = self.get_object(request, str(job_id))
         if job is None:
             raise Http404
-        if not self.has_view_permission(request, job):
-            raise PermissionDenied
-        return job
-
-    def _posted_job(self, request: HttpRequest, job_id: int) -> Job:
-        job = self._job(request, job_id)
-        if request.method != "POST":
-            raise PermissionDenied
         return job
 
     def _redirect(self, job: Job) -> HttpResponse:
@@ -152,6 +144,10 @@ class JobKindAdmin(JobAdmin):
     """The jobs of some kinds, under a name of their own, with a page to create one."""
 
     kinds: tuple[str, ...] = ()
+
+    @override
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
 
     @override
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
@@ -167,25 +163,12 @@ class JobKindAdmin(JobAdmin):
         permitted = jobs.kinds_of(request.user.has_perms)
         return any(kind in permitted for kind in self.kinds)
 
-    @override
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """Redirect to the job's page."""
-        job = self.get_object(request, object_id)
-        if job is None:
-            raise Http404
-        return HttpResponseRedirect(reverse("admin:crm_job_change", args=[job.pk]))
-
     def redirect_to(self, request: HttpRequest, job: Job) -> HttpResponse:
         """Add a new job to the history and the audit log, and redirect to its page."""
         self.log_addition(request, job, "Started.")
         record(request, "started", what=job.kind, **of_ids([job.pk]))
-        return HttpResponseRedirect(reverse("admin:crm_job_change", args=[job.pk]))
+        url = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
+        return HttpResponseRedirect(reverse(url, args=[job.pk]))
 
 
 def _progress(job: Job) -> dict[str, Any]:
