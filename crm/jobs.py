@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from config.audit import record_job
 from config.database import fetch_row, fetch_rows, in_transaction
-from crm.models import Job, JobState
+from crm.models import Job, JobState, LabelChange
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ LEASE_SECONDS = 10
 RENEW_SECONDS = 2.0
 # How long the files of a job that has ended are kept. They hold e-mails of contacts.
 KEEP_FILES = timedelta(days=7)
+# How long a change of labels can be undone.
+KEEP_UNDO = timedelta(days=30)
 # How long an upload waits for its admin user, and a folder for the row of its job.
 KEEP_DRAFTS = timedelta(days=1)
 # The folder of those files that an admin user may download, in the folder of the job.
@@ -358,9 +360,10 @@ def delete_files(job: Job) -> None:
 def prune_files() -> int:
     """Delete drafts, and the folders of jobs that ended long ago, and of no job. Returns how many.
 
-    The rows of the jobs stay.
+    The rows of the jobs stay. Changes of labels can be undone for KEEP_UNDO.
     """
     now = timezone.now()
+    LabelChange.objects.filter(job__created_at__lt=now - KEEP_UNDO).delete()
     Job.objects.filter(state=JobState.DRAFT, created_at__lt=now - KEEP_DRAFTS).delete()
     if not settings.FILES_DIR.is_dir():
         return 0

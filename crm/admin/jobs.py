@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.models import ADDITION, LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -17,7 +20,7 @@ from typing_extensions import override
 
 from config.audit import of_ids, record
 from config.downloads import Download
-from crm import jobs
+from crm import jobs, label_changes
 from crm.admin.base import ReadOnlyAdmin
 from crm.jobs import KEEP_FILES
 from crm.models import Job, JobState
@@ -55,6 +58,7 @@ class JobAdmin(ReadOnlyAdmin):
             ("progress/", self.progress_view, "progress"),
             ("stop/", require_POST(self.stop_view), "stop"),
             ("go-on/", require_POST(self.go_on_view), "go_on"),
+            ("undo/", require_POST(self.undo_view), "undo"),
             ("files/<str:name>", self.file_view, "file"),
         )
         return [
@@ -90,6 +94,10 @@ class JobAdmin(ReadOnlyAdmin):
             "title": job.title,
             "may_stop": job.state in OPEN and not job.stop_requested,
             "may_go_on": job.state in MAY_GO_ON,
+            "may_undo": job.kind == label_changes.KIND
+            and job.state not in OPEN
+            and "undone_by" not in job.parameters,
+            "undone_by": job.parameters.get("undone_by"),
             "files": _files(job),
             "keep_days": KEEP_FILES.days,
         }
@@ -114,6 +122,19 @@ class JobAdmin(ReadOnlyAdmin):
         else:
             messages.warning(request, "The job cannot go on: it has not stopped.")
         return self._redirect(job)
+
+    def undo_view(self, request: HttpRequest, job_id: int) -> HttpResponse:
+        """Undo a change of labels."""
+        job = self._job(request, job_id)
+        assert isinstance(request.user, User)
+        if not request.user.has_perms(label_changes.PERMISSIONS):
+            raise PermissionDenied
+        try:
+            undo = label_changes.undo_label_change(job, request.user)
+        except label_changes.AlreadyUndone:
+            messages.warning(request, "There is nothing to undo.")
+            return self._redirect(job)
+        return redirect_to_new(request, undo)
 
     def file_view(self, request: HttpRequest, job_id: int, name: str) -> HttpResponseBase:
         """Send a file of the job."""
@@ -163,12 +184,21 @@ class JobKindAdmin(JobAdmin):
         permitted = jobs.kinds_of(request.user.has_perms)
         return any(kind in permitted for kind in self.kinds)
 
-    def redirect_to(self, request: HttpRequest, job: Job) -> HttpResponse:
-        """Add a new job to the history and the audit log, and redirect to its page."""
-        self.log_addition(request, job, "Started.")
-        record(request, "started", what=job.kind, **of_ids([job.pk]))
-        url = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
-        return HttpResponseRedirect(reverse(url, args=[job.pk]))
+
+def redirect_to_new(request: HttpRequest, job: Job) -> HttpResponse:
+    """Add a new job to the history and the audit log, and redirect to its page."""
+    user_id = request.user.pk
+    assert user_id  # the admin user is logged in
+    LogEntry.objects.create(
+        user_id=user_id,
+        content_type=ContentType.objects.get_for_model(Job),
+        object_id=str(job.pk),
+        object_repr=job.title[:200],
+        action_flag=ADDITION,
+        change_message="Started.",
+    )
+    record(request, "started", what=job.kind, **of_ids([job.pk]))
+    return HttpResponseRedirect(reverse("admin:crm_job_change", args=[job.pk]))
 
 
 def _progress(job: Job) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 from copy import copy
 
+import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.utils.timezone
 from django.conf import settings
@@ -59,6 +60,20 @@ class Migration(migrations.Migration):
             options={
                 'default_permissions': ('view',),
                 'indexes': [models.Index(condition=models.Q(('state__in', ('waiting', 'running'))), fields=['id'], name='crm_job_open')],
+            },
+        ),
+        migrations.CreateModel(
+            name='LabelChange',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(max_length=5)),
+                ('label_id', models.BigIntegerField()),
+                ('is_attached', models.BooleanField()),
+                ('contact_ids', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), size=None)),
+                ('job', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='label_changes', to='crm.job')),
+            ],
+            options={
+                'default_permissions': (),
             },
         ),
         migrations.RunPython(grant, migrations.RunPython.noop),

@@ -21,7 +21,7 @@ from crm.models.credentials import (
     SharedKey,
 )
 from crm.models.custom_fields import CHOICE_TYPES, LIST_TYPES, CustomField, CustomKey, FieldType
-from crm.models.jobs import Job, JobState
+from crm.models.jobs import Job, JobState, LabelChange
 from crm.models.labels import (
     JSONTextField,
     Label,
@@ -53,6 +53,7 @@ __all__ = [
     "Job",
     "JobState",
     "Label",
+    "LabelChange",
     "List",
     "NewContacts",
     "Scope",

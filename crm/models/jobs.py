@@ -5,6 +5,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.utils.timezone import now
@@ -78,3 +79,24 @@ class Job(models.Model):
     def path(self) -> Path:
         """The folder of the job's files, which need not exist."""
         return settings.FILES_DIR / self.folder
+
+
+class LabelChange(models.Model):
+    """Which contacts one step of a job attached to a label, or detached from it, for an undo.
+
+    Written by crm/label_changes.py.
+    """
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="label_changes")
+    # "tags" or "lists".
+    kind = models.CharField(max_length=5)
+    label_id = models.BigIntegerField()
+    is_attached = models.BooleanField()
+    # Those that had the label before, or had it not, are not among them.
+    contact_ids = ArrayField(models.BigIntegerField())
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{len(self.contact_ids)} contacts, {self.kind} {self.label_id}"

@@ -81,6 +81,7 @@ PAGES = [
     ("crm/job/{crm/job}/files/nothing", "viewer", 404),
     ("transfers/", "viewer", 200),
     ("events/eventoccurrence/{events/eventoccurrence}/take-back/", "manager", 200),
+    ("events/eventoccurrence/take-back/", "manager", 200),
     ("events/", "viewer", 200),
     ("auth/", "superuser", 200),
     ("auth/user/{auth/user}/password/", "superuser", 200),

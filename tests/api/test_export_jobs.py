@@ -18,11 +18,12 @@ from django.utils import timezone
 from crm import jobs
 from crm.attachments import attach
 from crm.contacts import create, set_custom_values
-from crm.jobs import RESULTS, claim_job, prune_files, run_claimed
+from crm.jobs import RESULTS, prune_files
 from crm.labels import resolve_label_ids
 from crm.models import CustomField, Job, JobState, Subscriber
 from crm.notes import add_note
 from events.tracking import track
+from tests.api.jobs import run_next
 from tests.api.pages import browser_of, open_page, staff_user, text_of
 from tests.api.snapshots import without_snapshots
 from transfers import exports
@@ -39,14 +40,6 @@ def in_transaction(settings: Any, tmp_path: Path) -> Iterator[None]:
     settings.FILES_DIR = tmp_path / "files"
     with without_snapshots():
         yield
-
-
-def run_next() -> Job:
-    """Run the job that waits."""
-    run = claim_job()
-    assert run
-    run_claimed(run)
-    return Job.objects.get(pk=run.job.pk)
 
 
 def export(what: str, form: str, **options: Any) -> str:
@@ -224,7 +217,7 @@ def test_the_form_starts_an_export_whose_page_has_its_file(
 ) -> None:
     response = browser.post("/admin/transfers/export/add/", FORM, follow=True)
     job = Job.objects.get()
-    assert response.redirect_chain == [(f"/admin/transfers/export/{job.pk}/change/", 302)]
+    assert response.redirect_chain == [(f"/admin/crm/job/{job.pk}/change/", 302)]
     assert "Waiting" in text_of(response.content.decode())
     run_next()
     page = open_page(browser, f"/admin/crm/job/{job.pk}/change/")

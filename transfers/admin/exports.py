@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from typing_extensions import override
 
-from crm.admin.jobs import JobKindAdmin
+from crm.admin.jobs import JobKindAdmin, redirect_to_new
 from transfers.exports import (
     CONTACTS,
     CSV,
@@ -104,7 +104,7 @@ class ExportAdmin(JobKindAdmin):
         form = ExportForm(request.POST or None, request.user)
         if form.is_valid():
             assert isinstance(request.user, User)
-            return self.redirect_to(request, create_export(form.options(), request.user))
+            return redirect_to_new(request, create_export(form.options(), request.user))
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
