@@ -38,8 +38,7 @@ KEEP_DRAFTS = timedelta(days=1)
 RESULTS = "results"
 
 CLAIM = """
-UPDATE crm_job
-SET state = 'running', claim = claim + 1,
+UPDATE crm_job SET state = 'running', claim = claim + 1,
     lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
 WHERE id = (
     SELECT id FROM crm_job

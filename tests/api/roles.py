@@ -78,6 +78,7 @@ PAGES = [
     ("crm/job/{crm/job}/progress/", "viewer", 200),
     ("crm/job/{crm/job}/stop/", "staff", 405),
     ("crm/job/{crm/job}/go-on/", "staff", 405),
+    ("crm/job/{crm/job}/undo/", "staff", 405),
     ("crm/job/{crm/job}/files/nothing", "viewer", 404),
     ("transfers/", "viewer", 200),
     ("events/eventoccurrence/{events/eventoccurrence}/take-back/", "manager", 200),
