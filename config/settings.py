@@ -133,7 +133,11 @@ HOURLY_COMMANDS = ["prune_idempotency_keys", "clearsessions", "prune_failed_logi
 # What a backup and a restore compare, and what a restore does for those whom the old store knows.
 STORE_FIGURES = "events.verification.store_figures"
 # In this order, because who was erased and came back to opt out is a contact of the old store.
-RESTORE_STEPS = ["events.restores.erase_again", "crm.restores.keep_opt_outs"]
+RESTORE_STEPS = [
+    "events.restores.erase_again",
+    "crm.restores.keep_opt_outs",
+    "crm.jobs.stop_restored_jobs",
+]
 # The rows that migrations, a first start and logins write, as SQL conditions. A restore replaces a
 # store that holds no others without being told to.
 FIRST_ROWS = {

@@ -351,6 +351,21 @@ def resume(job_id: int) -> bool:
     return bool(ended.update(state=JobState.WAITING, error="", ended_at=None))
 
 
+def stop_restored_jobs(_: object) -> Iterator[str]:
+    """Stop the jobs that a backup holds as open, because their files and the time are others.
+
+    Args:
+        _: a connection to the old store.
+
+    Yields:
+        What the operator has to read.
+    """
+    open_jobs = Job.objects.filter(state__in=(JobState.WAITING, JobState.RUNNING))
+    number = open_jobs.update(state=JobState.STOPPED, stop_requested=False, ended_at=timezone.now())
+    if number:
+        yield f"{number} jobs of the backup had not ended. They are stopped."
+
+
 def delete_files(job: Job) -> None:
     """Delete the folder of a job, if there is one."""
     shutil.rmtree(job.path, ignore_errors=True)
