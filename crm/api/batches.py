@@ -79,22 +79,22 @@ def write_alone(draft: Draft, rules: Rules, has_perm: HasPerm) -> Written:
         InvalidFields: another contact has the user_id of a new one, or the contact stays erased.
         Forbidden: the user may not change the contact, or not create one of the labels.
     """
-    user_id = draft.fields.get("user_id")
     fields = {name: value for name, value in draft.fields.items() if name != "user_id"}
     # A list of each try, because a deadlock repeats this function.
     reported = [*draft.warnings]
     contact, created = contacts.create_or_update(fields, **rules._asdict(), warnings=reported)
     require_change(created, has_perm)
+    user_id = draft.fields.get("user_id")
     try:
-        if user_id:
+        if user_id and rules.writes_user_id(created, getattr(contact, "user_id", None)):
             contacts.set_user_id(contact, user_id)
     except InvalidFields:
         if created:
             raise
-        message = contacts.USER_ID_TAKEN["unique"]
-        reported.append({"field": "user_id", "rule": "unique", "message": message})
-    change_labels(contact, draft.labels, reported, has_perm)
-    return Written(contact.id, contact.email, contact.status, created, reported)
+        reported.append(contacts.USER_ID_WARNING)
+    if rules.writes_labels(created):
+        change_labels(contact, draft.labels, reported, has_perm)
+    return Written(contact.id, contact.email, contact.status, created, True, reported)
 
 
 def errors_of(rejection: InvalidFields | Forbidden) -> FieldErrors:
