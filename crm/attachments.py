@@ -92,22 +92,22 @@ def attach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]
     return attached
 
 
-def attach_pairs(kind: LabelKind, pairs: Sequence[tuple[int, int]]) -> set[int]:
+def attach_pairs(kind: LabelKind, pairs: Sequence[tuple[int, int]]) -> tuple[set[int], set[int]]:
     """Attach labels to contacts, by pairs of their ids, and ignore labels that do not exist.
 
     The caller has locked the contacts in a transaction.
 
     Returns:
-        The ids of contacts that got a label and have more than 500 of the kind now.
+        The ids of contacts that got a label, and of those that have more than 500 of the kind now.
     """
     if not pairs:
-        return set()
+        return set(), set()
     tables = _tables(kind)
     ids = {"contacts": [pair[0] for pair in pairs], "labels": [pair[1] for pair in pairs]}
     attached = {row[0] for row in fetch_rows(ATTACH_PAIRS.format(**tables), ids)}
     limit = {"contacts": list(attached), "most": MAX_LABELS}
     found = fetch_rows(TOO_MANY_LABELS.format(**tables), limit) if attached else []
-    return {row[0] for row in found}
+    return attached, {row[0] for row in found}
 
 
 def change_labels_of(

@@ -29,7 +29,7 @@ from crm.models import Subscriber
 MAX_TOGETHER = 200
 
 HOLDERS = """
-SELECT value FROM crm_identity
+SELECT value, subscriber_id FROM crm_identity
 WHERE kind = 'user' AND source = '' AND value = ANY(%(values)s::text[])
 """
 RELEASE = """
@@ -56,11 +56,24 @@ class Draft:
 
 
 class Rules(NamedTuple):
-    """The rules of `contacts.create_or_update` for a batch."""
+    """The rules of `contacts.create_or_update` for a batch.
+
+    Labels and `user_id` of a contact that exists follow `existing` too: `skip` writes none, and
+    `fill` adds labels, and a `user_id` where there is none.
+    """
 
     force_status: bool
     keep_opt_outs: bool
     erased: Collection[str]
+    existing: contacts.Existing = "overwrite"
+
+    def writes_labels(self, is_new: bool) -> bool:
+        """Return whether a contact gets its labels."""
+        return is_new or self.existing != "skip"
+
+    def writes_user_id(self, is_new: bool, user_id: str | None) -> bool:
+        """Return whether a contact that has a `user_id`, or None, gets another one."""
+        return is_new or self.existing == "overwrite" or (self.existing == "fill" and not user_id)
 
 
 class Written(NamedTuple):
@@ -70,6 +83,8 @@ class Written(NamedTuple):
     email: str
     status: str
     is_new: bool
+    # True also of a contact that had to be written alone and is as before.
+    is_changed: bool
     warnings: Warnings
 
 
@@ -92,6 +107,8 @@ class Plan:
     changes: dict[str, Any]
     custom_values: dict[str, Any]
     user_id: str | None
+    # By the field: tags and lists.
+    labels: Mapping[str, Sequence[LabelName]]
     warnings: Warnings
 
 
@@ -111,15 +128,19 @@ def write_together(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> l
     """
     plans = _plan(drafts, rules, may_change)
     _check_user_ids(plans)
-    labels = _find_labels(drafts, plans)
+    labels = _find_labels(plans)
     _insert(plans)
     _update(plans)
     _identify(plans)
-    _merge_custom_values(plans)
-    _attach(plans, labels)
+    changed = _merge_custom_values(plans, rules) | _attach(plans, labels)
     return [
         Written(
-            each.contact.id, each.contact.email, each.contact.status, each.is_new, each.warnings
+            each.contact.id,
+            each.contact.email,
+            each.contact.status,
+            each.is_new,
+            bool(each.is_new or each.changes or each.user_id or each.contact.id in changed),
+            each.warnings,
         )
         for each in plans
     ]
@@ -152,32 +173,42 @@ def _plan(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> list[Plan]
         changes = contacts.changed_columns(contact, columns) if contact else {}
         contact = contact or Subscriber(**columns, email_key=key)
         user_id = draft.fields.get("user_id")
-        plans.append(Plan(contact, is_new, changes, custom_values, user_id, warnings))
+        if not rules.writes_user_id(is_new, getattr(contact, "user_id", None)):
+            user_id = None
+        labels = draft.labels if rules.writes_labels(is_new) else {}
+        plans.append(Plan(contact, is_new, changes, custom_values, user_id, labels, warnings))
     return plans
 
 
 def _check_user_ids(plans: Sequence[Plan]) -> None:
-    """Keep those plans' `user_id` that change, if no other contact has them."""
+    """Keep those plans' `user_id` that change, if no other contact has them.
+
+    That of a contact outside of the batch is ignored and reported if the plan's contact exists.
+    """
     for plan in plans:
         if plan.user_id == getattr(plan.contact, "user_id", None):
             plan.user_id = None
     sent = [plan.user_id for plan in plans if plan.user_id]
     if not sent:
         return
-    holders = {value for (value,) in fetch_rows(HOLDERS, {"values": sent})}
+    holders: dict[str, int | None] = dict(fetch_rows(HOLDERS, {"values": sent}))
+    # With None for those of new contacts.
+    ids = {plan.contact.pk for plan in plans}
     for position, plan in enumerate(plans):
-        if plan.user_id:
-            if plan.user_id in holders:
+        if plan.user_id and plan.user_id in holders:
+            # One of the batch may have left it to this one.
+            if plan.is_new or holders[plan.user_id] in ids:
                 raise NotTogether(position)
-            holders.add(plan.user_id)
+            plan.user_id = None
+            plan.warnings.append(contacts.USER_ID_WARNING)
+        elif plan.user_id:
+            holders[plan.user_id] = plan.contact.pk
 
 
-def _find_labels(
-    drafts: Sequence[Draft], plans: Sequence[Plan]
-) -> dict[LabelKind, list[list[int]]]:
+def _find_labels(plans: Sequence[Plan]) -> dict[LabelKind, list[list[int]]]:
     """Find the labels of each contact, and report names that no label has."""
     wanted: dict[LabelKind, list[list[LabelName]]] = {
-        kind: [[n for n in dict.fromkeys(each.labels.get(kind, ())) if n] for each in drafts]
+        kind: [[n for n in dict.fromkeys(each.labels.get(kind, ())) if n] for each in plans]
         for kind in LABEL_MODELS
     }
     names = {kind: dict.fromkeys(chain(*each)) for kind, each in wanted.items()}
@@ -207,15 +238,17 @@ def _update(plans: Sequence[Plan]) -> None:
         contact_rows.store_changes([(plan.contact, plan.changes) for plan in changed])
 
 
-def _merge_custom_values(plans: Sequence[Plan]) -> None:
+def _merge_custom_values(plans: Sequence[Plan], rules: Rules) -> set[int]:
+    """Return the ids of the contacts whose custom values have changed."""
     values = {plan.contact.id: plan.custom_values for plan in plans if plan.custom_values}
     if not values:
-        return
-    errors = {
-        merged.contact_id for merged in contact_rows.merge_custom_values(values) if merged.error
-    }
-    if errors:
+        return set()
+    is_filled = rules.existing == "fill"
+    filled = {plan.contact.id for plan in plans if is_filled and not plan.is_new}
+    merged = contact_rows.merge_custom_values(values, filled)
+    if errors := {each.contact_id for each in merged if each.error}:
         raise NotTogether(_first(plan.contact.id in errors for plan in plans))
+    return {each.contact_id for each in merged}
 
 
 def _identify(plans: Sequence[Plan]) -> None:
@@ -230,15 +263,20 @@ def _identify(plans: Sequence[Plan]) -> None:
         raise NotTogether(_first(bool(plan.user_id) for plan in plans))
 
 
-def _attach(plans: Sequence[Plan], labels: Mapping[LabelKind, Sequence[Sequence[int]]]) -> None:
+def _attach(plans: Sequence[Plan], labels: Mapping[LabelKind, Sequence[Sequence[int]]]) -> set[int]:
+    """Return the ids of the contacts that got a label."""
+    changed: set[int] = set()
     for kind, ids_of_each in labels.items():
         pairs = [
             (plan.contact.id, label_id)
             for plan, ids in zip(plans, ids_of_each, strict=True)
             for label_id in ids
         ]
-        if too_many := attach_pairs(kind, pairs):
+        attached, too_many = attach_pairs(kind, pairs)
+        if too_many:
             raise NotTogether(_first(plan.contact.id in too_many for plan in plans))
+        changed |= attached
+    return changed
 
 
 def _first(tests: Iterable[bool]) -> int:

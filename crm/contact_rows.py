@@ -1,7 +1,7 @@
 """Insert and update rows of contacts, many by one statement. The rules are in crm/contacts.py."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -47,7 +47,7 @@ RETURNING s.id, s.updated_at
 MERGE_CUSTOM_VALUES = f"""
 WITH sent AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(contacts)s::json)
-        sent(id bigint, values jsonb, removed text[])
+        sent(id bigint, values jsonb, removed text[], filled boolean)
 ),
 -- In the order of the keys, because two requests in opposite orders would deadlock.
 catalogued AS (
@@ -58,7 +58,9 @@ catalogued AS (
 )
 UPDATE crm_subscriber s
 SET custom_values = m.merged, made_by_track = false, updated_at = GREATEST(updated_at, %(now)s)
-FROM (SELECT id, custom_values AS before, (custom_values || sent.values) - removed AS merged
+FROM (SELECT id, custom_values AS before,
+             CASE WHEN filled THEN sent.values || custom_values
+                  ELSE (custom_values || sent.values) - removed END AS merged
       FROM sent JOIN crm_subscriber USING (id)) m
 WHERE s.id = m.id AND m.merged <> m.before
 RETURNING s.id, octet_length(m.merged::text), octet_length(m.before::text),
@@ -113,16 +115,26 @@ def _json(rows: Sequence[Mapping[str, Any]]) -> str:
     return orjson.dumps(rows, default=str).decode()
 
 
-def merge_custom_values(values: Mapping[int, Mapping[str, Any]]) -> list[MergedValues]:
+def merge_custom_values(
+    values: Mapping[int, Mapping[str, Any]], filled: Collection[int] = ()
+) -> list[MergedValues]:
     """Merge values into the custom values of locked contacts, by the contact's id.
 
     After an error, which `set_custom_values` describes, the caller rolls back.
+
+    Args:
+        values: the values of each contact.
+        filled: the contacts that keep the values that they have.
+
+    Returns:
+        The contacts whose values have changed.
     """
     rows = [
         {
             "id": contact_id,
             "values": {name: value for name, value in sent.items() if value != ""},
             "removed": [name for name, value in sent.items() if value == ""],
+            "filled": contact_id in filled,
         }
         for contact_id, sent in values.items()
     ]

@@ -33,6 +33,10 @@ from crm.models import (
 # The columns that are set for several contacts at once.
 BulkColumn = Literal["status", "contact_type", "avatar"]
 
+# What is written to a contact that exists: an opt-out alone, besides what the contact has no value
+# of, or all fields.
+Existing = Literal["skip", "fill", "overwrite"]
+
 # Numbers of rows by what they are called, such as {"contacts": 1, "events": 3}.
 Counts = dict[str, int]
 Counting = Callable[[Sequence[int]], Counts]
@@ -40,6 +44,11 @@ Counting = Callable[[Sequence[int]], Counts]
 _related_counters: list[tuple[Counting, Counting]] = []
 
 USER_ID_TAKEN = {"unique": "Provided user_id already assigned to another subscriber."}
+USER_ID_WARNING: FieldWarning = {
+    "field": "user_id",
+    "rule": "unique",
+    "message": USER_ID_TAKEN["unique"],
+}
 ERASED = {"erased": 'The contact of this email was erased. Only "restore_erased" stores it again.'}
 
 # In the order of the model's fields, as Model.from_db takes them.
@@ -176,6 +185,7 @@ def create_or_update(
     force_status: bool = False,
     keep_opt_outs: bool = False,
     erased: Collection[str] | None = None,
+    existing: Existing = "overwrite",
     warnings: Warnings | None = None,
 ) -> tuple[Subscriber, bool]:
     """Create the contact of `fields["email"]`, or update the one that exists.
@@ -191,6 +201,7 @@ def create_or_update(
             keep them. Another opt-out is written.
         erased: of a call about several contacts, the keys of e-mails whose contact was erased and
             stays so: a new contact is rejected. None looks the e-mail up, as `create` does.
+        existing: what is written to a contact that exists. One that an event made is new.
         warnings: collects what is not written as sent.
 
     Returns:
@@ -207,7 +218,7 @@ def create_or_update(
             return _insert(fields, erased, warnings), True
     is_new = contact.made_by_track
     rules = {"force_status": force_status, "keep_opt_outs": keep_opt_outs, "erased": erased}
-    _write(contact, fields, warnings, **rules)
+    _write(contact, fields, warnings, **rules, existing=existing)
     return contact, is_new
 
 
@@ -217,8 +228,9 @@ def _write(
     """Update a contact that was found by its e-mail, as `create_or_update` describes it."""
     columns = written_columns(contact, fields, warnings, **rules)
     custom_values = columns.pop("custom_values", {})
+    is_filled = rules.get("existing") == "fill" and not contact.made_by_track
     update(contact, columns)
-    set_custom_values(contact, custom_values)
+    set_custom_values(contact, custom_values, is_filled)
 
 
 def written_columns(
@@ -229,12 +241,16 @@ def written_columns(
     force_status: bool = False,
     keep_opt_outs: bool = False,
     erased: Collection[str] | None = None,
+    existing: Existing = "overwrite",
 ) -> dict[str, Any]:
     """Return those of the fields that are written to a contact that was found by its e-mail.
 
-    The arguments are those of `create_or_update`.
+    The arguments are those of `create_or_update`. Custom values are returned also where the
+    contact may have them.
     """
     columns = non_empty(fields)
+    if existing != "overwrite" and not contact.made_by_track:
+        columns = _kept_empty(contact, columns, existing)
     if "status" in columns:
         status = _read_status(columns.pop("status"), contact, warnings)
         if status in OPT_OUTS:
@@ -250,6 +266,24 @@ def written_columns(
             else:
                 columns["status"] = status
     return columns
+
+
+def _kept_empty(
+    contact: Subscriber, columns: Mapping[str, Any], existing: Existing
+) -> dict[str, Any]:
+    """Return the opt-out among columns, and of `fill` those that the contact has no value of."""
+    written: dict[str, Any] = {}
+    if "status" in columns:
+        with suppress(ValueError):
+            if (status := Status(columns["status"])) in OPT_OUTS:
+                written["status"] = status
+    if existing == "fill":
+        written |= {
+            name: value
+            for name, value in columns.items()
+            if name == "custom_values" or (name != "status" and not getattr(contact, name))
+        }
+    return written
 
 
 def changed_columns(contact: Subscriber, columns: Mapping[str, Any]) -> dict[str, Any]:
@@ -331,16 +365,24 @@ def set_user_id(contact: Subscriber, user_id: str | None) -> bool:
     return True
 
 
-def set_custom_values(contact: Subscriber, values: Mapping[str, Any]) -> None:
+def set_custom_values(
+    contact: Subscriber, values: Mapping[str, Any], is_filled: bool = False
+) -> None:
     """Merge values into the custom values of a locked contact; "" removes one, as in FluentCRM.
 
     PostgreSQL merges them, so that a worker does not read them. The caller has a transaction open.
+
+    Args:
+        contact: the contact.
+        values: the values by key.
+        is_filled: whether the contact keeps the values that it has.
 
     Raises:
         InvalidFields: 422, they become larger than before and have over 64 KB as PostgreSQL writes
             them, or over 300 keys in an object. Larger ones from before the limit may shrink.
     """
-    for merged in merge_custom_values({contact.pk: values}) if values else ():
+    filled = (contact.pk,) if is_filled else ()
+    for merged in merge_custom_values({contact.pk: values}, filled) if values else ():
         if merged.error:
             raise InvalidFields({"custom_values": merged.error})
         contact.updated_at = merged.updated_at

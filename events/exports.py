@@ -238,6 +238,16 @@ def escape_formula(text: str) -> str:
     return f"'{escaped}" if escaped.startswith(CELL_PREFIXES) else escaped
 
 
+def unescape_formula(text: str) -> str:
+    """Return a cell as it was before `escape_formula`, or before another program's ' like that."""
+    if text.startswith("'") and text[1:].startswith(CELL_PREFIXES):
+        text = text[1:]
+    parts = CELL_SEPARATORS.split(text)
+    return "".join(
+        part[1:] if part.startswith("'") and is_formula(part[1:]) else part for part in parts
+    )
+
+
 def is_formula(text: str) -> bool:
     """Return whether a spreadsheet may read a cell as a formula."""
     if not text or text[0].isalnum():

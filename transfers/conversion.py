@@ -1,0 +1,300 @@
+"""Convert rows of files to what crm and events validate: contacts of a batch, and events."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.utils import timezone
+
+from config.api.errors import FieldErrors, InvalidFields
+from config.api.validation import INVISIBLE, InvalidValue, to_bigint
+from config.api.warnings import FieldWarning, Warnings
+from crm.custom_fields import Fields
+from crm.models import LIST_TYPES, OPT_OUTS, FieldType, Status
+from transfers.columns import (
+    CUSTOM,
+    IGNORE,
+    OBJECTS,
+    TARGETS_BY_NAME,
+    ColumnTargets,
+    json_object,
+    squash,
+)
+from transfers.tables import RowError
+from transfers.values import (
+    EMPTY_STATUS,
+    EXCEL_ERRORS,
+    DateOrder,
+    DecimalMark,
+    is_opt_out,
+    is_rounded,
+    to_moment,
+    to_number_text,
+    to_status_word,
+    to_titles,
+    to_utc_text,
+)
+
+NUMBERS = ("latitude", "longitude", "total_points", "life_time_value")
+MOMENTS = ("created_at", "last_activity", "occurred_at")
+# Texts that may look like numbers.
+DIGITS = ("phone", "postal_code", "user_id")
+LABELS = ("tags", "lists")
+NOT_JSON = "The {field} must be a JSON object."
+# Segment's calls. June.so exports numbers for them.
+TYPES = {"0": "page", "2": "track"}
+VIEWS = ("page", "screen")
+EVENT_TYPES = ("track", *VIEWS)
+# The properties that name what was viewed.
+VIEW_NAMES = ("name", "title", "path", "url")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How values of a file are read. `zone` is that of datetimes without one, TIME_ZONE if ""."""
+
+    date_order: DateOrder = "ymd"
+    decimal_mark: DecimalMark = "."
+    zone: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactOptions(Options):
+    """How contacts of a file are read.
+
+    `status` is that of all contacts of a file without such a column. `tags` and `lists` are titles
+    that all contacts get.
+    """
+
+    status: Status
+    separator: str = ","
+    tags: Sequence[str] = ()
+    lists: Sequence[str] = ()
+
+
+def errors_of_row(error: RowError) -> FieldErrors:
+    """Return the errors of a row that could not be read."""
+    return {"row": {error.rule: error.message}}
+
+
+def contact_of(
+    values: Mapping[str, Any],
+    mapping: ColumnTargets,
+    options: ContactOptions,
+    declared: Fields,
+    warnings: Warnings,
+) -> dict[str, Any]:
+    """Convert a row to an item of bulk-add-update, which crm validates.
+
+    `identities` of Tallybook's own exports is a key besides.
+
+    Args:
+        values: the row, by column.
+        mapping: the target of each column.
+        options: how values are read.
+        declared: the definitions of custom fields.
+        warnings: collects what is left out.
+
+    Raises:
+        InvalidFields: a date or a number has another form than the options say.
+    """
+    item: dict[str, Any] = {name: [] for name in LABELS}
+    custom: dict[str, Any] = {}
+    errors: FieldErrors = {}
+    opted_out = False
+    pairs = _pairs(values, mapping, warnings)
+    for target, value in pairs:
+        try:
+            if target in LABELS:
+                item[target] += to_titles(value, options.separator)
+            elif target == "opt_out":
+                opted_out = opted_out or is_opt_out(value)
+            elif target == "status":
+                item["status"] = to_status_word(value)
+            elif target.startswith(CUSTOM):
+                slug = target.removeprefix(CUSTOM)
+                custom.setdefault(slug, _custom_value(value, slug, declared, options))
+            elif target == "custom_values":
+                custom = {**_object(value), **custom}
+            elif target in DIGITS and is_rounded(value):
+                warnings.append(_left_out(target, value, "that a spreadsheet has rounded"))
+            else:
+                item.setdefault(target, _value(value, target, options))
+        except InvalidValue as error:
+            errors[target] = error.for_field(target)
+    if errors:
+        raise InvalidFields(errors)
+    if custom:
+        item["custom_values"] = custom
+    if "status" not in item:
+        is_mapped = "status" in mapping.values()
+        item["status"] = EMPTY_STATUS if is_mapped else options.status
+    if opted_out and item["status"] not in OPT_OUTS:
+        item["status"] = Status.UNSUBSCRIBED
+    for name, titles in (("tags", options.tags), ("lists", options.lists)):
+        item[name] += [{"title": title} for title in titles]
+    return item
+
+
+def event_of(
+    values: Mapping[str, Any],
+    mapping: ColumnTargets,
+    options: Options,
+    warnings: Warnings,
+) -> dict[str, Any]:
+    """Convert a row to the `data` of events.tracking.track, and `counter` as a whole number.
+
+    Views of Segment's calls page and screen have these as event_key, and the page's name as title.
+    Without a title, it is the event_key.
+
+    The arguments are those of `contact_of`.
+
+    Raises:
+        InvalidFields: a value has another form than the options say, or the row is no event.
+    """
+    item: dict[str, Any] = {}
+    objects: dict[str, dict[str, Any]] = {name: {} for name in OBJECTS}
+    errors: FieldErrors = {}
+    for target, value in _pairs(values, mapping, warnings):
+        name, _, key = target.partition(".")
+        try:
+            if target in objects:
+                objects[target] = {**_object(value), **objects[target]}
+            elif name in objects:
+                objects[name][key] = value
+            elif target == "counter":
+                item["counter"] = to_bigint(value)
+            elif target == "value":
+                item["value"] = _event_value(value, options)
+            elif target in DIGITS and is_rounded(value):
+                warnings.append(_left_out(target, value, "that a spreadsheet has rounded"))
+            else:
+                item[target] = _value(value, target, options)
+        except InvalidValue as error:
+            errors[target] = error.for_field(target)
+    item |= {name: value for name, value in objects.items() if value}
+    kind = str(item.pop("type", "")).lower()
+    kind = TYPES.get(kind, kind)
+    if kind and kind not in EVENT_TYPES:
+        errors["type"] = {"in": f'A row of the type "{kind}" is no event.'}
+    if errors:
+        raise InvalidFields(errors)
+    name = item.pop("name", "")
+    if kind in VIEWS:
+        item["event_key"] = kind
+        properties = item.get("properties", {})
+        names = (name, *(properties.get(each) for each in VIEW_NAMES))
+        item["title"] = next((each for each in names if isinstance(each, str) and each), kind)
+    elif name:
+        item.setdefault("event_key", name)
+    if "event_key" in item:
+        item.setdefault("title", item["event_key"])
+    return item
+
+
+def _pairs(
+    values: Mapping[str, Any], mapping: ColumnTargets, warnings: Warnings
+) -> Iterator[tuple[str, Any]]:
+    """Yield the target and the value of each cell that has one, without invisible characters."""
+    for column, target in mapping.items():
+        if target == IGNORE:
+            continue
+        value = values.get(column)
+        if isinstance(value, str):
+            value = value.strip(INVISIBLE)
+            if value in EXCEL_ERRORS:
+                warnings.append(_left_out(target, value, "of a formula without a value"))
+                continue
+        if value is None or value == "":
+            continue
+        if target == "traits":
+            yield from _traits(json_object(value) or {})
+        else:
+            yield target, value
+
+
+def _traits(traits: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the fields of a contact in Segment's traits. Others are custom values.
+
+    See https://segment.com/docs/connections/spec/identify/#traits.
+    """
+    for name, value in traits.items():
+        if name == "address" and isinstance(value, dict):
+            yield from _traits(value)
+            continue
+        target, _ = TARGETS_BY_NAME["contacts"].get(squash(name), ("", 0))
+        # A status among them may be that of anything.
+        is_field = target not in ("", "status") and not isinstance(value, dict)
+        if value is not None and value != "":
+            yield (target if is_field else f"{CUSTOM}{name}"), value
+
+
+def _value(value: Any, target: str, options: Options) -> Any:
+    """Convert a value whose form the options say."""
+    if target in NUMBERS:
+        return to_number_text(value, options.decimal_mark)
+    if target in MOMENTS and not _is_zero(value):
+        return to_utc_text(to_moment(value, options.date_order, _zone(options.zone)))
+    if target == "date_of_birth" and not _is_zero(value):
+        return to_moment(value, options.date_order, _zone(options.zone)).date().isoformat()
+    return value
+
+
+def _is_zero(value: Any) -> bool:
+    """Return whether a value is a date of MySQL that is none, which crm reads."""
+    return isinstance(value, str) and value.startswith("0000-00-00")
+
+
+def _custom_value(value: Any, slug: str, declared: Fields, options: Options) -> Any:
+    field = declared.get(slug)
+    if field is None:
+        return value
+    if field.type in LIST_TYPES and isinstance(value, str) and "||" in value:
+        # ActiveCampaign's separator of several choices.
+        return [choice for choice in value.split("||") if choice]
+    if (convert := CUSTOM_TYPES.get(FieldType(field.type))) and not _is_zero(value):
+        return convert(value, options)
+    return value
+
+
+def _event_value(value: Any, options: Options) -> Any:
+    """Return a value with a decimal point if it is a number with a decimal comma."""
+    if options.decimal_mark == "," and isinstance(value, str):
+        try:
+            return to_number_text(value, ",")
+        except InvalidValue:
+            return value
+    return value
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if value in ("null", "[]", []):
+        return {}
+    found = json_object(value)
+    if found is None:
+        raise InvalidValue("json", NOT_JSON)
+    return found
+
+
+def _left_out(target: str, value: Any, why: str) -> FieldWarning:
+    message = f'The {target} "{value}" is a value {why}. It was left out.'
+    return {"field": target, "rule": "spreadsheet", "message": message}
+
+
+@cache
+def _zone(name: str) -> tzinfo:
+    return ZoneInfo(name) if name else timezone.get_default_timezone()
+
+
+CUSTOM_TYPES: Mapping[FieldType, Callable[[Any, Options], str]] = {
+    FieldType.NUMBER: lambda value, options: to_number_text(value, options.decimal_mark),
+    FieldType.DATE: lambda value, options: (
+        to_moment(value, options.date_order, _zone(options.zone)).date().isoformat()
+    ),
+    FieldType.DATE_TIME: lambda value, options: to_utc_text(
+        to_moment(value, options.date_order, _zone(options.zone))
+    ),
+}

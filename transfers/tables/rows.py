@@ -1,0 +1,107 @@
+"""What all formats of files share: their form, rows with errors, and names of columns."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from config.api.validation import INVISIBLE
+from events.exports import unescape_formula
+
+# Of one row, also of one without an end. Twice the largest values of a contact or an event fit.
+MAX_ROW_CHARACTERS = 1024 * 1024
+MAX_COLUMNS = 1000
+
+
+class UnreadableFile(Exception):
+    """A file cannot be read as a table. The message is a sentence for admin users."""
+
+
+@dataclass(frozen=True)
+class FileForm:
+    """How a file is read.
+
+    `encoding` is a name of one of Python's text encodings. If it `is_guess`, an admin user has to
+    confirm it. `sheet` is the name of a sheet of a workbook, "" for the first one.
+    """
+
+    format: Literal["csv", "ndjson", "xlsx"]
+    encoding: str = "utf-8"
+    is_guess: bool = False
+    delimiter: str = ","
+    has_header: bool = True
+    sheet: str = ""
+    # The names of a workbook's sheets, to choose from.
+    sheets: Sequence[str] = ()
+
+
+class RowError(NamedTuple):
+    """Why a row cannot be read: a rule, and a message for admin users."""
+
+    rule: str
+    message: str
+
+
+class Row(NamedTuple):
+    """A row of a table.
+
+    `ordinal` counts the rows below the header from 1, without empty ones. `number` is the line in
+    an editor, or the row in Excel. `values` are those by column, and empty if there is an `error`.
+    """
+
+    ordinal: int
+    number: int
+    values: dict[str, Any]
+    error: RowError | None = None
+
+
+class Table(ABC):
+    """A file with rows. `columns` are the names of its columns, each once."""
+
+    columns: list[str]
+
+    @abstractmethod
+    def rows(self, after: int = 0) -> Iterator[Row]:
+        """Read the rows whose ordinals are above `after`. One iterator reads at a time."""
+
+
+def column_names(cells: Sequence[Any], has_header: bool) -> list[str]:
+    """Return a name for each column: its cell of the header, or its position.
+
+    A name that is there twice gets a number, such as "Tags (2)". Columns behind the last name are
+    left out.
+
+    Raises:
+        UnreadableFile: there are more than 1,000, or none.
+    """
+    names = [str(cell).strip(INVISIBLE) if has_header else "" for cell in cells]
+    while has_header and names and not names[-1]:
+        names.pop()
+    if len(names) > MAX_COLUMNS:
+        raise UnreadableFile(f"The file has more than {MAX_COLUMNS:,} columns.")
+    if not names:
+        raise UnreadableFile("The first row has no names of columns.")
+    used: Counter[str] = Counter()
+    columns = []
+    for position, name in enumerate(names, start=1):
+        name = name or f"Column {position}"
+        used[name] += 1
+        columns.append(name if used[name] == 1 else f"{name} ({used[name]})")
+    if len({*columns}) < len(columns):
+        raise UnreadableFile("Two columns have the same name.")
+    return columns
+
+
+def row_of_cells(ordinal: int, number: int, cells: Sequence[Any], columns: Sequence[str]) -> Row:
+    """Return a row of cells, of which those behind the last column have to be empty."""
+    if len(cells) != len(columns) and (
+        len(cells) < len(columns) or any(cell != "" for cell in cells[len(columns) :])
+    ):
+        message = f"The row has {len(cells)} cells, and the table has {len(columns)} columns."
+        return Row(ordinal, number, {}, RowError("cells", message))
+    values = {
+        column: unescape_formula(cell) if type(cell) is str and "'" in cell else cell
+        for column, cell in zip(columns, cells, strict=False)
+    }
+    return Row(ordinal, number, values)
