@@ -366,6 +366,33 @@ def stop_restored_jobs(_: object) -> Iterator[str]:
         yield f"{number} jobs of the backup had not ended. They are stopped."
 
 
+def restart(job_id: int, title: str, parameters: Mapping[str, Any]) -> bool:
+    """Let a draft, or a job that has ended, run from its beginning. Returns whether it was one.
+
+    Args:
+        job_id: id of the job, whose files stay.
+        title: as of `create_job`.
+        parameters: as of `create_job`.
+    """
+    begun = (JobState.WAITING, JobState.RUNNING)
+    return bool(
+        Job.objects.filter(pk=job_id)
+        .exclude(state__in=begun)
+        .update(
+            title=title[:300],
+            parameters=parameters,
+            state=JobState.WAITING,
+            done=0,
+            total=None,
+            position={},
+            counts={},
+            error="",
+            ended_at=None,
+            created_at=timezone.now(),
+        )
+    )
+
+
 def delete_files(job: Job) -> None:
     """Delete the folder of a job, if there is one."""
     shutil.rmtree(job.path, ignore_errors=True)

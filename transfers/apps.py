@@ -12,6 +12,8 @@ class TransfersConfig(AppConfig):
     def ready(self) -> None:
         from crm.jobs import register_kind
         from transfers.exports import EXPORT_CONTACTS, EXPORT_EVENTS
+        from transfers.imports import contacts
 
         register_kind("export_contacts", EXPORT_CONTACTS)
         register_kind("export_events", EXPORT_EVENTS)
+        register_kind(contacts.KIND, contacts.IMPORT_CONTACTS)
