@@ -19,7 +19,7 @@ from crm.batches import Draft, Rules, Written
 from crm.custom_fields import Fields, declared_fields
 from crm.emails import email_key
 from crm.identities import Name, add_names, emails_of
-from crm.labels import LabelKind, LabelName, create_missing, find_named, is_new_title
+from crm.labels import NAME_KINDS, LabelKind, LabelName, create_missing, find_named, is_new_title
 from crm.models import Erasure, Subscriber
 from transfers.columns import ColumnTargets
 from transfers.conversion import ContactOptions, contact_of, errors_of_row
@@ -240,8 +240,8 @@ def _create_labels(
             contact = locked.get(each.key)
             is_skipped = rules.existing == "skip" and contact and not contact.made_by_track
             if not is_skipped and (contact or each.key not in erased):
-                names |= dict.fromkeys(name for name in each.draft.labels[kind] if name)
-        found = find_named(kind, [*names], ("title",))
+                names |= dict.fromkeys(name for name in each.draft.labels.get(kind, ()) if name)
+        found = find_named(kind, [*names], NAME_KINDS)
         if new := [name for name in names if name not in found and is_new_title(name)]:
             create_missing(kind, new)
 
