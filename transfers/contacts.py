@@ -201,8 +201,6 @@ def _read(
     if source and user_id:
         del draft.fields["user_id"]
         names.append(Name("user", source, user_id))
-    elif user_id:
-        names = [name for name in names if name != ("user", "", user_id)]
     return Read(row, draft, email_key(draft.fields["email"]), is_found_by_id, names, warnings)
 
 
