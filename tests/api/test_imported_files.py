@@ -29,9 +29,7 @@ ImportFile = Callable[..., list[Outcome]]
 def import_file(tmp_path: Path) -> ImportFile:
     """Import a file of contacts as it is guessed, and return the outcome of each row."""
 
-    def run(
-        content: str | bytes, existing: Existing = "overwrite", **options: Any
-    ) -> list[Outcome]:
+    def run(content: str | bytes, **options: Any) -> list[Outcome]:
         path = tmp_path / "file"
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         declared = declared_fields()
