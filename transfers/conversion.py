@@ -1,12 +1,13 @@
 """Convert rows of files to what crm and events validate: contacts of a batch, and events."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.utils import timezone
+from typing_extensions import override
 
 from config.api.errors import FieldErrors, InvalidFields
 from config.api.validation import INVISIBLE, InvalidValue, to_bigint
@@ -24,8 +25,10 @@ from transfers.columns import (
 )
 from transfers.tables import RowError
 from transfers.values import (
+    DECIMALS,
     EMPTY_STATUS,
     EXCEL_ERRORS,
+    ORDERS,
     DateOrder,
     DecimalMark,
     is_opt_out,
@@ -42,6 +45,7 @@ MOMENTS = ("created_at", "last_activity", "occurred_at")
 # Texts that may look like numbers.
 DIGITS = ("phone", "postal_code", "user_id")
 LABELS = ("tags", "lists")
+SEPARATORS = (",", ";", "|")
 NOT_JSON = "The {field} must be a JSON object."
 # Segment's calls. June.so exports numbers for them.
 TYPES = {"0": "page", "2": "track"}
@@ -53,25 +57,53 @@ VIEW_NAMES = ("name", "title", "path", "url")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How values of a file are read. `zone` is that of datetimes without one, TIME_ZONE if ""."""
+    """How values of a file are read.
+
+    `zone` is the name of the time zone of datetimes without one, "" for TIME_ZONE.
+
+    Raises:
+        InvalidFields: an option has a value that there is not.
+    """
 
     date_order: DateOrder = "ymd"
     decimal_mark: DecimalMark = "."
     zone: str = ""
+
+    def __post_init__(self) -> None:
+        choices: Mapping[str, Collection[str]] = self.choices()
+        errors: FieldErrors = {
+            name: {"in": f"The {name} must be one of: {' '.join(choices[name])}"}
+            for name in choices
+            if getattr(self, name) not in choices[name]
+        }
+        try:
+            _zone(self.zone)
+        except (ZoneInfoNotFoundError, ValueError):
+            errors["zone"] = {"in": f'There is no time zone "{self.zone}".'}
+        if errors:
+            raise InvalidFields(errors)
+
+    def choices(self) -> Mapping[str, Collection[str]]:
+        """Return the values that an option may have."""
+        return {"date_order": ORDERS, "decimal_mark": DECIMALS}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContactOptions(Options):
     """How contacts of a file are read.
 
-    `status` is that of all contacts of a file without such a column. `tags` and `lists` are titles
-    that all contacts get.
+    `status` is that of all contacts of a file without such a column, `separator` that of labels in
+    a cell. `tags` and `lists` are titles that all contacts get.
     """
 
-    status: Status
+    status: str
     separator: str = ","
     tags: Sequence[str] = ()
     lists: Sequence[str] = ()
+
+    @override
+    def choices(self) -> Mapping[str, Collection[str]]:
+        return {**super().choices(), "status": Status.values, "separator": SEPARATORS}
 
 
 def errors_of_row(error: RowError) -> FieldErrors:

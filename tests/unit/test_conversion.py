@@ -193,6 +193,18 @@ def test_a_column_of_opt_outs_keeps_another_opt_out() -> None:
     assert contact_of(values, mapping, options, {}, [])["status"] == "bounced"
 
 
+WRONG_OPTIONS: dict[str, Any] = {
+    **{"date_order": "dym", "decimal_mark": ";", "zone": "Mars", "status": "Subscribed"},
+    "separator": ", ",
+}
+
+
+@pytest.mark.parametrize("name", WRONG_OPTIONS)
+def test_an_option_that_there_is_not_is_rejected(name: str) -> None:
+    options = {"status": "pending", name: WRONG_OPTIONS[name]}
+    assert [*errors(ContactOptions, **options)] == [name]
+
+
 @pytest.mark.parametrize(
     ("separator", "value", "titles"),
     [

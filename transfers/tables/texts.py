@@ -126,6 +126,8 @@ class CSVTable(Table):
 
     def __init__(self, path: Path, form: FileForm) -> None:
         self._path, self._form = path, form
+        if len(form.delimiter) != 1 or form.delimiter in '"\r\n ':
+            raise UnreadableFile("The delimiter has to be one character, such as a comma.")
         for number, record in self._records():
             if isinstance(record, RowError):
                 raise UnreadableFile(f"The row of line {number} cannot be read: {record.message}")
