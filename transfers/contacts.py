@@ -22,7 +22,8 @@ from crm.identities import Name, add_names, emails_of
 from crm.labels import NAME_KINDS, LabelKind, LabelName, create_missing, find_named, is_new_title
 from crm.models import Erasure, Subscriber
 from transfers.columns import ColumnTargets
-from transfers.conversion import ContactOptions, contact_of, errors_of_row
+from transfers.conversion import contact_of, errors_of_row
+from transfers.options import ContactOptions
 from transfers.tables import Row
 
 # A plan that was made while the store was empty reads all contacts, and PostgreSQL keeps it for

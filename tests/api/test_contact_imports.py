@@ -15,7 +15,7 @@ from events.personal_data import erase_contact
 from events.tracking import create_contacts
 from tests.api.savepoints import rolled_back
 from transfers.contacts import ContactRow, ContactRules, Outcome, import_contacts, read_contact
-from transfers.conversion import ContactOptions
+from transfers.options import ContactOptions
 from transfers.tables import Row, RowError
 
 pytestmark = pytest.mark.django_db

@@ -18,7 +18,8 @@ from events.tracking import track
 from tests.api.snapshots import without_snapshots
 from transfers.columns import guess
 from transfers.contacts import ContactRules, Outcome, import_contacts, read_contact
-from transfers.conversion import ContactOptions, Options, event_of
+from transfers.conversion import event_of
+from transfers.options import ContactOptions, Options
 from transfers.tables import inspect, open_table
 
 pytestmark = pytest.mark.django_db

@@ -8,7 +8,8 @@ from config.api.errors import FieldErrors, InvalidFields
 from config.api.warnings import Warnings
 from crm.models import CustomField, Status
 from events.exports import escape_formula, unescape_formula
-from transfers.conversion import ContactOptions, Options, contact_of, event_of
+from transfers.conversion import contact_of, event_of
+from transfers.options import ContactOptions, Options
 from transfers.values import DateOrder, DecimalMark
 
 DECLARED = {
