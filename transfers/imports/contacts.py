@@ -19,6 +19,7 @@ KIND = "import_contacts"
 PERMISSIONS = (
     *("crm.view_job", "crm.view_subscriber", "crm.add_subscriber", "crm.change_subscriber"),
 )
+ROWS_PER_STEP = 500
 # What is remarked of a row that was written.
 HELD_BACK = "The contact stays opted out or erased."
 
@@ -43,7 +44,7 @@ def run_import_contacts(run: Run) -> None:
         )
         return _result(rows, outcomes)
 
-    run_rows(run, table, write, dry_run=parameters["dry_run"])
+    run_rows(run, table, write, dry_run=parameters["dry_run"], rows_per_step=ROWS_PER_STEP)
 
 
 def contact_options(parameters: Mapping[str, Any]) -> ContactOptions:
@@ -69,4 +70,4 @@ def _result(rows: Sequence[Row], outcomes: Sequence[Outcome]) -> StepResult:
     return StepResult(counts, remarks)
 
 
-IMPORT_CONTACTS = JobKind(run_import_contacts, PERMISSIONS)
+IMPORT_CONTACTS = JobKind(run_import_contacts, PERMISSIONS, "admin:transfers_import_columns")

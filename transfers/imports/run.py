@@ -13,8 +13,6 @@ from transfers.imports.files import is_own_header
 from transfers.imports.reports import Remark, Reports
 from transfers.tables import Row, Table
 
-ROWS_PER_STEP = 500
-
 
 class StepResult(NamedTuple):
     """What became of the rows of a step: numbers by what they are called, and remarks."""
@@ -29,7 +27,7 @@ def run_rows(
     write: Callable[[Sequence[Row]], StepResult],
     *,
     dry_run: bool,
-    rows_per_step: int = ROWS_PER_STEP,
+    rows_per_step: int,
 ) -> None:
     """Write the rows of a file behind the job's position.
 
