@@ -83,7 +83,7 @@ class Written(NamedTuple):
     email: str
     status: str
     is_new: bool
-    # True also of a contact that had to be written alone and is as before.
+    # True also of a contact that had to be written alone and has its labels already.
     is_changed: bool
     warnings: Warnings
 

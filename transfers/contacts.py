@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
+from django.db import connection
+
 from config.api.errors import FieldErrors, InvalidFields
 from config.api.validation import MAX_NAME_LENGTH, InvalidValue, is_empty, to_text, to_user_id
 from config.api.warnings import Warnings
@@ -17,12 +19,15 @@ from crm.batches import Draft, Rules, Written
 from crm.custom_fields import Fields, declared_fields
 from crm.emails import email_key
 from crm.identities import Name, add_names, emails_of
-from crm.labels import LabelKind, LabelName, create_missing, find_named, is_new_title
+from crm.labels import NAME_KINDS, LabelKind, LabelName, create_missing, find_named, is_new_title
 from crm.models import Erasure, Subscriber
 from transfers.columns import ColumnTargets
 from transfers.conversion import ContactOptions, contact_of, errors_of_row
 from transfers.tables import Row
 
+# A plan that was made while the store was empty reads all contacts, and PostgreSQL keeps it for
+# minutes.
+PLAN_EACH_TIME = "SET LOCAL plan_cache_mode = force_custom_plan"
 MAX_KIND_LENGTH = 20
 # Names by which a store finds contacts that were merged there. Its ids mean others elsewhere.
 ALIASES = ("email", "contact")
@@ -119,6 +124,8 @@ def import_contacts(rows: Sequence[ContactRow], rules: ContactRules) -> list[Out
     Returns:
         The outcome of each row.
     """
+    with connection.cursor() as cursor:
+        cursor.execute(PLAN_EACH_TIME)
     outcomes: dict[int, Outcome] = {}
     read: dict[int, Read] = {}
     declared = cache(declared_fields)
@@ -233,8 +240,8 @@ def _create_labels(
             contact = locked.get(each.key)
             is_skipped = rules.existing == "skip" and contact and not contact.made_by_track
             if not is_skipped and (contact or each.key not in erased):
-                names |= dict.fromkeys(name for name in each.draft.labels[kind] if name)
-        found = find_named(kind, [*names], ("title",))
+                names |= dict.fromkeys(name for name in each.draft.labels.get(kind, ()) if name)
+        found = find_named(kind, [*names], NAME_KINDS)
         if new := [name for name in names if name not in found and is_new_title(name)]:
             create_missing(kind, new)
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
-from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -103,10 +102,10 @@ def contact_of(
     """
     item: dict[str, Any] = {name: [] for name in LABELS}
     custom: dict[str, Any] = {}
+    others: dict[str, Any] = {}
     errors: FieldErrors = {}
     opted_out = False
-    pairs = _pairs(values, mapping, warnings)
-    for target, value in pairs:
+    for target, value in _pairs(values, mapping, warnings):
         try:
             if target in LABELS:
                 item[target] += to_titles(value, options.separator)
@@ -118,7 +117,7 @@ def contact_of(
                 slug = target.removeprefix(CUSTOM)
                 custom.setdefault(slug, _custom_value(value, slug, declared, options))
             elif target == "custom_values":
-                custom = {**_object(value), **custom}
+                others = _object(value)
             elif target in DIGITS and is_rounded(value):
                 warnings.append(_left_out(target, value, "that a spreadsheet has rounded"))
             else:
@@ -127,8 +126,8 @@ def contact_of(
             errors[target] = error.for_field(target)
     if errors:
         raise InvalidFields(errors)
-    if custom:
-        item["custom_values"] = custom
+    if custom or others:
+        item["custom_values"] = others | custom
     if "status" not in item:
         is_mapped = "status" in mapping.values()
         item["status"] = EMPTY_STATUS if is_mapped else options.status
@@ -284,7 +283,6 @@ def _left_out(target: str, value: Any, why: str) -> FieldWarning:
     return {"field": target, "rule": "spreadsheet", "message": message}
 
 
-@cache
 def _zone(name: str) -> tzinfo:
     return ZoneInfo(name) if name else timezone.get_default_timezone()
 

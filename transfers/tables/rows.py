@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from config.api.validation import INVISIBLE
 from events.exports import unescape_formula
@@ -59,9 +59,18 @@ class Row(NamedTuple):
 
 
 class Table(ABC):
-    """A file with rows. `columns` are the names of its columns, each once."""
+    """A file with rows, to be closed. `columns` are the names of its columns, each once."""
 
     columns: list[str]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:  # noqa: B027  # most tables have nothing to close
+        """Close what the table holds open."""
 
     @abstractmethod
     def rows(self, after: int = 0) -> Iterator[Row]:

@@ -5,7 +5,6 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterator
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +60,9 @@ class Lines:
 
     def __init__(self, path: Path, encoding: str) -> None:
         try:
-            self._text = TextIOWrapper(
-                path.open("rb"), encoding=encoding, errors=MARK_INVALID, newline=""
-            )
+            self._text = path.open(encoding=encoding, errors=MARK_INVALID, newline="")
         except LookupError:
-            raise UnreadableFile(f'There is no encoding "{encoding}".') from None
+            raise UnreadableFile(f'There is no encoding "{encoding}" of text.') from None
         self._encoding = encoding
         # Lines that were read and belong to the next rows.
         self._waiting: deque[str] = deque()
