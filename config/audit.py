@@ -72,6 +72,12 @@ def record(request: HttpRequest, action: str, **fields: Any) -> None:
     transaction.on_commit(lambda: logger.info(line), robust=True)
 
 
+def record_job(action: str, kind: str, job_id: int, **fields: Any) -> None:
+    """Write what became of a job, once it is committed. `fields` are its numbers."""
+    line = _line({"action": action, "what": kind, "job": job_id, **fields})
+    transaction.on_commit(lambda: logger.info(line), robust=True)
+
+
 def record_refusal(request: HttpRequest, status: int, credential: str | None) -> None:
     """Write that a credential was refused, at most MAX_REFUSALS a minute.
 

@@ -20,6 +20,8 @@ PORT = chosen["PORT"]
 ALLOWED_HOSTS = chosen["ALLOWED_HOSTS"]
 TIME_ZONE = chosen["TIME_ZONE"]
 DATA_DIR: Path = BASE_DIR / chosen["TALLYBOOK_DATA_DIR"]
+# Of uploads, exports and rejected rows, each job in a folder of its own.
+FILES_DIR = DATA_DIR / "files"
 # 0 means one worker per core.
 WORKERS = chosen["TALLYBOOK_WORKERS"] or len(os.sched_getaffinity(0))
 # A worker above it is replaced. It needs 100 MiB at rest, and one request 300 at most.
@@ -127,11 +129,15 @@ BOOTSTRAP_STEPS = [
 SHARED_KEY = "crm.bootstrap.shared_secret_key"
 # Tells /readyz and `serve` whether the first login was ever used.
 FIRST_LOGIN_IS_UNUSED = "crm.bootstrap.first_login_is_unused"
-HOURLY_COMMANDS = ["prune_idempotency_keys", "clearsessions", "prune_failed_logins"]
+HOURLY_COMMANDS = ["prune_idempotency_keys", "clearsessions", "prune_failed_logins", "prune_jobs"]
 # What a backup and a restore compare, and what a restore does for those whom the old store knows.
 STORE_FIGURES = "events.verification.store_figures"
 # In this order, because who was erased and came back to opt out is a contact of the old store.
-RESTORE_STEPS = ["events.restores.erase_again", "crm.restores.keep_opt_outs"]
+RESTORE_STEPS = [
+    "events.restores.erase_again",
+    "crm.restores.keep_opt_outs",
+    "crm.jobs.stop_restored_jobs",
+]
 # The rows that migrations, a first start and logins write, as SQL conditions. A restore replaces a
 # store that holds no others without being told to.
 FIRST_ROWS = {

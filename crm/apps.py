@@ -14,9 +14,13 @@ class CrmConfig(AppConfig):
         from crm.filters import register_provider
         from crm.filters.contacts import SEGMENT, SUBSCRIBER
         from crm.filters.custom_fields import CUSTOM_FIELDS
+        from crm.jobs import register_kind
+        from crm.label_changes import CHANGE_LABELS
+        from crm.label_changes import KIND as CHANGE_LABELS_KIND
         from crm.notes import count_notes_of, delete_notes_of
 
         register_provider("subscriber", SUBSCRIBER)
         register_provider("segment", SEGMENT)
         register_provider("custom_fields", CUSTOM_FIELDS)
+        register_kind(CHANGE_LABELS_KIND, CHANGE_LABELS)
         register_deleter(delete_notes_of, count_notes_of)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from config.api.errors import InvalidFields
 from config.database import fetch_one, fetch_row, fetch_rows
@@ -15,18 +15,15 @@ MAX_ATTACHMENTS = 100_000
 # Both sides are locked until the commit, so that neither is deleted in between, and so that two
 # requests together keep to MAX_LABELS.
 ATTACH = """
-WITH attached AS (
-    INSERT INTO {attachments} (subscriber_id, {column})
-    SELECT s.id, label.id FROM crm_subscriber s CROSS JOIN {labels} label
-    WHERE s.id = ANY(%(contacts)s::bigint[]) AND label.id = ANY(%(labels)s::bigint[])
-    ORDER BY s.id, label.id FOR NO KEY UPDATE OF s FOR KEY SHARE OF label
-    ON CONFLICT DO NOTHING RETURNING subscriber_id
-)
-SELECT subscriber_id, count(*) FROM attached GROUP BY subscriber_id
+INSERT INTO {attachments} (subscriber_id, {column})
+SELECT s.id, label.id FROM crm_subscriber s CROSS JOIN {labels} label
+WHERE s.id = ANY(%(contacts)s::bigint[]) AND label.id = ANY(%(labels)s::bigint[])
+ORDER BY s.id, label.id FOR NO KEY UPDATE OF s FOR KEY SHARE OF label
+ON CONFLICT DO NOTHING RETURNING subscriber_id, {column}
 """
 DETACH = """
 DELETE FROM {attachments} WHERE subscriber_id = ANY(%(contacts)s::bigint[])
-AND {column} = ANY(%(labels)s::bigint[]) RETURNING id
+AND {column} = ANY(%(labels)s::bigint[]) RETURNING subscriber_id, {column}
 """
 ATTACH_PAIRS = """
 WITH label AS MATERIALIZED (
@@ -65,13 +62,20 @@ GROUP BY subscriber_id HAVING count(*) > %(most)s ORDER BY subscriber_id LIMIT 1
 """
 
 
-def attach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]) -> int:
+class Pair(NamedTuple):
+    """A contact that has a label."""
+
+    contact_id: int
+    label_id: int
+
+
+def attach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]) -> list[Pair]:
     """Attach labels to contacts, and ignore ids that do not exist.
 
     The caller has a transaction open.
 
     Returns:
-        The number of new attachments.
+        The new attachments.
 
     Raises:
         InvalidFields: 422, a contact gets a label and has more than 500 of the kind then.
@@ -79,13 +83,13 @@ def attach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]
     tables = _tables(kind)
     ids = {"contacts": list(contact_ids), "labels": list(label_ids)}
     if not ids["labels"]:
-        return 0
-    attached: dict[int, int] = dict(fetch_rows(ATTACH.format(**tables), ids))
+        return []
+    attached = [Pair(*row) for row in fetch_rows(ATTACH.format(**tables), ids)]
     if attached:
-        limit = {"contacts": list(attached), "most": MAX_LABELS}
+        limit = {"contacts": list({pair.contact_id for pair in attached}), "most": MAX_LABELS}
         if found := fetch_row(TOO_MANY_LABELS.format(**tables), limit):
             raise too_many_labels(kind, *found)
-    return sum(attached.values())
+    return attached
 
 
 def attach_pairs(kind: LabelKind, pairs: Sequence[tuple[int, int]]) -> tuple[set[int], set[int]]:
@@ -156,7 +160,8 @@ def _tables(kind: LabelKind) -> dict[str, str]:
     return {"attachments": rows.model._meta.db_table, "column": column, "labels": labels}
 
 
-def detach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]) -> int:
-    """Detach labels from contacts. Returns the number of attachments that there were."""
+def detach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]) -> list[Pair]:
+    """Detach labels from contacts. Returns the attachments that there were."""
     ids = {"contacts": list(contact_ids), "labels": list(label_ids)}
-    return len(fetch_rows(DETACH.format(**_tables(kind)), ids)) if ids["labels"] else 0
+    rows = fetch_rows(DETACH.format(**_tables(kind)), ids) if ids["labels"] else []
+    return [Pair(*row) for row in rows]

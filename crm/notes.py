@@ -1,13 +1,23 @@
 """Write the notes of contacts. Each statement names the contact beside the note."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+import orjson
 from django.db import connection
 from django.utils import timezone
 
-from config.api.errors import ObjectNotFound
-from config.database import fetch_one, in_transaction
+from config.api.errors import InvalidFields, ObjectNotFound
+from config.api.validation import (
+    MAX_NAME_LENGTH,
+    Validator,
+    long_text,
+    single_line,
+    to_strict_datetime,
+    validate,
+)
+from config.database import fetch_one, fetch_rows, in_transaction
 from crm.contacts import Counts, get_for_update
 from crm.models import SubscriberNote
 
@@ -33,6 +43,26 @@ TYPES = {
     "facebook_post": "Facebook Post",
 }
 
+TIMES = ("created_at", "updated_at")
+# Of a note in an export of Tallybook.
+NOTE_FIELDS: dict[str, Validator] = {
+    "title": single_line(MAX_NAME_LENGTH),
+    "description": long_text(MAX_DESCRIPTION_LENGTH),
+    "type": single_line(50),
+    **dict.fromkeys(TIMES, to_strict_datetime),
+}
+ADD_MISSING = """
+INSERT INTO crm_subscribernote (subscriber_id, type, title, description, created_at, updated_at)
+SELECT sent.subscriber_id, COALESCE(NULLIF(sent.type, ''), 'note'), sent.title, sent.description,
+       sent.created_at, sent.updated_at
+FROM json_populate_recordset(NULL::crm_subscribernote, %(notes)s::json) sent
+WHERE NOT EXISTS (
+    SELECT FROM crm_subscribernote n
+    WHERE n.subscriber_id = sent.subscriber_id AND n.created_at = sent.created_at
+        AND n.title = sent.title AND n.description = sent.description)
+RETURNING id
+"""
+
 
 @in_transaction
 def add_note(contact_id: int, fields: Mapping[str, Any], created_by: int) -> SubscriberNote:
@@ -52,6 +82,23 @@ def add_note(contact_id: int, fields: Mapping[str, Any], created_by: int) -> Sub
     return SubscriberNote.objects.create(
         subscriber_id=contact_id, created_by_id=created_by, **fields
     )
+
+
+def add_missing_notes(notes: Iterable[tuple[int, Any]]) -> None:
+    """Add the notes of an export of Tallybook, but those that a contact has already.
+
+    Args:
+        notes: ids of contacts that the caller has locked, each with a note as the export has it.
+            What is no note is left out.
+    """
+    rows = []
+    for contact_id, note in notes:
+        if isinstance(note, Mapping):
+            with suppress(InvalidFields):
+                fields = validate(NOTE_FIELDS, note, required=("title", "description", *TIMES))
+                rows.append({"subscriber_id": contact_id, **fields})
+    if rows:
+        fetch_rows(ADD_MISSING, {"notes": orjson.dumps(rows).decode()})
 
 
 @in_transaction

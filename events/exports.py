@@ -8,7 +8,7 @@ import csv
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
 from io import StringIO
@@ -20,18 +20,14 @@ from django.db.models import DateTimeField, Model
 from django.utils import timezone
 
 from config.database import Row, chunked, fetch_page
+from config.downloads import LINE_ENDS, Write
 from crm.models import Subscriber
 from events.models import TrackedEvent
-
-# Writes a piece of text to the file.
-Write = Callable[[str], object]
 
 # The contacts whose events are read by one statement.
 CONTACTS_PER_TURN = 500
 ROWS_PER_STATEMENT = 20
 MAX_EVENTS_PER_STATEMENT = 1000
-# Plain characters in JSON that some programs read as line ends.
-LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 CONTACTS = """
 SELECT s.id, row_to_json(s)::text AS fields, s.custom_values::text AS custom_values,
@@ -197,18 +193,26 @@ def _cells(row: str, columns: dict[str, bool], zone: tzinfo, **texts: str) -> li
     # Numbers stay as PostgreSQL writes them.
     values = json.loads(row, parse_int=str, parse_float=str) | texts
     return [
-        escape_formula(_cell(values[name], is_datetime, zone))
+        escape_formula(
+            format_datetime(values[name], zone)
+            if is_datetime and values[name]
+            else format_cell(values[name])
+        )
         for name, is_datetime in columns.items()
     ]
 
 
-def _cell(value: Any, is_datetime: bool, zone: tzinfo) -> str:
+def format_cell(value: Any) -> str:
+    """Return a value of JSON as a cell of a table: null is empty, true and false are words."""
     if value is None:
         return ""
-    if is_datetime:
-        # Not format_datetime, because looking up the zone each time takes a third of an export.
-        return datetime.fromisoformat(value).astimezone(zone).isoformat(" ")[:19]
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def format_datetime(value: str, zone: tzinfo) -> str:
+    """Return a datetime of JSON as spreadsheets read it, in a time zone."""
+    # Not Django's, because looking up the zone each time takes a third of an export.
+    return datetime.fromisoformat(value).astimezone(zone).isoformat(" ")[:19]
 
 
 PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -230,7 +234,7 @@ def escape_formula(text: str) -> str:
     if PLAIN_NUMBER.fullmatch(text):
         return text
     parts = CELL_SEPARATORS.split(text)
-    escaped = "".join(f"'{part}" if _is_formula(part) else part for part in parts)
+    escaped = "".join(f"'{part}" if is_formula(part) else part for part in parts)
     return f"'{escaped}" if escaped.startswith(CELL_PREFIXES) else escaped
 
 
@@ -240,11 +244,12 @@ def unescape_formula(text: str) -> str:
         text = text[1:]
     parts = CELL_SEPARATORS.split(text)
     return "".join(
-        part[1:] if part.startswith("'") and _is_formula(part[1:]) else part for part in parts
+        part[1:] if part.startswith("'") and is_formula(part[1:]) else part for part in parts
     )
 
 
-def _is_formula(text: str) -> bool:
+def is_formula(text: str) -> bool:
+    """Return whether a spreadsheet may read a cell as a formula."""
     if not text or text[0].isalnum():
         return False
     visible = (

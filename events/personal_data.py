@@ -15,12 +15,13 @@ from config import __version__
 from config.api.errors import ObjectNotFound
 from config.api.validation import MAX_ID
 from config.database import fetch_one, fetch_rows, in_transaction
+from config.downloads import Write
 from crm.contacts import delete_contacts
 from crm.emails import email_sha256
 from crm.filters import trusted
 from crm.models import Erasure, Segment, Subscriber
 from crm.segments import replace_email, segments_of
-from events.exports import Write, contacts_of, events_of, snapshot
+from events.exports import contacts_of, events_of, snapshot
 from events.models import EventOccurrence, IdempotencyKey
 
 # 64 KB each of properties and context, and a value of 256 KB: at most 8 MB.
@@ -96,7 +97,7 @@ def export_contact(contact_id: int, write: Write) -> None:
         _write_list("segments", (orjson.dumps(segment).decode() for segment in segments), write)
         _write_list("events", (event for _, event in events_of([contact_id])), write)
         _write_list("occurrences", _occurrences(contact_id), write)
-        _write_list("notes", _notes(contact_id), write)
+        _write_list("notes", notes_of(contact_id), write)
         write("}\n")
 
 
@@ -126,7 +127,8 @@ def _occurrences(contact_id: int) -> Iterable[str]:
         after = rows[-1][:2]
 
 
-def _notes(contact_id: int) -> Iterable[str]:
+def notes_of(contact_id: int) -> Iterable[str]:
+    """Yield the notes of a contact as JSON text, the newest first."""
     before = MAX_ID
     while True:
         parameters = {"contact": contact_id, "before": before, "limit": NOTES_PER_STATEMENT}

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from typing_extensions import override
 
 
 class TransfersConfig(AppConfig):
@@ -6,3 +7,13 @@ class TransfersConfig(AppConfig):
 
     name = "transfers"
     verbose_name = "Imports and exports"
+
+    @override
+    def ready(self) -> None:
+        from crm.jobs import register_kind
+        from transfers.exports import EXPORT_CONTACTS, EXPORT_EVENTS
+        from transfers.imports import contacts
+
+        register_kind("export_contacts", EXPORT_CONTACTS)
+        register_kind("export_events", EXPORT_EVENTS)
+        register_kind(contacts.KIND, contacts.IMPORT_CONTACTS)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 # They come from one program, and `ps -o comm` tells them apart.
 WORKER_NAME, APPLICATION_NAME, HEAVY_NAME = "tallybook-web", "tallybook-app", "tallybook-heavy"
+JOBS_NAME = "tallybook-jobs"
 # granian looks at its workers' memory as often.
 MEMORY_SAMPLE_SECONDS = 10
 # A thread that computes keeps the interpreter for so long although others wait. A tracked event
@@ -32,7 +33,9 @@ def give_way() -> None:
     It gets a session of its own, because the kernel may share the processor between sessions first
     (sched(7), autogroup).
     """
-    os.setsid()
+    # A child of `serve` has one already.
+    with suppress(PermissionError):
+        os.setsid()
     os.nice(NICE)
     # The kernel may not have it.
     with suppress(OSError):

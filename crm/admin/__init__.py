@@ -1,8 +1,9 @@
-"""Admin pages of labels, notes, fields, segments, webhooks, passwords, users; contacts' base."""
+"""Admin pages of labels, notes, fields, segments, webhooks, jobs, users; contacts' base."""
 
 from crm.admin import (
     custom_fields,
     history,
+    jobs,
     labels,
     notes,
     passwords,
@@ -14,6 +15,7 @@ from crm.admin import (
 __all__ = [
     "custom_fields",
     "history",
+    "jobs",
     "labels",
     "notes",
     "passwords",

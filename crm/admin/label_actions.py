@@ -5,15 +5,19 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
 
 from config.api.errors import InvalidFields
 from config.api.validation import MAX_ITEMS
-from config.database import chunked, in_transaction
+from config.database import chunked
 from crm.admin.history import log_contacts
-from crm.attachments import MAX_ATTACHMENTS, attach, detach
+from crm.attachments import MAX_ATTACHMENTS
+from crm.label_changes import change_labels, create_label_change
 from crm.labels import LABEL_MODELS, LabelKind
 from crm.models import Subscriber
 
@@ -84,12 +88,13 @@ class LabelActionsMixin(admin.ModelAdmin):
         if form.is_valid():
             labels = list(form.cleaned_data["labels"])
             label_ids = [label.pk for label in labels]
-            change = in_transaction(attach if attached else detach)
+            assert isinstance(request.user, User)
+            job = create_label_change(kind, attached, label_ids, len(contact_ids), request.user)
             changed, error = 0, ""
             per_transaction = min(CONTACTS_PER_TRANSACTION, MAX_ATTACHMENTS // len(label_ids))
             try:
                 for ids in chunked(contact_ids, per_transaction):
-                    changed += change(kind, ids, label_ids)
+                    changed += change_labels(job, kind, attached, ids, label_ids)
             except InvalidFields as invalid:
                 error = invalid.detail[kind]["max"]
             finally:
@@ -105,7 +110,9 @@ class LabelActionsMixin(admin.ModelAdmin):
             outcome = f"{changed:,} added, {unchanged:,} already there"
             if not attached:
                 outcome = f"{changed:,} removed, {unchanged:,} not there"
-            messages.success(request, f"{title}: {outcome}.")
+            url = reverse("admin:crm_job_change", args=[job.pk])
+            undo = format_html('{}: {}. <a href="{}">Undo</a>', title, outcome, url)
+            messages.success(request, undo)
             return None
         context = {
             **self.admin_site.each_context(request),

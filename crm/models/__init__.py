@@ -21,6 +21,7 @@ from crm.models.credentials import (
     SharedKey,
 )
 from crm.models.custom_fields import CHOICE_TYPES, LIST_TYPES, CustomField, CustomKey, FieldType
+from crm.models.jobs import Job, JobState, LabelChange
 from crm.models.labels import (
     JSONTextField,
     Label,
@@ -49,7 +50,10 @@ __all__ = [
     "Identity",
     "IncomingWebhook",
     "JSONTextField",
+    "Job",
+    "JobState",
     "Label",
+    "LabelChange",
     "List",
     "NewContacts",
     "Scope",

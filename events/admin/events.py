@@ -20,11 +20,13 @@ from config.audit import of_ids, record
 from config.database import in_transaction
 from crm.admin.base import ContactFilter, NoAddOrChangeAdmin, ReadOnlyAdmin, ValueFilter
 from crm.admin.history import log_contacts
+from events.admin.take_back import take_back_view
 from events.filters.options import known_keys, known_providers, missing_key_hints
 from events.history import TITLE
 from events.models import VIEW_EVENTS, EventName, EventOccurrence, TrackedEvent
 from events.templatetags.events import time_ago
 from events.tracking.corrections import take_back
+from events.tracking.take_back_jobs import PERMISSIONS
 
 # A list of events shows this number of rows at most, because counting millions takes longer than
 # reading a page.
@@ -146,6 +148,7 @@ class EventOccurrenceAdmin(EventLogAdmin):
         *("happened", "provider"),
     )
 
+    change_list_template = "admin/events/eventoccurrence/change_list.html"
     fields = (
         *("event", "subscriber", "event_key", "provider", "counter", "value"),
         *("properties_json", "context_json", "occurred_at", "received_at"),
@@ -154,9 +157,26 @@ class EventOccurrenceAdmin(EventLogAdmin):
 
     @override
     def get_urls(self) -> list[URLPattern]:
-        page = self.admin_site.admin_view(self.take_back_view)
-        name = "events_eventoccurrence_take_back"
-        return [path("<int:occurrence_id>/take-back/", page, name=name), *super().get_urls()]
+        pages = (
+            ("<int:occurrence_id>/take-back/", self.take_back_view, "take_back"),
+            ("take-back/", self.take_back_many_view, "take_back_many"),
+        )
+        return [
+            path(url, self.admin_site.admin_view(view), name=f"events_eventoccurrence_{name}")
+            for url, view, name in pages
+        ] + super().get_urls()
+
+    @override
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        may_take_back = request.user.has_perms(PERMISSIONS)
+        context = {**(extra_context or {}), "may_take_back": may_take_back}
+        return super().changelist_view(request, context)
+
+    def take_back_many_view(self, request: HttpRequest) -> HttpResponse:
+        """Take back all occurrences that match a filter."""
+        return take_back_view(request, self.admin_site.each_context(request))
 
     def take_back_view(self, request: HttpRequest, occurrence_id: int) -> HttpResponse:
         """Ask, naming what changes, and take the occurrence back."""

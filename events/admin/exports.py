@@ -9,11 +9,11 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from config.audit import of_ids, record
+from config.downloads import TOO_LONG, Download, ExportTooLong, Write, download
 from crm.admin.history import log_contacts
 from crm.admin.label_actions import selected_ids
 from crm.models import Subscriber
-from events.admin.downloads import TOO_LONG, Download, ExportTooLong, download
-from events.exports import Write, write_csv, write_ndjson
+from events.exports import write_csv, write_ndjson
 from events.models import VIEW_EVENTS
 
 

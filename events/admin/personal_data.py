@@ -18,13 +18,12 @@ from typing_extensions import override
 from config.api.errors import ObjectNotFound
 from config.audit import of_ids, record
 from config.database import in_transaction
+from config.downloads import TOO_LONG, ExportTooLong, Write, download
 from crm.admin.base import ReadOnlyAdmin
 from crm.admin.history import log_contacts, log_entry
 from crm.contacts import count_contacts
 from crm.emails import email_hashes
 from crm.models import Erasure
-from events.admin.downloads import TOO_LONG, ExportTooLong, download
-from events.exports import Write
 from events.models import VIEW_EVENTS
 from events.personal_data import ERASED, erase_contact, export_contact
 

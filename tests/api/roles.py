@@ -22,6 +22,8 @@ from events.models import EventName, EventOccurrence, TrackingSwitch
 from events.personal_data import erase_contact
 from events.tracking import track
 from tests.api.pages import CONTACTS, browser_of, hidden_fields_of
+from transfers.exports import ExportOptions, create_export
+from transfers.imports.drafts import create_draft
 
 # Each role may do what those before it may.
 ROLES = ("anonymous", "staff", "viewer", "manager", "superuser")
@@ -42,6 +44,9 @@ MODELS = {
     "crm/historyentry": ("manager", NO_ROLE, NO_ROLE),
     PASSWORDS: ("manager", "manager", "manager"),
     "crm/incomingwebhook": ("manager", "manager", "manager"),
+    "crm/job": ("viewer", NO_ROLE, NO_ROLE),
+    "transfers/export": ("viewer", "viewer", NO_ROLE),
+    "transfers/import": ("manager", "manager", NO_ROLE),
     "events/trackedevent": ("viewer", NO_ROLE, NO_ROLE),
     "events/eventoccurrence": ("viewer", NO_ROLE, NO_ROLE),
     "events/eventname": ("viewer", NO_ROLE, "manager"),
@@ -72,7 +77,17 @@ PAGES = [
     ("crm/subscriber/{erased contact}/erased/", "manager", 200),
     ("crm/subscriber/{erased contact}/erased/receipt.json", "manager", 200),
     ("crm/segment/count/", "staff", 405),
+    ("crm/job/{crm/job}/progress/", "viewer", 200),
+    ("crm/job/{crm/job}/stop/", "staff", 405),
+    ("crm/job/{crm/job}/go-on/", "staff", 405),
+    ("crm/job/{crm/job}/undo/", "staff", 405),
+    ("crm/job/{crm/job}/files/nothing", "viewer", 404),
+    ("transfers/", "viewer", 200),
+    # The draft is another admin user's.
+    ("transfers/import/{transfers/import}/upload/", "staff", 405),
+    ("transfers/import/{transfers/import}/columns/", NO_ROLE, 200),
     ("events/eventoccurrence/{events/eventoccurrence}/take-back/", "manager", 200),
+    ("events/eventoccurrence/take-back/", "manager", 200),
     ("events/", "viewer", 200),
     ("auth/", "superuser", 200),
     ("auth/user/{auth/user}/password/", "superuser", 200),
@@ -196,8 +211,12 @@ def _create_rows(superuser: Client) -> dict[str, str]:
     Subscriber.tags.through.objects.all().delete()
     selected = {"action": "delete_selected", "_selected_action": contact}
     page = superuser.post(CONTACTS, selected).content.decode()
+    job = create_export(ExportOptions("contacts", "csv"), users["manager"]).pk
     values = {
         "crm/subscriber": contact,
+        "crm/job": job,
+        "transfers/export": job,
+        "transfers/import": create_draft("contacts", "contacts.csv", None).pk,
         "crm/subscribernote": add_note(contact, NOTE, users["manager"].pk).pk,
         "crm/tag": tag,
         "crm/list": List.objects.create(title="list", slug="list").pk,

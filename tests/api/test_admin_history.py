@@ -11,7 +11,8 @@ from django.test import Client
 from crm.admin import label_actions
 from crm.attachments import attach
 from crm.contacts import create
-from crm.models import HistoryEntry, Tag
+from crm.label_changes import change_labels
+from crm.models import HistoryEntry, Job, Tag
 from tests.api.pages import CONTACTS, browser_of, hidden_fields_of, open_page, text_of
 from tests.api.snapshots import without_snapshots
 
@@ -81,14 +82,16 @@ def test_removing_tags_from_one_contact_stands_in_its_own_history(
 def test_an_action_that_the_database_stops_is_an_entry_of_what_was_done(
     manager: Client, ids: list[int], tags: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail_at_the_last(kind: Any, contact_ids: list[int], label_ids: list[int]) -> int:
+    def fail_at_the_last(
+        job: Job, kind: Any, attached: bool, contact_ids: list[int], label_ids: list[int]
+    ) -> int:
         if ids[2] in contact_ids:
             raise OperationalError
-        return attach(kind, contact_ids, label_ids)
+        return change_labels(job, kind, attached, contact_ids, label_ids)
 
     manager.raise_request_exception = False
     monkeypatch.setattr(label_actions, "CONTACTS_PER_TRANSACTION", 1)
-    monkeypatch.setattr(label_actions, "attach", fail_at_the_last)
+    monkeypatch.setattr(label_actions, "change_labels", fail_at_the_last)
     assert act(manager, "add_tags", ids, chosen="yes", labels=tags[:1]).status_code == 503
     assert entries() == [("grace", "3 contacts", "Tags added: “VIP”. Changes: 2.")]
 

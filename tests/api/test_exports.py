@@ -11,12 +11,13 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
+from config import downloads
 from config.database import fetch_rows
 from crm.attachments import attach
 from crm.contacts import create
 from crm.labels import resolve_label_ids
 from crm.models import Subscriber
-from events.admin import downloads, exports
+from events.admin import exports
 from events.models import TrackedEvent
 from events.tracking import track
 from tests.api.pages import CONTACTS, browser_of, staff_user

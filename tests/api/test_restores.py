@@ -14,7 +14,8 @@ from rest_framework.test import APIClient
 
 from crm.contacts import create
 from crm.emails import email_sha256
-from crm.models import Erasure, Subscriber
+from crm.jobs import create_job, stop_restored_jobs
+from crm.models import Erasure, JobState, Subscriber
 from crm.restores import keep_opt_outs
 from events.models import TrackedEvent
 from events.personal_data import erase_contact
@@ -188,6 +189,15 @@ def test_a_contact_who_came_back_before_the_backup_stays(old: Old, grace: Subscr
     assert list(erase_again(old)) == []
     assert Subscriber.objects.filter(pk=again.pk).exists()
     assert Erasure.objects.count() == 1
+
+
+def test_a_job_of_the_backup_that_had_not_ended_is_stopped(old: Old) -> None:
+    job = create_job("export_contacts", "Export", {})
+    assert list(stop_restored_jobs(old)) == [
+        "1 jobs of the backup had not ended. They are stopped."
+    ]
+    job.refresh_from_db()
+    assert job.state == JobState.STOPPED
 
 
 def test_an_old_store_without_tables_changes_nothing(old: Old) -> None:

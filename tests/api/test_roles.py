@@ -59,7 +59,7 @@ OPENED = [
 ]
 # The status and Location of pages that others are refused otherwise than with 403.
 REFUSALS = {
-    **dict.fromkeys(("crm/", "events/", "auth/"), (404, None)),
+    **dict.fromkeys(("crm/", "events/", "transfers/", "auth/"), (404, None)),
     # Whose password it is, is not said: users see their own only.
     f"{PASSWORDS}/{{{PASSWORDS}}}/history/": (302, "/admin/"),
 }

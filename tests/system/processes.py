@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from config.server.processes import APPLICATION_NAME, HEAVY_NAME, WORKER_NAME
+from config.server.processes import APPLICATION_NAME, HEAVY_NAME, JOBS_NAME, WORKER_NAME
 from tests.system.server import Server, wait_until
 
 
@@ -60,6 +60,14 @@ def wait_for_workers(server: Server) -> list[int]:
 def wait_for_applications(server: Server) -> list[int]:
     """Return the process ids of the application processes as soon as each kind has some."""
     return _wait_for(server, APPLICATION_NAME) + _wait_for(server, HEAVY_NAME)
+
+
+def wait_for_jobs(server: Server) -> int:
+    """Return the process id of the process that runs jobs as soon as there is one."""
+    process = server.process
+    assert process
+    wait_until(lambda: named(process.pid, JOBS_NAME), 30)
+    return named(process.pid, JOBS_NAME)[0]
 
 
 def _wait_for(server: Server, name: str) -> list[int]:

@@ -48,6 +48,8 @@ class Command(BaseCommand):
     requires_system_checks = (ENVIRONMENT,)
     postgres: EmbeddedPostgres | None = None
     server: subprocess.Popen[bytes] | None = None
+    # It runs jobs: crm/jobs.py.
+    jobs: subprocess.Popen[bytes] | None = None
     hourly: tuple[subprocess.Popen[bytes], ...] = ()
     stopping = False
     secret_key = ""
@@ -82,7 +84,7 @@ class Command(BaseCommand):
         except OperationalError as error:
             raise CommandError(f"The database does not answer: {error}".strip()) from None
         finally:
-            self._stop_server()
+            self._stop_children()
             if self.postgres:
                 self.postgres.stop()
 
@@ -99,6 +101,7 @@ class Command(BaseCommand):
         connections.close_all()
         self._start_server()
         self._wait_until_it_answers(url)
+        self._start_jobs()
         if not self.stopping:
             self._print_welcome(url + settings.FORCE_SCRIPT_NAME, first_login)
         self._keep_running()
@@ -116,6 +119,9 @@ class Command(BaseCommand):
             environment={"SECRET_KEY": self.secret_key},
             pipe=self.watch.writer,
         )
+
+    def _start_jobs(self) -> None:
+        self.jobs = _start_command("run_jobs")
 
     def _wait_until_it_answers(self, url: str) -> None:
         deadline = time.monotonic() + READY_SECONDS
@@ -150,6 +156,8 @@ class Command(BaseCommand):
                 dead.append(("PostgreSQL", self.postgres.spawn))
             if self.server and self.server.poll() is not None:
                 dead.append(("The web server", self._start_server))
+            if self.jobs and self.jobs.poll() is not None:
+                dead.append(("The process that runs jobs", self._start_jobs))
             if not dead:
                 if time.monotonic() - healthy_since > MAX_PAUSE_SECONDS:
                     pause = 0.0
@@ -188,16 +196,18 @@ class Command(BaseCommand):
     def _stop(self, _signal_number: int, _frame: FrameType | None) -> None:
         self.stopping = True
 
-    def _stop_server(self) -> None:
-        if self.server is None or self.server.poll() is not None:
-            return
-        self.server.terminate()
+    def _stop_children(self) -> None:
+        """Let requests and the step of a job end, for GRACE_SECONDS and some more."""
+        running = [each for each in (self.server, self.jobs) if each and each.poll() is None]
+        for child in running:
+            child.terminate()
         deadline = time.monotonic() + GRACE_SECONDS + 5
-        while self.server.poll() is None:
+        while any(child.poll() is None for child in running):
             # Requests do not end in processes that are stopped.
             self._kill_silent_workers()
             if time.monotonic() > deadline:
-                self.server.kill()
+                for child in running:
+                    child.kill()
             time.sleep(TICK_SECONDS)
 
     def _print_first_login(self, login: FirstLogin) -> None:

@@ -39,6 +39,7 @@ from crm.api.serializers import serialize_contacts
 from crm.attachments import MAX_ATTACHMENTS, attach, detach
 from crm.custom_fields import clean_values, declared_fields
 from crm.filters.query import OTHER_PARAMETERS, query_filter_help
+from crm.label_changes import change_labels, create_label_change
 from crm.labels import (
     LABEL_MODELS,
     LabelKind,
@@ -48,7 +49,7 @@ from crm.labels import (
     resolve_labels,
 )
 from crm.models import ContactType, Status, Subscriber
-from crm.permissions import Access
+from crm.permissions import Access, user_of
 from crm.selectors import ids_beyond, read_contacts
 
 
@@ -172,8 +173,10 @@ class ActionViewSet(ApiViewSet):
         @in_transaction
         def sync() -> list[dict[str, Any]]:
             # First, because a contact may have its most labels. A label of both is detached.
-            detach(kind, contact_ids, detached)
-            attach(kind, contact_ids, set(attached).difference(detached))
+            changes = ((False, detached), (True, [*set(attached).difference(detached)]))
+            for is_attached, label_ids in changes:
+                if label_ids:
+                    change_labels_of(request, kind, is_attached, contact_ids, label_ids)
             return serialize_contacts(read_contacts(contact_ids), ("tags", "lists"))
 
         try:
@@ -233,8 +236,8 @@ class ActionViewSet(ApiViewSet):
             if is_attached:
                 number = len(contact_ids) * len(params["action_options"])
                 check_attachments("action_options" if is_all else "subscriber_ids", number)
-            change = in_transaction(attach if is_attached else detach)
-            change(kind, contact_ids, params["action_options"])
+            change = in_transaction(change_labels_of)
+            change(request, kind, is_attached, contact_ids, params["action_options"])
             warnings = missing_id_warnings("action_options", kind, params["action_options"])
             message = "Selected bulk action has been successfully completed"
         else:
@@ -267,6 +270,22 @@ class ActionViewSet(ApiViewSet):
         self.params = query
         contacts = self.filter_queryset(Subscriber.objects.all())
         return ids_beyond(contacts, last_id, CONTACTS_PER_REQUEST)
+
+
+def change_labels_of(
+    request: Request,
+    kind: LabelKind,
+    is_attached: bool,
+    contact_ids: list[int],
+    label_ids: list[int],
+) -> None:
+    """Attach or detach labels. A change of several contacts can be undone in the admin."""
+    if len(contact_ids) == 1:
+        (attach if is_attached else detach)(kind, contact_ids, label_ids)
+        return
+    user = user_of(request)
+    job = create_label_change(kind, is_attached, label_ids, len(contact_ids), user)
+    change_labels(job, kind, is_attached, contact_ids, label_ids)
 
 
 def check_attachments(field: str, number: int) -> None:

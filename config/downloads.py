@@ -13,7 +13,11 @@ from time import monotonic
 from django.http import FileResponse
 
 from config import time_limit
-from events.exports import Write
+
+# Writes a piece of text to the file.
+Write = Callable[[str], object]
+# Plain characters in JSON that some programs read as line ends.
+LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 # The browser that asked for it waits no longer, and nothing else would end it.
 MAX_SECONDS = 120

@@ -1,0 +1,61 @@
+"""Run a job in the process of a command, with a progress bar."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.core.management.base import CommandError
+from django.db import transaction
+from tqdm import tqdm
+
+from config.commands import DatabaseCommand
+from crm.jobs import Run, claim_job, run_claimed
+from crm.models import Job, JobState
+
+
+class JobCommand(DatabaseCommand):
+    """A command that runs a job. If this process is killed, `serve` goes on with the job."""
+
+    def run_new(self, create: Callable[[], Job]) -> Job:
+        """Create a job and run it until it ends.
+
+        Raises:
+            CommandError: it was stopped, or has failed.
+        """
+        # In one transaction, so that no other process claims it first.
+        with transaction.atomic():
+            run = claim_job(create().pk)
+        assert run
+        return self.run(run)
+
+    def run(self, run: Run) -> Job:
+        """Run a claimed job, and print its numbers. The rest is as in `run_new`."""
+        with tqdm(unit=" rows", unit_scale=True, file=sys.stderr) as bar, _stopping(run):
+
+            def report(done: int, total: int | None) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            run.report = report
+            run_claimed(run)
+        job = Job.objects.get(pk=run.job.pk)
+        for name, number in job.counts.items():
+            self.stdout.write(f"{name.replace('_', ' ')}: {number:,}")
+        if job.state == JobState.STOPPED:
+            raise CommandError(f"Stopped. manage.py resume_job {job.pk} goes on.")
+        if job.state != JobState.DONE:
+            raise CommandError(job.error or f"The job is {job.state}.")
+        return job
+
+
+@contextmanager
+def _stopping(run: Run) -> Iterator[None]:
+    """Let SIGINT and SIGTERM stop a job after its step."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: run.stop()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

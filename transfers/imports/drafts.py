@@ -1,0 +1,85 @@
+"""Prepare an import: create its job, guess what its file holds, and start it with choices."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from django.contrib.auth.models import User
+
+from crm.custom_fields import declared_fields
+from crm.jobs import create_job, restart
+from crm.models import Job, JobState
+from transfers.columns import Kind, check_mapping, guess
+from transfers.imports import contacts
+from transfers.imports.files import Sample, open_upload, sample, upload_path
+from transfers.tables import FileForm, inspect
+
+KIND_OF: Mapping[Kind, str] = {"contacts": contacts.KIND, "events": "import_events"}
+
+
+class Guess(NamedTuple):
+    """What a file seems to be: its form, its first rows, and the target of each column."""
+
+    form: FileForm
+    sample: Sample
+    mapping: dict[str, str]
+
+
+def create_draft(kind: Kind, name: str, created_by: User | None) -> Job:
+    """Create a job that waits for its file and for choices.
+
+    Args:
+        kind: what the file holds.
+        name: what the file is called.
+        created_by: the admin user, or None for an operator's command.
+    """
+    title, parameters = f"Import {kind} from {name}", {"file": name[:200]}
+    return create_job(KIND_OF[kind], title, parameters, created_by=created_by, state=JobState.DRAFT)
+
+
+def guess_file(job: Job, kind: Kind, form: FileForm | None = None) -> Guess:
+    """Guess the form of a job's file, unless it is chosen, and its columns.
+
+    Raises:
+        UnreadableFile: the file has another format. The message is for admin users.
+        JobError: the file is not here, or cannot be read as chosen.
+    """
+    form = form or inspect(upload_path(job))
+    found = sample(open_upload(job, form))
+    rows = [row.values for row in found.rows]
+    return Guess(form, found, guess(found.columns, rows, kind, declared_fields()))
+
+
+def start_import(
+    job: Job,
+    kind: Kind,
+    guessed: Guess,
+    values: Mapping[str, Any],
+    rules: Mapping[str, Any],
+    *,
+    dry_run: bool,
+) -> bool:
+    """Start the job of an import. Returns whether it had not begun.
+
+    Args:
+        job: a draft, or an import that has ended.
+        kind: what the file holds.
+        guessed: its form, and the mapping that was chosen.
+        values: how values are read, as JSON: the fields of ContactOptions or Options.
+        rules: what is written, as JSON: the fields of ContactRules or EventRules.
+        dry_run: whether everything is only counted.
+
+    Raises:
+        InvalidFields: the mapping is invalid.
+    """
+    check_mapping(guessed.mapping, guessed.sample.columns, kind)
+    parameters = {
+        "file": job.parameters["file"],
+        "form": asdict(guessed.form),
+        "mapping": guessed.mapping,
+        "values": values,
+        "rules": rules,
+        "dry_run": dry_run,
+    }
+    verb = "Try to import" if dry_run else "Import"
+    return restart(job.pk, f"{verb} {kind} from {job.parameters['file']}", parameters)
