@@ -9,7 +9,15 @@ from django.db import models
 from config.database import fetch_rows
 from crm.emails import email_hashes, email_key
 
-ERASED = "SELECT email_sha256 FROM crm_erasure WHERE email_sha256 = ANY(%(hashes)s::text[])"
+# An alias is erased if the e-mail of its contact is, too.
+ERASED = """
+SELECT email_sha256, NULL FROM crm_erasure WHERE email_sha256 = ANY(%(hashes)s::text[])
+UNION ALL
+SELECT NULL, i.value FROM crm_identity i JOIN crm_subscriber s ON s.id = i.subscriber_id
+WHERE i.kind = 'email' AND i.source = '' AND i.value = ANY(%(keys)s::text[])
+    AND EXISTS (SELECT FROM crm_erasure e
+                WHERE e.email_sha256 = encode(sha256(convert_to(s.email_key, 'UTF8')), 'hex'))
+"""
 
 
 class Erasure(models.Model):
@@ -38,7 +46,8 @@ class Erasure(models.Model):
     def erased_keys(cls, emails: Iterable[str]) -> set[str]:
         """Return the keys of those e-mails whose contact was erased."""
         keys = {sha256: email_key(email) for email in emails for sha256 in email_hashes(email)}
-        return {keys[sha256] for (sha256,) in fetch_rows(ERASED, {"hashes": list(keys)})}
+        parameters = {"hashes": list(keys), "keys": [*{*keys.values()}]}
+        return {key or keys[sha256] for sha256, key in fetch_rows(ERASED, parameters)}
 
     @classmethod
     def latest(cls, contact_id: int) -> "Erasure | None":
