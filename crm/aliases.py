@@ -14,7 +14,8 @@ from config.database import fetch_row, fetch_rows
 from crm.models import Identity
 
 # What names a contact: the kind of an identity, and its value.
-Name = tuple[Literal["contact", "email", "user"], str]
+Kind = Literal["contact", "email", "user"]
+Name = tuple[Kind, str]
 
 # Also by the e-mail of a contact and by a user_id, because the contact that had it may just have
 # been merged into another one, which has it now.
@@ -51,10 +52,10 @@ def find_holder(name: Name) -> int | None:
 
 
 def current_ids(contact_ids: Sequence[int]) -> list[int]:
-    """Return ids with those of merged contacts replaced by the ids of their survivors, each once."""
-    holders = find_holders([("contact", str(contact_id)) for contact_id in contact_ids])
-    current = [holders.get(("contact", str(each)), each) for each in contact_ids]
-    return [*dict.fromkeys(current)]
+    """Return ids, where an id of a merged contact is replaced by that of its survivor."""
+    names: list[Name] = [("contact", str(contact_id)) for contact_id in contact_ids]
+    holders = find_holders(names) if names else {}
+    return [holders.get(name, each) for name, each in zip(names, contact_ids, strict=True)]
 
 
 def exchange_email(contact_id: int, key: str, before: str) -> bool:

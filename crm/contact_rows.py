@@ -159,14 +159,22 @@ def merge_custom_values(values: Mapping[int, Mapping[str, Any]]) -> list[MergedV
     ]
     merged = fetch_rows(MERGE_CUSTOM_VALUES, {"contacts": json.dumps(rows), "now": timezone.now()})
     return [
-        MergedValues(contact_id, updated_at, _values_error(size, before, keys, values[contact_id]))
+        MergedValues(contact_id, updated_at, values_error(size, before, keys, values[contact_id]))
         for contact_id, size, before, keys, updated_at in merged
     ]
 
 
-def _values_error(
+def values_error(
     size: int, size_before: int, number: int, values: Mapping[str, Any]
 ) -> dict[str, str] | None:
+    """Return the error of custom values that would become too large, or None.
+
+    Args:
+        size: their bytes as PostgreSQL writes them.
+        size_before: their bytes before the change.
+        number: the number of their keys.
+        values: those that change.
+    """
     if size <= size_before:
         return None
     if size > MAX_OBJECT_BYTES:

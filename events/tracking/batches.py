@@ -11,6 +11,7 @@ from django.utils import timezone
 from config.api.errors import ApiError
 from config.api.warnings import FieldWarning, Warnings
 from config.database import fetch_rows, in_transaction, retry_on_deadlock
+from crm.aliases import find_holders
 from crm.models import NewContacts
 from events.models import TrackedEvent
 from events.signals import event_tracked
@@ -19,7 +20,14 @@ from events.tracking.errors import NotEnabled
 from events.tracking.fields import EventFields, parse_event
 from events.tracking.retries import earlier_results, fingerprint, replay
 from events.tracking.statements import TRACK_MANY
-from events.tracking.writing import Write, batch_item, contact_error, is_unnamed, own_email_key
+from events.tracking.writing import (
+    Write,
+    batch_item,
+    contact_error,
+    is_unnamed,
+    name_of,
+    own_email_key,
+)
 
 
 class Tracked(NamedTuple):
@@ -50,8 +58,8 @@ class _Rollback(Exception):
     """Roll an atomic batch back. `args[0]` holds the outcome that each event would have had."""
 
 
-class _KeyPruned(Exception):
-    """Roll an atomic batch back and repeat it, because a claim was pruned before it was read."""
+class _Repeat(Exception):
+    """Roll an atomic batch back and repeat it, because `_write` left an outcome out."""
 
 
 def track_many(
@@ -88,15 +96,16 @@ def track_many(
     contents = {
         number: fingerprint(fields) for number, fields in valid.items() if fields.idempotency_key
     }
+    holders: dict[int, int] = {}
 
     def write(events: Events) -> Outcomes:
-        return _write(events, contents, created_by, credential, choice)
+        return _write(events, contents, created_by, credential, choice, holders)
 
     if atomic:
         outcomes = _write_all_or_none(rejected, valid, write)
     else:
         outcomes = rejected
-        # It repeats only for events whose key was pruned just now.
+        # It repeats only for events whose key was pruned just now, or whose contact was merged.
         while pending := {number: valid[number] for number in valid if number not in outcomes}:
             outcomes |= write(pending)
     return [_with_warnings(outcomes[n], warnings.get(n, ())) for n in range(len(outcomes))]
@@ -132,7 +141,7 @@ def _write_all_or_none(
     def write_all() -> Outcomes:
         outcomes = rejected | (write(valid) if valid else {})
         if len(outcomes) < len(rejected) + len(valid):
-            raise _KeyPruned
+            raise _Repeat
         if any(isinstance(outcome, ApiError) for outcome in outcomes.values()):
             raise _Rollback(outcomes)
         return outcomes
@@ -140,7 +149,7 @@ def _write_all_or_none(
     while True:
         try:
             return write_all()
-        except _KeyPruned:
+        except _Repeat:
             # In a transaction of its own, because a second statement in the same one would take
             # its locks out of order.
             continue
@@ -157,10 +166,13 @@ def _write(
     created_by: int | None,
     credential: str,
     new_contacts: NewContacts,
+    holders: dict[int, int],
 ) -> Outcomes:
     """Run one statement and return the outcome of each event; a second if contacts are created.
 
-    The outcome is missing of an event whose key was claimed, and pruned before it was read.
+    The outcome is missing of an event whose key was claimed, and pruned before it was read. It is
+    missing too where the contact was merged into another one, whose id `holders` then has by the
+    number of the item.
     """
     now = timezone.now()
     unnamed = any(is_unnamed(fields) for fields in events.values())
@@ -168,7 +180,7 @@ def _write(
     items = [
         batch_item(
             number,
-            Write(fields, created_by, credential),
+            Write(_to_holder(fields, holders.get(number)), created_by, credential),
             now,
             contents.get(number, b""),
             own_key,
@@ -201,9 +213,27 @@ def _write(
         keys, events, credential, {events[number].idempotency_key: number for number in outcomes}
     )
     missing = {number: events[number] for number in without_contact if number not in outcomes}
+    for number, holder in _find_holders(missing, own_key).items():
+        # The same contact a second time was deleted just now.
+        if holders.get(number) != holder:
+            holders[number] = holder
+            del missing[number]
     if create_contacts((fields.email for fields in missing.values()), new_contacts):
-        return outcomes | _write(missing, contents, created_by, credential, NewContacts.NONE)
+        none = NewContacts.NONE
+        return outcomes | _write(missing, contents, created_by, credential, none, holders)
     return outcomes | {number: contact_error(fields) for number, fields in missing.items()}
+
+
+def _find_holders(events: Events, own_key: str) -> dict[int, int]:
+    """Return the contacts that now have the names of events, by the number of the item."""
+    names = {number: name_of(fields, own_key) for number, fields in events.items()}
+    holders = find_holders({*names.values()}) if names else {}
+    return {number: holders[name] for number, name in names.items() if name in holders}
+
+
+def _to_holder(fields: EventFields, holder: int | None) -> EventFields:
+    """Return the fields of an event with the id of its contact, if that has its name now."""
+    return fields._replace(subscriber_id=holder, email="", user_id="") if holder else fields
 
 
 def _replay_all(

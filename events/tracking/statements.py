@@ -6,6 +6,7 @@ begins with the contacts as well, and so does events/tracking/corrections.py. So
 wait for each other in a circle.
 """
 
+from crm.aliases import Kind
 from events.models import TrackedEvent
 from events.tracking.fields import STORED_COLUMNS
 
@@ -107,8 +108,8 @@ FROM switch LEFT JOIN contact ON true LEFT JOIN event ON true
 
 # The id that the calling program gave a contact: crm.models.Identity.USER.
 USER_ID = "i.kind = 'user' AND i.source = '' AND i.value"
-CONTACT_CONDITIONS = {
-    "id": "id = %(contact)s",
+CONTACT_CONDITIONS: dict[Kind, str] = {
+    "contact": "id = %(contact)s",
     "email": "email_key = %(contact)s",
     "user": f"id = (SELECT subscriber_id FROM crm_identity i WHERE {USER_ID} = %(contact)s)",
 }
