@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.api.errors import InvalidFields, ObjectNotFound
-from config.api.validation import MAX_ID
+from config.api.validation import MAX_ID, is_valid_id
 from config.database import fetch_one, fetch_rows, in_transaction
 from crm.aliases import Name
 from crm.attachments import MAX_LABELS, change_labels_of, too_many_labels
 from crm.contact_rows import COLUMNS, store_changes, values_error
 from crm.contacts import Counts, changed_columns, delete_contacts, find_by_email, find_by_id
+from crm.emails import email_key
 from crm.labels import LABEL_MODELS, LabelKind, memberships
 from crm.models import Status, Subscriber
 from crm.notes import count_notes_of, move_notes
@@ -41,7 +42,8 @@ CASE WHEN %(takes)s THEN s.custom_values || o.custom_values
      ELSE o.custom_values || s.custom_values END
 """
 PLAN_VALUES = f"""
-SELECT s.custom_values::text, merged::text, octet_length(s.custom_values::text), octet_length(merged::text)
+SELECT s.custom_values::text, merged::text,
+       octet_length(s.custom_values::text), octet_length(merged::text)
 FROM crm_subscriber s, crm_subscriber o, LATERAL (SELECT {MERGED_VALUES} AS merged) m
 WHERE s.id = %(survivor)s AND o.id = %(other)s
 """  # noqa: S608
@@ -85,6 +87,20 @@ class Merge:
     other_id: int | None
     counts: Counts
     changes: dict[str, tuple[Any, Any]]
+
+    def sentence(self, dry_run: bool = False) -> str:
+        """Return what was done."""
+        if self.other_id is None:
+            return f"The other contact is part of contact {self.survivor_id} already."
+        verb = "would be" if dry_run else "has been"
+        return f"Contact {self.other_id} {verb} merged into contact {self.survivor_id}."
+
+    def numbers(self) -> str:
+        """Return the numbers of rows, without those that are 0."""
+        numbers = [
+            f"{number:,} {name.replace('_', ' ')}" for name, number in self.counts.items() if number
+        ]
+        return ", ".join(numbers) or "no rows"
 
 
 @dataclass(frozen=True)
@@ -135,9 +151,13 @@ def merge_contacts(
 
     Raises:
         ObjectNotFound: the survivor does not exist.
-        InvalidFields: 422, the other contact does not exist or is the survivor, the status is that
-            of neither, or the merge would exceed a limit.
+        InvalidFields: 422, the other contact does not exist or is the survivor, a column is
+            unknown, the status is that of neither, or the merge would exceed a limit.
     """
+    if unknown := sorted({*choice.columns}.difference(CHOICES)):
+        hint = " Send the status as status." if "status" in unknown else ""
+        message = f"There is no {', '.join(unknown)}. There are {', '.join(CHOICES)}.{hint}"
+        raise InvalidFields({"take": {"in": message}})
     while True:
         survivor, found = find_by_id(survivor_id), _find(other)
         if survivor is None:
@@ -154,6 +174,11 @@ def merge_contacts(
         # Otherwise one was merged or deleted since.
         if len(both) == 2:
             return _merge(both[survivor.pk], both[found.pk], choice, other, dry_run, max_rows)
+
+
+def name_of(text: str) -> Name:
+    """Return the name of a contact that a person typed: an id or an e-mail."""
+    return ("contact", str(int(text))) if is_valid_id(text) else ("email", email_key(text))
 
 
 def _find(name: Name) -> Subscriber | None:

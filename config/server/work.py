@@ -25,7 +25,7 @@ ACTION_CALL = re.compile(r"POST /admin/\w+/\w+(/\d+/(erase|delete))?|\w+ /admin/
 # Calls about many contacts, whose time grows with the store or with the call.
 MANY_CALL = re.compile(
     r"\w+ .*(/segments|bulk|search|webhooks|/track-events|/subscribers-property|/prev-next-ids"
-    r"|/ajax-options|/reports/options|/dashboard-stats).*"
+    r"|/ajax-options|/reports/options|/dashboard-stats|/merge).*"
     r"|DELETE .*/(tags|lists)/.*"
 )
 SEGMENT_COUNT = "/admin/crm/segment/count"
