@@ -7,9 +7,11 @@ wait, and then find the survivor by the aliases.
 import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from config.api.errors import InvalidFields, ObjectNotFound
+from config.api.serializers import format_datetime
 from config.api.validation import MAX_ID, is_valid_id
 from config.database import fetch_one, fetch_rows, in_transaction
 from crm.aliases import Name
@@ -179,6 +181,18 @@ def merge_contacts(
 def name_of(text: str) -> Name:
     """Return the name of a contact that a person typed: an id or an e-mail."""
     return ("contact", str(int(text))) if is_valid_id(text) else ("email", email_key(text))
+
+
+def messages_of(error: InvalidFields) -> list[str]:
+    """Return what a person reads of an error of `merge_contacts`."""
+    return [message for rules in error.detail.values() for message in rules.values()]
+
+
+def shown(value: Any) -> str:
+    """Return a value of a contact as a person reads it."""
+    if value in (None, ""):
+        return "-"
+    return format_datetime(value) if isinstance(value, datetime) else str(value)
 
 
 def _find(name: Name) -> Subscriber | None:

@@ -4,10 +4,10 @@ from typing import Any
 from django.core.management.base import CommandError
 from typing_extensions import override
 
-from config.api.errors import InvalidFields
+from config.api.errors import InvalidFields, ObjectNotFound
 from config.commands import DatabaseCommand
 from crm.contacts import find_contact
-from crm.merging import merge_contacts, name_of
+from crm.merging import merge_contacts, messages_of, name_of, shown
 
 
 class Command(DatabaseCommand):
@@ -25,16 +25,18 @@ class Command(DatabaseCommand):
 
     @override
     def handle(self, *args: Any, **options: Any) -> None:
-        survivor = find_contact(options["survivor"])
-        if survivor is None:
-            message = f"No contact has the e-mail or id {options['survivor']!r}."
-            raise CommandError(message)
-        dry_run = options["dry_run"]
+        survivor, dry_run = find_contact(options["survivor"]), options["dry_run"]
         try:
+            if survivor is None:
+                raise ObjectNotFound("Subscriber")
             merge = merge_contacts(survivor.pk, name_of(options["other"]), dry_run=dry_run)
+        except ObjectNotFound:
+            message = f"No contact has the e-mail or id {options['survivor']!r}."
+            raise CommandError(message) from None
         except InvalidFields as error:
-            messages = [text for rules in error.detail.values() for text in rules.values()]
-            raise CommandError(" ".join(messages)) from None
-        self.stdout.write(f"{merge.sentence(dry_run)} Moved: {merge.numbers()}.")
+            raise CommandError(" ".join(messages_of(error))) from None
+        self.stdout.write(merge.sentence(dry_run))
+        if merge.other_id:
+            self.stdout.write(f"Moved: {merge.numbers()}.")
         for name, (old, new) in merge.changes.items():
-            self.stdout.write(f"{name}: {old!r} becomes {new!r}")
+            self.stdout.write(f"{name}: {shown(old)} becomes {shown(new)}")
