@@ -29,10 +29,9 @@ MAX_ROWS = 100_000
 SUMS = ("total_points", "life_time_value")
 COMPUTED = (*SUMS, "created_at", "last_activity", "status", "made_by_track", "email_key")
 FILLED = tuple(name for name in COLUMNS if name not in COMPUTED)
-# What a choice can name. A status is chosen by its own name.
-CHOICES = (*FILLED, *SUMS, "created_at", "last_activity", "custom_values")
-# Of the changes.
-SHOWN = (*FILLED, *SUMS, "created_at", "last_activity", "status")
+# What a choice can name, besides custom values such as "custom_values.plan".
+CHOICES = (*FILLED, *SUMS, "created_at", "last_activity")
+VALUES = "custom_values."
 MISSING = object()
 # The strongest first.
 OPT_OUTS = (Status.COMPLAINED, Status.SPAMMED, Status.BOUNCED, Status.UNSUBSCRIBED)
@@ -40,11 +39,12 @@ OPT_OUTS = (Status.COMPLAINED, Status.SPAMMED, Status.BOUNCED, Status.UNSUBSCRIB
 FIELDS = {"contact": "other_id", "email": "other_email"}
 
 MERGED_VALUES = """
-CASE WHEN %(takes)s THEN s.custom_values || o.custom_values
-     ELSE o.custom_values || s.custom_values END
+o.custom_values || s.custom_values
+|| (SELECT COALESCE(jsonb_object_agg(key, value), '{}') FROM jsonb_each(o.custom_values)
+    WHERE key = ANY(%(keys)s::text[]))
 """
 PLAN_VALUES = f"""
-SELECT s.custom_values::text, merged::text,
+SELECT s.custom_values::text, merged::text, o.custom_values ?& %(keys)s::text[],
        octet_length(s.custom_values::text), octet_length(merged::text)
 FROM crm_subscriber s, crm_subscriber o, LATERAL (SELECT {MERGED_VALUES} AS merged) m
 WHERE s.id = %(survivor)s AND o.id = %(other)s
@@ -110,7 +110,7 @@ class Choice:
     """What a person chooses otherwise than the rules.
 
     Attributes:
-        columns: those of CHOICES whose value comes from the other contact.
+        columns: those of CHOICES, and custom values, that come from the other contact.
         status: the status of one of the contacts, in place of an opt-out of the other one.
     """
 
@@ -156,9 +156,12 @@ def merge_contacts(
         InvalidFields: 422, the other contact does not exist or is the survivor, a column is
             unknown, the status is that of neither, or the merge would exceed a limit.
     """
-    if unknown := sorted({*choice.columns}.difference(CHOICES)):
-        hint = " Send the status as status." if "status" in unknown else ""
-        message = f"There is no {', '.join(unknown)}. There are {', '.join(CHOICES)}.{hint}"
+    own_columns = [name for name in choice.columns if not name.startswith(VALUES)]
+    if unknown := sorted({*own_columns}.difference(CHOICES)):
+        message = (
+            f"There is no {', '.join(unknown)}. There are {', '.join(CHOICES)} and custom values "
+            f"such as {VALUES}plan. The status is chosen by its name, as status."
+        )
         raise InvalidFields({"take": {"in": message}})
     while True:
         survivor, found = find_by_id(survivor_id), _find(other)
@@ -214,8 +217,8 @@ def _merge(
     """
     ids: dict[str, Any] = {"survivor": survivor.pk, "other": other.pk}
     columns = changed_columns(survivor, _merged_columns(survivor, other, choice))
-    values_ids = {**ids, "takes": "custom_values" in choice.columns}
-    values = _changed_values(values_ids)
+    ids["keys"] = [name.removeprefix(VALUES) for name in choice.columns if VALUES in name]
+    values = _changed_values(ids)
     labels = _new_labels(survivor.pk, other.pk)
     counts: Counts = {
         **{kind: len(label_ids) for kind, label_ids in labels.items()},
@@ -230,8 +233,12 @@ def _merge(
             f"Run manage.py merge_contacts {survivor.pk} {other.pk}."
         )
         raise InvalidFields({FIELDS[name[0]]: {"max": message}})
-    shown = {each: (getattr(survivor, each), columns[each]) for each in columns if each in SHOWN}
-    merge = Merge(survivor.pk, other.pk, counts, shown | values)
+    changes = {
+        name: (getattr(survivor, name), value)
+        for name, value in columns.items()
+        if name in (*CHOICES, "status")
+    }
+    merge = Merge(survivor.pk, other.pk, counts, changes | values)
     if dry_run:
         return merge
     for move, _ in _mergers:
@@ -239,7 +246,7 @@ def _merge(
     move_notes(survivor.pk, other.pk)
     change_labels_of(survivor.pk, labels, {})
     if values:
-        fetch_rows(MERGE_VALUES, values_ids)
+        fetch_rows(MERGE_VALUES, ids)
     aliased = survivor if "email" in choice.columns else other
     fetch_rows(MOVE_IDENTITIES, ids)
     fetch_rows(ADD_ALIASES, {**ids, "email": aliased.email_key})
@@ -280,9 +287,13 @@ def _changed_values(ids: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return the custom values of the survivor that change, before and after.
 
     Raises:
-        InvalidFields: 422, they would become too large.
+        InvalidFields: 422, the other contact lacks one of the keys, or they would become too large.
     """
-    own_text, merged_text, size_before, size = fetch_one(PLAN_VALUES, ids)
+    own_text, merged_text, has_keys, size_before, size = fetch_one(PLAN_VALUES, ids)
+    if not has_keys:
+        names = ", ".join(ids["keys"])
+        message = f"The other contact has not all of the custom values {names}."
+        raise InvalidFields({"take": {"exists": message}})
     own, merged = json.loads(own_text), json.loads(merged_text)
     changed = {key: value for key, value in merged.items() if own.get(key, MISSING) != value}
     if changed and (error := values_error(size, size_before, len(merged), changed)):

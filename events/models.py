@@ -9,6 +9,11 @@ from crm.models import Subscriber
 
 # What an admin user needs to see events, because every page and file of them shows both.
 VIEW_EVENTS = ("events.view_trackedevent", "events.view_eventoccurrence")
+# What a user needs to merge contacts. One of them is deleted, and loses its occurrences.
+MERGE_CONTACTS = (
+    *("crm.change_subscriber", "crm.delete_subscriber"),
+    "events.delete_eventoccurrence",
+)
 
 
 class TrackedEvent(models.Model):

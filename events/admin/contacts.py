@@ -21,9 +21,10 @@ from crm.admin.label_actions import LabelActionsMixin
 from crm.admin.notes import notes_context
 from crm.custom_fields import declared_fields, text_of_value, values_of
 from crm.filters import ContactSet
-from crm.models import Erasure, Subscriber
+from crm.models import Erasure, Identity, Subscriber
 from events.admin.events import KeyFilter
 from events.admin.exports import ExportActionsMixin
+from events.admin.merging import MergeMixin
 from events.admin.personal_data import PersonalDataMixin
 from events.admin.timeline import group_by_day
 from events.history import Cursor, Timeline
@@ -61,11 +62,13 @@ class ContactAdmin(
     LabelActionsMixin,
     ExportActionsMixin,
     DeleteContactsMixin,
+    MergeMixin,
     PersonalDataMixin,
     SubscriberAdmin,
 ):
     """Contacts and their events."""
 
+    change_list_template = "admin/crm/subscriber/change_list.html"
     actions = (
         *("add_tags", "remove_tags", "add_lists", "remove_lists"),
         *("delete_selected", "export_ndjson", "export_csv"),
@@ -123,6 +126,8 @@ class ContactAdmin(
         if not self.has_view_permission(request, contact):
             raise PermissionDenied
         if contact is None:
+            if survivor := self.survivor_page(contact_id):
+                return survivor
             if self.has_delete_permission(request) and Erasure.latest(contact_id):
                 receipt = reverse("admin:crm_subscriber_erased", args=[contact_id])
                 return HttpResponseRedirect(receipt)
@@ -147,6 +152,8 @@ class ContactAdmin(
             "title": contact.full_name or contact.email,
             "may_change": self.has_change_permission(request, contact),
             "may_delete": self.has_delete_permission(request, contact),
+            "may_merge": self.may_merge(request),
+            "aliases": contact.identities.filter(**Identity.EMAIL).order_by("id"),
             "history": reverse("admin:crm_subscriber_history", args=[contact.pk]),
             **notes_context(contact.pk),
         }

@@ -28,9 +28,8 @@ from crm.merging import MAX_ROWS, Choice, Merge, merge_contacts
 from crm.models import Scope
 from crm.permissions import Access
 from events.api import schema
+from events.models import MERGE_CONTACTS
 
-# It deletes the other contact, and takes its occurrences away from it.
-MERGE = ("crm.change_subscriber", "crm.delete_subscriber", "events.delete_eventoccurrence")
 FIELDS: dict[str, Validator] = {
     "other_id": optional_id,
     "other_email": lambda value: to_email(value) if value else "",
@@ -44,7 +43,7 @@ ONE_NAME = "Send either other_id or other_email."
 class MergeViewSet(ApiViewSet):
     """The endpoint `/subscribers/{id}/merge`."""
 
-    access: ClassVar[dict[str, Access]] = {"merge": Access(Scope.MANAGE, *MERGE)}
+    access: ClassVar[dict[str, Access]] = {"merge": Access(Scope.MANAGE, *MERGE_CONTACTS)}
     lookup_url_kwarg = "contact_id"
     lookup_value_regex = ID_REGEX
     pagination_class = None
