@@ -20,10 +20,10 @@ Name = tuple[Kind, str]
 # Also by the e-mail of a contact and by a user_id, because the contact that had it may just have
 # been merged into another one, which has it now.
 HOLDERS = """
-SELECT kind, value, subscriber_id
+SELECT i.kind, i.value, s.id
 FROM unnest(%(kinds)s::text[], %(values)s::text[]) sent(kind, value)
-    JOIN crm_identity USING (kind, value)
-WHERE source = ''
+    JOIN crm_identity i USING (kind, value) JOIN crm_subscriber s ON s.id = i.subscriber_id
+WHERE i.source = ''
 UNION ALL
 SELECT 'email', email_key, id FROM crm_subscriber WHERE email_key = ANY(%(emails)s::text[])
 """

@@ -406,11 +406,9 @@ def get_for_update(*, contact_id: int | None = None, email: str = "") -> Subscri
     else:
         name = ("contact", str(contact_id))
         locked = _lock(ONE, {"id": contact_id})
-    tried = None
     # It repeats only if the contact is merged into another one just then.
-    while not locked and (holder := find_holder(name)) not in (None, tried):
+    while not locked and (holder := find_holder(name)):
         locked = _lock(ONE, {"id": holder})
-        tried = holder
     return locked[0] if locked else None
 
 

@@ -96,16 +96,15 @@ def track_many(
     contents = {
         number: fingerprint(fields) for number, fields in valid.items() if fields.idempotency_key
     }
-    holders: dict[int, int] = {}
 
     def write(events: Events) -> Outcomes:
-        return _write(events, contents, created_by, credential, choice, holders)
+        return _write(events, contents, created_by, credential, choice)
 
     if atomic:
         outcomes = _write_all_or_none(rejected, valid, write)
     else:
         outcomes = rejected
-        # It repeats only for events whose key was pruned just now, or whose contact was merged.
+        # It repeats only for events whose key was pruned, or whose contact was merged, just now.
         while pending := {number: valid[number] for number in valid if number not in outcomes}:
             outcomes |= write(pending)
     return [_with_warnings(outcomes[n], warnings.get(n, ())) for n in range(len(outcomes))]
@@ -166,13 +165,11 @@ def _write(
     created_by: int | None,
     credential: str,
     new_contacts: NewContacts,
-    holders: dict[int, int],
 ) -> Outcomes:
     """Run one statement and return the outcome of each event; a second if contacts are created.
 
-    The outcome is missing of an event whose key was claimed, and pruned before it was read. It is
-    missing too where the contact was merged into another one, whose id `holders` then has by the
-    number of the item.
+    The outcome is missing of an event whose key was claimed, and pruned before it was read, or
+    whose contact was merged into another one while the statement waited for it.
     """
     now = timezone.now()
     unnamed = any(is_unnamed(fields) for fields in events.values())
@@ -180,7 +177,7 @@ def _write(
     items = [
         batch_item(
             number,
-            Write(_to_holder(fields, holders.get(number)), created_by, credential),
+            Write(fields, created_by, credential),
             now,
             contents.get(number, b""),
             own_key,
@@ -213,27 +210,12 @@ def _write(
         keys, events, credential, {events[number].idempotency_key: number for number in outcomes}
     )
     missing = {number: events[number] for number in without_contact if number not in outcomes}
-    for number, holder in _find_holders(missing, own_key).items():
-        # The same contact a second time was deleted just now.
-        if holders.get(number) != holder:
-            holders[number] = holder
-            del missing[number]
-    if create_contacts((fields.email for fields in missing.values()), new_contacts):
-        none = NewContacts.NONE
-        return outcomes | _write(missing, contents, created_by, credential, none, holders)
-    return outcomes | {number: contact_error(fields) for number, fields in missing.items()}
-
-
-def _find_holders(events: Events, own_key: str) -> dict[int, int]:
-    """Return the contacts that now have the names of events, by the number of the item."""
-    names = {number: name_of(fields, own_key) for number, fields in events.items()}
+    names = {number: name_of(fields, own_key) for number, fields in missing.items()}
     holders = find_holders({*names.values()}) if names else {}
-    return {number: holders[name] for number, name in names.items() if name in holders}
-
-
-def _to_holder(fields: EventFields, holder: int | None) -> EventFields:
-    """Return the fields of an event with the id of its contact, if that has its name now."""
-    return fields._replace(subscriber_id=holder, email="", user_id="") if holder else fields
+    missing = {number: missing[number] for number in missing if names[number] not in holders}
+    if create_contacts((fields.email for fields in missing.values()), new_contacts):
+        return outcomes | _write(missing, contents, created_by, credential, NewContacts.NONE)
+    return outcomes | {number: contact_error(fields) for number, fields in missing.items()}
 
 
 def _replay_all(

@@ -157,7 +157,7 @@ def _write_alone(write: Write) -> TrackedEvent:
             return replay(fields, earlier)
         if event is None:
             holder = find_holder(name)
-            if holder is None or (named_by, contact) == ("contact", holder):
+            if holder is None:
                 raise contact_error(fields)
             named_by, contact = "contact", holder
 
