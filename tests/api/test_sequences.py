@@ -266,10 +266,23 @@ class Store(RuleBasedStateMachine):
         delete_contacts(Subscriber.objects.filter(email=email).values_list("id", flat=True))
         self.model.delete(email)
 
-    @rule(survivor=st.sampled_from(EMAILS), other=st.sampled_from(EMAILS), takes=st.booleans())
-    def merge(self, survivor: str, other: str, takes: bool) -> None:
-        survivor, other = (self.model.emails.get(email, "") for email in (survivor, other))
-        if survivor == other or not (survivor and other):
+    @rule(
+        emails=st.permutations(EMAILS),
+        items=st.lists(ITEMS, min_size=1, max_size=3),
+        hours=st.integers(-2, 6),
+        takes=st.booleans(),
+    )
+    def merge(
+        self, emails: list[str], items: list[dict[str, Any]], hours: int, takes: bool
+    ) -> None:
+        # With events of both contacts, because only few sequences lead to some.
+        self.create_again(emails[0])
+        self.create_again(emails[1])
+        both = [item | {"email": email} for item in items for email in emails[:2]]
+        self.send_batch(both, atomic=False)
+        self.prune(hours)
+        survivor, other = (self.model.emails[email] for email in emails[:2])
+        if survivor == other:
             return
         contact = Subscriber.objects.get(email=survivor)
         choice = Choice(("email",) if takes else ())
