@@ -9,15 +9,21 @@ from django.db import models
 from config.database import fetch_rows
 from crm.emails import email_hashes, email_key
 
-# An alias is erased if the e-mail of its contact is, too.
-ERASED = """
+# Of a contact with aliases, its e-mail counts as erased with an alias, and an alias with its e-mail.
+RECEIPT = """
+EXISTS (SELECT FROM crm_erasure
+        WHERE email_sha256 = encode(sha256(convert_to({}, 'UTF8')), 'hex'))
+"""
+ALIASED = "crm_identity i JOIN crm_subscriber s ON s.id = i.subscriber_id AND i.kind = 'email'"
+ERASED = f"""
 SELECT email_sha256, NULL FROM crm_erasure WHERE email_sha256 = ANY(%(hashes)s::text[])
 UNION ALL
-SELECT NULL, i.value FROM crm_identity i JOIN crm_subscriber s ON s.id = i.subscriber_id
-WHERE i.kind = 'email' AND i.source = '' AND i.value = ANY(%(keys)s::text[])
-    AND EXISTS (SELECT FROM crm_erasure e
-                WHERE e.email_sha256 = encode(sha256(convert_to(s.email_key, 'UTF8')), 'hex'))
-"""
+SELECT NULL, i.value FROM {ALIASED}
+WHERE i.value = ANY(%(keys)s::text[]) AND i.source = '' AND {RECEIPT.format("s.email_key")}
+UNION ALL
+SELECT NULL, s.email_key FROM {ALIASED}
+WHERE s.email_key = ANY(%(keys)s::text[]) AND i.source = '' AND {RECEIPT.format("i.value")}
+"""  # noqa: S608
 
 
 class Erasure(models.Model):

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.contrib.postgres.expressions import ArraySubquery
 from django.core.exceptions import PermissionDenied
 from django.db.models import Max, Model, OuterRef, QuerySet, Subquery, Sum
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -122,7 +123,10 @@ class ContactAdmin(
         With the parameter `piece` it returns a page of the timeline only. The URL of an erased
         contact leads to its receipt.
         """
-        contact = Subscriber.objects.filter(pk=min(contact_id, MAX_ID)).first()
+        aliases = Identity.objects.filter(subscriber=OuterRef("pk"), **Identity.EMAIL)
+        in_order = ArraySubquery(aliases.order_by("id").values("value"))
+        contacts = Subscriber.objects.annotate(aliases=in_order)
+        contact = contacts.filter(pk=min(contact_id, MAX_ID)).first()
         if not self.has_view_permission(request, contact):
             raise PermissionDenied
         if contact is None:
@@ -153,7 +157,6 @@ class ContactAdmin(
             "may_change": self.has_change_permission(request, contact),
             "may_delete": self.has_delete_permission(request, contact),
             "may_merge": self.may_merge(request),
-            "aliases": contact.identities.filter(**Identity.EMAIL).order_by("id"),
             "history": reverse("admin:crm_subscriber_history", args=[contact.pk]),
             **notes_context(contact.pk),
         }
