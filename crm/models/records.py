@@ -9,7 +9,7 @@ from django.db import models
 from config.database import fetch_rows
 from crm.emails import email_hashes, email_key
 
-# Of a contact with aliases, its e-mail counts as erased with an alias, and an alias with its e-mail.
+# Of a contact with aliases, the e-mail counts as erased with an alias, and an alias with it.
 RECEIPT = """
 EXISTS (SELECT FROM crm_erasure
         WHERE email_sha256 = encode(sha256(convert_to({}, 'UTF8')), 'hex'))

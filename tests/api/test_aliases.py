@@ -10,7 +10,6 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from rest_framework.test import APIClient
 
-from crm.aliases import has_alias
 from crm.attachments import attach
 from crm.contacts import create, delete_contacts
 from crm.custom_fields import add_field
@@ -63,9 +62,8 @@ def test_events_of_each_name_count_on_the_survivor(api: APIClient, bob_id: int, 
     for atomic in ("0", "1"):
         body = {"events": [named, {**EVENT, "email": "ada@example.com"}, named]}
         results = api.post(f"{MANY}?atomic={atomic}", body).json()["results"]
-        assert [result["counter"] for result in results] == [
-            str(counter() - 2 + n) for n in range(3)
-        ]
+        last = counter()
+        assert [int(result["counter"]) for result in results] == [last - 2, last - 1, last]
     assert track(named).counter == counter() == 9
 
 
@@ -261,9 +259,6 @@ def test_reads_by_email_find_the_survivor(
     assert (found["id"], found["email"], found["user_id"]) == (ada.pk, ada.email, "57")
     searched = api.get("/subscribers", {"search": email}).json()["subscribers"]["data"]
     assert [contact["id"] for contact in searched] == [ada.pk]
-    assert not Subscriber.objects.filter(
-        has_alias(lambda _: __import__("django").db.models.Q(pk=0))
-    )
 
 
 @pytest.mark.parametrize(
@@ -378,8 +373,7 @@ def test_an_import_of_an_alias_does_not_subscribe_who_was_erased(
     merge_contacts(ada.pk, ("contact", str(bob.pk)))
     body = {"contacts": [{"email": sent, "status": "subscribed"}]}
     api.post("/subscribers/bulk-add-update", body)
-    expected = "subscribed" if (erased, sent) == (BOB, "ada@example.com") else "pending"
-    assert only_contact().status == expected
+    assert only_contact().status == "pending"
     api.post("/subscribers/bulk-add-update", {**body, "restore_erased": True})
     assert only_contact().status == "subscribed"
 

@@ -8,7 +8,6 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
-from pytest import MonkeyPatch
 from rest_framework.test import APIClient
 
 from config.api.errors import InvalidFields
@@ -351,7 +350,7 @@ def test_the_survivor_has_to_exist(api: APIClient, bob: Subscriber) -> None:
 
 
 def test_a_request_moves_a_limited_number_of_rows_and_names_the_command(
-    api: APIClient, ada: Subscriber, bob: Subscriber, monkeypatch: MonkeyPatch
+    api: APIClient, ada: Subscriber, bob: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("events.api.merging.MAX_ROWS", 3)
     for hour in range(3):

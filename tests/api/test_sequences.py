@@ -187,8 +187,10 @@ class Model:
 
     def exchange(self, email: str, alias: str) -> None:
         """Let an alias of a contact become its e-mail."""
-        for each in (*self.rows.values(), *self.keys.values()):
-            each.email = alias if each.email == email else each.email
+        for row in self.rows.values():
+            row.email = alias if row.email == email else row.email
+        for claim in self.keys.values():
+            claim.email = alias if claim.email == email else claim.email
         self._rename(email, alias)
 
     def _rename(self, before: str, after: str) -> None:
@@ -287,8 +289,9 @@ class Store(RuleBasedStateMachine):
         contact = Subscriber.objects.get(email=survivor)
         choice = Choice(("email",) if takes else ())
         counts = merge_contacts(contact.pk, ("email", other), choice).counts
-        emails = {event_id: row.email for event_id, row in self.model.rows.items()}
-        assert counts["occurrences"] == sum(emails[each[0]] == other for each in self.model.log)
+        rows = self.model.rows
+        number = sum(rows[event_id].email == other for event_id, *_ in self.model.log)
+        assert counts["occurrences"] == number
         assert counts["events_joined"] == self.model.merge(survivor, other)
         if takes:
             self.model.exchange(survivor, other)
