@@ -264,14 +264,16 @@ SELECT (SELECT count(*) FROM crm_subscriber), (SELECT count(*) FROM events_track
 def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with an embedded PostgreSQL, in which both contacts have 50,000 occurrences."""
     server = Server(tmp_path_factory.mktemp("merging")).start()
-    client = server.client()
-    for email in (ADA, BOB):
-        client.contact(email)
-    client.close()
-    with connect(server) as sql:
-        sql.execute(FILL)
-    yield server
-    server.stop()
+    try:
+        client = server.client()
+        client.contact(BOB)  # Ada is a contact of each new store
+        client.close()
+        with connect(server) as sql:
+            sql.execute("DELETE FROM events_eventoccurrence; DELETE FROM events_trackedevent")
+            sql.execute(FILL)
+        yield server
+    finally:
+        server.stop()
 
 
 def connect(server: Server) -> psycopg.Connection:
