@@ -6,7 +6,7 @@ from config.database import fetch_rows
 from crm.models import Subscriber
 
 MAX_PAIRS = 100
-# PostgreSQL compares so many in half a second. The newest ones, which have been looked at least.
+# PostgreSQL compares the newest so many in 0.4 seconds, without indexes that each write would pay.
 MAX_CONTACTS = 100_000
 # Shorter ones are extensions and placeholders.
 MIN_DIGITS = 7
@@ -17,7 +17,8 @@ WITH newest AS MATERIALIZED (
     SELECT id, phone, email_key FROM crm_subscriber ORDER BY id DESC LIMIT %(contacts)s
 )
 SELECT reason, min(id), max(id), count(*) FROM (
-    SELECT id, 'phone' AS reason, regexp_replace(phone, '[^0-9]+', '', 'g') AS value
+    -- Its digits, without all characters that are none. A regular expression takes twice as long.
+    SELECT id, 'phone' AS reason, translate(phone, translate(phone, '0123456789', ''), '') AS value
     FROM newest WHERE phone <> ''
     UNION ALL
     SELECT id, 'e-mail', replace(split_part(split_part(email_key, '@', 1), '+', 1), '.', '')

@@ -22,7 +22,7 @@ class EventsConfig(AppConfig):
         from crm.contacts import register_deleter
         from crm.filters import register_provider
         from crm.filters.query import register_query_filter_set
-        from crm.merging import register_merger
+        from crm.merge_plans import register_merger
         from events import tracking
         from events.filters import EVENT_TRACKING
         from events.filters.query import EventQueryFilterSet

@@ -14,19 +14,10 @@ from config.api.validation import MAX_ID, is_valid_id
 from config.database import in_transaction
 from crm.admin.history import log_contacts
 from crm.aliases import find_holder
-from crm.contacts import find_by_id, find_contact
+from crm.contacts import find_by_id
 from crm.duplicates import MAX_CONTACTS, MAX_PAIRS, find_duplicates
-from crm.merging import (
-    CHOICES,
-    MAX_ROWS,
-    VALUES,
-    Choice,
-    Merge,
-    merge_contacts,
-    messages_of,
-    name_of,
-    shown,
-)
+from crm.merge_plans import CHOICES, VALUES, Choice, Merge
+from crm.merging import MAX_ROWS, merge_contacts, messages_of, name_of, shown
 from crm.models import Subscriber
 from events.api.merging import record_merge
 from events.models import MERGE_CONTACTS
@@ -117,12 +108,10 @@ class MergeMixin(admin.ModelAdmin):
             InvalidFields: they cannot be merged.
         """
         merge = merge_contacts(contact.pk, name_of(text), dry_run=True, max_rows=MAX_ROWS)
-        other = find_contact(text)
-        if merge.other_id is None or other is None:
+        if merge.other is None:
             return {"errors": [merge.sentence()]}
         counts = [(name.replace("_", " "), number) for name, number in merge.counts.items()]
-        rows = compared(contact, other, merge)
-        return {"other": other, "rows": rows, "counts": counts}
+        return {"other": merge.other, "rows": compared(merge), "counts": counts}
 
     def _merge(self, request: HttpRequest, contact: Subscriber, text: str) -> HttpResponse:
         """Merge as the form says, and return to the survivor's page.
@@ -135,7 +124,7 @@ class MergeMixin(admin.ModelAdmin):
         choice = Choice(columns, request.POST.get(f"{TAKE}status") or None)
         merge = merge_and_log(request, contact.pk, text, choice)
         messages.success(request, f"{merge.sentence()} Moved: {merge.numbers()}.")
-        url = reverse("admin:crm_subscriber_contact", args=[merge.survivor_id])
+        url = reverse("admin:crm_subscriber_contact", args=[merge.survivor.pk])
         return HttpResponseRedirect(url)
 
     def _render_page(
@@ -149,9 +138,9 @@ class MergeMixin(admin.ModelAdmin):
 def merge_and_log(request: HttpRequest, contact_id: int, text: str, choice: Choice) -> Merge:
     """Merge contacts with an entry in the survivor's history and in the audit log."""
     merge = merge_contacts(contact_id, name_of(text), choice, max_rows=MAX_ROWS)
-    if merge.other_id:
-        message = f"Merged contact {merge.other_id} into this one: {merge.numbers()}."
-        log_contacts(request, [merge.survivor_id], message)
+    if merge.other:
+        message = f"Merged contact {merge.other.pk} into this one: {merge.numbers()}."
+        log_contacts(request, [merge.survivor.pk], message)
         record_merge(request, merge)
     return merge
 
@@ -178,13 +167,13 @@ class Row(NamedTuple):
     chosen: str = OTHER
 
 
-def compared(contact: Subscriber, other: Subscriber, merge: Merge) -> list[Row]:
-    """Return the columns in which two contacts differ, with what the rules make of them."""
+def compared(merge: Merge) -> list[Row]:
+    """Return the columns in which the contacts differ, with what the rules make of them."""
     pairs: dict[str, tuple[Any, Any]] = {
-        name: (getattr(contact, name), getattr(other, name)) for name in (*CHOICES, "status")
+        name: (getattr(merge.survivor, name), getattr(merge.other, name))
+        for name in (*CHOICES, "status")
     }
-    for key, value in other.custom_values.items():
-        pairs[f"{VALUES}{key}"] = (contact.custom_values.get(key), value)
+    pairs |= {f"{VALUES}{key}": values for key, values in merge.values.items()}
     rows = []
     for name, values in pairs.items():
         result = merge.changes[name][1] if name in merge.changes else values[0]

@@ -24,7 +24,8 @@ from config.api.viewsets import ApiViewSet
 from config.audit import of_ids, record
 from crm.aliases import Name
 from crm.emails import email_key
-from crm.merging import MAX_ROWS, Choice, Merge, merge_contacts
+from crm.merge_plans import Choice, Merge
+from crm.merging import MAX_ROWS, merge_contacts
 from crm.models import Scope
 from crm.permissions import Access
 from events.api import schema
@@ -63,13 +64,13 @@ class MergeViewSet(ApiViewSet):
         merge = merge_contacts(
             self.url_id, other_name(fields), choice, dry_run=dry_run, max_rows=MAX_ROWS
         )
-        if merge.other_id and not dry_run:
+        if merge.other and not dry_run:
             record_merge(request, merge)
         return Response(
             {
                 "message": merge.sentence(dry_run),
-                "id": merge.survivor_id,
-                "other_id": merge.other_id,
+                "id": merge.survivor.pk,
+                "other_id": merge.other.pk if merge.other else None,
                 "dry_run": dry_run,
                 "counts": merge.counts,
                 "changes": {
@@ -101,4 +102,5 @@ def to_wire(value: Any) -> Any:
 
 def record_merge(request: Any, merge: Merge) -> None:
     """Write a merge to the audit log."""
-    record(request, "merged", what="contact", **of_ids([merge.other_id]), into=merge.survivor_id)
+    assert merge.other
+    record(request, "merged", what="contact", **of_ids([merge.other.pk]), into=merge.survivor.pk)

@@ -11,7 +11,7 @@ from config.api.schema import (
     parameter,
     response_header,
 )
-from crm.merging import CHOICES
+from crm.merge_plans import CHOICES
 from crm.models import Status
 from events.api.serializers import OccurrenceSerializer, TrackedEventSerializer
 from events.tracking.fields import EVENT_FIELDS, MAX_IDEMPOTENCY_KEY_LENGTH

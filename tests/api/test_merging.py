@@ -14,7 +14,8 @@ from config.api.errors import InvalidFields
 from config.database import fetch_rows
 from crm.attachments import attach
 from crm.contacts import create, delete_contacts, set_custom_values
-from crm.merging import Choice, Merge, merge_contacts
+from crm.merge_plans import Choice, Merge
+from crm.merging import merge_contacts
 from crm.models import Identity, Status, Subscriber, Tag
 from crm.notes import add_note
 from events.maintenance import prune_occurrences

@@ -20,7 +20,8 @@ from hypothesis.stateful import (
 
 from config.database import fetch_rows
 from crm.contacts import EmailTaken, create, delete_contacts
-from crm.merging import Choice, merge_contacts
+from crm.merge_plans import Choice
+from crm.merging import merge_contacts
 from crm.models import Subscriber
 from events.maintenance import prune_occurrences
 from events.tracking import track

@@ -21,7 +21,8 @@ from crm.contacts import (
     create_for_events,
     create_or_update,
 )
-from crm.merging import Choice, merge_contacts
+from crm.merge_plans import Choice
+from crm.merging import merge_contacts
 from crm.models import Subscriber
 from events.models import TrackedEvent
 from events.tracking import track

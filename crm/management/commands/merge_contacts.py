@@ -36,7 +36,7 @@ class Command(DatabaseCommand):
         except InvalidFields as error:
             raise CommandError(" ".join(messages_of(error))) from None
         self.stdout.write(merge.sentence(dry_run))
-        if merge.other_id:
+        if merge.other:
             self.stdout.write(f"Moved: {merge.numbers()}.")
         for name, (old, new) in merge.changes.items():
             self.stdout.write(f"{name}: {shown(old)} becomes {shown(new)}")
