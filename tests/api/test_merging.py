@@ -16,7 +16,7 @@ from crm.attachments import attach
 from crm.contacts import create, delete_contacts, set_custom_values
 from crm.merge_plans import Choice, Merge
 from crm.merging import merge_contacts
-from crm.models import Identity, Status, Subscriber, Tag
+from crm.models import Identity, Subscriber, Tag
 from crm.notes import add_note
 from events.maintenance import prune_occurrences
 from events.models import EventOccurrence, IdempotencyKey, TrackedEvent
@@ -93,16 +93,26 @@ def test_the_survivor_keeps_its_values_and_gets_those_that_it_lacks(
     assert {name: getattr(contact, name) for name in expected} == expected
 
 
-@pytest.mark.parametrize("own", list(Status))
-@pytest.mark.parametrize("other", list(Status))
+@pytest.mark.parametrize(
+    ("own", "other", "expected"),
+    [
+        ("subscribed", "pending", "subscribed"),
+        ("pending", "subscribed", "pending"),
+        ("transactional", "subscribed", "transactional"),
+        ("subscribed", "unsubscribed", "unsubscribed"),
+        ("unsubscribed", "subscribed", "unsubscribed"),
+        ("unsubscribed", "bounced", "bounced"),
+        ("bounced", "spammed", "spammed"),
+        ("complained", "spammed", "complained"),
+        ("pending", "complained", "complained"),
+    ],
+)
 def test_an_opt_out_of_either_contact_stays(
-    ada: Subscriber, bob: Subscriber, own: Status, other: Status
+    ada: Subscriber, bob: Subscriber, own: str, other: str, expected: str
 ) -> None:
     Subscriber.objects.filter(pk=ada.pk).update(status=own)
     Subscriber.objects.filter(pk=bob.pk).update(status=other)
     merge(ada, bob)
-    strongest = ("complained", "spammed", "bounced", "unsubscribed")
-    expected = next((status for status in strongest if status in (own, other)), own)
     assert Subscriber.objects.get().status == expected
 
 
