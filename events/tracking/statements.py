@@ -2,8 +2,8 @@
 
 Every statement takes its locks in the same order, each kind whole before the next: contacts by id,
 claims of idempotency keys by key, event rows by contact, key and title, names by name. Deletion
-begins with the contacts as well, and so does events/tracking/corrections.py. So no two of them can
-wait for each other in a circle.
+begins with the contacts as well, and so do corrections.py and merging.py beside this file. So no
+two of them can wait for each other in a circle.
 """
 
 from crm.aliases import Kind
