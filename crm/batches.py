@@ -29,19 +29,8 @@ from crm.models import Subscriber
 MAX_TOGETHER = 200
 
 HOLDERS = """
-SELECT value, subscriber_id FROM crm_identity
+SELECT value FROM crm_identity
 WHERE kind = 'user' AND source = '' AND value = ANY(%(values)s::text[])
-"""
-RELEASE = """
-DELETE FROM crm_identity
-WHERE kind = 'user' AND source = '' AND subscriber_id = ANY(%(contacts)s::bigint[])
-RETURNING id
-"""
-IDENTIFY = """
-INSERT INTO crm_identity (subscriber_id, kind, source, value)
-SELECT contact, 'user', '', value
-FROM unnest(%(contacts)s::bigint[], %(values)s::text[]) sent(contact, value) ORDER BY value
-ON CONFLICT DO NOTHING RETURNING subscriber_id
 """
 
 
@@ -83,7 +72,7 @@ class Written(NamedTuple):
     email: str
     status: str
     is_new: bool
-    # True also of a contact that had to be written alone and is as before.
+    # True also of a contact that had to be written alone and has its labels already.
     is_changed: bool
     warnings: Warnings
 
@@ -181,28 +170,19 @@ def _plan(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> list[Plan]
 
 
 def _check_user_ids(plans: Sequence[Plan]) -> None:
-    """Keep those plans' `user_id` that change, if no other contact has them.
-
-    That of a contact outside of the batch is ignored and reported if the plan's contact exists.
-    """
+    """Keep those plans' `user_id` that change, if no other contact has them."""
     for plan in plans:
         if plan.user_id == getattr(plan.contact, "user_id", None):
             plan.user_id = None
     sent = [plan.user_id for plan in plans if plan.user_id]
     if not sent:
         return
-    holders: dict[str, int | None] = dict(fetch_rows(HOLDERS, {"values": sent}))
-    # With None for those of new contacts.
-    ids = {plan.contact.pk for plan in plans}
+    holders = {value for (value,) in fetch_rows(HOLDERS, {"values": sent})}
     for position, plan in enumerate(plans):
-        if plan.user_id and plan.user_id in holders:
-            # One of the batch may have left it to this one.
-            if plan.is_new or holders[plan.user_id] in ids:
+        if plan.user_id:
+            if plan.user_id in holders:
                 raise NotTogether(position)
-            plan.user_id = None
-            plan.warnings.append(contacts.USER_ID_WARNING)
-        elif plan.user_id:
-            holders[plan.user_id] = plan.contact.pk
+            holders.add(plan.user_id)
 
 
 def _find_labels(plans: Sequence[Plan]) -> dict[LabelKind, list[list[int]]]:
@@ -228,9 +208,9 @@ def _find_labels(plans: Sequence[Plan]) -> dict[LabelKind, list[list[int]]]:
 
 def _insert(plans: Sequence[Plan]) -> None:
     new = [plan.contact for plan in plans if plan.contact.pk is None]
-    if new and not contact_rows.insert_new_contacts(new):
-        # Another request has just created one of them.
-        raise NotTogether(_first(plan.contact.pk is None for plan in plans))
+    if new and (taken := contact_rows.insert_new_contacts(new)):
+        # Another request has just created one of them, or the e-mail is an alias.
+        raise NotTogether(_first(plan.contact.email_key in taken for plan in plans))
 
 
 def _update(plans: Sequence[Plan]) -> None:
@@ -253,12 +233,7 @@ def _merge_custom_values(plans: Sequence[Plan], rules: Rules) -> set[int]:
 
 def _identify(plans: Sequence[Plan]) -> None:
     user_ids = {plan.contact.id: plan.user_id for plan in plans if plan.user_id}
-    if not user_ids:
-        return
-    ids = [*user_ids]
-    fetch_rows(RELEASE, {"contacts": ids})
-    identified = fetch_rows(IDENTIFY, {"contacts": ids, "values": [*user_ids.values()]})
-    if len(identified) < len(ids):
+    if user_ids and not contact_rows.write_user_ids(user_ids):
         # Another request has just given one of them to its contact.
         raise NotTogether(_first(bool(plan.user_id) for plan in plans))
 

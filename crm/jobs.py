@@ -106,10 +106,13 @@ class JobKind:
     Attributes:
         run: does the work by steps of the Run, from its progress on.
         permissions: what an admin user needs to start such a job, and to see it and its files.
+        page: the name of the URL where an admin user chooses what the job does, with its id. It can
+            be started again there after a dry run, a stop or a failure.
     """
 
     run: "Callable[[Run], None]"
     permissions: tuple[str, ...]
+    page: str = ""
 
 
 _kinds: dict[str, JobKind] = {}
@@ -123,6 +126,14 @@ def register_kind(name: str, kind: JobKind) -> None:
 def kinds_of(has_perms: Callable[[tuple[str, ...]], bool]) -> list[str]:
     """Return the names of the kinds that a user with `has_perms` may start and see."""
     return [name for name, kind in _kinds.items() if has_perms(kind.permissions)]
+
+
+def page_of(job: Job) -> str:
+    """Return the name of the URL where the job is chosen and started, or ""."""
+    kind = _kinds.get(job.kind)
+    is_done = job.state == JobState.DONE and not job.parameters.get("dry_run")
+    may_start = job.state not in (JobState.WAITING, JobState.RUNNING) and not is_done
+    return kind.page if kind and may_start else ""
 
 
 class Run:

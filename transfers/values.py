@@ -5,7 +5,7 @@ A value that could mean two things is an error. It is never guessed.
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, Literal
@@ -91,6 +91,16 @@ def to_status_word(value: Any) -> str:
 def is_opt_out(value: Any) -> bool:
     """Return whether a cell says that a contact opted out: a date, a reason, or a word for yes."""
     return value is not False and str(value).lower() not in NO_WORDS
+
+
+def guess_order(values: Iterable[Any]) -> DateOrder:
+    """Return the order that a date with a day above 12 proves, or year, month, day."""
+    for value in values:
+        if match := ORDERED_DATE.fullmatch(str(value).strip()):
+            first, second = int(match[1]), int(match[3])
+            if first > 12 or second > 12:
+                return "ymd" if first > 31 else "dmy" if first > 12 else "mdy"
+    return "ymd"
 
 
 def to_moment(value: Any, order: DateOrder, zone: tzinfo) -> datetime:

@@ -87,6 +87,8 @@ class JobAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         """Show the job, its numbers and its files."""
         job = self._job(request, object_id)
+        page = jobs.page_of(job)
+        is_own = job.created_by_id == request.user.pk
         context = {
             **self.admin_site.each_context(request),
             **_progress(job),
@@ -98,6 +100,7 @@ class JobAdmin(ReadOnlyAdmin):
             and job.state not in OPEN
             and "undone_by" not in job.parameters,
             "undone_by": job.parameters.get("undone_by"),
+            "start_url": reverse(page, args=[job.pk]) if page and is_own else "",
             "files": _files(job),
             "keep_days": KEEP_FILES.days,
         }
@@ -180,9 +183,13 @@ class JobKindAdmin(JobAdmin):
         return admin.ModelAdmin.get_urls(self)
 
     @override
-    def has_add_permission(self, request: HttpRequest) -> bool:
+    def has_view_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
         permitted = jobs.kinds_of(request.user.has_perms)
         return any(kind in permitted for kind in self.kinds)
+
+    @override
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
 
 
 def redirect_to_new(request: HttpRequest, job: Job) -> HttpResponse:

@@ -6,6 +6,8 @@ Calls and imports share this. crm/batches.py has the writes of several contacts.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from django.utils import timezone
+
 from config.api.errors import FieldErrors, Forbidden, InvalidFields, InvalidJSON
 from config.api.parsers import lower_names
 from config.api.validation import validate
@@ -82,19 +84,23 @@ def write_alone(draft: Draft, rules: Rules, has_perm: HasPerm) -> Written:
     fields = {name: value for name, value in draft.fields.items() if name != "user_id"}
     # A list of each try, because a deadlock repeats this function.
     reported = [*draft.warnings]
+    began = timezone.now()
     contact, created = contacts.create_or_update(fields, **rules._asdict(), warnings=reported)
     require_change(created, has_perm)
+    is_changed = created or contact.updated_at >= began
     user_id = draft.fields.get("user_id")
     try:
         if user_id and rules.writes_user_id(created, getattr(contact, "user_id", None)):
-            contacts.set_user_id(contact, user_id)
+            is_changed |= contacts.set_user_id(contact, user_id)
     except InvalidFields:
         if created:
             raise
-        reported.append(contacts.USER_ID_WARNING)
+        message = contacts.USER_ID_TAKEN["unique"]
+        reported.append({"field": "user_id", "rule": "unique", "message": message})
     if rules.writes_labels(created):
         change_labels(contact, draft.labels, reported, has_perm)
-    return Written(contact.id, contact.email, contact.status, created, True, reported)
+        is_changed |= any(draft.labels.values())
+    return Written(contact.id, contact.email, contact.status, created, is_changed, reported)
 
 
 def errors_of(rejection: InvalidFields | Forbidden) -> FieldErrors:

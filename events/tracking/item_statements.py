@@ -18,16 +18,15 @@ from events.tracking.statements import (
 # By which a statement finds the events that it has counted.
 COUNTED = "id, subscriber_id, event_key, title, counter"
 # The attributes of EventFields, with the key of the e-mail in its place. Besides them the number of
-# the item, and the fingerprint of an item with a key.
-SENT_COLUMNS = (
+# the item, the calling user, the owner of the key, and the fingerprint of an item with a key.
+ITEM_COLUMNS = (
     *("n int", "subscriber_id bigint", "email text", "user_id text", "event_key text"),
     *("title text", "repeatable bool", "occurred_at timestamptz", "idempotency_key text"),
     # jsonb as text: it is cast where it is stored.
     *(f"{name} text" for name in STORED_COLUMNS),
-    "content text",
+    *("created_by bigint", "credential text", "content text"),
 )
-# Those of calls besides, and the ids of the event, should it be new, and of the occurrence.
-ITEM_COLUMNS = (*SENT_COLUMNS, "created_by bigint", "credential text")
+# The id of the event, should it be new.
 NEXT_EVENT = "nextval('events_trackedevent_id_seq')"
 # Items of calls are a JSON list of objects. Ids are drawn in the order sent.
 CALLED_ITEMS = f"""
@@ -49,23 +48,37 @@ named AS MATERIALIZED (
     UNION ALL
     SELECT n, i.subscriber_id FROM item JOIN crm_identity i ON {user_id} = item.user_id
     WHERE item.user_id > ''
-), contact AS MATERIALIZED (
+){aliased}, contact AS MATERIALIZED (
     SELECT id FROM crm_subscriber
-    WHERE id = ANY (ARRAY(SELECT contact_id FROM named))
+    WHERE id = ANY (ARRAY(SELECT contact_id FROM {named}))
     ORDER BY id
     FOR KEY SHARE {locked}
+)
+"""
+# Contacts that were merged into others, in the same statement, so that all events of a contact are
+# counted in the order sent. They are looked up only for items that name no contact otherwise.
+ALIASED = """
+, aliased AS MATERIALIZED (
+    SELECT * FROM named
+    UNION ALL
+    SELECT n, i.subscriber_id FROM item JOIN crm_identity i ON i.source = ''
+        AND i.kind = CASE WHEN item.subscriber_id > 0 THEN 'contact' ELSE 'email' END
+        AND i.value = CASE WHEN item.subscriber_id > 0 THEN item.subscriber_id::text
+                           ELSE item.email END
+    WHERE NOT EXISTS (SELECT FROM named WHERE named.n = item.n)
 )
 """
 
 # Tracks several events in one statement and one commit. Between its parts it passes on only what
 # they need, because a large batch has long properties.
 TRACK_ITEMS = """
-WITH {items} {named}, ready AS MATERIALIZED (
-    SELECT n, contact.id AS contact_id, event_key, title, repeatable, value, provider, occurred_at,
-           created_by, event_id, occurrence_id, idempotency_key > '' AS has_key,
+WITH {items} {contacts}, ready AS MATERIALIZED (
+    SELECT n, contact.id AS contact_id, event_key, title, repeatable, value, provider,
+           {occurred_at} AS occurred_at, created_by, event_id, occurrence_id,
+           idempotency_key > '' AS has_key,
            -- Distinguishes rows that do not repeat from each other, by their own id.
            CASE WHEN repeatable THEN 0 ELSE event_id END AS row_key
-    FROM item JOIN named USING (n) JOIN contact ON contact.id = named.contact_id
+    FROM item JOIN {named} named USING (n) JOIN contact ON contact.id = named.contact_id
 ), claim AS (
     INSERT INTO events_idempotencykey
         (occurrence_id, subscriber_id, credential, key, content, created_at)
@@ -131,27 +144,35 @@ def track_items(
     *,
     result: str,
     items: str = CALLED_ITEMS,
-    named: str = NAMED.format(user_id=USER_ID, locked=""),
+    user_id: str = USER_ID,
+    aliased: str = ALIASED,
+    locked: str = "",
     counter: str = ITEM_COUNTER,
+    occurred_at: str = "occurred_at",
     received_at: str = "%(now)s",
-    event: str = EVENT,
+    event: str = COUNTED,
 ) -> str:
     """Return a statement that tracks several events.
 
     Args:
         result: its rows, from its parts.
         items: the part `item`, followed by a comma, or "" where `item` is a table.
-        named: NAMED.
+        user_id: the value of an identity that is compared with the user_id of items.
+        aliased: ALIASED, or "" to leave out contacts that were merged into others.
+        locked: SKIP LOCKED to leave out contacts that are locked.
         counter: of an occurrence, by `item`, `c`, its place, and `e`, the event as it is now.
-        received_at: of an occurrence.
-        event: the columns of events that `result` needs, besides those that the statement needs.
+        occurred_at: of an occurrence, by the columns of items.
+        received_at: of an occurrence, by `item`.
+        event: the columns of counted events.
     """
     return TRACK_ITEMS.format(
         items=items,
-        named=named,
+        contacts=named_contacts(user_id, aliased, locked),
+        named="aliased" if aliased else "named",
         count_up=COUNT_UP,
         event=event,
         counter=counter,
+        occurred_at=occurred_at,
         received_at=received_at,
         stored=STORED,
         stored_values=", ".join(f"item.{name}::{kind}" for name, kind in STORED_COLUMNS.items()),
@@ -160,21 +181,29 @@ def track_items(
     )
 
 
+def named_contacts(user_id: str = USER_ID, aliased: str = ALIASED, locked: str = "") -> str:
+    """Return the parts of a statement that find and lock the contacts of the part `item`."""
+    named = "aliased" if aliased else "named"
+    return NAMED.format(user_id=user_id, aliased=aliased, named=named, locked=locked)
+
+
 # A batch that one request sends. It returns the contact, the event and the counter as well.
 TRACK_MANY = track_items(
     result=RESULT_OF_CALLS.format(
         result="ready.contact_id, occurrence.event_id, occurrence.counter", joined=""
-    ),
-    event=COUNTED,
+    )
 )
 # The events of several requests. It returns EVENT_COLUMNS as well, which are null if the contact
 # does not exist or is locked, or the key is claimed. It waits for no lock for long, because the
-# requests have nothing to do with each other.
+# requests have nothing to do with each other. It finds no aliases, because an event without a
+# contact is written alone.
 TRACK_TOGETHER = track_items(
     items=CALLED_ITEMS.replace(
         " AS enabled", " AS enabled, set_config('lock_timeout', '50ms', true)"
     ),
-    named=NAMED.format(user_id=USER_ID, locked="SKIP LOCKED"),
+    aliased="",
+    locked="SKIP LOCKED",
+    event=EVENT,
     result=RESULT_OF_CALLS.format(
         result=RESULT, joined="LEFT JOIN event ON event.id = occurrence.event_id"
     ),

@@ -2,10 +2,11 @@
 
 Every statement takes its locks in the same order, each kind whole before the next: contacts by id,
 claims of idempotency keys by key, event rows by contact, key and title, names by name. Deletion
-begins with the contacts as well, and so does events/tracking/corrections.py. So no two of them can
-wait for each other in a circle.
+begins with the contacts as well, and so do corrections.py and merging.py beside this file. So no
+two of them can wait for each other in a circle.
 """
 
+from crm.aliases import Kind
 from events.models import TrackedEvent
 from events.tracking.fields import STORED_COLUMNS
 
@@ -107,8 +108,8 @@ FROM switch LEFT JOIN contact ON true LEFT JOIN event ON true
 
 # The id that the calling program gave a contact: crm.models.Identity.USER.
 USER_ID = "i.kind = 'user' AND i.source = '' AND i.value"
-CONTACT_CONDITIONS = {
-    "id": "id = %(contact)s",
+CONTACT_CONDITIONS: dict[Kind, str] = {
+    "contact": "id = %(contact)s",
     "email": "email_key = %(contact)s",
     "user": f"id = (SELECT subscriber_id FROM crm_identity i WHERE {USER_ID} = %(contact)s)",
 }

@@ -23,6 +23,7 @@ from events.personal_data import erase_contact
 from events.tracking import track
 from tests.api.pages import CONTACTS, browser_of, hidden_fields_of
 from transfers.exports import ExportOptions, create_export
+from transfers.imports.drafts import create_draft
 
 # Each role may do what those before it may.
 ROLES = ("anonymous", "staff", "viewer", "manager", "superuser")
@@ -45,6 +46,7 @@ MODELS = {
     "crm/incomingwebhook": ("manager", "manager", "manager"),
     "crm/job": ("viewer", NO_ROLE, NO_ROLE),
     "transfers/export": ("viewer", "viewer", NO_ROLE),
+    "transfers/import": ("manager", "manager", NO_ROLE),
     "events/trackedevent": ("viewer", NO_ROLE, NO_ROLE),
     "events/eventoccurrence": ("viewer", NO_ROLE, NO_ROLE),
     "events/eventname": ("viewer", NO_ROLE, "manager"),
@@ -69,6 +71,8 @@ PAGES = [
     ("crm/subscriber/no-number/", "staff", 302),
     ("crm/subscriber/{crm/subscriber}/export/", "viewer", 200),
     ("crm/subscriber/{crm/subscriber}/erase/", "manager", 200),
+    ("crm/subscriber/{crm/subscriber}/merge/", "manager", 200),
+    ("crm/subscriber/duplicates/", "viewer", 200),
     # This contact was not erased, which is said on the first page.
     ("crm/subscriber/{crm/subscriber}/erased/", "manager", 302),
     ("crm/subscriber/{crm/subscriber}/erased/receipt.json", "manager", 302),
@@ -81,6 +85,9 @@ PAGES = [
     ("crm/job/{crm/job}/undo/", "staff", 405),
     ("crm/job/{crm/job}/files/nothing", "viewer", 404),
     ("transfers/", "viewer", 200),
+    # The draft is another admin user's.
+    ("transfers/import/{transfers/import}/upload/", "staff", 405),
+    ("transfers/import/{transfers/import}/columns/", NO_ROLE, 200),
     ("events/eventoccurrence/{events/eventoccurrence}/take-back/", "manager", 200),
     ("events/eventoccurrence/take-back/", "manager", 200),
     ("events/", "viewer", 200),
@@ -211,6 +218,7 @@ def _create_rows(superuser: Client) -> dict[str, str]:
         "crm/subscriber": contact,
         "crm/job": job,
         "transfers/export": job,
+        "transfers/import": create_draft("contacts", "contacts.csv", None).pk,
         "crm/subscribernote": add_note(contact, NOTE, users["manager"].pk).pk,
         "crm/tag": tag,
         "crm/list": List.objects.create(title="list", slug="list").pk,

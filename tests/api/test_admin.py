@@ -38,6 +38,7 @@ EVERY_LINK = {
         *("crm/customfield/", "crm/customfield/add/", "crm/erasure/", "crm/historyentry/"),
         *("crm/incomingwebhook/", "crm/incomingwebhook/add/"),
         *("crm/job/", "transfers/export/", "transfers/export/add/"),
+        *("transfers/import/", "transfers/import/add/"),
         *("crm/list/", "crm/list/add/", "crm/segment/", "crm/segment/add/"),
         *("crm/subscriber/", "crm/subscriber/add/", "crm/tag/", "crm/tag/add/"),
         *("crm/subscribernote/", "crm/subscribernote/add/"),

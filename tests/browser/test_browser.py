@@ -12,14 +12,7 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Dialog, HttpCredentials, Page, expect
 
-from tests.browser.chromium import (
-    PHONE,
-    accessibility_errors,
-    chromium,
-    context_of,
-    log_in,
-    overflow,
-)
+from tests.browser.chromium import NO_ERRORS, context_of, errors_in_both_themes, log_in, overflow
 from tests.system.server import API, Client, Server, basic
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>‮\u200f😀 &amp; {{ 7*7 }}"
@@ -37,40 +30,14 @@ PAGES = (
     *("/admin/crm/subscribernote/", "/admin/crm/subscribernote/add/?contact={}"),
     *("/admin/crm/applicationpassword/", "/admin/crm/applicationpassword/add/"),
     *("/admin/events/trackingkey/", "/admin/crm/subscriber/{}/erase/"),
+    "/admin/crm/subscriber/duplicates/",
     *("/admin/crm/historyentry/", "/admin/crm/subscriber/?did=checkoud"),
+    *("/admin/crm/job/", "/admin/transfers/import/add/", "/admin/transfers/export/add/"),
+    "/admin/events/eventoccurrence/take-back/?key=checkout",
     f"{AUTHORIZE}?app_name=%3Cimg%20src=x%20onerror=alert(1)%3E{'W' * 192}"
     f"&success_url=https://{'x' * 60}.{'y' * 60}.example.com/",
 )
 CONTACT_PAGES = ("", "change/", "delete/", "history/", "erase/")
-
-NO_ERRORS: dict[str, list[str]] = {"light": [], "dark": []}
-
-
-# Not longer than this file: while Playwright runs, Django takes its thread for an asynchronous one.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's chromium."""
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def admin_cookies(browser: Browser, server: Server) -> dict[str, Any]:
-    """The cookies of the superuser "admin", who logs in once for this file."""
-    with context_of(browser, server) as context:
-        page = context.new_page()
-        log_in(page, "admin", server.admin_password())
-        page.wait_for_url("**/admin/")
-        return dict(context.storage_state())
-
-
-@pytest.fixture
-def page(
-    browser: Browser, server: Server, admin_cookies: dict[str, Any], http: Client
-) -> Iterator[Page]:
-    """A page of the superuser "admin", on an empty store."""
-    with context_of(browser, server, storage_state=admin_cookies) as context:
-        yield context.new_page()
 
 
 @pytest.fixture(scope="class")
@@ -306,27 +273,25 @@ def test_a_contact_is_erased_with_a_receipt(page: Page, learner_id: int) -> None
     expect(page.get_by_text("0 contacts")).to_be_visible()
 
 
-def errors_in_both_themes(page: Page, path: str) -> dict[str, list[str]]:
-    """Return the accessibility errors of a page in light, and those of contrast in dark."""
-    page.emulate_media(color_scheme="light")
-    page.goto(path)
-    light = accessibility_errors(page)
-    page.emulate_media(color_scheme="dark")
-    return {"light": light, "dark": accessibility_errors(page, "color-contrast")}
+def test_two_contacts_are_merged_from_the_proposals_by_keyboard(
+    page: Page, http: Client, learner_id: int
+) -> None:
+    http.contact("a.da+shop@example.com", first_name="A.", phone="0151 2345678")
+    page.goto("/admin/crm/subscriber/")
+    page.get_by_role("link", name="Possible duplicates").press("Enter")
+    page.get_by_role("link", name="Merge a.da+shop@example.com into ada@example.com").press("Enter")
+    expect(page.get_by_role("row", name="phone")).to_contain_text("0151 2345678")
+    page.get_by_role("group", name="first name").get_by_label("Ada").press("ArrowDown")
+    page.get_by_role("button", name="Merge").press("Enter")
+    expect(page.get_by_role("heading", name="A. Lovelace")).to_be_visible()
+    expect(page.get_by_text(f"has been merged into contact {learner_id}.")).to_be_visible()
+    expect(page.locator(".profile").first).to_contain_text("also a.da+shop@example.com")
 
 
 @pytest.fixture(scope="class")
 def shown_id(class_client: Client) -> int:
     """The id of Ada Lovelace, as learner_id."""
     return create_learner(class_client)
-
-
-@pytest.fixture(scope="class")
-def axe_page(browser: Browser, server: Server, admin_cookies: dict[str, Any]) -> Iterator[Page]:
-    """A page on which axe-core may try styles of its own."""
-    options = {"storage_state": admin_cookies, "bypass_csp": True}
-    with context_of(browser, server, **options) as context:
-        yield context.new_page()
 
 
 class TestAccessibility:
@@ -341,6 +306,13 @@ class TestAccessibility:
     ) -> None:
         open_take_back(axe_page, shown_id)
         assert errors_in_both_themes(axe_page, axe_page.url) == NO_ERRORS
+
+    def test_the_page_that_compares_contacts_has_no_serious_error(
+        self, axe_page: Page, class_client: Client, shown_id: int
+    ) -> None:
+        other_id = class_client.contact("bob@example.com", first_name="Bob", phone="1")
+        path = f"/admin/crm/subscriber/{shown_id}/merge/?other={other_id}"
+        assert errors_in_both_themes(axe_page, path) == NO_ERRORS
 
     def test_the_logged_out_page_has_no_serious_error(
         self, browser: Browser, server: Server
@@ -368,14 +340,6 @@ def long_ids(class_client: Client) -> dict[str, int]:
     return ids | {"occurrence": timeline["data"][0]["id"]}
 
 
-@pytest.fixture(scope="class")
-def phone(browser: Browser, server: Server, admin_cookies: dict[str, Any]) -> Iterator[Page]:
-    """A page in a narrow window."""
-    options = {"storage_state": admin_cookies, "viewport": PHONE}
-    with context_of(browser, server, **options) as context:
-        yield context.new_page()
-
-
 class TestPhone:
     """Every page on a phone, with texts as long as they may be."""
 
@@ -386,6 +350,7 @@ class TestPhone:
             *(f"/admin/crm/subscriber/{{name}}/{page}" for page in CONTACT_PAGES),
             *(f"/admin/crm/segment/{{segment}}/{page}/" for page in ("change", "delete")),
             "/admin/events/eventoccurrence/{occurrence}/take-back/",
+            "/admin/crm/subscriber/{events}/merge/?other={name}",
         ],
     )
     def test_a_page_is_as_wide_as_the_window(

@@ -141,6 +141,15 @@ def test_the_page_on_filters_shows_what_happens(started: Reader) -> None:
     assert started.python("filter-python").split() == ["1", "True"]
 
 
+def test_the_page_on_moving_shows_what_happens(started: Reader) -> None:
+    started.run("track")
+    printed = started.run("import-contacts")
+    assert printed.count("created: 2") == 2
+    assert printed.count("Geburtstag: date_of_birth") == 2
+    assert started.run("export").count("rows: ") == 4
+    assert started.run("take-back").startswith("0 occurrences of 0 contacts match.")
+
+
 def test_the_page_on_backups_brings_the_store_back(started: Reader, tmp_path: Path) -> None:
     started.run("track")
     assert "/tallybook.backup has " in started.run("backup")

@@ -1,5 +1,5 @@
 """Admin pages of imports and exports."""
 
-from transfers.admin import exports
+from transfers.admin import exports, imports
 
-__all__ = ["exports"]
+__all__ = ["exports", "imports"]

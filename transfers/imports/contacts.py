@@ -1,24 +1,24 @@
 """Import contacts of a file by a job."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from crm.custom_fields import declared_fields
 from crm.jobs import JobKind, Run
-from crm.models import Status
 from crm.notes import add_missing_notes
-from transfers.contacts import ContactRules, Outcome, import_contacts, read_contact
-from transfers.conversion import ContactOptions
+from transfers.contacts import ContactRow, ContactRules, Outcome, import_contacts, read_contact
 from transfers.imports.files import form_of, open_upload
 from transfers.imports.reports import Remark, sentences
 from transfers.imports.run import StepResult, run_rows
+from transfers.options import ContactOptions
 from transfers.tables import Row
 
 KIND = "import_contacts"
 PERMISSIONS = (
     *("crm.view_job", "crm.view_subscriber", "crm.add_subscriber", "crm.change_subscriber"),
 )
+ROWS_PER_STEP = 500
 # What is remarked of a row that was written.
 HELD_BACK = "The contact stays opted out or erased."
 
@@ -26,15 +26,18 @@ HELD_BACK = "The contact stays opted out or erased."
 def run_import_contacts(run: Run) -> None:
     """Write the contacts of a file."""
     parameters = run.job.parameters
-    table = open_upload(run.job, form_of(parameters))
-    options = contact_options(parameters)
+    options = ContactOptions(**parameters["values"])
     rules = ContactRules(**parameters["rules"])
     mapping = parameters["mapping"]
 
-    def write(rows: Sequence[Row]) -> StepResult:
-        declared = declared_fields()
-        read = [read_contact(row, mapping, options, declared) for row in rows]
-        outcomes = import_contacts(read, rules)
+    declared = declared_fields()
+
+    def prepare(rows: Sequence[Row]) -> list[tuple[Row, ContactRow]]:
+        return [(row, read_contact(row, mapping, options, declared)) for row in rows]
+
+    def write(read: list[tuple[Row, ContactRow]]) -> StepResult:
+        rows = [row for row, _ in read]
+        outcomes = import_contacts([contact for _, contact in read], rules)
         add_missing_notes(
             (outcome.contact_id, note)
             for row, outcome in zip(rows, outcomes, strict=True)
@@ -43,13 +46,15 @@ def run_import_contacts(run: Run) -> None:
         )
         return _result(rows, outcomes)
 
-    run_rows(run, table, write, dry_run=parameters["dry_run"])
-
-
-def contact_options(parameters: Mapping[str, Any]) -> ContactOptions:
-    """Return how values are read, from the parameters of a job."""
-    values = dict(parameters["values"])
-    return ContactOptions(**{**values, "status": Status(values["status"])})
+    with open_upload(run.job, form_of(parameters)) as table:
+        run_rows(
+            run,
+            table,
+            prepare,
+            write,
+            dry_run=parameters["dry_run"],
+            rows_per_step=ROWS_PER_STEP,
+        )
 
 
 def _notes(row: Row) -> list[Any]:
@@ -69,4 +74,4 @@ def _result(rows: Sequence[Row], outcomes: Sequence[Outcome]) -> StepResult:
     return StepResult(counts, remarks)
 
 
-IMPORT_CONTACTS = JobKind(run_import_contacts, PERMISSIONS)
+IMPORT_CONTACTS = JobKind(run_import_contacts, PERMISSIONS, "admin:transfers_import_columns")

@@ -1,10 +1,11 @@
 """What all formats of files share: their form, rows with errors, and names of columns."""
 
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from config.api.validation import INVISIBLE
 from events.exports import unescape_formula
@@ -12,6 +13,7 @@ from events.exports import unescape_formula
 # Of one row, also of one without an end. Twice the largest values of a contact or an event fit.
 MAX_ROW_CHARACTERS = 1024 * 1024
 MAX_COLUMNS = 1000
+EXCEL_TEXT = re.compile(r'="((?:[^"]|"")*)"')
 
 
 class UnreadableFile(Exception):
@@ -57,13 +59,27 @@ class Row(NamedTuple):
 
 
 class Table(ABC):
-    """A file with rows. `columns` are the names of its columns, each once."""
+    """A file with rows, to be closed. `columns` are the names of its columns, each once."""
 
     columns: list[str]
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:  # noqa: B027  # most tables have nothing to close
+        """Close what the table holds open."""
+
     @abstractmethod
     def rows(self, after: int = 0) -> Iterator[Row]:
-        """Read the rows whose ordinals are above `after`. One iterator reads at a time."""
+        """Read the rows whose ordinals are above `after`. One iterator reads at a time.
+
+        Raises:
+            UnreadableFile: the encoding cannot decode a file.
+            OSError: the file cannot be read.
+        """
 
 
 def column_names(cells: Sequence[Any], has_header: bool) -> list[str]:
@@ -101,7 +117,14 @@ def row_of_cells(ordinal: int, number: int, cells: Sequence[Any], columns: Seque
         message = f"The row has {len(cells)} cells, and the table has {len(columns)} columns."
         return Row(ordinal, number, {}, RowError("cells", message))
     values = {
-        column: unescape_formula(cell) if type(cell) is str and "'" in cell else cell
+        column: plain_text(cell) if type(cell) is str else cell
         for column, cell in zip(columns, cells, strict=False)
     }
     return Row(ordinal, number, values)
+
+
+def plain_text(cell: str) -> str:
+    """Return a text as it was before a program wrote it for spreadsheets: 01067 of `="01067"`."""
+    if match := EXCEL_TEXT.fullmatch(cell):
+        return match[1].replace('""', '"')
+    return unescape_formula(cell) if "'" in cell else cell

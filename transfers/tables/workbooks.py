@@ -38,15 +38,18 @@ class WorkbookTable(Table):
     """
 
     def __init__(self, path: Path, form: FileForm) -> None:
-        self._file = _read(path, "rows", form.sheet)
-        self._has_header = form.has_header
-        self._start = 0
-        for line in self._file:
-            _, cells = orjson.loads(line)
-            self.columns = column_names(cells, form.has_header)
-            self._start = len(line) if form.has_header else 0
-            return
-        raise UnreadableFile("The sheet is empty.")
+        with ExitStack() as stack:
+            self._file = stack.enter_context(_read(path, "rows", form.sheet))
+            first = self._file.readline()
+            if not first:
+                raise UnreadableFile("The sheet is empty.")
+            self.columns = column_names(orjson.loads(first)[1], form.has_header)
+            self._start = len(first) if form.has_header else 0
+            stack.pop_all()
+
+    @override
+    def close(self) -> None:
+        self._file.close()
 
     @override
     def rows(self, after: int = 0) -> Iterator[Row]:
