@@ -6,7 +6,6 @@ does not stop imports, because it is about what programs send now.
 
 import csv
 import hashlib
-from collections.abc import Sequence
 from datetime import datetime
 from io import StringIO
 from typing import NamedTuple
@@ -70,24 +69,6 @@ FROM item JOIN events_idempotencykey k ON k.credential = item.credential
 """
 
 
-class PastEvent(NamedTuple):
-    """An event of a file.
-
-    Attributes:
-        fields: what happened. The idempotency key is not read.
-        key: by which the source names the event.
-        content: SHA-256, by which another event with the same key is recognized.
-        counter: of the occurrence, where another store counted it. None counts it here.
-        received_at: when another store received it. None is now.
-    """
-
-    fields: EventFields
-    key: str
-    content: bytes
-    counter: int | None = None
-    received_at: datetime | None = None
-
-
 class Imported(NamedTuple):
     """A row that is in the store: how much it has added to a counter, 0 if it was there before.
 
@@ -102,50 +83,74 @@ Outcome = Imported | ApiError
 
 
 class EventChunk:
-    """Events of a file, and the text that sends them to PostgreSQL.
+    """Events that are written together, as the text that sends them to PostgreSQL.
 
     The text is made beforehand, so that another thread can make it while PostgreSQL writes the
-    chunk before.
+    chunk before, and so that nothing else of an event is kept.
     """
 
-    def __init__(self, events: Sequence[PastEvent], source: str) -> None:
-        """Prepare to write events.
+    def __init__(self, source: str) -> None:
+        """Begin a chunk.
 
         Args:
-            events: 1,000 to 100,000 of a file.
             source: the name of what is imported. An event whose key this source used before is not
                 written again.
         """
-        self.events = events
-        self.source = source
-        owner = import_owner(source)
-        text = StringIO(newline="")
+        self._owner = import_owner(source)
+        self._text = StringIO(newline="")
         # The writer quotes cells with any character of its line end.
-        write = csv.writer(text, lineterminator="\r\n").writerow
-        for number, (fields, key, content, counter, received_at) in enumerate(events):
-            write(
-                (
-                    number,
-                    fields.subscriber_id,
-                    email_key(fields.email),
-                    fields.user_id,
-                    fields.event_key,
-                    fields.title,
-                    fields.repeatable,
-                    fields.occurred_at,
-                    key,
-                    fields.provider,
-                    fields.value,
-                    fields.properties,
-                    fields.context,
-                    None,
-                    owner,
-                    content.hex(),
-                    counter,
-                    received_at,
-                )
+        self._write = csv.writer(self._text, lineterminator="\r\n").writerow
+        self._number = 0
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return self._number
+
+    @property
+    def text(self) -> bytes:
+        """The text for COPY."""
+        return self._text.getvalue().encode()
+
+    def add(
+        self,
+        fields: EventFields,
+        key: str,
+        content: bytes,
+        counter: int | None = None,
+        received_at: datetime | None = None,
+    ) -> None:
+        """Add an event.
+
+        Args:
+            fields: what happened. The idempotency key is not read.
+            key: by which the source names the event.
+            content: SHA-256, by which another event with the same key is recognized.
+            counter: of the occurrence, where another store counted it. None counts it here.
+            received_at: when another store received it. None is now.
+        """
+        self._write(
+            (
+                self._number,
+                fields.subscriber_id,
+                email_key(fields.email),
+                fields.user_id,
+                fields.event_key,
+                fields.title,
+                fields.repeatable,
+                fields.occurred_at,
+                key,
+                fields.provider,
+                fields.value,
+                fields.properties,
+                fields.context,
+                None,
+                self._owner,
+                content.hex(),
+                counter,
+                received_at,
             )
-        self.text = text.getvalue().encode()
+        )
+        self._number += 1
 
 
 def import_owner(source: str) -> str:
@@ -164,7 +169,7 @@ def import_events(chunk: EventChunk, user_source: str = "") -> list[Outcome]:
     batch, and are held until the caller commits: about 50 ms for 1,000 events.
 
     Args:
-        chunk: the events.
+        chunk: the events, 1,000 to 100,000 of a file.
         user_source: the source of the user_ids of contacts, "" for that of calls.
 
     Returns:
@@ -176,7 +181,7 @@ def import_events(chunk: EventChunk, user_source: str = "") -> list[Outcome]:
         django.db.OperationalError: the transaction has to be repeated, as after a deadlock.
     """
     parameters = {"user_source": user_source, "now": timezone.now()}
-    outcomes: list[Outcome] = [Imported(1)] * len(chunk.events)
+    outcomes: list[Outcome] = [Imported(1)] * len(chunk)
     with connection.cursor() as cursor:
         cursor.execute(CREATE)
         with cursor.copy(COPY) as copy:
