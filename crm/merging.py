@@ -30,7 +30,7 @@ from crm.merge_plans import (
 from crm.models import Subscriber
 from crm.notes import move_notes
 
-# Rows that the merge of a request moves. PostgreSQL moves them in two to three seconds.
+# Rows that the merge of a request moves. PostgreSQL moves them in one to two seconds.
 MAX_ROWS = 100_000
 # In SQL, because numbers would lose digits in Python.
 MERGE_VALUES = f"""
