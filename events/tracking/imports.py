@@ -6,6 +6,7 @@ does not stop imports, because it is about what programs send now.
 
 import csv
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime
 from io import StringIO
 from typing import NamedTuple
@@ -82,75 +83,73 @@ class Imported(NamedTuple):
 Outcome = Imported | ApiError
 
 
+class PastEvent(NamedTuple):
+    """An event of a file.
+
+    Attributes:
+        fields: what happened. The idempotency key is not read.
+        key: by which the source names the event.
+        content: SHA-256, by which another event with the same key is recognized.
+        counter: of the occurrence, where another store counted it. None counts it here.
+        received_at: when another store received it. None is now.
+    """
+
+    fields: EventFields
+    key: str
+    content: bytes
+    counter: int | None = None
+    received_at: datetime | None = None
+
+
 class EventChunk:
     """Events that are written together, as the text that sends them to PostgreSQL.
 
     The text is made beforehand, so that another thread can make it while PostgreSQL writes the
-    chunk before, and so that nothing else of an event is kept.
+    chunk before. Nothing else of the events is kept.
     """
 
-    def __init__(self, source: str) -> None:
-        """Begin a chunk.
+    def __init__(self, events: Iterable[PastEvent], source: str) -> None:
+        """Prepare to write events.
 
         Args:
+            events: 1,000 to 100,000 of a file. An iterator needs less memory and time than a list.
             source: the name of what is imported. An event whose key this source used before is not
                 written again.
         """
-        self._owner = import_owner(source)
-        self._text = StringIO(newline="")
+        owner = import_owner(source)
+        text = StringIO(newline="")
         # The writer quotes cells with any character of its line end.
-        self._write = csv.writer(self._text, lineterminator="\r\n").writerow
-        self._number = 0
+        write = csv.writer(text, lineterminator="\r\n").writerow
+        self._size = 0
+        for fields, key, content, counter, received_at in events:
+            write(
+                (
+                    self._size,
+                    fields.subscriber_id,
+                    email_key(fields.email),
+                    fields.user_id,
+                    fields.event_key,
+                    fields.title,
+                    fields.repeatable,
+                    fields.occurred_at,
+                    key,
+                    fields.provider,
+                    fields.value,
+                    fields.properties,
+                    fields.context,
+                    None,
+                    owner,
+                    content.hex(),
+                    counter,
+                    received_at,
+                )
+            )
+            self._size += 1
+        self.text = text.getvalue().encode()
 
     def __len__(self) -> int:
         """Return the number of events."""
-        return self._number
-
-    @property
-    def text(self) -> bytes:
-        """The text for COPY."""
-        return self._text.getvalue().encode()
-
-    def add(
-        self,
-        fields: EventFields,
-        key: str,
-        content: bytes,
-        counter: int | None = None,
-        received_at: datetime | None = None,
-    ) -> None:
-        """Add an event.
-
-        Args:
-            fields: what happened. The idempotency key is not read.
-            key: by which the source names the event.
-            content: SHA-256, by which another event with the same key is recognized.
-            counter: of the occurrence, where another store counted it. None counts it here.
-            received_at: when another store received it. None is now.
-        """
-        self._write(
-            (
-                self._number,
-                fields.subscriber_id,
-                email_key(fields.email),
-                fields.user_id,
-                fields.event_key,
-                fields.title,
-                fields.repeatable,
-                fields.occurred_at,
-                key,
-                fields.provider,
-                fields.value,
-                fields.properties,
-                fields.context,
-                None,
-                self._owner,
-                content.hex(),
-                counter,
-                received_at,
-            )
-        )
-        self._number += 1
+        return self._size
 
 
 def import_owner(source: str) -> str:
@@ -169,7 +168,7 @@ def import_events(chunk: EventChunk, user_source: str = "") -> list[Outcome]:
     batch, and are held until the caller commits: about 50 ms for 1,000 events.
 
     Args:
-        chunk: the events, 1,000 to 100,000 of a file.
+        chunk: the events.
         user_source: the source of the user_ids of contacts, "" for that of calls.
 
     Returns:
