@@ -342,7 +342,7 @@ def to_email(value: Any) -> str:
         InvalidValue: not an e-mail, neither as WordPress's is_email() reads them, nor by RFC 5321
             and 6531, as email-validator reads them.
     """
-    if isinstance(value, list | dict):
+    if isinstance(value, (list, dict)):
         raise InvalidValue("email")
     email = to_text(value).strip(INVISIBLE)
     if MIN_EMAIL_LENGTH <= len(email) <= MAX_EMAIL_LENGTH and EMAIL.fullmatch(email):
@@ -382,18 +382,18 @@ def to_datetime(value: Any, forms: str = DATE_OR_DATETIME_FORMS) -> datetime | N
     if is_empty(value):
         return None
     text = to_text(value).strip(WHITESPACE)
+    return _parse_datetime(text if DATE.match(text) else "", forms)
+
+
+def _parse_datetime(text: str, forms: str) -> datetime:
     try:
-        parsed = parse_datetime(text) if DATE.match(text) else None
-        if parsed is not None and parsed.tzinfo is None:
-            # No request activates another zone. Looking for one takes 2 µs.
-            parsed = parsed.replace(tzinfo=timezone.get_default_timezone())
-        if parsed is not None and not 1 < parsed.year < 9999:
-            parsed = None
-    except (ValueError, OverflowError):
+        parsed = parse_datetime(text)
+    except ValueError:
         parsed = None
-    if parsed is None:
+    if parsed is None or not 1 < parsed.year < 9999:
         raise InvalidValue("date", forms)
-    return parsed
+    # No request activates another zone. Looking for one takes 2 µs.
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.get_default_timezone())
 
 
 def to_strict_datetime(value: Any, forms: str = DATETIME_FORMS) -> datetime | None:
@@ -404,11 +404,12 @@ def to_strict_datetime(value: Any, forms: str = DATETIME_FORMS) -> datetime | No
     """
     if isinstance(value, datetime):
         return timezone.make_aware(value) if timezone.is_naive(value) else value
-    if value is None or (isinstance(value, str) and not value.strip(WHITESPACE)):
+    if value is None:
         return None
-    if not isinstance(value, str) or not DATE_AND_TIME.match(value.strip(WHITESPACE)):
-        raise InvalidValue("date", forms)
-    return to_datetime(value, forms)
+    text = value.strip(WHITESPACE) if isinstance(value, str) else "a number"
+    if not text:
+        return None
+    return _parse_datetime(text if DATE_AND_TIME.match(text) else "", forms)
 
 
 def parse_age(text: str) -> timedelta:

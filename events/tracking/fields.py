@@ -309,9 +309,11 @@ def parse_event(
     if idempotency_key is not None:
         data = ChainMap({"idempotency_key": idempotency_key}, data)  # type: ignore[arg-type]
     told: Warnings = [] if warnings is None else warnings
-    named_by = next(
-        (name for name in CONTACT_NAMES if data.get(name) not in EMPTY_VALUES), "user_id"
-    )
+    named_by = "user_id"
+    for name in CONTACT_NAMES:
+        if data.get(name) not in EMPTY_VALUES:
+            named_by = name
+            break
     values = validate(VALIDATORS_BY_NAME[named_by], data, ("event_key", "title"), told)
     return EventFields(
         event_key=values["event_key"],

@@ -6,7 +6,7 @@ does not stop imports, because it is about what programs send now.
 
 import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from io import StringIO
 from typing import NamedTuple
@@ -70,6 +70,19 @@ FROM item JOIN events_idempotencykey k ON k.credential = item.credential
 """
 
 
+class Imported(NamedTuple):
+    """A row that is in the store: how much it has added to a counter, 0 if it was there before.
+
+    `warning` is a sentence, or "".
+    """
+
+    added: int
+    warning: str = ""
+
+
+Outcome = Imported | ApiError
+
+
 class PastEvent(NamedTuple):
     """An event of a file.
 
@@ -88,44 +101,30 @@ class PastEvent(NamedTuple):
     received_at: datetime | None = None
 
 
-class Imported(NamedTuple):
-    """A row that is in the store: how much it has added to a counter, 0 if it was there before.
-
-    `warning` is a sentence, or "".
-    """
-
-    added: int
-    warning: str = ""
-
-
-Outcome = Imported | ApiError
-
-
 class EventChunk:
-    """Events of a file, and the text that sends them to PostgreSQL.
+    """Events that are written together, as the text that sends them to PostgreSQL.
 
     The text is made beforehand, so that another thread can make it while PostgreSQL writes the
-    chunk before.
+    chunk before. Nothing else of the events is kept.
     """
 
-    def __init__(self, events: Sequence[PastEvent], source: str) -> None:
+    def __init__(self, events: Iterable[PastEvent], source: str) -> None:
         """Prepare to write events.
 
         Args:
-            events: 1,000 to 100,000 of a file.
+            events: 1,000 to 100,000 of a file. An iterator needs less memory and time than a list.
             source: the name of what is imported. An event whose key this source used before is not
                 written again.
         """
-        self.events = events
-        self.source = source
         owner = import_owner(source)
         text = StringIO(newline="")
         # The writer quotes cells with any character of its line end.
         write = csv.writer(text, lineterminator="\r\n").writerow
-        for number, (fields, key, content, counter, received_at) in enumerate(events):
+        self._size = 0
+        for fields, key, content, counter, received_at in events:
             write(
                 (
-                    number,
+                    self._size,
                     fields.subscriber_id,
                     email_key(fields.email),
                     fields.user_id,
@@ -145,7 +144,12 @@ class EventChunk:
                     received_at,
                 )
             )
+            self._size += 1
         self.text = text.getvalue().encode()
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return self._size
 
 
 def import_owner(source: str) -> str:
@@ -176,7 +180,7 @@ def import_events(chunk: EventChunk, user_source: str = "") -> list[Outcome]:
         django.db.OperationalError: the transaction has to be repeated, as after a deadlock.
     """
     parameters = {"user_source": user_source, "now": timezone.now()}
-    outcomes: list[Outcome] = [Imported(1)] * len(chunk.events)
+    outcomes: list[Outcome] = [Imported(1)] * len(chunk)
     with connection.cursor() as cursor:
         cursor.execute(CREATE)
         with cursor.copy(COPY) as copy:
