@@ -12,8 +12,9 @@ class TransfersConfig(AppConfig):
     def ready(self) -> None:
         from crm.jobs import register_kind
         from transfers.exports import EXPORT_CONTACTS, EXPORT_EVENTS
-        from transfers.imports import contacts
+        from transfers.imports import contacts, events
 
         register_kind("export_contacts", EXPORT_CONTACTS)
         register_kind("export_events", EXPORT_EVENTS)
         register_kind(contacts.KIND, contacts.IMPORT_CONTACTS)
+        register_kind(events.KIND, events.IMPORT_EVENTS)

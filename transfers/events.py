@@ -1,0 +1,105 @@
+"""Convert rows of files to events of the past: occurrences, or counters without them."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from config.api.errors import FieldErrors, InvalidFields
+from config.api.validation import InvalidValue, is_valid_id, to_strict_datetime
+from config.api.warnings import Warnings
+from events.tracking.fields import parse_event
+from events.tracking.imported_counts import ImportedCount
+from events.tracking.imports import PastEvent
+from events.tracking.row_keys import RowKeys
+from transfers.columns import ColumnTargets
+from transfers.conversion import errors_of_row, event_of
+from transfers.options import Options
+from transfers.tables import Row
+
+MAX_SOURCE_ID = 192
+# The fields of a line of Tallybook's own exports that are those of a tracked event.
+OWN_FIELDS = ("email", "event_key", "title", "value", "provider", "repeatable")
+OWN_OBJECTS = ("properties", "context")
+
+
+class EventRow(NamedTuple):
+    """A row of a file.
+
+    Attributes:
+        row: as it was read.
+        event: what is imported, None if it is rejected, or if other lines say it.
+        errors: why it is rejected, by field.
+        warnings: what is left out.
+    """
+
+    row: Row
+    event: PastEvent | ImportedCount | None
+    errors: FieldErrors
+    warnings: Warnings
+
+
+def read_event(row: Row, mapping: ColumnTargets, options: Options, keys: RowKeys) -> EventRow:
+    """Convert a row of a table.
+
+    Args:
+        row: the row.
+        mapping: the target of each column.
+        options: how values are read.
+        keys: the keys of the file's rows until now.
+    """
+    if row.error:
+        return EventRow(row, None, errors_of_row(row.error), [])
+    warnings: Warnings = []
+    try:
+        data = event_of(row.values, mapping, options, warnings)
+        counter = data.pop("counter", 1)
+        if counter < 0:
+            raise InvalidFields({"counter": {"min": "The counter must be at least 0."}})
+        fields = parse_event(data, warnings=warnings)
+    except InvalidFields as error:
+        return EventRow(row, None, error.detail, warnings)
+    key, content = keys.keyed(fields, row.ordinal - 1)
+    if counter == 1:
+        return EventRow(row, PastEvent(fields, key, content), {}, warnings)
+    source_id = key if len(key) <= MAX_SOURCE_ID else sha256(key.encode()).hexdigest()
+    return EventRow(row, ImportedCount(source_id, fields, counter), {}, warnings)
+
+
+def read_own_line(row: Row) -> EventRow:
+    """Convert a line of an export of Tallybook: docs/reference/exports.md.
+
+    An event is made by its occurrences. Its own line says only what has none.
+    """
+    if row.error:
+        return EventRow(row, None, errors_of_row(row.error), [])
+    try:
+        return EventRow(row, _own_event(row.values), {}, [])
+    except InvalidFields as error:
+        return EventRow(row, None, error.detail, [])
+    except InvalidValue as error:
+        return EventRow(row, None, {"time": error.for_field("time")}, [])
+
+
+def _own_event(line: Mapping[str, Any]) -> PastEvent | ImportedCount | None:
+    kind, line_id = line.get("type"), line.get("id")
+    if kind not in ("event", "occurrence") or not is_valid_id(str(line_id)):
+        raise InvalidFields({"type": {"in": "The line is no event and no occurrence."}})
+    data = {name: line.get(name) for name in OWN_FIELDS}
+    if kind == "event":
+        unlogged = _number(line, "unlogged")
+        times = [to_strict_datetime(line.get(name)) for name in ("created_at", "updated_at")]
+        counted = ImportedCount(f"event-{line_id}", parse_event(data), unlogged, *times)
+        return counted if unlogged else None
+    data |= {name: line.get(name) for name in (*OWN_OBJECTS, "occurred_at")}
+    fields = parse_event(data)
+    key = f"occurrence-{line_id}"
+    content = sha256(key.encode()).digest()
+    received_at = to_strict_datetime(line.get("received_at"))
+    return PastEvent(fields, key, content, _number(line, "counter"), received_at)
+
+
+def _number(line: Mapping[str, Any], name: str) -> int:
+    value = line.get(name)
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise InvalidFields({name: {"numeric": f"The {name} must be a whole number."}})
+    return value

@@ -1,0 +1,143 @@
+"""Import events of a file by a job."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from config.api.errors import ApiError, FieldErrors
+from crm.jobs import JobError, JobKind, Run
+from crm.models import NewContacts
+from events.models import VIEW_EVENTS
+from events.tracking import create_contacts
+from events.tracking.errors import SubscriberNotFound
+from events.tracking.imported_counts import ImportedCount, import_counts
+from events.tracking.imports import EventChunk, Imported, Outcome, PastEvent, import_events
+from events.tracking.row_keys import RowKeys
+from transfers.events import EventRow, read_event, read_own_line
+from transfers.imports.files import form_of, open_upload, sample, upload_path
+from transfers.imports.reports import Remark, sentences
+from transfers.imports.run import StepResult, run_rows
+from transfers.options import Options
+from transfers.store import store_id
+from transfers.tables import Row
+
+KIND = "import_events"
+PERMISSIONS = ("crm.view_job", "crm.view_subscriber", "crm.add_subscriber", *VIEW_EVENTS)
+# With the locks of 1,000 events tracking waits for 50 ms. More are faster, for stores without
+# traffic.
+ROWS_PER_STEP, FAST_ROWS_PER_STEP = 1_000, 50_000
+# The owner of the keys of a file whose source has no name.
+FILE = "file"
+OWN_STORE = "The file was exported from this store, which has these events already."
+
+
+class EventRules(NamedTuple):
+    """What an admin user has chosen for an import of events.
+
+    Attributes:
+        source: the program whose ids `user_id` has, "" for that of calls. Keys belong to it.
+        new_contacts: what happens to events of unknown e-mails, a value of NewContacts.
+        fast: whether more rows are written together, so that tracking waits longer.
+    """
+
+    source: str = ""
+    new_contacts: str = NewContacts.NONE
+    fast: bool = False
+
+
+class Chunk(NamedTuple):
+    """Rows that were read, and what is written of them by their position."""
+
+    rows: Sequence[EventRow]
+    past: Sequence[int]
+    events: EventChunk
+    counts: Mapping[int, ImportedCount]
+
+
+def run_import_events(run: Run) -> None:
+    """Write the events of a file."""
+    parameters = run.job.parameters
+    options = Options(**parameters["values"])
+    rules = EventRules(**parameters["rules"])
+    with open_upload(run.job, form_of(parameters)) as table:
+        header = sample(table).header
+        if header and header.get("store") == store_id():
+            raise JobError(OWN_STORE)
+        source = rules.source or (f"store {header.get('store')}" if header else FILE)
+        keys = RowKeys(_digest(upload_path(run.job)))
+        read = (
+            read_own_line
+            if header
+            else partial(read_event, mapping=parameters["mapping"], options=options, keys=keys)
+        )
+
+        def prepare(rows: Sequence[Row]) -> Chunk:
+            return _chunk([read(row) for row in rows], source)
+
+        run_rows(
+            run,
+            table,
+            prepare,
+            lambda chunk: _write(chunk, source, rules),
+            dry_run=parameters["dry_run"],
+            rows_per_step=FAST_ROWS_PER_STEP if rules.fast else ROWS_PER_STEP,
+            first=RowKeys.first_needed(run.progress.done),
+        )
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _chunk(rows: Sequence[EventRow], source: str) -> Chunk:
+    past = [n for n, each in enumerate(rows) if isinstance(each.event, PastEvent)]
+    counts = {n: row.event for n, row in enumerate(rows) if isinstance(row.event, ImportedCount)}
+    events = [event for row in rows if isinstance(event := row.event, PastEvent)]
+    return Chunk(rows, past, EventChunk(events, source), counts)
+
+
+def _write(chunk: Chunk, source: str, rules: EventRules) -> StepResult:
+    """Write a chunk in the caller's transaction."""
+    outcomes = _outcomes(chunk, source, rules)
+    missing = [n for n, each in outcomes.items() if isinstance(each, SubscriberNotFound)]
+    emails = {event.fields.email for n in missing if (event := chunk.rows[n].event)}
+    if create_contacts(emails, NewContacts(rules.new_contacts)):
+        again = _outcomes(_chunk([chunk.rows[n] for n in missing], source), source, rules)
+        outcomes |= {missing[n]: outcome for n, outcome in again.items()}
+    counts: Counter[str] = Counter()
+    remarks = []
+    for number, read in enumerate(chunk.rows):
+        outcome = outcomes.get(number)
+        errors = read.errors or (_errors(outcome) if isinstance(outcome, ApiError) else {})
+        if errors:
+            counts["rejected"] += 1
+        elif isinstance(outcome, Imported):
+            counts["imported" if outcome.added else "there already"] += 1
+        reason = sentences(errors, read.warnings)
+        if isinstance(outcome, Imported) and outcome.warning:
+            reason = f"{reason} {outcome.warning}".strip()
+        if reason:
+            remarks.append(Remark(read.row.number, reason, read.row.values, bool(errors)))
+    return StepResult(counts, remarks)
+
+
+def _outcomes(chunk: Chunk, source: str, rules: EventRules) -> dict[int, Outcome]:
+    """Write a chunk. Returns the outcome of each row that says something, by its position."""
+    counted = import_counts([*chunk.counts.values()], source, rules.source)
+    written = import_events(chunk.events, rules.source)
+    return {
+        **dict(zip(chunk.counts, counted, strict=True)),
+        **dict(zip(chunk.past, written, strict=True)),
+    }
+
+
+def _errors(error: ApiError) -> FieldErrors:
+    detail: Any = error.detail
+    return {"event": {"rejected": str(detail.get("message", detail))}}
+
+
+IMPORT_EVENTS = JobKind(run_import_events, PERMISSIONS, "admin:transfers_import_columns")
