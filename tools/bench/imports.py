@@ -87,12 +87,12 @@ def chunks(path: Path, size: int, number: int) -> Iterator[EventChunk]:
     """Yield the first rows of a file in chunks."""
     keys = RowKeys(path.name.encode())
     with path.open(newline="") as file:
+        parsed = (
+            parse_event(dict(zip(COLUMNS, cells, strict=True)))
+            for cells in itertools.islice(csv.reader(file), number)
+        )
         events = (
-            PastEvent(
-                fields := parse_event(dict(zip(COLUMNS, cells, strict=True))),
-                *keys.keyed(fields, ordinal),
-            )
-            for ordinal, cells in enumerate(itertools.islice(csv.reader(file), number))
+            PastEvent(fields, *keys.keyed(fields, ordinal)) for ordinal, fields in enumerate(parsed)
         )
         while len(chunk := EventChunk(itertools.islice(events, size), "bench")):
             yield chunk
