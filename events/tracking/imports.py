@@ -48,6 +48,9 @@ COPY item ({", ".join(column.split()[0] for column in COLUMNS)}) FROM STDIN (
     FORCE_NOT_NULL ({", ".join(column.split()[0] for column in COLUMNS if "text" in column)})
 )
 """
+# From so many events on PostgreSQL is told how many there are. 50,000 take 54 s otherwise, and 2.7 s
+# with the plan that it makes then.
+ANALYZED = 2_000
 DROP = "DROP TABLE item"
 # It returns how many items were written, and the numbers of those without a contact.
 IMPORT = track_items(
@@ -185,6 +188,8 @@ def import_events(chunk: EventChunk, user_source: str = "") -> list[Outcome]:
         cursor.execute(CREATE)
         with cursor.copy(COPY) as copy:
             copy.write(chunk.text)
+        if len(chunk) >= ANALYZED:
+            cursor.execute("ANALYZE item")
         # Planned each time, because the table is made each time and has any number of rows.
         [[created, unknown]] = fetch_rows(IMPORT, parameters, prepare=False)
         same, other = [], []
