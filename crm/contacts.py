@@ -261,7 +261,7 @@ def written_columns(
                 warnings.append({"field": "status", "rule": "keep_opt_outs", "message": message})
             elif not force_status and contact.status == Status.SUBSCRIBED:
                 warnings.append({"field": "status", "rule": "force_update", "message": message})
-            elif _stays_erased(contact, erased, fields["email"]):
+            elif stays_erased(contact, erased, fields["email"]):
                 warnings.append(_erasure_warning(f"stays {contact.status}"))
             else:
                 columns["status"] = status
@@ -295,7 +295,7 @@ def changed_columns(contact: Subscriber, columns: Mapping[str, Any]) -> dict[str
     return changes
 
 
-def _stays_erased(contact: Subscriber, erased: Collection[str] | None, email: str) -> bool:
+def stays_erased(contact: Subscriber, erased: Collection[str] | None, email: str) -> bool:
     """Return whether a contact was not restored since its e-mail got a receipt.
 
     Args:
@@ -511,7 +511,7 @@ def set_column(
         opt_outs = [each.pk for each in contacts if each.status in staying]
         others = [each for each in contacts if each.status not in staying]
         keys = Erasure.erased_keys(each.email for each in others if each.status not in OPT_INS)
-        erased = [each.pk for each in others if _stays_erased(each, keys, each.email)]
+        erased = [each.pk for each in others if stays_erased(each, keys, each.email)]
         kept = {"keep_opt_outs": opt_outs, "erased": erased}
     changes = {column: value, "made_by_track": False, "updated_at": updated_now()}
     Subscriber.objects.filter(id__in=ids.difference(*kept.values())).update(**changes)
