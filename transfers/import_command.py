@@ -61,8 +61,9 @@ class ImportCommand(JobCommand):
     @override
     def handle(self, *args: Any, **options: Any) -> None:
         path: Path = options["file"]
-        job = create_draft(self.kind, path.name, created_by=None)
         try:
+            size = path.stat().st_size
+            job = create_draft(self.kind, path.name, size, created_by=None)
             copy_file(job, path)
             form = guess_file(job, self.kind).form
             form = replace(form, **self._chosen_form(options), is_guess=False)

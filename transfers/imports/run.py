@@ -46,6 +46,7 @@ def run_rows(
         first: the ordinal behind which rows are prepared, although those up to the position are
             not written. None means the position.
     """
+    run.clear_results()
     reports = Reports(run.job.path / RESULTS, table.columns)
     total = run.progress.total or _count(run, table)
 
@@ -53,6 +54,7 @@ def run_rows(
         with transaction.atomic():
             result = write(prepared)
             transaction.set_rollback(dry_run)
+        run.hold()
         lengths = reports.write(result.remarks, progress.position.get("lengths", {}))
         counts = Counter(progress.counts)
         counts.update(result.counts)
