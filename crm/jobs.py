@@ -373,6 +373,13 @@ def request_stop(job_id: int) -> None:
         Job.objects.filter(pk=job_id, state=JobState.RUNNING).update(stop_requested=True)
 
 
+def stop_jobs_of(user: User) -> None:
+    """Stop the jobs of a user who is deleted, because one without a user is an operator's."""
+    states = (JobState.WAITING, JobState.RUNNING)
+    for job in Job.objects.filter(created_by=user, state__in=states):
+        request_stop(job.pk)
+
+
 def resume(job_id: int) -> bool:
     """Let a job that was stopped or has failed go on after its last step. Returns whether it was.
 

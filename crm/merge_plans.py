@@ -116,7 +116,8 @@ def plan(
 
     Arguments and errors are those of `merge_contacts`, and both contacts.
     """
-    own_columns = [name for name in choice.columns if not name.startswith(VALUES)]
+    # No custom value has a NUL in its key, and PostgreSQL reads none.
+    own_columns = [each for each in choice.columns if not each.startswith(VALUES) or "\0" in each]
     if unknown := sorted({*own_columns}.difference(CHOICES)):
         message = (
             f"There is no {', '.join(unknown)}. There are {', '.join(CHOICES)} and custom values "

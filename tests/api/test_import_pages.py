@@ -196,6 +196,13 @@ def test_files_of_a_trial_are_gone_after_the_import(browser: Client) -> None:
     assert not (job.path / "results").exists()
 
 
+def test_a_wrong_encoding_needs_no_new_upload(browser: Client) -> None:
+    url = upload(browser)
+    form = {**CHOICES, "encoding": "klingon", "read": "Read"}
+    page = text_of(browser.post(url, form, follow=True).content.decode())
+    assert ("no encoding" in page, "Vorname" in page) == (True, True)
+
+
 def test_an_import_that_is_done_is_not_started_again(browser: Client) -> None:
     url = upload(browser)
     browser.post(url, CHOICES | shown(browser, url) | {"import": "yes"})

@@ -134,7 +134,9 @@ class ImportAdmin(JobKindAdmin):
             guessed = guess_file(job, kind, form)
         except (UnreadableFile, JobError) as error:
             messages.error(request, str(error))
-            return HttpResponseRedirect(reverse("admin:transfers_import_add"))
+            # Read as guessed again, so that a wrong choice needs no new upload.
+            page = f"{job.pk}/columns/" if request.method == "POST" else "add/"
+            return HttpResponseRedirect(f"{reverse('admin:transfers_import_changelist')}{page}")
         file_form = FileFormForm(data, guessed.form)
         is_as_shown = kept.get("mapping", {}).keys() == {*guessed.sample.columns}
         if is_as_shown:
