@@ -1,6 +1,7 @@
 """Imports of files by a job: reports, dry runs, steps that fail, and exports that come back."""
 
 import csv
+import os
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -126,6 +127,19 @@ def test_wrong_choices_are_rejected(table: Path, options: dict[str, Any], messag
     with pytest.raises(CommandError, match=message):
         run_import(table, **options)
     assert emails() == []
+
+
+def test_a_command_that_starts_nothing_leaves_nothing(table: Path, settings: Any) -> None:
+    with pytest.raises(CommandError):
+        run_import(table, column=["Mail=email"])
+    assert not Job.objects.exists()
+    assert [*settings.FILES_DIR.iterdir()] == []
+
+
+def test_what_is_no_file_is_reported(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CommandError, match="cannot be read: It is no file"):
+        run_import(tmp_path / "pipe")
 
 
 def test_a_file_that_is_not_there_is_reported(tmp_path: Path) -> None:
