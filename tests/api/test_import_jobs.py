@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,11 @@ from crm.notes import add_note
 from tests.api.jobs import run_next
 from tests.api.snapshots import without_snapshots
 from transfers.comparison import compare
+from transfers.contacts import ContactRow, ContactRules, Outcome
+from transfers.contacts import import_contacts as write_contacts
 from transfers.exports import ExportOptions, create_export
 from transfers.imports import contacts as import_contacts
+from transfers.imports import run
 from transfers.imports.reports import Reports
 
 pytestmark = pytest.mark.django_db
@@ -171,6 +174,22 @@ def test_a_step_that_failed_is_repeated_without_a_trace(
     job.refresh_from_db()
     assert (job.state, job.counts) == (JobState.DONE, {"created": 1, "rejected": 2})
     assert [row["row number"] for row in report(job, "rejected.csv")] == ["3", "4"]
+
+
+def test_long_rows_are_written_in_several_steps(
+    table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+
+    def count(read: Sequence[ContactRow], rules: ContactRules) -> list[Outcome]:
+        rows.append(len(read))
+        return write_contacts(read, rules)
+
+    monkeypatch.setattr(import_contacts, "import_contacts", count)
+    # The first row has 38 characters, the others 36.
+    monkeypatch.setattr(run, "MAX_CHARACTERS_PER_STEP", 36)
+    run_import(table)
+    assert rows == [1, 2]
 
 
 def test_a_file_that_was_deleted_is_reported(table: Path) -> None:
