@@ -55,6 +55,15 @@ LOCK = f"""
 SELECT id, {", ".join(COLUMNS)}, updated_at, {USER_ID_OF_CONTACT}
 FROM crm_subscriber s WHERE {{}} ORDER BY id FOR NO KEY UPDATE OF s
 """  # noqa: S608
+# Two arrays, because an OR with a subquery would read all contacts.
+BY_KEYS = """
+id = ANY(ARRAY(
+    SELECT id FROM crm_subscriber WHERE email_key = ANY(%(keys)s::text[])
+    UNION ALL
+    SELECT subscriber_id FROM crm_identity
+    WHERE kind = 'email' AND source = '' AND value = ANY(%(keys)s::text[])
+))
+"""
 
 
 class EmailTaken(Exception):
@@ -450,8 +459,12 @@ def get_for_update(*, contact_id: int | None = None, email: str = "") -> Subscri
 
 
 def lock_of_keys(keys: Sequence[str]) -> dict[str, Subscriber]:
-    """Return the contacts whose e-mails have these keys, locked as by `get_for_update`."""
-    locked = _lock("email_key = ANY(%(keys)s::text[])", {"keys": list(keys)})
+    """Return the contacts whose e-mails have these keys, locked as by `get_for_update`.
+
+    Those that have them as aliases are locked and returned by their own keys, so that none of them
+    is erased before the caller has read which e-mails were.
+    """
+    locked = _lock(BY_KEYS, {"keys": list(keys)})
     return {contact.email_key: contact for contact in locked}
 
 

@@ -1,6 +1,6 @@
 """Imports of contacts while others write the same contacts on connections of their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from config.database import in_transaction
 from crm.contacts import Existing, create, get_for_update, update
 from crm.jobs import RESULTS, claim_job, run_claimed
 from crm.labels import LABEL_MODELS
-from crm.models import Identity, Job, JobState, Subscriber
+from crm.merging import merge_contacts
+from crm.models import Erasure, Identity, Job, JobState, Subscriber
+from events.personal_data import erase_contact
 from tests.system.database import waiting_for_locks
 from tests.system.server import wait_until
 from tests.system.threads import in_threads
@@ -149,3 +151,28 @@ def test_a_process_that_was_frozen_leaves_the_reports_of_its_successor(
     assert ("nobody" in report, "nothing" in report) == (True, True)
     job.refresh_from_db()
     assert (job.state, job.counts) == (JobState.DONE, {"rejected": 2})
+
+
+def test_an_erasure_by_an_alias_meanwhile_is_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    survivor = create({"email": "bob@example.com"})
+    merge_contacts(survivor.pk, ("contact", str(create({"email": ADA}).pk)))
+    read = Erasure.erased_keys
+
+    def erase() -> None:
+        try:
+            erase_contact(survivor.pk, by="test")
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as threads:
+
+        def erase_after(emails: Iterable[str]) -> set[str]:
+            monkeypatch.undo()
+            keys = read(emails)
+            erased = threads.submit(erase)
+            wait_until(lambda: erased.done() or waiting_for_locks(connection.connection))
+            return keys
+
+        monkeypatch.setattr(Erasure, "erased_keys", erase_after)
+        write([ContactRow(2, ROW, {}, [])], "fill")
+    assert not Subscriber.objects.exists()
