@@ -1,7 +1,7 @@
 """Find contacts by the e-mails and ids of other contacts that were merged into them.
 
-An alias is looked up only where no contact has the e-mail or the id, so that other calls cost no
-more. crm/merging.py makes aliases, and no contact gets an e-mail that is another one's alias.
+An alias is looked up only where no contact has the e-mail or the id, so that other calls about one
+contact cost no more. crm/merging.py makes aliases. No contact gets an e-mail that is another one's.
 """
 
 from collections.abc import Callable, Collection, Sequence

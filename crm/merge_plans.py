@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from config.api.errors import InvalidFields
+from config.api.errors import InvalidFields, ObjectNotFound
 from config.api.validation import MAX_ID
-from config.database import fetch_one
+from config.database import fetch_one, fetch_row
 from crm.aliases import Name
 from crm.attachments import MAX_LABELS, too_many_labels
 from crm.contact_rows import COLUMNS, values_error
@@ -190,10 +190,14 @@ def _plan_values(
         changes: of Merge.
 
     Raises:
+        ObjectNotFound: one of the contacts does not exist.
         InvalidFields: 422, the other contact lacks a chosen one, or they would become too large.
     """
     keys = taken_keys(choice)
-    *texts, size_before, size = fetch_one(PLAN_VALUES, {**ids, "keys": keys})
+    row = fetch_row(PLAN_VALUES, {**ids, "keys": keys})
+    if row is None:  # deleted since it was read, in a dry run
+        raise ObjectNotFound("Subscriber")
+    *texts, size_before, size = row
     own, others, merged = map(json.loads, texts)
     if missing := [key for key in keys if key not in others]:
         message = f"The other contact has no custom value {', '.join(missing)}."

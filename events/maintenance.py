@@ -8,11 +8,13 @@ from django.conf import settings
 from django.utils import timezone
 
 from config.database import fetch_one, fetch_row, fetch_rows, in_transaction
+from events.tracking.imports import OWNER_PREFIX
 
 # Occurrences or keys that one transaction deletes.
 BATCH_SIZE = 10_000
 # Contacts whose occurrences one transaction looks at.
 CONTACTS_PER_TURN = 5_000
+KEEP_IMPORT_KEYS = timedelta(days=90)
 
 LOCK_EVENT = """
 SELECT id FROM events_trackedevent
@@ -75,6 +77,7 @@ PRUNE_KEYS = """
 WITH expired AS (
     SELECT occurrence_id FROM events_idempotencykey
     WHERE created_at < %(before)s
+        AND (created_at < %(before_imports)s OR NOT starts_with(credential, %(prefix)s))
     ORDER BY occurrence_id LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ), gone AS (
@@ -136,17 +139,24 @@ def _prune(parameters: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def prune_idempotency_keys() -> int:
-    """Delete the keys that are older than TALLYBOOK_KEEP_KEYS_DAYS. Returns their number."""
-    before = timezone.now() - timedelta(days=settings.KEEP_KEYS_DAYS)
+    """Delete the keys that are older than TALLYBOOK_KEEP_KEYS_DAYS. Returns their number.
+
+    Those of imports are kept for KEEP_IMPORT_KEYS at least, because a file is imported again later
+    than a request is.
+    """
+    kept = timedelta(days=settings.KEEP_KEYS_DAYS)
+    now = timezone.now()
+    before, before_imports = now - kept, now - max(kept, KEEP_IMPORT_KEYS)
     removed = 0
     in_batch = BATCH_SIZE
     while in_batch == BATCH_SIZE:
-        in_batch = _prune_keys(before)
+        in_batch = _prune_keys(before, before_imports)
         removed += in_batch
     return removed
 
 
 @in_transaction
-def _prune_keys(before: datetime) -> int:
-    removed: int = fetch_one(PRUNE_KEYS, {"before": before, "limit": BATCH_SIZE})[0]
+def _prune_keys(before: datetime, before_imports: datetime) -> int:
+    limits = {"before": before, "before_imports": before_imports, "prefix": OWNER_PREFIX}
+    removed: int = fetch_one(PRUNE_KEYS, {**limits, "limit": BATCH_SIZE})[0]
     return removed

@@ -170,6 +170,40 @@ class IdempotencyKey(models.Model):
         return self.key
 
 
+class ImportedEvent(models.Model):
+    """A row of another store's events, which was imported with a counter and no occurrences.
+
+    The next import of the source adds what it has counted since. Written by
+    events/tracking/imported_counts.py.
+    """
+
+    source = models.CharField(max_length=192)
+    # The id of the row in the source.
+    source_id = models.CharField(max_length=192)
+    # Without constraints, as those of occurrences: delete_events_of deletes it with its contact.
+    subscriber = models.ForeignKey(
+        Subscriber, on_delete=models.DO_NOTHING, related_name="+", db_constraint=False
+    )
+    event = models.ForeignKey(
+        TrackedEvent,
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
+    # That of the source when it was imported.
+    counter = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(fields=("source", "source_id"), name="events_imported_row"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.source_id}"
+
+
 class EventName(models.Model):
     """The catalogue of event keys of all protocols, written by the tracking statement."""
 

@@ -62,8 +62,9 @@ class Unprocessable(ApiError):
 
     status_code = 422
 
-    def __init__(self, message: str) -> None:
-        super().__init__({"message": message})
+    def __init__(self, message: str, error_code: str = "") -> None:
+        code = {"error_code": error_code} if error_code else {}
+        super().__init__({"message": message, **code})
 
 
 class ObjectNotFound(ApiError):

@@ -56,6 +56,29 @@ def check_json(value: Any) -> None:
             pending += [(child, level + 1) for child in children]
 
 
+def checked_json(value: Any, option: int | None = None) -> bytes:
+    """Return the JSON text of a value that `check_json` accepts.
+
+    Args:
+        value: the value.
+        option: of orjson.dumps.
+
+    Raises:
+        InvalidValue: as `check_json`, or from Python: not JSON, or a whole number over 64 bits.
+    """
+    try:
+        body = orjson.dumps(value, option=option)
+    except orjson.JSONEncodeError:
+        check_json(value)
+        raise InvalidValue("json") from None
+    # The text of most values shows that they are accepted, which takes a tenth of the time. NaN and
+    # infinity are null in it.
+    is_shallow = body.count(b"{") + body.count(b"[") <= MAX_JSON_DEPTH
+    if not is_shallow or b"\\u0000" in body or b"null" in body:
+        check_json(value)
+    return body
+
+
 def json_text_or(validator: Validator, read: Callable[[str], Any] = orjson.loads) -> Validator:
     """Return a validator that accepts JSON text as well, because FluentCRM's forms send it so.
 

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from rest_framework.request import Request
 
-from config.api.errors import Forbidden
+from config.api.errors import Forbidden, Unprocessable
 from config.api.warnings import Warnings
 from config.audit import of_ids, record
+from config.database import in_transaction
+from crm.aliases import Name, find_holders
 from crm.attachments import change_labels_of
 from crm.contacts import delete_contacts
 from crm.filters.types import HasPerm
@@ -35,9 +37,22 @@ LABEL_CHANGES: dict[str, tuple[LabelKind, bool]] = {
 LabelNames = Mapping[str, Sequence[LabelName]]
 
 
+MERGED = "Contact {} was merged into contact {}, so nothing was deleted. Delete contact {}."
+
+
+@in_transaction
 def delete_named(request: Request, contact_ids: Sequence[int]) -> int:
-    """Delete the contacts that a request names, and record it. Returns how many there were."""
+    """Delete the contacts that a request names, and record it. Returns how many there were.
+
+    Raises:
+        Unprocessable: 422, an id is that of a contact that was merged into another one. A program
+            that merges may delete what is left over, and would delete both.
+    """
     number = delete_contacts(contact_ids)["contacts"]
+    if number < len({*contact_ids}):
+        names: list[Name] = [("contact", str(contact_id)) for contact_id in contact_ids]
+        for (_, merged), survivor in find_holders(names).items():
+            raise Unprocessable(MERGED.format(merged, survivor, survivor), "merged")
     if number:
         record(request, "deleted", what="contact", **of_ids(contact_ids) | {"number": number})
     return number

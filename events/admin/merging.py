@@ -119,8 +119,11 @@ class MergeMixin(admin.ModelAdmin):
         Raises:
             InvalidFields: the contacts cannot be merged.
         """
-        fields = request.POST.items()
-        columns = [name.removeprefix(TAKE) for name, value in fields if value == OTHER]
+        columns = [
+            name.removeprefix(TAKE)
+            for name, value in request.POST.items()
+            if name.startswith(TAKE) and value == OTHER
+        ]
         choice = Choice(columns, request.POST.get(f"{TAKE}status") or None)
         merge = merge_and_log(request, contact.pk, text, choice)
         messages.success(request, f"{merge.sentence()} Moved: {merge.numbers()}.")

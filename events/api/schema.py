@@ -97,9 +97,10 @@ MERGE = describe(
         other_id=serializers.IntegerField(required=False, min_value=0),
         other_email=serializers.CharField(required=False),
         take=serializers.ListField(
-            child=serializers.ChoiceField(choices=CHOICES),
+            child=serializers.CharField(),
             required=False,
-            help_text="Columns whose value comes from the other contact.",
+            help_text="What comes from the other contact: custom values such as "
+            f"custom_values.plan, and {', '.join(CHOICES)}.",
         ),
         status=serializers.ChoiceField(
             choices=Status.choices,

@@ -120,6 +120,8 @@ DELETE FROM events_idempotencykey
 WHERE subscriber_id = ANY(%s::bigint[]) AND event_id IS NOT NULL
 """
 
+DELETE_IMPORTED = "DELETE FROM events_importedevent WHERE subscriber_id = ANY(%s::bigint[])"
+
 
 def delete_events_of(contact_ids: Sequence[int]) -> dict[str, int]:
     """Delete what belongs to contacts that delete_contacts holds locked.
@@ -133,6 +135,7 @@ def delete_events_of(contact_ids: Sequence[int]) -> dict[str, int]:
     with connection.cursor() as cursor:
         cursor.execute(DELETE_KEYS, [list(contact_ids)])
         cursor.execute(DELETE_OTHER_KEYS, [list(contact_ids)])
+        cursor.execute(DELETE_IMPORTED, [list(contact_ids)])
         for name, table in (
             ("events", "events_trackedevent"),
             ("occurrences", "events_eventoccurrence"),

@@ -18,8 +18,8 @@ from events.signals import event_tracked
 from events.tracking import PYTHON_CREDENTIAL, create_contacts, to_new_contacts
 from events.tracking.errors import NotEnabled
 from events.tracking.fields import EventFields, parse_event
+from events.tracking.item_statements import TRACK_MANY
 from events.tracking.retries import earlier_results, fingerprint, replay
-from events.tracking.statements import TRACK_MANY
 from events.tracking.writing import (
     Write,
     batch_item,

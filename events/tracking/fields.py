@@ -19,7 +19,7 @@ from config.api.errors import FieldErrors, InvalidFields
 from config.api.json_fields import (
     MAX_KEYS_PER_OBJECT,
     MAX_OBJECT_BYTES,
-    check_json,
+    checked_json,
     json_text_or,
     max_keys,
     stored_size,
@@ -83,11 +83,10 @@ def to_value_text(value: Any) -> str:
     """Convert a value to text of at most 65,535 characters; a list or an object is its JSON.
 
     Raises:
-        InvalidValue: a longer text, or JSON as in `check_json` and `to_json`.
+        InvalidValue: a longer text, or JSON as in `checked_json`.
     """
-    if isinstance(value, list | dict):
-        check_json(value)
-        value = to_json(value).decode()
+    if isinstance(value, (list, dict)):
+        value = checked_json(value).decode()
     text = to_text(value).strip(WHITESPACE)
     if len(text) > MAX_VALUE_LENGTH:
         message = f"The {{field}} may not be greater than {MAX_VALUE_LENGTH} characters."
@@ -123,30 +122,19 @@ def to_object_text(value: Any) -> str:
 
     Raises:
         InvalidValue: not an object, over 64 KB as PostgreSQL writes it, over 300 keys in one
-            object inside, or as `check_json` and `to_json`.
+            object inside, or as `checked_json`.
     """
-    json_object = to_json_object(value)
-    if not json_object:
+    if not isinstance(value, dict):
+        value = to_json_object(value)
+    if not value:
         return EMPTY_OBJECT
-    body = to_json(json_object, orjson.OPT_SORT_KEYS)
-    if stored_size(json_object, body) > MAX_OBJECT_BYTES:
+    body = checked_json(value, orjson.OPT_SORT_KEYS)
+    if stored_size(value, body) > MAX_OBJECT_BYTES:
         raise InvalidValue("max", "The {field} may not be greater than 64 KB.")
-    if body.count(b":") > MAX_KEYS_PER_OBJECT and max_keys(json_object) > MAX_KEYS_PER_OBJECT:
+    if body.count(b":") > MAX_KEYS_PER_OBJECT and max_keys(value) > MAX_KEYS_PER_OBJECT:
         message = f"The {{field}} may not have more than {MAX_KEYS_PER_OBJECT} keys."
         raise InvalidValue("keys", message)
     return body.decode()
-
-
-def to_json(value: Any, option: int | None = None) -> bytes:
-    """Return the JSON text of a value.
-
-    Raises:
-        InvalidValue: from Python: not JSON, or a whole number over 64 bits.
-    """
-    try:
-        return orjson.dumps(value, option=option)
-    except orjson.JSONEncodeError:
-        raise InvalidValue("json") from None
 
 
 def to_occurred_at(value: Any) -> datetime | None:

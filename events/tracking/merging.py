@@ -54,6 +54,13 @@ SET subscriber_id = %(survivor)s, event_id = COALESCE(pair.kept_id, e.id)
 FROM events_trackedevent e LEFT JOIN ({PAIRS}) pair ON pair.gone_id = e.id
 WHERE e.subscriber_id = %(other)s AND o.subscriber_id = %(other)s AND o.event_id = e.id
 """  # noqa: S608
+# What was imported stays remembered, so that the next import adds to the event as it is now.
+MOVE_IMPORTED = f"""
+UPDATE events_importedevent i
+SET subscriber_id = %(survivor)s, event_id = COALESCE(pair.kept_id, e.id)
+FROM events_trackedevent e LEFT JOIN ({PAIRS}) pair ON pair.gone_id = e.id
+WHERE e.subscriber_id = %(other)s AND i.subscriber_id = %(other)s AND i.event_id = e.id
+"""  # noqa: S608
 # The value of the later event stays, as in COUNT_UP of events/tracking/statements.py.
 MOVE_EVENTS = f"""
 WITH pair AS MATERIALIZED ({PAIRS}), joined AS (
@@ -88,7 +95,13 @@ def move_events(survivor_id: int, other_id: int) -> None:
     ids = {"survivor": survivor_id, "other": other_id}
     with connection.cursor() as cursor:
         # In the order of the locks. The events come last, because the others need the pairs.
-        for statement in (MOVE_KEYS, LOCK_EVENTS, MOVE_OCCURRENCES, MOVE_EVENTS):
+        for statement in (
+            MOVE_KEYS,
+            MOVE_IMPORTED,
+            LOCK_EVENTS,
+            MOVE_OCCURRENCES,
+            MOVE_EVENTS,
+        ):
             cursor.execute(statement, ids)
 
 

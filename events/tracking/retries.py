@@ -1,6 +1,7 @@
 """Recognize retries by their idempotency keys."""
 
 import hashlib
+import re
 from datetime import UTC
 from decimal import Decimal
 from typing import Any
@@ -12,8 +13,11 @@ from config.database import Row, fetch_rows
 from crm.emails import email_key
 from events.models import TrackedEvent
 from events.tracking.errors import IdempotencyMismatch, SubscriberNotFound
-from events.tracking.fields import EMPTY_OBJECT, EventFields
+from events.tracking.fields import EventFields
 from events.tracking.statements import EARLIER_RESULTS, EVENT_COLUMNS
+
+# A float that may be whole, in JSON text of orjson, or a text that looks like one.
+FLOAT = re.compile(r"[0-9](\.0|e)")
 
 
 def fingerprint(fields: EventFields) -> bytes:
@@ -49,7 +53,8 @@ def canonical_json(text: str) -> str:
         # By its shortest digits, because these are sent to PostgreSQL.
         return int(Decimal(repr(value))) if is_whole else value
 
-    return text if text == EMPTY_OBJECT else orjson.dumps(canonical(orjson.loads(text))).decode()
+    # The text of `to_object_text` has a whole float as 2.0 or 1e16. Most have none.
+    return orjson.dumps(canonical(orjson.loads(text))).decode() if FLOAT.search(text) else text
 
 
 def earlier_results(credential: str, keys: list[str]) -> dict[str, tuple[bytes, Row]]:

@@ -18,8 +18,9 @@ from crm.emails import email_key
 from events.models import TrackedEvent
 from events.tracking.errors import CurrentSubscriberNotFound, NotEnabled, SubscriberNotFound
 from events.tracking.fields import EventFields
+from events.tracking.item_statements import TRACK_TOGETHER
 from events.tracking.retries import earlier_results, fingerprint, replay
-from events.tracking.statements import EVENT_COLUMNS, TRACK_BY, TRACK_ONCE_BY, TRACK_TOGETHER
+from events.tracking.statements import EVENT_COLUMNS, TRACK_BY, TRACK_ONCE_BY
 
 
 class Write(NamedTuple):
@@ -78,7 +79,7 @@ def name_of(fields: EventFields, own_key: str) -> Name:
 def batch_item(
     number: int, write: Write, now: datetime, content: bytes, own_key: str = ""
 ) -> dict[str, Any]:
-    """Return an event in ITEM_COLUMNS of the statements of several events.
+    """Return an event as an item of CALLED_ITEMS.
 
     Args:
         number: by which the statement's rows name it.

@@ -230,15 +230,32 @@ def test_writes_of_the_id_change_the_survivor(api: APIClient, ada: Subscriber, b
     assert contact.tags.count() == 1
 
 
-@pytest.mark.parametrize("body", [None, {"subscribers": True}])
-def test_deleting_the_id_deletes_the_survivor_and_frees_its_aliases(
-    api: APIClient, bob_id: int, body: Any
+DELETIONS: dict[str, Callable[[APIClient, int], Any]] = {
+    "path": lambda api, old_id: api.delete(f"/subscribers/{old_id}"),
+    "several": lambda api, old_id: api.delete("/subscribers", {"subscribers": [old_id]}),
+    "action": lambda api, old_id: api.post(
+        "/subscribers/do-bulk-action",
+        {"action_name": "delete_contacts", "subscriber_ids": [old_id]},
+    ),
+}
+
+
+@pytest.mark.parametrize("delete", DELETIONS.values(), ids=DELETIONS)
+def test_deleting_the_id_deletes_nothing_and_names_the_survivor(
+    api: APIClient, ada: Subscriber, bob_id: int, delete: Callable[[APIClient, int], Any]
 ) -> None:
-    path = "/subscribers" if body else f"/subscribers/{bob_id}"
-    assert api.delete(path, body and {"subscribers": [bob_id]}).status_code == 200
+    response = delete(api, bob_id)
+    assert (response.status_code, response.json()["error_code"]) == (422, "merged")
+    assert f"Delete contact {ada.pk}." in response.json()["message"]
+    assert Subscriber.objects.get() == ada
+
+
+def test_deleting_both_ids_deletes_the_survivor(
+    api: APIClient, ada: Subscriber, bob_id: int
+) -> None:
+    response = api.delete("/subscribers", {"subscribers": [ada.pk, bob_id]})
+    assert response.status_code == 200
     assert not Subscriber.objects.exists()
-    assert not Identity.objects.exists()
-    assert create({"email": BOB}).pk
 
 
 def test_an_occurrence_is_taken_back_by_the_old_id(

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from django.db import OperationalError, connection, transaction
 
+from config.api.errors import InvalidFields
 from config.database import fetch_rows
 from config.server.postgres import USER, socket_dir
 from crm.aliases import find_holder
@@ -20,6 +21,7 @@ from crm.contacts import (
     create,
     create_for_events,
     create_or_update,
+    update,
 )
 from crm.merge_plans import Choice
 from crm.merging import merge_contacts
@@ -108,9 +110,10 @@ def test_a_write_that_waits_for_the_merge_changes_the_survivor(email: str) -> No
 
 
 @in_store
-@pytest.mark.parametrize("take", [(), ("email",)])
-@pytest.mark.parametrize("email", [ADA, BOB])
-@pytest.mark.parametrize("is_keyed", [False, True])
+@pytest.mark.parametrize(
+    ("email", "is_keyed", "take"),
+    [(BOB, False, ()), (BOB, True, ()), (ADA, False, ("email",)), (BOB, True, ("email",))],
+)
 def test_an_event_that_waits_for_the_merge_counts_on_the_survivor(
     email: str, is_keyed: bool, take: tuple[str, ...]
 ) -> None:
@@ -129,6 +132,26 @@ def test_a_batch_that_waits_for_the_merge_counts_on_the_survivor(atomic: bool) -
     counters = TrackedEvent.objects.values_list("subscriber__email", "counter")
     assert dict(counters) == {ADA: 3, CYD: 1}
     assert find_differences() == []
+
+
+@in_store
+def test_a_contact_that_gets_another_email_just_then_is_not_merged_by_the_old_one() -> None:
+    ada, bob = (create({"email": email}) for email in (ADA, BOB))
+
+    def merge() -> None:
+        try:
+            merge_contacts(ada.pk, ("email", BOB))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as threads:
+        with transaction.atomic():
+            update(bob, {"email": CYD})
+            merging = threads.submit(merge)
+            wait_until(lambda: waiting_for_locks(connection.connection))
+        with pytest.raises(InvalidFields, match="does not exist"):
+            merging.result(10)
+    assert set(Subscriber.objects.values_list("email", flat=True)) == {ADA, CYD}
 
 
 @in_store

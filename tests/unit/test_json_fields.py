@@ -1,5 +1,6 @@
 """config.api.json_fields: depth, texts and stored size of JSON in requests."""
 
+import math
 from typing import Any
 
 import orjson
@@ -7,14 +8,17 @@ import pytest
 
 from config.api.json_fields import (
     check_json,
+    checked_json,
     json_text_or,
     stored_size,
     to_fields,
     to_json_object,
     to_shallow_list,
 )
-from config.api.validation import to_bigint
+from config.api.validation import Validator, to_bigint
 from tests.unit.rejections import rejection, rule
+
+CHECKS = pytest.mark.parametrize("check", [check_json, checked_json])
 
 
 def nested_objects(levels: int) -> dict[str, Any]:
@@ -48,21 +52,46 @@ def test_other_values_are_no_json_object(value: Any) -> None:
     assert rejection(to_json_object, value) == {"object": "The field must be an object."}
 
 
+@CHECKS
 @pytest.mark.parametrize("value", [nested_objects(10), nested_lists(10), [nested_objects(9), "a"]])
-def test_json_of_ten_levels_is_accepted(value: Any) -> None:
-    check_json(value)
+def test_json_of_ten_levels_is_accepted(check: Validator, value: Any) -> None:
+    check(value)
 
 
-@pytest.mark.parametrize("value", [nested_objects(11), nested_lists(11), [nested_objects(10)]])
-def test_json_of_more_than_ten_levels_is_rejected(value: Any) -> None:
+@CHECKS
+@pytest.mark.parametrize(
+    "value", [nested_objects(11), nested_lists(11), [nested_objects(10)], nested_lists(300)]
+)
+def test_json_of_more_than_ten_levels_is_rejected(check: Validator, value: Any) -> None:
     message = "The field may not be nested deeper than 10 levels."
-    assert rejection(check_json, value) == {"depth": message}
+    assert rejection(check, value) == {"depth": message}
 
 
+@CHECKS
 @pytest.mark.parametrize("value", ["\0", {"a\0": 1}, {"a": ["b", "c\0"]}])
-def test_a_nul_in_a_text_or_key_is_rejected(value: Any) -> None:
+def test_a_nul_in_a_text_or_key_is_rejected(check: Validator, value: Any) -> None:
     message = "The field must not contain a NUL character."
-    assert rejection(check_json, value) == {"string": message}
+    assert rejection(check, value) == {"string": message}
+
+
+@CHECKS
+@pytest.mark.parametrize("value", [{"a": math.nan}, [-math.inf]])
+def test_a_number_that_json_does_not_have_is_rejected(check: Validator, value: Any) -> None:
+    message = "The field must not contain NaN or infinity."
+    assert rejection(check, value) == {"numeric": message}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"a": [[]] * 10, "b": None}, {"a": "null [[[[[[[[[[[[ {{{{{{{{{{{{"}, {"a": "\\u0000"}],
+)
+def test_values_whose_text_has_what_is_looked_for_are_accepted(value: Any) -> None:
+    check_json(value)
+    assert checked_json(value) == orjson.dumps(value)
+
+
+def test_what_json_does_not_have_is_rejected() -> None:
+    assert rejection(checked_json, {"a": {1}}) == {"json": "The field must be JSON."}
 
 
 @pytest.mark.parametrize("value", ["7", '"7"', 7])

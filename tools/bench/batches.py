@@ -11,7 +11,7 @@ import orjson
 import psycopg
 
 from config.server.postgres import USER
-from events.tracking.statements import TRACK_MANY
+from events.tracking.item_statements import TRACK_MANY
 
 SIZE = 500
 CONTACTS = 500

@@ -220,7 +220,8 @@ class ActionViewSet(ApiViewSet):
             # The scope was checked already.
             if not request.user.has_perms(DELETE.permissions):
                 self.permission_denied(request)
-            delete_named(request, contact_ids)
+            sent = validate({"subscriber_ids": to_ids}, self.params).get("subscriber_ids")
+            delete_named(request, contact_ids if is_all or not sent else sent)
             message = "Selected Contacts has been deleted permanently"
         elif name in COLUMN_ACTIONS:
             column, missing, message = COLUMN_ACTIONS[name]

@@ -20,6 +20,7 @@ from config.api.validation import (
     single_line,
     to_bigint,
     to_email,
+    to_ids,
     to_strings,
     validate,
 )
@@ -195,7 +196,7 @@ class SubscriberViewSet(MergedContactMixin):
     def destroy_several(self, request: Request) -> Response:
         """Delete contacts and all their events."""
         params = {"subscriber_ids": self.params.get("subscribers")}
-        fields = validate({"subscriber_ids": to_contact_ids}, params, required=("subscriber_ids",))
+        fields = validate({"subscriber_ids": to_ids}, params, required=("subscriber_ids",))
         delete_named(request, fields["subscriber_ids"])
         return Response({"message": "Selected Subscribers has been deleted"})
 
