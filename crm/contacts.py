@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Literal
 
 from django.db import IntegrityError, connection, transaction
@@ -59,6 +60,11 @@ LOCK = f"""
 SELECT id, {", ".join(COLUMNS)}, updated_at, {USER_ID_OF_CONTACT}
 FROM crm_subscriber s WHERE {{}} ORDER BY id FOR NO KEY UPDATE OF s
 """  # noqa: S608
+SET_UPDATED_AT = """
+UPDATE crm_subscriber s SET updated_at = sent.moment
+FROM unnest(%(contacts)s::bigint[], %(moments)s::timestamptz[]) sent(contact, moment)
+WHERE s.id = sent.contact RETURNING s.id
+"""
 
 
 class EmailTaken(Exception):
@@ -426,6 +432,20 @@ def lock_of_keys(keys: Sequence[str]) -> dict[str, Subscriber]:
     """Return the contacts whose e-mails have these keys, locked as by `get_for_update`."""
     locked = _lock("email_key = ANY(%(keys)s::text[])", {"keys": list(keys)})
     return {contact.email_key: contact for contact in locked}
+
+
+def lock_of_ids(ids: Sequence[int]) -> dict[int, Subscriber]:
+    """Return the contacts with these ids, locked as by `get_for_update`."""
+    return {contact.pk: contact for contact in _lock(SEVERAL, {"ids": list(ids)})}
+
+
+def set_updated_at(moments: Mapping[int, datetime]) -> None:
+    """Write when locked contacts were changed, because another store has changed them.
+
+    So a later change here is told from one there.
+    """
+    columns = {"contacts": [*moments], "moments": [*moments.values()]}
+    fetch_rows(SET_UPDATED_AT, columns)
 
 
 def _lock(condition: str, parameters: Mapping[str, Any]) -> list[Subscriber]:
