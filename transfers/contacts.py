@@ -217,7 +217,7 @@ def _names(identities: Any, warnings: Warnings) -> list[Name]:
         except (InvalidValue, KeyError, TypeError):
             parts = Name("", "", "")
         is_valid = len(parts.kind) <= MAX_KIND_LENGTH and max(map(len, parts)) <= MAX_NAME_LENGTH
-        # Names by which a store finds contacts that were merged there. Its ids mean others elsewhere.
+        # Names by which a store finds contacts that were merged there mean others elsewhere.
         is_alias = parts.kind == "email" or (parts.kind == "contact" and not parts.source)
         if is_valid and parts.kind and parts.value and not is_alias:
             names.append(parts)

@@ -169,12 +169,12 @@ class Shop:
                 cursor.execute(statement, parameters or None)
 
     def insert(self, table: str, *rows: dict[str, Any]) -> None:
-        """Insert rows into a table, which is named without its prefix."""
-        for row in rows:
-            names = ", ".join(f"`{name}`" for name in row)
-            values = ", ".join(["%s"] * len(row))
-            with self.sql.cursor() as cursor:
-                cursor.execute(f"INSERT INTO wp_{table} ({names}) VALUES ({values})", [*row.values()])
+        """Insert rows with the same columns into a table, which is named without its prefix."""
+        names = ", ".join(f"`{name}`" for name in rows[0])
+        values = ", ".join(["%s"] * len(rows[0]))
+        with self.sql.cursor() as cursor:
+            statement = f"INSERT INTO wp_{table} ({names}) VALUES ({values})"
+            cursor.executemany(statement, [[*row.values()] for row in rows])
 
 
 @contextmanager

@@ -65,7 +65,8 @@ def write_labels(
     """Create the tags or lists that are new, in the caller's transaction.
 
     A label is the one that it became in an earlier import, which gets a title that was changed
-    at the source, or the one that has its title here. Its slug is kept, unless another label has it.
+    at the source, or the one that has its title here. A new one keeps its slug, unless another
+    label has it.
 
     Args:
         kind: tags or lists.

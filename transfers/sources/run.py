@@ -23,7 +23,7 @@ from crm.emails import email_key
 from crm.identities import find_named_contacts
 from crm.jobs import RESULTS, JobError, JobKind, Progress, Run
 from crm.labels import LABEL_MODELS
-from crm.models import Job, JobState, Subscriber
+from crm.models import OPT_OUTS, Job, JobState, Subscriber
 from crm.notes import add_missing_notes
 from transfers.contacts import ContactRow, ContactRules, Outcome, import_contacts
 from transfers.imports.contacts import HELD_BACK, PERMISSIONS
@@ -41,7 +41,7 @@ MARGIN = timedelta(hours=2)
 EVENTS_PER_WRITE = 1_000
 # Columns of the reports, besides the e-mail.
 COLUMNS = ("contact", "email", "event")
-NO_SECRET = (
+REPEAT = (
     "The password of the source is not stored, so only its command goes on. Run manage.py {} again."
 )
 WRITTEN = ("created", "updated", "held_back")
@@ -56,7 +56,7 @@ def run_import(run: Run) -> None:
 
     secret = secrets.get(run.job.pk)
     if secret is None:
-        raise JobError(NO_SECRET.format(run.job.kind))
+        raise JobError(REPEAT.format(run.job.kind))
     with OPENERS[run.job.kind](run.job.parameters, secret, run.check) as source:
         Import(run, source).run()
 
@@ -206,7 +206,7 @@ class Writer:
         later: dict[bool, list[SourceContact]] = {True: [], False: []}
         for each in batch:
             here = known.get(each.id)
-            if here and self._is_unchanged(each):
+            if here and self._is_unchanged(here, each):
                 self.counts["unchanged"] += 1
                 continue
             other = here or same.get(email_key(self._emails[each.id]))
@@ -228,8 +228,14 @@ class Writer:
         )
         return ids
 
-    def _is_unchanged(self, contact: SourceContact) -> bool:
-        return bool(self._since and contact.changed_at and contact.changed_at < self._since)
+    def _is_unchanged(self, here: Subscriber, contact: SourceContact) -> bool:
+        """Return whether a known contact stays as it is.
+
+        An opt-out comes in any case, because not each change of FluentCRM writes its time.
+        """
+        is_new_opt_out = contact.item.get("status") in OPT_OUTS and here.status not in OPT_OUTS
+        is_old = self._since and contact.changed_at and contact.changed_at < self._since
+        return bool(is_old and not is_new_opt_out)
 
     def _email_of(self, here: Subscriber, contact: SourceContact, is_later_here: bool) -> str:
         """Return the e-mail by which a known contact is found.
