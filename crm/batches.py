@@ -29,7 +29,7 @@ from crm.models import Subscriber
 MAX_TOGETHER = 200
 
 HOLDERS = """
-SELECT value, subscriber_id FROM crm_identity
+SELECT value FROM crm_identity
 WHERE kind = 'user' AND source = '' AND value = ANY(%(values)s::text[])
 """
 RELEASE = """
@@ -181,28 +181,19 @@ def _plan(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> list[Plan]
 
 
 def _check_user_ids(plans: Sequence[Plan]) -> None:
-    """Keep those plans' `user_id` that change, if no other contact has them.
-
-    That of a contact outside of the batch is ignored and reported if the plan's contact exists.
-    """
+    """Keep those plans' `user_id` that change, if no other contact has them."""
     for plan in plans:
         if plan.user_id == getattr(plan.contact, "user_id", None):
             plan.user_id = None
     sent = [plan.user_id for plan in plans if plan.user_id]
     if not sent:
         return
-    holders: dict[str, int | None] = dict(fetch_rows(HOLDERS, {"values": sent}))
-    # With None for those of new contacts.
-    ids = {plan.contact.pk for plan in plans}
+    holders = {value for (value,) in fetch_rows(HOLDERS, {"values": sent})}
     for position, plan in enumerate(plans):
-        if plan.user_id and plan.user_id in holders:
-            # One of the batch may have left it to this one.
-            if plan.is_new or holders[plan.user_id] in ids:
+        if plan.user_id:
+            if plan.user_id in holders:
                 raise NotTogether(position)
-            plan.user_id = None
-            plan.warnings.append(contacts.USER_ID_WARNING)
-        elif plan.user_id:
-            holders[plan.user_id] = plan.contact.pk
+            holders.add(plan.user_id)
 
 
 def _find_labels(plans: Sequence[Plan]) -> dict[LabelKind, list[list[int]]]:

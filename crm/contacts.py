@@ -45,11 +45,6 @@ Counting = Callable[[Sequence[int]], Counts]
 _related_counters: list[tuple[Counting, Counting]] = []
 
 USER_ID_TAKEN = {"unique": "Provided user_id already assigned to another subscriber."}
-USER_ID_WARNING: FieldWarning = {
-    "field": "user_id",
-    "rule": "unique",
-    "message": USER_ID_TAKEN["unique"],
-}
 ERASED = {"erased": 'The contact of this email was erased. Only "restore_erased" stores it again.'}
 
 # In the order of the model's fields, as Model.from_db takes them.
@@ -287,7 +282,7 @@ def _kept_empty(
         written |= {
             name: value
             for name, value in columns.items()
-            if name == "custom_values" or (name != "status" and not getattr(contact, name))
+            if name == "custom_values" or not getattr(contact, name)
         }
     return written
 

@@ -3,6 +3,7 @@
 A row becomes what an item of bulk-add-update becomes, by the same functions (crm/api/batches.py).
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +23,8 @@ from crm.identities import Name, add_names, emails_of
 from crm.labels import NAME_KINDS, LabelKind, LabelName, create_missing, find_named, is_new_title
 from crm.models import Erasure, Subscriber
 from transfers.columns import ColumnTargets
-from transfers.conversion import ContactOptions, contact_of, errors_of_row
+from transfers.conversion import contact_of, errors_of_row
+from transfers.options import ContactOptions
 from transfers.tables import Row
 
 # A plan that was made while the store was empty reads all contacts, and PostgreSQL keeps it for
@@ -143,8 +145,15 @@ def import_contacts(rows: Sequence[ContactRow], rules: ContactRules) -> list[Out
     sent = [each.draft.fields["email"] for each in valid]
     erased = set() if rules.resubscribe else Erasure.erased_keys(sent)
     _create_labels(valid, rules, locked, erased)
-    written = add_or_update(
-        [each.draft for each in valid],
+    # The second row of a contact comes after all first ones, because it is not written with them.
+    nth: Counter[str] = Counter()
+    order: list[tuple[int, int]] = []
+    for position, each in enumerate(valid):
+        order.append((nth[each.key], position))
+        nth[each.key] += 1
+    order.sort()
+    in_order = add_or_update(
+        [valid[position].draft for _, position in order],
         Rules(
             force_status=rules.existing == "overwrite",
             keep_opt_outs=not rules.resubscribe,
@@ -153,6 +162,8 @@ def import_contacts(rows: Sequence[ContactRow], rules: ContactRules) -> list[Out
         ),
         lambda name: name not in FORBIDDEN or FORBIDDEN[name] in rules.create,
     )
+    by_position = {position: each for (_, position), each in zip(order, in_order, strict=True)}
+    written = [by_position[position] for position in range(len(valid))]
     changed = _add_names(valid, written, rules)
     for position, each, outcome in zip(read, valid, written, strict=True):
         outcomes[position] = _outcome(each, outcome, rules, changed)
@@ -199,8 +210,6 @@ def _read(
     if source and user_id:
         del draft.fields["user_id"]
         names.append(Name("user", source, user_id))
-    elif user_id:
-        names = [name for name in names if name != ("user", "", user_id)]
     return Read(row, draft, email_key(draft.fields["email"]), is_found_by_id, names, warnings)
 
 

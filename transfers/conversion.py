@@ -1,12 +1,7 @@
 """Convert rows of files to what crm and events validate: contacts of a batch, and events."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import tzinfo
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from zoneinfo import ZoneInfo
-
-from django.utils import timezone
 
 from config.api.errors import FieldErrors, InvalidFields
 from config.api.validation import INVISIBLE, InvalidValue, to_bigint
@@ -22,12 +17,11 @@ from transfers.columns import (
     json_object,
     squash,
 )
+from transfers.options import ContactOptions, Options
 from transfers.tables import RowError
 from transfers.values import (
     EMPTY_STATUS,
     EXCEL_ERRORS,
-    DateOrder,
-    DecimalMark,
     is_opt_out,
     is_rounded,
     to_moment,
@@ -49,29 +43,6 @@ VIEWS = ("page", "screen")
 EVENT_TYPES = ("track", *VIEWS)
 # The properties that name what was viewed.
 VIEW_NAMES = ("name", "title", "path", "url")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How values of a file are read. `zone` is that of datetimes without one, TIME_ZONE if ""."""
-
-    date_order: DateOrder = "ymd"
-    decimal_mark: DecimalMark = "."
-    zone: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContactOptions(Options):
-    """How contacts of a file are read.
-
-    `status` is that of all contacts of a file without such a column. `tags` and `lists` are titles
-    that all contacts get.
-    """
-
-    status: Status
-    separator: str = ","
-    tags: Sequence[str] = ()
-    lists: Sequence[str] = ()
 
 
 def errors_of_row(error: RowError) -> FieldErrors:
@@ -236,9 +207,9 @@ def _value(value: Any, target: str, options: Options) -> Any:
     if target in NUMBERS:
         return to_number_text(value, options.decimal_mark)
     if target in MOMENTS and not _is_zero(value):
-        return to_utc_text(to_moment(value, options.date_order, _zone(options.zone)))
+        return to_utc_text(to_moment(value, options.date_order, options.tzinfo()))
     if target == "date_of_birth" and not _is_zero(value):
-        return to_moment(value, options.date_order, _zone(options.zone)).date().isoformat()
+        return to_moment(value, options.date_order, options.tzinfo()).date().isoformat()
     return value
 
 
@@ -283,16 +254,12 @@ def _left_out(target: str, value: Any, why: str) -> FieldWarning:
     return {"field": target, "rule": "spreadsheet", "message": message}
 
 
-def _zone(name: str) -> tzinfo:
-    return ZoneInfo(name) if name else timezone.get_default_timezone()
-
-
 CUSTOM_TYPES: Mapping[FieldType, Callable[[Any, Options], str]] = {
     FieldType.NUMBER: lambda value, options: to_number_text(value, options.decimal_mark),
     FieldType.DATE: lambda value, options: (
-        to_moment(value, options.date_order, _zone(options.zone)).date().isoformat()
+        to_moment(value, options.date_order, options.tzinfo()).date().isoformat()
     ),
     FieldType.DATE_TIME: lambda value, options: to_utc_text(
-        to_moment(value, options.date_order, _zone(options.zone))
+        to_moment(value, options.date_order, options.tzinfo())
     ),
 }

@@ -95,7 +95,8 @@ def write_alone(draft: Draft, rules: Rules, has_perm: HasPerm) -> Written:
     except InvalidFields:
         if created:
             raise
-        reported.append(contacts.USER_ID_WARNING)
+        message = contacts.USER_ID_TAKEN["unique"]
+        reported.append({"field": "user_id", "rule": "unique", "message": message})
     if rules.writes_labels(created):
         change_labels(contact, draft.labels, reported, has_perm)
         is_changed |= any(draft.labels.values())

@@ -15,7 +15,7 @@ from events.personal_data import erase_contact
 from events.tracking import create_contacts
 from tests.api.savepoints import rolled_back
 from transfers.contacts import ContactRow, ContactRules, Outcome, import_contacts, read_contact
-from transfers.conversion import ContactOptions
+from transfers.options import ContactOptions
 from transfers.tables import Row, RowError
 
 pytestmark = pytest.mark.django_db
@@ -180,7 +180,8 @@ def test_an_unknown_status_is_pending_or_stays(word: str) -> None:
 @pytest.mark.parametrize("status", ["subscribed", "unsubscribed"])
 def test_an_erased_contact_is_not_created_again(status: str) -> None:
     erase_contact(create({"email": ADA}).pk, by="eve")
-    [outcome] = write({"email": "ADA@example.com", "status": status, "tags": titles("vip")})
+    row = {"email": "ADA@example.com", "status": status, "tags": titles("vip")}
+    [outcome] = write(row, create=("tags",))
     assert (outcome.kind, outcome.contact_id) == ("held_back", None)
     assert [*outcome.errors["email"]] == ["erased"]
     assert not Subscriber.objects.exists()
@@ -272,6 +273,15 @@ def test_a_new_label_is_created_only_where_the_admin_user_may(kind: str) -> None
     assert sorted(label.title for label in model.objects.all()) == ["OLD", "new"]
 
 
+def test_a_contact_that_is_skipped_gets_no_label_and_makes_none(bob: Subscriber) -> None:
+    create_label("tags", {"title": "vip"})
+    for names in (titles("vip"), titles("new")):
+        row = {"email": bob.email, "tags": names}
+        assert kinds(row, existing="skip", create=("tags",)) == ["skipped"]
+    assert sorted(tag.title for tag in Tag.objects.all()) == ["old", "vip"]
+    assert [tag.title for tag in bob.tags.all()] == ["old"]
+
+
 def test_labels_are_named_by_title_although_it_is_a_number_or_short() -> None:
     write({"email": ADA, "tags": titles("2024", "x")}, create=("tags",))
     write({"email": ADA, "tags": [{"id": 1, "title": "2024", "slug": "y"}]})
@@ -355,6 +365,13 @@ def test_an_identity_of_another_contact_is_left_to_that_one(bob: Subscriber) -> 
     [outcome] = write({"email": ADA, "identities": IDENTITIES})
     assert (outcome.kind, len(outcome.warnings)) == ("created", 3)
     assert {name.subscriber_id for name in Identity.objects.all()} == {bob.pk}
+
+
+def test_a_contact_keeps_its_user_id_beside_that_of_an_own_export(bob: Subscriber) -> None:
+    set_user_id(bob, "58")
+    [outcome] = write({"email": bob.email, "identities": IDENTITIES[:1]})
+    assert [warning["rule"] for warning in outcome.warnings] == ["unique"]
+    assert Identity.objects.get().value == "58"
 
 
 @pytest.mark.parametrize(

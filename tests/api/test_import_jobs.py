@@ -119,6 +119,7 @@ def test_a_column_is_chosen(table: Path) -> None:
         ({"column": ["Email=nothing"]}, "is no field of contacts"),
         ({"column": ["Mail=email"]}, 'The file has no column "Mail"'),
         ({"encoding": "klingon"}, "klingon"),
+        ({"zone": "Moon"}, 'There is no time zone "Moon"'),
     ],
 )
 def test_wrong_choices_are_rejected(table: Path, options: dict[str, Any], message: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -9,7 +10,7 @@ from django.db import connection, transaction
 from config.database import in_transaction
 from crm.contacts import Existing, create, get_for_update, update
 from crm.labels import LABEL_MODELS
-from crm.models import Subscriber
+from crm.models import Identity, Subscriber
 from tests.system.database import waiting_for_locks
 from tests.system.server import wait_until
 from tests.system.threads import in_threads
@@ -17,7 +18,10 @@ from transfers.contacts import ContactRow, ContactRules, Outcome, import_contact
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ADA = "ada@example.com"
-ROW = ContactRow(2, {"email": ADA, "city": "Rome", "status": "subscribed"}, {}, [])
+ROW = {
+    **{"email": ADA, "city": "Rome", "user_id": "57", "status": "subscribed"},
+    **{"custom_values": {"size": "M"}, "tags": [{"title": "vip"}]},
+}
 
 
 def write(rows: list[ContactRow], existing: Existing) -> list[Outcome]:
@@ -29,29 +33,47 @@ def write(rows: list[ContactRow], existing: Existing) -> list[Outcome]:
         connection.close()
 
 
-def import_during(work: Callable[[], object], existing: Existing) -> Outcome:
+def import_during(
+    work: Callable[[], object], existing: Existing, row: dict[str, Any] = ROW
+) -> Outcome:
     """Import a row while a transaction that did `work` is open."""
     with ThreadPoolExecutor(1) as threads:
         with transaction.atomic():
             work()
-            outcomes = threads.submit(write, [ROW], existing)
+            outcomes = threads.submit(write, [ContactRow(2, row, {}, [])], existing)
             wait_until(lambda: waiting_for_locks(connection.connection))
         return outcomes.result(10)[0]
 
 
-EXISTING: list[tuple[Existing, str, str]] = [
-    ("skip", "skipped", "Bonn"),
-    ("fill", "unchanged", "Bonn"),
-    ("overwrite", "updated", "Rome"),
+EXISTING: list[tuple[Existing, tuple[str, ...], int]] = [
+    ("skip", ("skipped", "Bonn", "L", "58"), 0),
+    ("fill", ("updated", "Bonn", "L", "58"), 1),
+    ("overwrite", ("updated", "Rome", "M", "57"), 1),
 ]
 
 
-@pytest.mark.parametrize(("existing", "kind", "city"), EXISTING)
+@pytest.mark.parametrize(("existing", "state", "tags"), EXISTING)
 def test_a_contact_that_is_created_meanwhile_exists(
-    existing: Existing, kind: str, city: str
+    existing: Existing, state: tuple[str, ...], tags: int
 ) -> None:
-    outcome = import_during(lambda: create({"email": ADA, "city": "Bonn"}), existing)
-    assert (outcome.kind, Subscriber.objects.get().city) == (kind, city)
+    fields = {"email": ADA, "city": "Bonn", "user_id": "58", "custom_values": {"size": "L"}}
+    outcome = import_during(lambda: create(fields), existing)
+    contact, user_id = Subscriber.objects.get(), Identity.objects.get().value
+    assert state == (outcome.kind, contact.city, contact.custom_values["size"], user_id)
+    assert contact.tags.count() == tags
+
+
+def test_a_row_without_an_email_finds_no_contact_whose_email_changes_meanwhile() -> None:
+    create({"email": ADA, "user_id": "57"})
+
+    def change_email() -> None:
+        contact = get_for_update(email=ADA)
+        assert contact
+        update(contact, {"email": "ada@new.example"})
+
+    outcome = import_during(change_email, "overwrite", {"user_id": "57", "city": "Rome"})
+    assert (outcome.kind, [*outcome.errors]) == ("rejected", ["email"])
+    assert [contact.email for contact in Subscriber.objects.all()] == ["ada@new.example"]
 
 
 @pytest.mark.parametrize("existing", ["skip", "fill", "overwrite"])

@@ -10,7 +10,8 @@ from config.api.warnings import Warnings
 from crm.models import CustomField, Status
 from tests.unit.program_files import FILES, ProgramFile
 from transfers.columns import IGNORE, Kind, check_mapping, guess
-from transfers.conversion import ContactOptions, Options, contact_of, event_of
+from transfers.conversion import contact_of, event_of
+from transfers.options import ContactOptions, Options
 from transfers.tables import inspect, open_table
 
 DECLARED = {"size": CustomField(slug="size", label="Shoe size", type="text")}

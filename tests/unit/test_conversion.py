@@ -8,7 +8,8 @@ from config.api.errors import FieldErrors, InvalidFields
 from config.api.warnings import Warnings
 from crm.models import CustomField, Status
 from events.exports import escape_formula, unescape_formula
-from transfers.conversion import ContactOptions, Options, contact_of, event_of
+from transfers.conversion import contact_of, event_of
+from transfers.options import ContactOptions, Options
 from transfers.values import DateOrder, DecimalMark
 
 DECLARED = {
@@ -191,6 +192,18 @@ def test_a_column_of_opt_outs_keeps_another_opt_out() -> None:
     values, mapping = {"a": "cleaned", "b": "yes"}, {"a": "status", "b": "opt_out"}
     options = ContactOptions(status=Status.SUBSCRIBED)
     assert contact_of(values, mapping, options, {}, [])["status"] == "bounced"
+
+
+WRONG_OPTIONS: dict[str, Any] = {
+    **{"date_order": "dym", "decimal_mark": ";", "zone": "Mars", "status": "Subscribed"},
+    "separator": ", ",
+}
+
+
+@pytest.mark.parametrize("name", WRONG_OPTIONS)
+def test_an_option_that_there_is_not_is_rejected(name: str) -> None:
+    options = {"status": "pending", name: WRONG_OPTIONS[name]}
+    assert [*errors(ContactOptions, **options)] == [name]
 
 
 @pytest.mark.parametrize(

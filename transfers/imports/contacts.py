@@ -1,18 +1,17 @@
 """Import contacts of a file by a job."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from crm.custom_fields import declared_fields
 from crm.jobs import JobKind, Run
-from crm.models import Status
 from crm.notes import add_missing_notes
 from transfers.contacts import ContactRules, Outcome, import_contacts, read_contact
-from transfers.conversion import ContactOptions
 from transfers.imports.files import form_of, open_upload
 from transfers.imports.reports import Remark, sentences
 from transfers.imports.run import StepResult, run_rows
+from transfers.options import ContactOptions
 from transfers.tables import Row
 
 KIND = "import_contacts"
@@ -27,8 +26,7 @@ HELD_BACK = "The contact stays opted out or erased."
 def run_import_contacts(run: Run) -> None:
     """Write the contacts of a file."""
     parameters = run.job.parameters
-    table = open_upload(run.job, form_of(parameters))
-    options = contact_options(parameters)
+    options = ContactOptions(**parameters["values"])
     rules = ContactRules(**parameters["rules"])
     mapping = parameters["mapping"]
 
@@ -44,13 +42,8 @@ def run_import_contacts(run: Run) -> None:
         )
         return _result(rows, outcomes)
 
-    run_rows(run, table, write, dry_run=parameters["dry_run"], rows_per_step=ROWS_PER_STEP)
-
-
-def contact_options(parameters: Mapping[str, Any]) -> ContactOptions:
-    """Return how values are read, from the parameters of a job."""
-    values = dict(parameters["values"])
-    return ContactOptions(**{**values, "status": Status(values["status"])})
+    with open_upload(run.job, form_of(parameters)) as table:
+        run_rows(run, table, write, dry_run=parameters["dry_run"], rows_per_step=ROWS_PER_STEP)
 
 
 def _notes(row: Row) -> list[Any]:

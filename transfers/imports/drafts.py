@@ -12,9 +12,13 @@ from crm.models import Job, JobState
 from transfers.columns import Kind, check_mapping, guess
 from transfers.imports import contacts
 from transfers.imports.files import Sample, open_upload, sample, upload_path
+from transfers.options import ContactOptions, Options
 from transfers.tables import FileForm, inspect
 
 KIND_OF: Mapping[Kind, str] = {"contacts": contacts.KIND, "events": "import_events"}
+
+
+OPTIONS: Mapping[Kind, type[Options]] = {"contacts": ContactOptions, "events": Options}
 
 
 class Guess(NamedTuple):
@@ -45,7 +49,8 @@ def guess_file(job: Job, kind: Kind, form: FileForm | None = None) -> Guess:
         JobError: the file is not here, or cannot be read as chosen.
     """
     form = form or inspect(upload_path(job))
-    found = sample(open_upload(job, form))
+    with open_upload(job, form) as table:
+        found = sample(table)
     rows = [row.values for row in found.rows]
     return Guess(form, found, guess(found.columns, rows, kind, declared_fields()))
 
@@ -70,8 +75,9 @@ def start_import(
         dry_run: whether everything is only counted.
 
     Raises:
-        InvalidFields: the mapping is invalid.
+        InvalidFields: the mapping or an option is invalid.
     """
+    OPTIONS[kind](**values)
     check_mapping(guessed.mapping, guessed.sample.columns, kind)
     parameters = {
         "file": job.parameters["file"],

@@ -101,7 +101,11 @@ def _inspect_archive(path: Path) -> FileForm:
 
 
 def _guess_encoding(sample: bytes) -> tuple[str, bool]:
-    """Return the encoding, and whether it is a guess."""
+    """Return the encoding, and whether it is a guess.
+
+    Raises:
+        UnreadableFile: the file is no text.
+    """
     for mark, encoding in MARKS.items():
         if sample.startswith(mark):
             return encoding, False
@@ -112,6 +116,8 @@ def _guess_encoding(sample: bytes) -> tuple[str, bool]:
     try:
         codecs.getincrementaldecoder("utf-8")().decode(sample)
     except UnicodeDecodeError:
+        if b"\0" in sample:
+            raise UnreadableFile(f"The file is no text, and no workbook. {SAVE_AS}") from None
         return FALLBACK_ENCODING, True
     return "utf-8", False
 
@@ -137,7 +143,7 @@ def _is_json(text: str, is_whole: bool) -> bool:
 
 def _guess_delimiter(text: str) -> tuple[str, list[list[str]]]:
     """Return the delimiter that makes rows of equal and many cells, and the first rows."""
-    lines = text.splitlines(keepends=True)
+    lines = StringIO(text, newline="").readlines()
     if separator := SEPARATOR_LINE.fullmatch(lines[0]):
         return separator[1], _first_rows("".join(lines[1:]), separator[1])
     # The last line of the sample may not be whole.

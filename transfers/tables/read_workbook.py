@@ -16,8 +16,8 @@ import orjson
 
 MAX_CPU_SECONDS = 120
 MAX_OUTPUT_BYTES = 4 * 1024**3
-# Above it, Excel's numbers are not exact.
-MAX_EXACT = 2**53
+# Excel rounds numbers of more than 15 digits.
+MAX_EXACT = 10**15
 
 
 def main(what: str, path: str, sheet: str, memory: str) -> int:

@@ -74,7 +74,12 @@ class Table(ABC):
 
     @abstractmethod
     def rows(self, after: int = 0) -> Iterator[Row]:
-        """Read the rows whose ordinals are above `after`. One iterator reads at a time."""
+        """Read the rows whose ordinals are above `after`. One iterator reads at a time.
+
+        Raises:
+            UnreadableFile: the encoding cannot decode a file.
+            OSError: the file cannot be read.
+        """
 
 
 def column_names(cells: Sequence[Any], has_header: bool) -> list[str]:

@@ -23,8 +23,6 @@ from transfers.tables.rows import (
     row_of_cells,
 )
 
-# A cell's quotes that are not closed would make one row of all lines up to the next quote.
-MAX_ROW_LINES = 1000
 # Excel's first line, which names the delimiter.
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 # The rows of NDJSON whose keys are the columns.
@@ -32,9 +30,7 @@ ROWS_OF_COLUMNS = 1000
 # Marks bytes that the encoding does not have. No encoding decodes to half a character.
 INVALID = "\udc80"
 MARK_INVALID = "tallybook-mark-invalid"
-TOO_LONG = RowError(
-    "max", f"The row has more than {MAX_ROW_CHARACTERS:,} characters or {MAX_ROW_LINES:,} lines."
-)
+TOO_LONG = RowError("max", f"The row has more than {MAX_ROW_CHARACTERS:,} characters.")
 UNCLOSED = RowError(
     "quotes",
     "A cell has a quote that is not closed, or that is not doubled inside of quotes.",
@@ -52,7 +48,7 @@ codecs.register_error(MARK_INVALID, _mark_invalid)
 
 
 class RowTooLong(Exception):
-    """A row has too many characters or lines."""
+    """A row has too many characters."""
 
 
 class Lines:
@@ -90,7 +86,7 @@ class Lines:
         """Read a line of the row.
 
         Raises:
-            RowTooLong: the row has too many characters or lines.
+            RowTooLong: the row has too many characters.
         """
         line = self._waiting.popleft() if self._waiting else self._read()
         if not line:
@@ -98,7 +94,7 @@ class Lines:
         self._number += 1
         self._row.append(line)
         self._size += len(line)
-        if self._size > MAX_ROW_CHARACTERS or len(self._row) > MAX_ROW_LINES:
+        if self._size > MAX_ROW_CHARACTERS:
             raise RowTooLong
         if not line.isascii() and INVALID in line:
             self._is_invalid = True
@@ -130,6 +126,8 @@ class CSVTable(Table):
 
     def __init__(self, path: Path, form: FileForm) -> None:
         self._path, self._form = path, form
+        if len(form.delimiter) != 1 or form.delimiter in '"\r\n ':
+            raise UnreadableFile("The delimiter has to be one character, such as a comma.")
         for number, record in self._records():
             if isinstance(record, RowError):
                 raise UnreadableFile(f"The row of line {number} cannot be read: {record.message}")

@@ -1,0 +1,144 @@
+"""An import whose processes are killed is finished after restarts, and counts exactly."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from config.server.postgres import USER, socket_dir
+from tests.long import long
+from tests.system.processes import is_alive, named, postmaster
+from tests.system.server import ROOT, Server, wait_until
+
+# One row of ten has no valid e-mail, one of ten is there twice.
+ROWS = 8_000
+REJECTED, TWICE = ROWS // 10, ROWS // 10
+STATE = "SELECT state, done, total, counts, position, folder FROM crm_job ORDER BY id DESC LIMIT 1"
+Kill = Callable[[Server, int], None]
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Iterator[Server]:
+    """A server of its own, whose processes are killed."""
+    server = Server(tmp_path, TALLYBOOK_WORKERS="1").start()
+    yield server
+    if not server.has_ended():
+        server.stop()
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A file of contacts."""
+    path = tmp_path / "contacts.csv"
+    with path.open("w") as file:
+        file.write("email,first_name,tags\n")
+        for number in range(ROWS):
+            kind = number % 10
+            email = "nobody" if kind == 0 else f"c{number - (kind == 1)}@example.com"
+            email = f"c{number + 1}@example.com" if kind == 1 else email
+            file.write(f"{email},Name {number},VIP\n")
+    return path
+
+
+def job(server: Server) -> tuple[Any, ...]:
+    """Return the newest job, or nothing while PostgreSQL is away."""
+    with suppress(psycopg.OperationalError), connect(server) as store:
+        return store.execute(STATE).fetchone() or ()
+    return ()
+
+
+def connect(server: Server) -> psycopg.Connection:
+    host = str(socket_dir(server.data_dir))
+    return psycopg.connect(host=host, user=USER, dbname="tallybook", autocommit=True)
+
+
+def start_import(server: Server, table: Path) -> subprocess.Popen[bytes]:
+    """Start the command that imports a file."""
+    return subprocess.Popen(
+        [sys.executable, "manage.py", "import_contacts", str(table)],
+        cwd=ROOT,
+        env=server.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def wait_for_progress(server: Server, done: int) -> None:
+    """Wait until the job has done more rows, or has ended."""
+    wait_until(lambda: (found := job(server)) and (found[1] > done or found[0] == "done"), 60)
+
+
+def kill_runner(server: Server, pid: int) -> None:
+    """Kill the process that runs the job: the command, or that of `serve`."""
+    assert server.process
+    runners = [pid] if is_alive(pid) else named(server.process.pid, "tallybook-jobs")
+    for runner in runners:
+        with suppress(ProcessLookupError):
+            os.kill(runner, signal.SIGKILL)
+
+
+def kill_postgres(server: Server, _: int) -> None:
+    with suppress(OSError, ProcessLookupError):
+        os.kill(postmaster(server), signal.SIGKILL)
+
+
+def kill_serve(server: Server, _: int) -> None:
+    """Kill `serve`, and start it again."""
+    server.stop(signal.SIGKILL)
+    server.start()
+
+
+def run_with_kills(server: Server, table: Path, kills: list[Kill]) -> dict[str, int]:
+    """Import a file while processes are killed. Returns the numbers of the job."""
+    command = start_import(server, table)
+    done = -1
+    for kill in kills:
+        wait_for_progress(server, done)
+        state = job(server)
+        if state and state[0] == "done":
+            break
+        done = state[1] if state else done
+        kill(server, command.pid)
+    wait_until(lambda: (found := job(server)) and found[0] in ("done", "failed"), 120)
+    command.wait()
+    state, _, total, counts, _, _ = job(server)
+    assert (state, total) == ("done", ROWS)
+    numbers: dict[str, int] = counts
+    return numbers
+
+
+def check(server: Server, counts: dict[str, int]) -> None:
+    """Check that each row was counted once, and that nothing is half."""
+    assert sum(counts.values()) == ROWS
+    assert counts["rejected"] == REJECTED
+    assert counts["created"] == ROWS - REJECTED - TWICE
+    with connect(server) as store:
+        # Beside the contact of the first start.
+        contacts = store.execute("SELECT count(*) - 1 FROM crm_subscriber").fetchone()
+        tagged = store.execute("SELECT count(*) FROM crm_subscriber_tags").fetchone()
+    assert contacts == tagged == (ROWS - REJECTED - TWICE,)
+    folder = server.data_dir / "files" / job(server)[5] / "results"
+    lines = (folder / "rejected.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert len(lines) == 1 + REJECTED
+    assert len(set(lines)) == len(lines)
+
+
+def test_an_import_whose_processes_are_killed_is_finished(killed: Server, table: Path) -> None:
+    counts = run_with_kills(killed, table, [kill_runner, kill_postgres])
+    check(killed, counts)
+
+
+@long
+def test_an_import_is_finished_after_twenty_kills(killed: Server, table: Path) -> None:
+    chance = random.Random(16)
+    kills: list[Kill] = [chance.choice([kill_runner, kill_postgres, kill_serve]) for _ in range(20)]
+    counts = run_with_kills(killed, table, kills)
+    check(killed, counts)
