@@ -2,23 +2,18 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-
-class Sent(NamedTuple):
-    """A response: JSON, or bytes as they are."""
-
-    body: Any
-    status: int = 200
-    headers: dict[str, str] = {}  # noqa: RUF012
+from tests.api.played import Answer, Sent
 
 
-# Answers a path with the parameters of its query.
-Answer = Callable[[str, dict[str, str]], Sent]
+class QuietServer(ThreadingHTTPServer):
+    def handle_error(self, *_: Any) -> None:
+        """Write nothing of a client that goes away."""
 
 
 class Loopback:
@@ -56,7 +51,7 @@ def loopback(answer: Answer) -> Iterator[Loopback]:
         def log_message(self, format: str, *args: Any) -> None:
             """Write no log."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with QuietServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         running = Loopback(server.server_address[1])
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from crm.jobs import JobError, Stopped
-from tests.system.loopback import Answer, Loopback, Sent, in_turn, loopback
+from tests.api.played import Answer, Sent
+from tests.system.loopback import Loopback, in_turn, loopback
 from transfers.sources import client
 from transfers.sources.client import JsonClient, basic, site_url
 

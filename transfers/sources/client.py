@@ -100,7 +100,7 @@ class JsonClient:
                     raise JobError(f"{_shown(url)} cannot be read: {error}.") from None
                 status, headers, body = 0, {}, b""
             if status and (status not in BUSY or last):
-                return _json(url, status, body)
+                return read_json(url, status, body)
             self._wait(_retry_after(headers) or pause)
             pause = min(2 * pause, MAX_PAUSE)
         raise AssertionError
@@ -229,7 +229,13 @@ def _read(url: str, response: BaseHTTPResponse) -> bytes:
     return bytes(body)
 
 
-def _json(url: str, status: int, body: bytes) -> Any:
+def read_json(url: str, status: int, body: bytes) -> Any:
+    """Return the JSON of a response.
+
+    Raises:
+        NotFound: the status is 404.
+        JobError: it is an error, or no JSON.
+    """
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
