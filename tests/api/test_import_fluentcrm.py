@@ -14,6 +14,7 @@ from crm.contacts import get_for_update, update
 from crm.jobs import RESULTS
 from crm.models import Job, JobState, Subscriber
 from events.models import TrackedEvent
+from tests.api.jobs import run_next
 from tests.api.played import AT, INDEX, NONE, Answer, Played, Sent, Site, contact
 from tests.api.test_conformance import FOLDER, Bindings
 from transfers.sources import fluentcrm_rest
@@ -106,6 +107,19 @@ def test_a_contact_that_is_deleted_between_pages_hides_no_other(
     run_with(played, answer)
     emails = Subscriber.objects.order_by("email").values_list("email", flat=True)
     assert [*emails] == [f"c{number}@example.com" for number in range(1, 8)]
+
+
+def test_the_password_is_not_stored(played: Played) -> None:
+    job, _ = run_with(played, Site(contact(1)).answer)
+    assert "secret" not in str(Job.objects.filter(pk=job.pk).values().get())
+    # As `serve` would, after the process of the command has died.
+    Job.objects.filter(pk=job.pk).update(state=JobState.WAITING)
+    again = run_next()
+    assert (again.state, again.error) == (
+        JobState.FAILED,
+        "The password of the source is not stored, so only its command goes on. "
+        "Run manage.py import_fluentcrm again.",
+    )
 
 
 def test_a_site_without_permalinks_is_found(played: Played) -> None:

@@ -98,7 +98,9 @@ class ActiveCampaignSource:
         """Yield the contacts behind an id."""
         params = {"limit": PER_PAGE, "orders[id]": "ASC", "include": ",".join(BESIDE)}
         while True:
-            body = self._get("contacts", {**params, "id_greater": after})
+            # There is no id 0.
+            behind = {"id_greater": after} if after else {}
+            body = self._get("contacts", {**params, **behind})
             total = id_of(body.get("meta"), "total") + place or None
             contacts = sorted(
                 (row for row in self._rows(body, "contacts") if id_of(row) > after), key=id_of

@@ -252,7 +252,7 @@ def read_json(url: str, status: int, body: bytes) -> Any:
         )
     if status >= 300:
         message = value.get("message") if isinstance(value, dict) else None
-        detail = f": {message[:200]}" if isinstance(message, str) else ""
+        detail = f": {message[:200].rstrip('.')}" if isinstance(message, str) else ""
         raise SourceRejection(f"{_shown(url)} answers {status}{detail}.", value)
     return value
 

@@ -31,7 +31,7 @@ def zone_of(name: Any, offset: Any) -> tzinfo:
     if isinstance(name, str) and name:
         try:
             return ZoneInfo(name)
-        except (ValueError, OSError):
+        except (KeyError, ValueError, OSError):
             # WordPress also stores "UTC+2" for an offset, and ZoneInfo knows no such zone.
             pass
     try:
