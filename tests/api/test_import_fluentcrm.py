@@ -141,6 +141,8 @@ def test_a_contact_that_is_odd_ends_nothing(played: Played) -> None:
         *({"id": {}}, "text", contact(1, email=["x"]), contact(2, email=None)),
         contact(3, tags={"a": 1}, lists=[5, {"id": "x"}], custom_fields=[], created_at={}),
         contact("4", latitude="north", custom_fields={"a": {"b": [1]}}, status=["x"]),
+        contact(6, email="a\0@example.com", first_name="\0", status="\0"),
+        contact(7, first_name="\0", address_line_1="x" * 5_000),
         contact(5, first_name={"a": 1}, tags=[{"id": 9, "pivot": []}]),
     )
     job, _ = run_with(played, site.answer)
@@ -148,8 +150,9 @@ def test_a_contact_that_is_odd_ends_nothing(played: Played) -> None:
         ("c3@example.com", "subscribed"),
         ("c4@example.com", "pending"),
         ("c5@example.com", "subscribed"),
+        ("c7@example.com", "subscribed"),
     ]
-    assert len(report(job, "rejected.csv")) == 2
+    assert len(report(job, "rejected.csv")) == 3
     reasons = " ".join(each["reason"] for each in report(job, "remarks.csv"))
     assert "2 contacts of page 1 at the source have no id." in reasons
 

@@ -180,7 +180,7 @@ def test_odd_rows_are_written_or_named(shop: Shop) -> None:
         ("c4@example.com", "unsubscribed", {"plan": 'a:1:{i:0;O:3:"Foo":0:{}}'}),
     ]
     rejected = [(each["email"], each["event"]) for each in report(job, "rejected.csv")]
-    assert rejected == [("nobody", ""), ("nobody", "buy"), ("c4@example.com", " ")]
+    assert rejected == [("nobody", ""), ("c4@example.com", " ")]
     [size] = [each for each in report(job, "remarks.csv") if each["email"] == "c4@example.com"]
     assert "written without this" in size["reason"]
     assert TrackedEvent.objects.get().counter == 1
@@ -258,7 +258,7 @@ def test_exactly_what_is_new_comes(shop: Shop) -> None:
     attach(shop, 1, 7)
     event(shop, 1, 5)
     run(shop)
-    shop.run("UPDATE wp_fc_tags SET title = 'Gold' WHERE id = 7")
+    shop.run("UPDATE wp_fc_tags SET title = 'Gold', updated_at = '2037-01-01' WHERE id = 7")
     columns = f"updated_at = '{now()}'"
     shop.run(f"UPDATE wp_fc_subscribers SET city = 'Rome', {columns} WHERE id = 1")
     shop.run(f"UPDATE wp_fc_subscribers SET email = 'new@example.com', {columns} WHERE id = 2")

@@ -78,8 +78,10 @@ def test_a_note_gets_what_it_lacks() -> None:
     }
 
 
-@pytest.mark.parametrize("change", [{"id": None}, {"counter": "x"}, {"title": ["x"]}])
+@pytest.mark.parametrize(
+    "change", [{"id": None}, {"counter": "x"}, {"title": ["x"]}, {"value": "\0"}]
+)
 def test_a_row_that_is_no_event(change: Any) -> None:
     row = {"id": 1, "event_key": "buy", "title": "Bought", "counter": "2"}
-    assert event(row, 7, UTC)
-    assert event({**row, **change}, 7, UTC) is None
+    assert not event(row, 7, UTC).error
+    assert event({**row, **change}, 7, UTC).error

@@ -13,10 +13,11 @@ from crm.labels import LabelKind
 
 
 class SourceLabel(NamedTuple):
-    """A tag or list at the source: its id there, and the columns of crm's."""
+    """A tag or list at the source: its id there, the columns of crm's, and its last change."""
 
     id: str
     fields: Mapping[str, Any]
+    updated_at: datetime | None
 
 
 class Attached(NamedTuple):
@@ -27,7 +28,10 @@ class Attached(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """An event with a counter, as FluentCRM has it: one row for a contact, key and title."""
+    """An event with a counter, as FluentCRM has it: one row for a contact, key and title.
+
+    `error` says why the row cannot be an event, or is "".
+    """
 
     id: int
     contact_id: int
@@ -38,6 +42,7 @@ class EventRow(NamedTuple):
     counter: int
     created_at: datetime | None
     updated_at: datetime | None
+    error: str = ""
 
 
 class Log(NamedTuple):
@@ -61,7 +66,6 @@ class SourceContact:
         changed_at: when anything of it changed last, or None.
         labels: its tags and lists.
         notes: as `crm.notes.add_missing_notes` accepts them.
-        remarks: sentences about what was left out.
         error: why it cannot be a contact, or "".
     """
 
@@ -71,7 +75,6 @@ class SourceContact:
     changed_at: datetime | None = None
     labels: Mapping[LabelKind, Sequence[Attached]] = field(default_factory=dict)
     notes: Sequence[Mapping[str, Any]] = ()
-    remarks: Sequence[str] = ()
     error: str = ""
 
 

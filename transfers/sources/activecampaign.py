@@ -88,6 +88,7 @@ class ActiveCampaignSource:
                         "slug": row.get("stringid"),
                     },
                     **{"description": row.get("description"), "created_at": row.get("cdate")},
+                    "updated_at": row.get("udate"),
                 },
                 UTC,
             )
@@ -178,7 +179,7 @@ class ActiveCampaignSource:
             except InvalidValue:
                 continue
             logs.append(Log(id_of(row), contact_id, *texts))
-        return sorted(logs)
+        return sorted(logs, key=lambda each: each.id)
 
     def _of_contact(self, contact_id: int, name: str) -> list[Any]:
         """Return the rows of a contact, or none if the source does not show such rows."""

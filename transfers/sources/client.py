@@ -81,7 +81,7 @@ class JsonClient:
         self._pool.clear()
 
     def get(self, url: str, params: Mapping[str, Any] | None = None) -> Any:
-        """Return the JSON of a URL. Temporary errors are tried again for about two minutes.
+        """Return the JSON of a URL. After temporary errors it tries again for about a minute.
 
         Raises:
             NotFound: the source has no such URL.
@@ -137,7 +137,10 @@ class JsonClient:
                 response.drain_conn() if _is_short(response) else response.close()
             finally:
                 response.release_conn()
-            target = urljoin(url, location)
+            try:
+                target = urljoin(url, location)
+            except ValueError:
+                raise JobError(f"{_shown(url)} leads to no URL.") from None
             if not self._is_same_host(urlsplit(target)):
                 host = urlsplit(target).netloc.rpartition("@")[2]
                 raise JobError(f"{_shown(url)} leads to {host}. Use the URL of that site.")
@@ -165,11 +168,23 @@ def site_url(text: str) -> str:
     url = text.strip().rstrip("/")
     if "://" not in url:
         url = f"https://{url}"
-    parts = urlsplit(url)
+    parts = split_url(url)
     _origin(parts)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise JobError("The URL has to be that of the site alone, without a user or a password.")
     return url
+
+
+def split_url(url: str) -> SplitResult:
+    """Return the parts of a URL.
+
+    Raises:
+        JobError: it is no URL.
+    """
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise JobError("This is no URL.") from None
 
 
 def basic(user: str, password: str) -> dict[str, str]:

@@ -65,8 +65,8 @@ def write_labels(
     """Create the tags or lists that are new, in the caller's transaction.
 
     A label is the one that it became in an earlier import, which gets a title that was changed
-    at the source, or the one that has its title here. A new one keeps its slug, unless another
-    label has it.
+    later at the source, or the one that has its title here. A new one keeps its slug, unless
+    another label has it.
 
     Args:
         kind: tags or lists.
@@ -94,7 +94,7 @@ def write_labels(
         found = find_labels(kind, [title], ("title",)).get(title)
         if row := here.get(known.get(label.id, 0)):
             ids[label.id] = row.pk
-            if found is None:
+            if found is None and label.updated_at and label.updated_at > row.updated_at:
                 update_label(kind, row.pk, {"title": title, "slug": row.slug})
         elif found:
             ids[label.id] = found

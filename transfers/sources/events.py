@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from config.api.errors import FieldErrors, InvalidFields
+from config.api.errors import InvalidFields
 from config.api.warnings import Warnings
 from events.tracking.fields import EventFields, parse_event
 from events.tracking.imports import Imported, ImportedCount, PastEvent, import_counts, import_events
@@ -11,14 +11,17 @@ from events.tracking.row_keys import content_of
 from transfers.imports.reports import sentences
 from transfers.sources import EventRow, Log
 
-NO_CONTACT: FieldErrors = {"contact": {"exists": "The contact of the event was not imported."}}
 LOG_PROVIDER = "activecampaign"
 
 
 class EventOutcome(NamedTuple):
-    """What became of an event: how much it added to a counter, and a remark or ""."""
+    """What became of an event: how much it added to a counter, and a remark or "".
+
+    `event_key` is the one that it has here.
+    """
 
     event: EventRow | Log
+    event_key: str
     added: int
     remark: str = ""
     is_rejected: bool = False
@@ -45,13 +48,20 @@ def write_events(
     counts: dict[int, ImportedCount] = {}
     past: dict[int, PastEvent] = {}
     warnings: dict[int, Warnings] = {}
+    keys: dict[int, str] = {}
     for number, event in enumerate(events):
         warnings[number] = []
         try:
             fields = _fields(event, ids, warnings[number])
         except InvalidFields as error:
-            outcomes[number] = EventOutcome(event, 0, sentences(error.detail, []), True)
+            reason = sentences(error.detail, [])
+            outcomes[number] = EventOutcome(event, event.event_key, 0, reason, True)
             continue
+        if fields.subscriber_id == 0:
+            # The report names the contact.
+            outcomes[number] = EventOutcome(event, fields.event_key, 0, is_rejected=True)
+            continue
+        keys[number] = fields.event_key
         if isinstance(event, Log):
             past[number] = PastEvent(fields, content_of(fields._replace(subscriber_id=0)))
             continue
@@ -65,25 +75,27 @@ def write_events(
     written = dict(zip(counts, import_counts([*counts.values()], source), strict=True))
     written |= zip(past, import_events([*past.values()], source), strict=True)
     for number, outcome in written.items():
-        event = events[number]
+        event, key = events[number], keys[number]
         if isinstance(outcome, Imported):
             texts = [sentences({}, warnings[number]), outcome.warning]
-            outcomes[number] = EventOutcome(event, outcome.added, " ".join(filter(None, texts)))
+            outcomes[number] = EventOutcome(
+                event, key, outcome.added, " ".join(filter(None, texts))
+            )
         else:
-            outcomes[number] = EventOutcome(event, 0, str(outcome), True)
+            outcomes[number] = EventOutcome(event, key, 0, str(outcome), True)
     return [outcomes[number] for number in range(len(events))]
 
 
 def _fields(event: EventRow | Log, ids: Mapping[int, int], warnings: Warnings) -> EventFields:
-    """Return the fields of an event.
+    """Return the fields of an event, with the subscriber_id 0 if its contact is not here.
 
     Raises:
-        InvalidFields: its contact is not here, or the event is invalid.
+        InvalidFields: the event is invalid.
     """
-    if event.contact_id not in ids:
-        raise InvalidFields(NO_CONTACT)
-    data = {"subscriber_id": ids[event.contact_id], "event_key": event.event_key}
+    data = {"subscriber_id": ids.get(event.contact_id, 0), "event_key": event.event_key}
     if isinstance(event, EventRow):
+        if event.error:
+            raise InvalidFields({"event": {"invalid": event.error}})
         data |= {"title": event.title, "value": event.value, "provider": event.provider}
         return parse_event(data, warnings=warnings)
     data |= {"title": event.event_key, "value": event.value, "provider": LOG_PROVIDER}

@@ -114,7 +114,7 @@ def label(row: Mapping[str, Any], zone: tzinfo) -> SourceLabel:
         fields["is_public"] = row["is_public"] in (True, 1, "1")
     if created_at:
         fields["created_at"] = created_at
-    return SourceLabel(str(id_of(row)), fields)
+    return SourceLabel(str(id_of(row)), fields, moment(row.get("updated_at"), zone))
 
 
 def note(row: Mapping[str, Any], zone: tzinfo) -> dict[str, Any]:
@@ -131,17 +131,18 @@ def note(row: Mapping[str, Any], zone: tzinfo) -> dict[str, Any]:
     }
 
 
-def event(row: Mapping[str, Any], contact_id: int, zone: tzinfo) -> EventRow | None:
-    """Return an event of a row of fc_event_tracking, or None if the row is none."""
+def event(row: Any, contact_id: int, zone: tzinfo) -> EventRow:
+    """Return an event of a row of fc_event_tracking."""
+    event_id = id_of(row)
+    if not event_id:
+        return EventRow(0, contact_id, "", "", "", "", 0, None, None, "The event has no id.")
     try:
         texts = [to_text(row[name]) if row.get(name) is not None else "" for name in EVENT_TEXTS]
         # NULL is 1: the column's default.
         counter = to_bigint(1 if row.get("counter") is None else row["counter"])
     except InvalidValue:
-        return None
-    event_id = id_of(row)
-    if not event_id:
-        return None
+        message = f"The event {event_id} has a value of another type."
+        return EventRow(event_id, contact_id, "", "", "", "", 0, None, None, message)
     event_key, title, value, provider = texts
     created_at, updated_at = (moment(row.get(name), zone) for name in ("created_at", "updated_at"))
     return EventRow(

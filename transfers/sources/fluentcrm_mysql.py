@@ -16,6 +16,7 @@ from crm.jobs import JobError
 from crm.labels import LABEL_MODELS, LabelKind
 from transfers.sources import Attached, Batch, EventRow, SourceContact, SourceLabel
 from transfers.sources import fluentcrm as convert
+from transfers.sources.client import split_url
 from transfers.sources.php import maybe_unserialize
 
 PER_PAGE = 200
@@ -170,8 +171,7 @@ class MysqlSource:
             while rows := self._rows(EVENTS, [contact_id, after, EVENTS_PER_PAGE]):
                 after = rows[-1]["id"]
                 for row in rows:
-                    if event := convert.event(row, contact_id, self._zone):
-                        yield event
+                    yield convert.event(row, contact_id, self._zone)
 
     def _optional(self, table: str, statement: str, parameters: Sequence[Any]) -> Any:
         return [] if table in self._absent else self._rows(statement, parameters)
@@ -208,7 +208,7 @@ def open_mysql(
         import pymysql
     except ImportError:
         raise JobError("PyMySQL is missing: pip install '.[mysql]'") from None
-    url, prefix = urlsplit(parameters["url"]), parameters["prefix"]
+    url, prefix = split_url(parameters["url"]), parameters["prefix"]
     if not PREFIX.fullmatch(prefix):
         raise JobError(f'"{prefix}" is no prefix of tables.')
     database = unquote(url.path.strip("/"))

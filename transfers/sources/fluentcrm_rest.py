@@ -131,8 +131,8 @@ class RestSource:
 
     def _events(self, contact_id: int) -> list[EventRow]:
         rows = self._of_contact(contact_id, "tracking-events", "events", NO_EVENTS)
-        found = (convert.event(row, contact_id, self._zone) for row in rows)
-        return sorted(event for event in found if event)
+        found = [convert.event(row, contact_id, self._zone) for row in rows]
+        return sorted(found, key=lambda each: each.id)
 
     def _of_contact(self, contact_id: int, path: str, key: str, absent: str) -> list[Any]:
         """Return the rows of a contact, or none if the source does not show such rows."""

@@ -201,15 +201,15 @@ class Writer:
             for name, (contact_id, _) in found.items()
             if contact_id in locked
         }
-        keys = [email_key(self._emails[each.id]) for each in batch if each.id not in known]
-        same = contacts.lock_of_keys(keys)
+        keys = {each.id: _key_of(each) for each in batch if each.id not in known}
+        same = contacts.lock_of_keys([*keys.values()])
         later: dict[bool, list[SourceContact]] = {True: [], False: []}
         for each in batch:
             here = known.get(each.id)
             if here and self._is_unchanged(here, each):
                 self.counts["unchanged"] += 1
                 continue
-            other = here or same.get(email_key(self._emails[each.id]))
+            other = here or same.get(keys[each.id])
             is_later_here = _is_later(other, each)
             if here:
                 email = self._email_of(here, each, is_later_here)
@@ -318,9 +318,8 @@ class Writer:
         reason = sentences(outcome.errors, outcome.warnings)
         if not reason and outcome.kind == "held_back":
             reason = HELD_BACK
-        texts = [*contact.remarks, *([reason] if reason else [])]
-        if texts:
-            self._remark(contact, " ".join(texts), outcome.kind == "rejected")
+        if reason:
+            self._remark(contact, reason, outcome.kind == "rejected")
 
     def _remark(self, contact: SourceContact, text: str, is_rejected: bool = False) -> None:
         values = {"contact": contact.id, "email": self._emails[contact.id]}
@@ -333,9 +332,8 @@ class Writer:
         remaining: Iterator[EventRow | Log] = iter(events)
         seen: set[tuple[int, str, str]] = set()
         while piece := list(islice(remaining, EVENTS_PER_WRITE)):
-            for event in piece:
-                tally.add_event(event)
             for outcome in write_events(piece, ids, self._source, seen):
+                tally.add_event(outcome.event, outcome.event_key)
                 contact_id = outcome.event.contact_id
                 self.counts["events_rejected"] += outcome.is_rejected
                 self.counts["times_counted"] += outcome.added
@@ -347,6 +345,14 @@ class Writer:
                     }
                     remark = Remark(contact_id, outcome.remark, values, outcome.is_rejected)
                     self.remarks.append(remark)
+
+
+def _key_of(contact: SourceContact) -> str:
+    """Return the key of a contact's e-mail, or "" if that is none."""
+    try:
+        return email_key(to_email(contact.item.get("email")))
+    except InvalidValue:
+        return ""
 
 
 def _is_later(here: Subscriber | None, contact: SourceContact) -> bool:

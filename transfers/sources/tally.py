@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from config.api.validation import MAX_NAME_LENGTH
 from config.database import fetch_rows
 from crm.labels import LABEL_MODELS, LabelKind, memberships
 from events.exports import escape_formula
@@ -53,7 +54,8 @@ class Tally:
         self._numbers = {what: Counter(each) for what, each in numbers.items()}
 
     def add(self, what: str, name: str, number: int = 1) -> None:
-        """Add to a number."""
+        """Add to a number. A NUL is left out of the name, because JSON in PostgreSQL has none."""
+        name = name.replace("\0", "")[:MAX_NAME_LENGTH]
         self._numbers.setdefault(what, Counter())[name] += number
 
     def add_contacts(self, contacts: Iterable[SourceContact]) -> None:
@@ -66,13 +68,13 @@ class Tally:
             if contact.notes:
                 self.add("notes", "", len(contact.notes))
 
-    def add_event(self, event: EventRow | Log) -> None:
-        """Add an event."""
+    def add_event(self, event: EventRow | Log, event_key: str) -> None:
+        """Add an event under the key that it has here."""
         if isinstance(event, EventRow):
-            self.add(EVENT_ROWS, event.event_key)
-            self.add(EVENT_TIMES, event.event_key, event.counter)
+            self.add(EVENT_ROWS, event_key)
+            self.add(EVENT_TIMES, event_key, event.counter)
         else:
-            self.add(EVENT_TIMES, event.event_key)
+            self.add(EVENT_TIMES, event_key)
 
     @property
     def numbers(self) -> dict[str, dict[str, int]]:
