@@ -148,7 +148,7 @@ def test_a_trial_stores_nothing_and_is_followed_by_the_import(browser: Client) -
     assert "This is a trial: nothing is stored." in text_of(page)
     assert url in page
     assert not Subscriber.objects.exists()
-    browser.post(url, choices | {"import": "yes"})
+    browser.post(url, choices | shown(browser, url) | {"import": "yes"})
     assert run_next().counts == {"created": 2}
     ada = Subscriber.objects.get(email="ada@example.com")
     assert (str(ada.date_of_birth), ada.status) == ("1990-12-31", "subscribed")

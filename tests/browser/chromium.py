@@ -20,6 +20,7 @@ ARGUMENTS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 DESKTOP = {"width": 1280, "height": 900}
+NO_ERRORS: dict[str, list[str]] = {"light": [], "dark": []}
 PHONE = {"width": 390, "height": 844}
 
 
@@ -119,3 +120,12 @@ def overflow(page: Page) -> int:
         "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     )
     return pixels
+
+
+def errors_in_both_themes(page: Page, path: str) -> dict[str, list[str]]:
+    """Return the accessibility errors of a page in light, and those of contrast in dark."""
+    page.emulate_media(color_scheme="light")
+    page.goto(path)
+    light = accessibility_errors(page)
+    page.emulate_media(color_scheme="dark")
+    return {"light": light, "dark": accessibility_errors(page, "color-contrast")}

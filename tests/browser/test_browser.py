@@ -12,14 +12,7 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Dialog, HttpCredentials, Page, expect
 
-from tests.browser.chromium import (
-    PHONE,
-    accessibility_errors,
-    chromium,
-    context_of,
-    log_in,
-    overflow,
-)
+from tests.browser.chromium import NO_ERRORS, context_of, errors_in_both_themes, log_in, overflow
 from tests.system.server import API, Client, Server, basic
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>‮\u200f😀 &amp; {{ 7*7 }}"
@@ -38,39 +31,12 @@ PAGES = (
     *("/admin/crm/applicationpassword/", "/admin/crm/applicationpassword/add/"),
     *("/admin/events/trackingkey/", "/admin/crm/subscriber/{}/erase/"),
     *("/admin/crm/historyentry/", "/admin/crm/subscriber/?did=checkoud"),
+    *("/admin/crm/job/", "/admin/transfers/import/add/", "/admin/transfers/export/add/"),
+    "/admin/events/eventoccurrence/take-back/?key=checkout",
     f"{AUTHORIZE}?app_name=%3Cimg%20src=x%20onerror=alert(1)%3E{'W' * 192}"
     f"&success_url=https://{'x' * 60}.{'y' * 60}.example.com/",
 )
 CONTACT_PAGES = ("", "change/", "delete/", "history/", "erase/")
-
-NO_ERRORS: dict[str, list[str]] = {"light": [], "dark": []}
-
-
-# Not longer than this file: while Playwright runs, Django takes its thread for an asynchronous one.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's chromium."""
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def admin_cookies(browser: Browser, server: Server) -> dict[str, Any]:
-    """The cookies of the superuser "admin", who logs in once for this file."""
-    with context_of(browser, server) as context:
-        page = context.new_page()
-        log_in(page, "admin", server.admin_password())
-        page.wait_for_url("**/admin/")
-        return dict(context.storage_state())
-
-
-@pytest.fixture
-def page(
-    browser: Browser, server: Server, admin_cookies: dict[str, Any], http: Client
-) -> Iterator[Page]:
-    """A page of the superuser "admin", on an empty store."""
-    with context_of(browser, server, storage_state=admin_cookies) as context:
-        yield context.new_page()
 
 
 @pytest.fixture(scope="class")
@@ -306,27 +272,10 @@ def test_a_contact_is_erased_with_a_receipt(page: Page, learner_id: int) -> None
     expect(page.get_by_text("0 contacts")).to_be_visible()
 
 
-def errors_in_both_themes(page: Page, path: str) -> dict[str, list[str]]:
-    """Return the accessibility errors of a page in light, and those of contrast in dark."""
-    page.emulate_media(color_scheme="light")
-    page.goto(path)
-    light = accessibility_errors(page)
-    page.emulate_media(color_scheme="dark")
-    return {"light": light, "dark": accessibility_errors(page, "color-contrast")}
-
-
 @pytest.fixture(scope="class")
 def shown_id(class_client: Client) -> int:
     """The id of Ada Lovelace, as learner_id."""
     return create_learner(class_client)
-
-
-@pytest.fixture(scope="class")
-def axe_page(browser: Browser, server: Server, admin_cookies: dict[str, Any]) -> Iterator[Page]:
-    """A page on which axe-core may try styles of its own."""
-    options = {"storage_state": admin_cookies, "bypass_csp": True}
-    with context_of(browser, server, **options) as context:
-        yield context.new_page()
 
 
 class TestAccessibility:
@@ -366,14 +315,6 @@ def long_ids(class_client: Client) -> dict[str, int]:
     timeline = class_client("GET", f"{API}/subscribers/{contact_id}/timeline").json()["timeline"]
     ids = {"events": contact_id, "name": named_id, "segment": segment["id"]}
     return ids | {"occurrence": timeline["data"][0]["id"]}
-
-
-@pytest.fixture(scope="class")
-def phone(browser: Browser, server: Server, admin_cookies: dict[str, Any]) -> Iterator[Page]:
-    """A page in a narrow window."""
-    options = {"storage_state": admin_cookies, "viewport": PHONE}
-    with context_of(browser, server, **options) as context:
-        yield context.new_page()
 
 
 class TestPhone:

@@ -90,6 +90,12 @@ def kill_postgres(server: Server, _: int) -> None:
         os.kill(postmaster(server), signal.SIGKILL)
 
 
+def kill_both(server: Server, pid: int) -> None:
+    """Kill PostgreSQL and what runs the job at the same moment."""
+    kill_postgres(server, pid)
+    kill_runner(server, pid)
+
+
 def kill_serve(server: Server, _: int) -> None:
     """Kill `serve`, and start it again."""
     server.stop(signal.SIGKILL)
@@ -132,7 +138,7 @@ def check(server: Server, counts: dict[str, int]) -> None:
 
 
 def test_an_import_whose_processes_are_killed_is_finished(killed: Server, table: Path) -> None:
-    counts = run_with_kills(killed, table, [kill_runner, kill_postgres])
+    counts = run_with_kills(killed, table, [kill_both])
     check(killed, counts)
 
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,9 +105,5 @@ def is_own_header(row: Row) -> bool:
 
 def form_of(parameters: dict[str, Any]) -> FileForm:
     """Return the form of a file from the parameters of its job."""
-    return FileForm(**parameters["form"])
-
-
-def form_parameters(form: FileForm) -> dict[str, Any]:
-    """Return the parameters of a job for a form."""
-    return asdict(form)
+    form = parameters["form"]
+    return FileForm(**{**form, "sheets": tuple(form["sheets"])})
