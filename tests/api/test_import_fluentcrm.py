@@ -2,12 +2,15 @@
 
 import csv
 import json
+import signal
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils.timezone import now
 
 from crm import jobs
 from crm.contacts import get_for_update, update
@@ -17,6 +20,7 @@ from events.models import TrackedEvent
 from tests.api.jobs import run_next
 from tests.api.played import AT, INDEX, NONE, Answer, Played, Sent, Site, contact
 from tests.api.test_conformance import FOLDER, Bindings
+from transfers import source_command
 from transfers.sources import fluentcrm_rest
 
 pytestmark = pytest.mark.django_db
@@ -120,6 +124,30 @@ def test_the_password_is_not_stored(played: Played) -> None:
         "The password of the source is not stored, so only its command goes on. "
         "Run manage.py import_fluentcrm again.",
     )
+
+
+def test_ctrl_c_stops_and_the_same_command_goes_on(played: Played) -> None:
+    site = Site(*(contact(number) for number in range(1, 131)))
+
+    def answer(path: str, query: dict[str, str]) -> Sent:
+        if path.endswith("/120/notes"):
+            signal.raise_signal(signal.SIGINT)
+        return site.answer(path, query)
+
+    with pytest.raises(CommandError, match=r"Stopped\. The same command goes on\."):
+        run_with(played, answer)
+    assert Subscriber.objects.count() == 100
+    job, printed = run_with(played, site.answer)
+    assert f"Going on with job {job.pk}." in printed
+    assert (job.counts["created"], Job.objects.count()) == (130, 1)
+
+
+def test_two_commands_do_not_run_one_job(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, _ = run_with(played, Site().answer)
+    Job.objects.update(state=JobState.RUNNING, lease_until=now() + timedelta(hours=1))
+    monkeypatch.setattr(source_command, "LEASE_SECONDS", -2)
+    with pytest.raises(CommandError, match=f"Another process runs job {job.pk}."):
+        run()
 
 
 def test_a_site_without_permalinks_is_found(played: Played) -> None:
