@@ -3,6 +3,7 @@
 import csv
 import json
 import signal
+from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -13,9 +14,9 @@ from django.core.management import CommandError, call_command
 from django.utils.timezone import now
 
 from crm import jobs
-from crm.contacts import get_for_update, update
+from crm.contacts import create, get_for_update, update
 from crm.jobs import RESULTS
-from crm.models import Job, JobState, Subscriber
+from crm.models import Identity, Job, JobState, Subscriber
 from events.models import TrackedEvent
 from tests.api.jobs import run_next
 from tests.api.played import AT, INDEX, NONE, Answer, Played, Sent, Site, contact
@@ -124,6 +125,44 @@ def test_the_password_is_not_stored(played: Played) -> None:
         "The password of the source is not stored, so only its command goes on. "
         "Run manage.py import_fluentcrm again.",
     )
+
+
+@pytest.fixture
+def renamed(played: Played) -> Callable[[str], Job]:
+    """Import c1@example.com, and again with another e-mail. Returns the second job."""
+
+    def rename(email: str) -> Job:
+        site = Site(contact(1))
+        run_with(played, site.answer)
+        site.contacts[0] |= {"email": email, "updated_at": "2100-01-01 00:00:00"}
+        return run()[0]
+
+    return rename
+
+
+def test_a_new_email_of_a_known_contact_comes(renamed: Callable[[str], Job]) -> None:
+    renamed("new@example.com")
+    assert Subscriber.objects.values_list("email", flat=True).get() == "new@example.com"
+
+
+def test_a_new_email_that_another_contact_has_is_left_to_that_one(
+    renamed: Callable[[str], Job],
+) -> None:
+    create({"email": "new@example.com"})
+    [remark] = report(renamed("new@example.com"), "remarks.csv")
+    assert "this one keeps its own" in remark["reason"]
+    emails = Subscriber.objects.order_by("email").values_list("email", flat=True)
+    assert [*emails] == ["c1@example.com", "new@example.com"]
+
+
+def test_an_email_of_a_merged_contact_renames_no_other(
+    played: Played, renamed: Callable[[str], Job]
+) -> None:
+    run_with(played, Site(contact(1)).answer)
+    alias = {"kind": "email", "source": "", "value": "new@example.com"}
+    Identity.objects.create(subscriber=Subscriber.objects.get(), **alias)
+    renamed("new@example.com")
+    assert Subscriber.objects.values_list("email", flat=True).get() == "c1@example.com"
 
 
 def test_ctrl_c_stops_and_the_same_command_goes_on(played: Played) -> None:
