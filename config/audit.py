@@ -61,7 +61,7 @@ def record(request: HttpRequest, action: str, **fields: Any) -> None:
 
     Args:
         request: the request of an API client or of an admin user.
-        action: deleted, taken back, erased, exported, added or changed.
+        action: deleted, taken back, merged, erased, exported, added or changed.
         fields: what, and how many.
     """
     user = {"by": request.user.get_username()}

@@ -32,17 +32,6 @@ HOLDERS = """
 SELECT value FROM crm_identity
 WHERE kind = 'user' AND source = '' AND value = ANY(%(values)s::text[])
 """
-RELEASE = """
-DELETE FROM crm_identity
-WHERE kind = 'user' AND source = '' AND subscriber_id = ANY(%(contacts)s::bigint[])
-RETURNING id
-"""
-IDENTIFY = """
-INSERT INTO crm_identity (subscriber_id, kind, source, value)
-SELECT contact, 'user', '', value
-FROM unnest(%(contacts)s::bigint[], %(values)s::text[]) sent(contact, value) ORDER BY value
-ON CONFLICT DO NOTHING RETURNING subscriber_id
-"""
 
 
 @dataclass(frozen=True)
@@ -219,9 +208,9 @@ def _find_labels(plans: Sequence[Plan]) -> dict[LabelKind, list[list[int]]]:
 
 def _insert(plans: Sequence[Plan]) -> None:
     new = [plan.contact for plan in plans if plan.contact.pk is None]
-    if new and not contact_rows.insert_new_contacts(new):
-        # Another request has just created one of them.
-        raise NotTogether(_first(plan.contact.pk is None for plan in plans))
+    if new and (taken := contact_rows.insert_new_contacts(new)):
+        # Another request has just created one of them, or the e-mail is an alias.
+        raise NotTogether(_first(plan.contact.email_key in taken for plan in plans))
 
 
 def _update(plans: Sequence[Plan]) -> None:
@@ -244,12 +233,7 @@ def _merge_custom_values(plans: Sequence[Plan], rules: Rules) -> set[int]:
 
 def _identify(plans: Sequence[Plan]) -> None:
     user_ids = {plan.contact.id: plan.user_id for plan in plans if plan.user_id}
-    if not user_ids:
-        return
-    ids = [*user_ids]
-    fetch_rows(RELEASE, {"contacts": ids})
-    identified = fetch_rows(IDENTIFY, {"contacts": ids, "values": [*user_ids.values()]})
-    if len(identified) < len(ids):
+    if user_ids and not contact_rows.write_user_ids(user_ids):
         # Another request has just given one of them to its contact.
         raise NotTogether(_first(bool(plan.user_id) for plan in plans))
 

@@ -34,6 +34,14 @@ INSERT INTO crm_subscriber (id, {", ".join(COLUMNS)}, custom_values, updated_at)
 SELECT new_id, {", ".join(COLUMNS)}, '{{}}', updated_at FROM sent ORDER BY email_key
 ON CONFLICT (email_key) DO NOTHING RETURNING email_key, id
 """  # noqa: S608
+# A statement of its own, because an insert that waits until a merge has deleted a contact gets
+# through with its e-mail, and does not yet see the alias.
+DELETE_ALIASES = """
+DELETE FROM crm_subscriber s USING crm_identity i
+WHERE s.id = ANY(%(ids)s::bigint[])
+    AND i.kind = 'email' AND i.source = '' AND i.value = s.email_key
+RETURNING s.email_key
+"""
 UPDATE = f"""
 UPDATE crm_subscriber s
 SET ({", ".join(COLUMNS)}) = ({", ".join(f"sent.{name}" for name in COLUMNS)}),
@@ -66,6 +74,26 @@ WHERE s.id = m.id AND m.merged <> m.before
 RETURNING s.id, octet_length(m.merged::text), octet_length(m.before::text),
           (SELECT count(*) FROM jsonb_object_keys(m.merged)), updated_at
 """  # noqa: S608
+# The shown user_id of each contact. Those of contacts that were merged into it stay, but for the
+# new one itself.
+RELEASE_USER_IDS = """
+DELETE FROM crm_identity i
+USING unnest(%(contacts)s::bigint[], %(values)s::text[]) sent(contact, value)
+WHERE i.kind = 'user' AND i.source = '' AND i.subscriber_id = sent.contact
+    AND (i.value = sent.value
+         OR i.id = (SELECT min(id) FROM crm_identity
+                    WHERE kind = 'user' AND source = '' AND subscriber_id = sent.contact))
+RETURNING i.subscriber_id, i.id
+"""
+# With the id of the row before, because the first one is shown.
+INSERT_USER_IDS = """
+INSERT INTO crm_identity (id, subscriber_id, kind, source, value)
+SELECT COALESCE(id, nextval(pg_get_serial_sequence('crm_identity', 'id'))), contact, 'user', '',
+       value
+FROM unnest(%(ids)s::bigint[], %(contacts)s::bigint[], %(values)s::text[]) sent(id, contact, value)
+WHERE value IS NOT NULL ORDER BY value
+ON CONFLICT (kind, source, value) DO NOTHING RETURNING subscriber_id
+"""
 
 
 class MergedValues(NamedTuple):
@@ -76,19 +104,22 @@ class MergedValues(NamedTuple):
     error: dict[str, str] | None
 
 
-def insert_new_contacts(new: Sequence[Subscriber]) -> bool:
-    """Insert contacts, unless one of their e-mails exists, and set their ids.
+def insert_new_contacts(new: Sequence[Subscriber]) -> set[str]:
+    """Insert contacts with new e-mails, and set their ids. The caller has a transaction open.
 
     Returns:
-        Whether all were inserted. Otherwise the caller rolls back, or had only one.
+        The keys of the e-mails that a contact has, or had before it was merged into another one.
     """
     by_key = {contact.email_key: contact for contact in new}
     rows = [{name: getattr(each, name) for name in (*COLUMNS, "updated_at")} for each in new]
-    inserted = fetch_rows(INSERT, {"contacts": _json(rows)})
-    for key, contact_id in inserted:
+    inserted: dict[str, int] = dict(fetch_rows(INSERT, {"contacts": _json(rows)}))
+    if inserted:
+        for (key,) in fetch_rows(DELETE_ALIASES, {"ids": [*inserted.values()]}):
+            del inserted[key]
+    for key, contact_id in inserted.items():
         by_key[key].pk = contact_id
         by_key[key]._state.adding, by_key[key]._state.db = False, "default"
-    return len(inserted) == len(new)
+    return by_key.keys() - inserted.keys()
 
 
 def store_changes(changes: Sequence[tuple[Subscriber, Mapping[str, Any]]]) -> bool:
@@ -140,16 +171,39 @@ def merge_custom_values(
     ]
     merged = fetch_rows(MERGE_CUSTOM_VALUES, {"contacts": json.dumps(rows), "now": timezone.now()})
     return [
-        MergedValues(contact_id, updated_at, _values_error(size, before, keys, values[contact_id]))
+        MergedValues(contact_id, updated_at, values_error(size, before, keys, values[contact_id]))
         for contact_id, size, before, keys, updated_at in merged
     ]
 
 
-def _values_error(
+def values_error(
     size: int, size_before: int, number: int, values: Mapping[str, Any]
 ) -> dict[str, str] | None:
+    """Return the error of custom values that would become too large, or None.
+
+    Args:
+        size: their bytes as PostgreSQL writes them.
+        size_before: their bytes before the change.
+        number: the number of their keys.
+        values: those that change.
+    """
     if size <= size_before:
         return None
     if size > MAX_OBJECT_BYTES:
         return VALUES_TOO_LARGE
     return TOO_MANY_VALUES if max(number, max_keys(values)) > MAX_KEYS_PER_OBJECT else None
+
+
+def write_user_ids(user_ids: Mapping[int, str | None]) -> bool:
+    """Set or remove the shown user_id of locked contacts, by the contact's id.
+
+    Returns:
+        Whether all were set. Otherwise another contact has one, and the caller rolls back.
+    """
+    parameters = {"contacts": [*user_ids], "values": [*user_ids.values()]}
+    released: dict[int, int] = {}
+    for contact_id, row_id in fetch_rows(RELEASE_USER_IDS, parameters):
+        released[contact_id] = min(row_id, released.get(contact_id, row_id))
+    ids = [released.get(contact_id) for contact_id in user_ids]
+    inserted = fetch_rows(INSERT_USER_IDS, {**parameters, "ids": ids})
+    return len(inserted) == sum(value is not None for value in user_ids.values())

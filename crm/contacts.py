@@ -10,7 +10,8 @@ from django.db import IntegrityError, connection, transaction
 from config.api.errors import InvalidFields
 from config.api.validation import is_valid_id
 from config.api.warnings import FieldWarning, Warnings
-from config.database import fetch_one, fetch_rows, in_transaction, insert_new
+from config.database import fetch_one, fetch_rows, in_transaction
+from crm.aliases import Name, exchange_email, find_holder
 from crm.contact_rows import (
     COLUMNS,
     ONE,
@@ -18,6 +19,7 @@ from crm.contact_rows import (
     insert_new_contacts,
     merge_custom_values,
     store_changes,
+    write_user_ids,
 )
 from crm.emails import email_key
 from crm.models import (
@@ -25,7 +27,6 @@ from crm.models import (
     OPT_OUTS,
     USER_ID_OF_CONTACT,
     Erasure,
-    Identity,
     Status,
     Subscriber,
     updated_now,
@@ -63,7 +64,7 @@ WHERE s.id = sent.contact RETURNING s.id
 
 
 class EmailTaken(Exception):
-    """Another contact has this e-mail."""
+    """Another contact has this e-mail, or has it as an alias."""
 
 
 def create(fields: Mapping[str, Any], warnings: Warnings | None = None) -> Subscriber:
@@ -107,7 +108,7 @@ def _insert(
     user_id = columns.pop("user_id", None)
     custom_values = columns.pop("custom_values", {})
     contact = Subscriber(**columns, email_key=email_key(columns["email"]))
-    if not insert_new_contacts([contact]):
+    if insert_new_contacts([contact]):
         raise EmailTaken
     if user_id:
         set_user_id(contact, user_id)
@@ -158,6 +159,7 @@ def _erasure_warning(outcome: str) -> FieldWarning:
     return {"field": "email", "rule": "erased", "message": message}
 
 
+@in_transaction
 def create_for_events(emails: Iterable[str], status: str) -> bool:
     """Create contacts for events of unknown e-mails, unless they were erased.
 
@@ -171,12 +173,12 @@ def create_for_events(emails: Iterable[str], status: str) -> bool:
     by_key = {email_key(email): email for email in emails}
     for key in Erasure.erased_keys(by_key.values()):
         del by_key[key]
-    # In the order of their keys, because two requests in opposite orders would deadlock.
     rows = [
-        Subscriber(email=email, status=status, made_by_track=True)
-        for _, email in sorted(by_key.items())
+        Subscriber(email=email, email_key=key, status=status, made_by_track=True)
+        for key, email in by_key.items()
     ]
-    Subscriber.objects.bulk_create(rows, ignore_conflicts=True)
+    if rows:
+        insert_new_contacts(rows)
     return bool(rows)
 
 
@@ -252,6 +254,9 @@ def written_columns(
     columns = non_empty(fields)
     if existing != "overwrite" and not contact.made_by_track:
         columns = _kept_empty(contact, columns, existing)
+    if email_key(fields["email"]) != contact.email_key:
+        # It is an alias, by which the contact was found.
+        columns.pop("email", None)
     if "status" in columns:
         status = _read_status(columns.pop("status"), contact, warnings)
         if status in OPT_OUTS:
@@ -262,7 +267,7 @@ def written_columns(
                 warnings.append({"field": "status", "rule": "keep_opt_outs", "message": message})
             elif not force_status and contact.status == Status.SUBSCRIBED:
                 warnings.append({"field": "status", "rule": "force_update", "message": message})
-            elif _stays_erased(contact, erased):
+            elif _stays_erased(contact, erased, fields["email"]):
                 warnings.append(_erasure_warning(f"stays {contact.status}"))
             else:
                 columns["status"] = status
@@ -296,12 +301,18 @@ def changed_columns(contact: Subscriber, columns: Mapping[str, Any]) -> dict[str
     return changes
 
 
-def _stays_erased(contact: Subscriber, erased: Collection[str] | None) -> bool:
-    """Return whether a contact whose e-mail has a receipt was not restored since."""
+def _stays_erased(contact: Subscriber, erased: Collection[str] | None, email: str) -> bool:
+    """Return whether a contact was not restored since its e-mail got a receipt.
+
+    Args:
+        contact: the contact.
+        erased: as for `create_or_update`.
+        email: the e-mail by which the contact was found, which may be an alias.
+    """
     if contact.status in OPT_INS:
         return False
-    erased = Erasure.erased_keys([contact.email]) if erased is None else erased
-    return email_key(contact.email) in erased
+    erased = Erasure.erased_keys([email]) if erased is None else erased
+    return email_key(email) in erased
 
 
 def non_empty(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -316,12 +327,12 @@ def update(
 
     Args:
         contact: the contact. With the e-mail of an erased contact it becomes pending, unless it
-            has opted out.
+            has opted out. With an alias as its e-mail, the e-mail before becomes the alias.
         fields: the columns, and `user_id`. An unknown status changes nothing.
         warnings: collects what is not written as sent.
 
     Raises:
-        EmailTaken: another contact has the e-mail.
+        EmailTaken: another contact has the e-mail, or has it as an alias.
         InvalidFields: 422, another contact has the user_id.
     """
     warnings = [] if warnings is None else warnings
@@ -338,10 +349,12 @@ def update(
     if "email_key" not in changes:
         store_changes([(contact, changes)])
         return True
+    before = contact.email_key
     try:
         # A savepoint, because the e-mail may be given to another contact at the same time.
         with transaction.atomic():
-            if not store_changes([(contact, changes)]):
+            is_stored = store_changes([(contact, changes)])
+            if not is_stored or not exchange_email(contact.pk, contact.email_key, before):
                 raise EmailTaken
     except IntegrityError as error:
         raise EmailTaken from error
@@ -351,17 +364,16 @@ def update(
 def set_user_id(contact: Subscriber, user_id: str | None) -> bool:
     """Set or remove the id that the calling program gave a contact. Returns whether it changed.
 
+    Of a contact that others were merged into, it is the shown one. The others stay.
+
     Raises:
         InvalidFields: 422, another contact has it.
     """
     if getattr(contact, "user_id", None) == user_id:
         return False
     with transaction.atomic():
-        Identity.objects.filter(subscriber=contact, **Identity.USER).delete()
-        if user_id:
-            identity = Identity(subscriber=contact, value=user_id, **Identity.USER)
-            if not insert_new(identity):
-                raise InvalidFields({"user_id": USER_ID_TAKEN})
+        if not write_user_ids({contact.pk: user_id or None}):
+            raise InvalidFields({"user_id": USER_ID_TAKEN})
     contact.user_id = user_id  # type: ignore[attr-defined]  # as _lock sets it
     return True
 
@@ -403,23 +415,43 @@ def set_custom_values_of(contact_ids: Sequence[int], values: Mapping[str, Any]) 
 
 
 def find_by_email(email: str) -> Subscriber | None:
-    """Return the contact with this e-mail by its key."""
-    return Subscriber.objects.filter(email_key=email_key(email)).first()
+    """Return the contact with this e-mail or alias, by its key."""
+    key = email_key(email)
+    contact = Subscriber.objects.filter(email_key=key).first()
+    return contact or _holder(("email", key))
+
+
+def find_by_id(contact_id: int) -> Subscriber | None:
+    """Return the contact with this id, or the one that it was merged into."""
+    contact = Subscriber.objects.filter(pk=contact_id).first()
+    return contact or _holder(("contact", str(contact_id)))
+
+
+def _holder(name: Name) -> Subscriber | None:
+    holder = find_holder(name)
+    return Subscriber.objects.filter(pk=holder).first() if holder else None
 
 
 def find_contact(text: str) -> Subscriber | None:
     """Return the contact with this id, or with this e-mail without regard to case."""
-    if is_valid_id(text):
-        return Subscriber.objects.filter(pk=int(text)).first()
-    return find_by_email(text)
+    return find_by_id(int(text)) if is_valid_id(text) else find_by_email(text)
 
 
 def get_for_update(*, contact_id: int | None = None, email: str = "") -> Subscriber | None:
-    """Return the contact with this id or e-mail, locked until the transaction ends."""
+    """Return the contact with this id or e-mail, locked until the transaction ends.
+
+    Both may be those of a contact that was merged into it.
+    """
+    name: Name
     if contact_id is None:
-        locked = _lock("email_key = %(key)s", {"key": email_key(email)})
+        name = ("email", email_key(email))
+        locked = _lock("email_key = %(key)s", {"key": name[1]})
     else:
+        name = ("contact", str(contact_id))
         locked = _lock(ONE, {"id": contact_id})
+    # It repeats only if the contact is merged into another one just then.
+    while not locked and (holder := find_holder(name)):
+        locked = _lock(ONE, {"id": holder})
     return locked[0] if locked else None
 
 
@@ -499,7 +531,7 @@ def set_column(
         opt_outs = [each.pk for each in contacts if each.status in staying]
         others = [each for each in contacts if each.status not in staying]
         keys = Erasure.erased_keys(each.email for each in others if each.status not in OPT_INS)
-        erased = [each.pk for each in others if _stays_erased(each, keys)]
+        erased = [each.pk for each in others if _stays_erased(each, keys, each.email)]
         kept = {"keep_opt_outs": opt_outs, "erased": erased}
     changes = {column: value, "made_by_track": False, "updated_at": updated_now()}
     Subscriber.objects.filter(id__in=ids.difference(*kept.values())).update(**changes)

@@ -40,8 +40,15 @@ def email_sha256(email: str) -> str:
 def email_hashes(email: str) -> set[str]:
     """Return the hashes that a receipt of this e-mail may have.
 
-    Earlier versions hashed the e-mail as it was sent, in lower case, and not its key: the domain in
-    Unicode or in punycode, in any normal form.
+    Earlier versions hashed the e-mail as it was sent, in lower case, and not its key.
+    """
+    return {*map(_sha256, email_spellings(email))}
+
+
+def email_spellings(email: str) -> set[str]:
+    """Return the spellings of an e-mail that have one key, in lower case.
+
+    They have the domain in Unicode or in punycode, in any normal form.
     """
     key = email_key(email)
     spellings = {email, key}
@@ -51,7 +58,7 @@ def email_hashes(email: str) -> set[str]:
         with suppress(UnicodeError):
             spellings.add(f"{name}{at}{idna.decode(domain)}")
     forms = (unicodedata.normalize(form, each) for each in spellings for form in ("NFC", "NFD"))
-    return {_sha256(form.lower()) for form in (email, *forms)}
+    return {form.lower() for form in (email, *forms)}
 
 
 def _sha256(text: str) -> str:

@@ -77,10 +77,11 @@ def add_note(contact_id: int, fields: Mapping[str, Any], created_by: int) -> Sub
         ObjectNotFound: the contact does not exist.
     """
     # Locked, so that a deletion of the contact waits and deletes the note too.
-    if get_for_update(contact_id=contact_id) is None:
+    contact = get_for_update(contact_id=contact_id)
+    if contact is None:
         raise ObjectNotFound("Subscriber")
     return SubscriberNote.objects.create(
-        subscriber_id=contact_id, created_by_id=created_by, **fields
+        subscriber_id=contact.pk, created_by_id=created_by, **fields
     )
 
 
@@ -145,3 +146,14 @@ SELECT count(*) FROM crm_subscribernote WHERE subscriber_id = ANY(%(contacts)s::
 def count_notes_of(contact_ids: Sequence[int]) -> Counts:
     """Return the number of notes that delete_notes_of would delete."""
     return {"notes": fetch_one(COUNT_NOTES, {"contacts": list(contact_ids)})[0]}
+
+
+MOVE_NOTES = """
+UPDATE crm_subscribernote SET subscriber_id = %(survivor)s WHERE subscriber_id = %(other)s
+"""
+
+
+def move_notes(survivor_id: int, other_id: int) -> None:
+    """Move the notes of a contact that is merged into another one. Both are locked."""
+    with connection.cursor() as cursor:
+        cursor.execute(MOVE_NOTES, {"survivor": survivor_id, "other": other_id})

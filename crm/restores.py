@@ -7,10 +7,16 @@ import psycopg
 
 from config.database import fetch_one
 from crm.emails import email_key
-from crm.models import OPT_OUTS, Subscriber
+from crm.models import OPT_OUTS, Identity, Subscriber
 
 STATUSES = [status.value for status in OPT_OUTS]
 SELECT = "SELECT id, created_at, email, status FROM crm_subscriber WHERE status = ANY (%s)"
+# The e-mails of contacts that were merged into them may be other contacts of the backup.
+SELECT_ALIASES = """
+SELECT s.id, s.created_at, i.value, s.status
+FROM crm_subscriber s JOIN crm_identity i ON i.subscriber_id = s.id
+WHERE s.status = ANY (%s) AND i.kind = 'email' AND i.source = ''
+"""
 ROWS_PER_INSERT = 1000
 # An id alone is no person, because every store counts its contacts from 1.
 KEEP = """
@@ -21,6 +27,9 @@ WITH old AS (
     SELECT s.id, old.status FROM crm_subscriber s JOIN old USING (email_key)
     UNION ALL
     SELECT s.id, old.status FROM crm_subscriber s JOIN old USING (id, created_at)
+    UNION ALL
+    SELECT i.subscriber_id, old.status FROM crm_identity i JOIN old ON old.email_key = i.value
+    WHERE i.kind = 'email' AND i.source = ''
 ), kept AS (
     UPDATE crm_subscriber s
     SET status = same.status, made_by_track = false, updated_at = now()
@@ -35,7 +44,7 @@ def keep_opt_outs(old: psycopg.Connection[Any]) -> Iterator[str]:
     """Write the opt-outs of the old store that are later than the backup into the restored one.
 
     Otherwise a restore, or the next import after it, would send mail to persons who have
-    unsubscribed since. Contacts of the backup are found by their e-mail, and by their id, because
+    unsubscribed since. Contacts of the backup are found by their e-mails, and by their id, because
     an e-mail may have changed since. An e-mail without a contact gets one with its status alone.
 
     Args:
@@ -46,8 +55,11 @@ def keep_opt_outs(old: psycopg.Connection[Any]) -> Iterator[str]:
     """
     if old.execute("SELECT to_regclass('crm_subscriber')").fetchone() == (None,):
         return
+    found_rows = old.execute(SELECT, [STATUSES]).fetchall()
+    if old.execute("SELECT to_regclass('crm_identity')").fetchone() != (None,):
+        found_rows += old.execute(SELECT_ALIASES, [STATUSES]).fetchall()
     # Keys in Python, because the store of an earlier version has no column of them.
-    rows = [(email_key(row[2]), *row) for row in old.execute(SELECT, [STATUSES])]
+    rows = [(email_key(row[2]), *row) for row in found_rows]
     parameters = {
         "keys": [row[0] for row in rows],
         "ids": [row[1] for row in rows],
@@ -59,6 +71,8 @@ def keep_opt_outs(old: psycopg.Connection[Any]) -> Iterator[str]:
         yield f"{kept} contacts opted out after the backup. They stay opted out."
     found = Subscriber.objects.filter(email_key__in=parameters["keys"])
     known = set(found.values_list("email_key", flat=True))
+    aliases = Identity.objects.filter(**Identity.EMAIL, value__in=parameters["keys"])
+    known |= set(aliases.values_list("value", flat=True))
     # With new ids, because the old ones may be those of other contacts.
     missing = {
         key: Subscriber(created_at=created_at, email=email, status=status)

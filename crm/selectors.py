@@ -8,10 +8,12 @@ from typing import Any, NamedTuple, TypeVar
 from django.core.exceptions import EmptyResultSet
 from django.db.models import BooleanField, F, Func, Model, OrderBy, Q, QuerySet, TextField, Value
 from django.db.models.functions import Lower
+from django.db.models.lookups import Contains
 
 from config.api.pagination import PageTooLarge, fetch_whole_page
 from config.api.validation import MAX_ID
 from config.database import MAX_PAGE_BYTES, Row, fetch_row, fetch_rows
+from crm.aliases import Name, find_holder, has_alias
 from crm.emails import email_key
 from crm.filters.types import statement_alone
 from crm.labels import LabelKind
@@ -104,13 +106,20 @@ Labels = dict[int, Row]
 
 
 def read_contact(contact_id: int) -> Contact | None:
-    """Return the contact with this id, or None."""
-    return fetch_row(CONTACT, {"id": contact_id})
+    """Return the contact with this id, or the one that it was merged into, or None."""
+    contact = fetch_row(CONTACT, {"id": contact_id})
+    return contact or _read_holder(("contact", str(contact_id)))
 
 
 def read_contact_of_email(email: str) -> Contact | None:
-    """Return the contact with this e-mail by its key, or None."""
-    return fetch_row(CONTACT_OF_EMAIL, {"email_key": email_key(email)})
+    """Return the contact with this e-mail or alias by its key, or None."""
+    key = email_key(email)
+    return fetch_row(CONTACT_OF_EMAIL, {"email_key": key}) or _read_holder(("email", key))
+
+
+def _read_holder(name: Name) -> Contact | None:
+    holder = find_holder(name)
+    return fetch_row(CONTACT, {"id": holder}) if holder else None
 
 
 def read_contacts(contact_ids: Sequence[int]) -> list[Contact]:
@@ -191,7 +200,8 @@ def search_q(search: str, in_custom_values: bool = False) -> Q:
     for column in SEARCHED_COLUMNS:
         matches |= Q(**{f"{column}__icontains": search})
     if "@" in search:
-        matches |= Q(email_key__contains=email_key(search))
+        key = email_key(search)
+        matches |= Q(email_key__contains=key) | has_alias(lambda alias: Contains(alias, key))
     first, _, last = search.partition(" ")
     if last:
         matches |= Q(first_name__icontains=first) | Q(last_name__icontains=last)

@@ -23,14 +23,17 @@ class EventsConfig(AppConfig):
         from crm.filters import register_provider
         from crm.filters.query import register_query_filter_set
         from crm.jobs import register_kind
+        from crm.merge_plans import register_merger
         from events import tracking
         from events.filters import EVENT_TRACKING
         from events.filters.query import EventQueryFilterSet
         from events.signals import track_event_activity
+        from events.tracking.merging import count_moved, move_events
         from events.tracking.take_back_jobs import KIND, TAKE_BACK
 
         register_deleter(tracking.delete_events_of, tracking.count_events_of)
         register_kind(KIND, TAKE_BACK)
+        register_merger(move_events, count_moved)
         register_provider("event_tracking", EVENT_TRACKING)
         register_query_filter_set(EventQueryFilterSet)
         track_event_activity.connect(tracking.track_on_signal)

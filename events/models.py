@@ -9,6 +9,11 @@ from crm.models import Subscriber
 
 # What an admin user needs to see events, because every page and file of them shows both.
 VIEW_EVENTS = ("events.view_trackedevent", "events.view_eventoccurrence")
+# What a user needs to merge contacts. One of them is deleted, and loses its occurrences.
+MERGE_CONTACTS = (
+    *("crm.change_subscriber", "crm.delete_subscriber"),
+    "events.delete_eventoccurrence",
+)
 
 
 class TrackedEvent(models.Model):
@@ -76,9 +81,10 @@ class TrackedEvent(models.Model):
 
 
 class EventOccurrence(models.Model):
-    """An occurrence of an event. Rows are never changed, and the title is the event's.
+    """An occurrence of an event, whose title is the event's.
 
-    Its columns that hold what was sent are STORED_COLUMNS of events/tracking/fields.py.
+    Rows are never changed, but for contact and event when contacts are merged. Its columns that
+    hold what was sent are STORED_COLUMNS of events/tracking/fields.py.
     """
 
     # Without database constraints, because a check of the event's row deadlocks with deletion.

@@ -1,6 +1,6 @@
 """Export all data of one contact as one JSON object, and erase it with a receipt."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -17,9 +17,9 @@ from config.api.validation import MAX_ID
 from config.database import fetch_one, fetch_rows, in_transaction
 from config.downloads import Write
 from crm.contacts import delete_contacts
-from crm.emails import email_sha256
+from crm.emails import email_sha256, email_spellings
 from crm.filters import trusted
-from crm.models import Erasure, Segment, Subscriber
+from crm.models import Erasure, Identity, Segment, Subscriber
 from crm.segments import replace_email, segments_of
 from events.exports import contacts_of, events_of, snapshot
 from events.models import EventOccurrence, IdempotencyKey
@@ -144,11 +144,14 @@ def erase_contact(contact_id: int, by: str) -> Erasure:
     """Delete a contact with all its data, and store a receipt.
 
     What delete_contacts deletes, the idempotency keys of its occurrences, and its e-mail in the
-    admin's history and in the filters of segments.
+    admin's history and in the filters of segments. Aliases are e-mails of it, too.
 
     Args:
         contact_id: id of the contact.
         by: who erases it, for the receipt.
+
+    Returns:
+        The receipt of its e-mail. That of an alias differs in the hash alone.
 
     Raises:
         ObjectNotFound: the contact does not exist.
@@ -161,31 +164,42 @@ def erase_contact(contact_id: int, by: str) -> Erasure:
     keys = IdempotencyKey.objects.filter(
         Q(occurrence_id__in=occurrence_ids) | Q(event_id__isnull=False), subscriber_id=contact_id
     ).count()
-    return Erasure.objects.create(
-        contact_id=contact_id,
-        email_sha256=email_sha256(contact.email),
-        erased_at=timezone.now(),
-        erased_by=by[: Erasure._meta.get_field("erased_by").max_length],
-        version=__version__,
-        counts={
+    aliases = contact.identities.filter(**Identity.EMAIL).values_list("value", flat=True)
+    merged_ids = contact.identities.filter(**Identity.CONTACT).values_list("value", flat=True)
+    # The last one is found by the contact's id.
+    emails, ids = [*aliases, contact.email], [*merged_ids, str(contact_id)]
+    columns: dict[str, Any] = {
+        "contact_id": contact_id,
+        "erased_at": timezone.now(),
+        "erased_by": by[: Erasure._meta.get_field("erased_by").max_length],
+        "version": __version__,
+        "counts": {
             "deleted": {**delete_contacts([contact_id]), "idempotency_keys": keys},
             "made_nameless": {
-                "admin_history": _erase_in_history(contact),
-                "segments": replace_email(contact.email, ERASED),
+                "admin_history": _erase_in_history(ids, emails),
+                "segments": sum(replace_email(email, ERASED) for email in emails),
             },
         },
-    )
+    }
+    receipts = [Erasure(**columns, email_sha256=email_sha256(email)) for email in emails]
+    return Erasure.objects.bulk_create(receipts)[-1]
 
 
-def _erase_in_history(contact: Subscriber) -> int:
-    """Remove a contact's e-mail from the admin's history, also that of an earlier contact with it.
+def _erase_in_history(contact_ids: Sequence[str], emails: Sequence[str]) -> int:
+    """Remove a contact's e-mails from the admin's history, also of earlier contacts with them.
 
-    Returns the number of entries.
+    Args:
+        contact_ids: the id of the contact, and those of contacts that were merged into it.
+        emails: its e-mail and its aliases.
+
+    Returns:
+        The number of entries.
     """
     contact_type = ContentType.objects.get_for_model(Subscriber)
     entries = LogEntry.objects.filter(content_type=contact_type)
-    # The history truncates names to its column's length.
     entries = entries.annotate(name=Lower("object_repr"))
-    email = Lower(Left(Value(contact.email), MAX_HISTORY_LENGTH))
-    entries = entries.filter(Q(object_id=str(contact.pk)) | Q(name=email))
+    names = {name for email in emails for name in (email, *email_spellings(email))}
+    # The history truncates names to its column's length.
+    truncated = [Lower(Left(Value(name), MAX_HISTORY_LENGTH)) for name in names]
+    entries = entries.filter(Q(object_id__in=contact_ids) | Q(name__in=truncated))
     return entries.update(object_repr=ERASED, change_message="")

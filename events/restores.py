@@ -1,12 +1,13 @@
 """Erase contacts again when a backup from before their erasure replaces a store."""
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import psycopg
 
 from crm.emails import email_hashes
-from crm.models import Erasure, Subscriber
+from crm.models import Erasure, Identity, Subscriber
 from events.personal_data import erase_contact
 
 COLUMNS = ("contact_id", "email_sha256", "erased_at", "erased_by", "counts", "version")
@@ -33,12 +34,14 @@ def erase_again(old: psycopg.Connection[Any]) -> Iterator[str]:
     Erasure.objects.bulk_create(receipts)
     hashes = {receipt.email_sha256 for receipt in receipts}
     contacts = Subscriber.objects.values_list("id", "email") if hashes else []
-    erased = [contact_id for contact_id, email in contacts if hashes & email_hashes(email)]
-    for contact_id in erased:
+    aliases = Identity.objects.filter(**Identity.EMAIL).values_list("subscriber_id", "value")
+    emails = chain(contacts, aliases if hashes else [])
+    erased = {contact_id for contact_id, email in emails if hashes & email_hashes(email)}
+    for contact_id in sorted(erased):
         erase_contact(contact_id, "restore")
     if erased:
         yield f"{len(erased)} contacts were erased after the backup. They are erased again."
-    other = {receipt.contact_id for receipt in receipts} - set(erased)
+    other = {receipt.contact_id for receipt in receipts} - erased
     for contact_id in Subscriber.objects.filter(id__in=other).values_list("id", flat=True):
         yield (
             f"The contact {contact_id} was erased after the backup, with another e-mail than the "

@@ -75,6 +75,12 @@ WHERE NOT EXISTS (SELECT FROM crm_subscriber s WHERE s.id = m.subscriber_id)
     "identities without a contact": """
 SELECT id FROM crm_identity i
 WHERE NOT EXISTS (SELECT FROM crm_subscriber s WHERE s.id = i.subscriber_id)""",
+    "aliases that are the e-mail or the id of a contact": """
+SELECT i.id FROM crm_identity i JOIN crm_subscriber s ON s.email_key = i.value
+WHERE i.kind = 'email' AND i.source = ''
+UNION ALL
+SELECT i.id FROM crm_identity i JOIN crm_subscriber s ON s.id::text = i.value
+WHERE i.kind = 'contact' AND i.source = ''""",
     "notes without a contact": """
 SELECT id FROM crm_subscribernote n
 WHERE NOT EXISTS (SELECT FROM crm_subscriber s WHERE s.id = n.subscriber_id)""",

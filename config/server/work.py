@@ -21,14 +21,16 @@ TRACKING_PATHS = {TRACK, FLUENTCRM + TRACK, "/event", "/readyz", "/healthz"}
 PAGE_PATHS = ("/admin", "/api/docs", "/api/schema", "/static")
 PEOPLE_PATHS = (*PAGE_PATHS, "/wp-admin/")
 # The admin's actions on selected rows, exports among them, are sent to /admin/crm/subscriber.
-ACTION_CALL = re.compile(r"POST /admin/\w+/\w+(/\d+/(erase|delete))?|\w+ /admin/\w+/\w+/\d+/export")
+ACTION_CALL = re.compile(
+    r"POST /admin/\w+/\w+(/\d+/(erase|delete|merge))?|\w+ /admin/\w+/\w+/\d+/export"
+)
 # Calls about many contacts, whose time grows with the store or with the call.
 MANY_CALL = re.compile(
     r"\w+ .*(/segments|bulk|search|webhooks|/track-events|/subscribers-property|/prev-next-ids"
-    r"|/ajax-options|/reports/options|/dashboard-stats).*"
+    r"|/ajax-options|/reports/options|/dashboard-stats|/merge).*"
     r"|DELETE .*/(tags|lists)/.*"
 )
-SEGMENT_COUNT = "/admin/crm/segment/count"
+MANY_PAGES = ("/admin/crm/segment/count", "/admin/crm/subscriber/duplicates")
 # Other parameters of the list of contacts filter, search or sort all of them.
 PAGE_PARAMETERS = {"page", "per_page", "with", "custom_fields", "limit", "offset", "email"}
 CONTACT_LISTS = ("/subscribers", "/api/3/contacts")
@@ -165,7 +167,7 @@ def class_of(method: str, path: str, query: str) -> WorkClass:
     call = f"{method} {path}"
     if ACTION_CALL.fullmatch(call):
         return ACTIONS
-    if path == SEGMENT_COUNT:
+    if path in MANY_PAGES:
         return MANY
     if path.startswith(PEOPLE_PATHS) or not path:
         return PEOPLE

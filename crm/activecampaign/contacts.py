@@ -195,8 +195,8 @@ def lock(contact_id: int) -> Subscriber:
 
 
 @in_transaction
-def attach(kind: LabelKind, contact_id: int, label_id: int) -> bool:
-    """Attach a label to a contact. Returns whether it is new.
+def attach(kind: LabelKind, contact_id: int, label_id: int) -> tuple[int, bool]:
+    """Attach a label to a contact. Returns the contact's id, and whether the label is new to it.
 
     Raises:
         NoResult: 404, the contact or the label does not exist.
@@ -207,7 +207,7 @@ def attach(kind: LabelKind, contact_id: int, label_id: int) -> bool:
         raise NoResult(NOUNS[kind], label_id)
     has_label = getattr(contact, kind).filter(pk=label_id).exists()
     change_labels_of(contact.pk, {kind: [label_id]}, {})
-    return not has_label
+    return contact.pk, not has_label
 
 
 @in_transaction

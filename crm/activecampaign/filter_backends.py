@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.db.models import Q, QuerySet
+from django.db.models.lookups import Exact
 from rest_framework.request import Request
 from typing_extensions import override
 
@@ -18,7 +19,6 @@ from config.api.validation import (
     Validator,
     is_empty,
     single_line,
-    to_ids,
     to_text,
     validate,
 )
@@ -26,6 +26,8 @@ from config.api.viewsets import ApiViewSet
 from crm.activecampaign.fields import decode_email, to_keyed, to_object_id
 from crm.activecampaign.serializers import LIST_STATUSES, OPTED_OUT
 from crm.activecampaign.viewsets import unknown_filters
+from crm.aliases import has_alias
+from crm.api.fields import to_contact_ids
 from crm.api.filter_backends import DescribedFilterBackend
 from crm.emails import email_key
 from crm.filters.operators import to_date_or_datetime
@@ -43,7 +45,8 @@ ORDERS = {
 
 def to_email_q(value: Any) -> Q:
     """Convert an e-mail to the condition of its contact. Any other text finds none."""
-    return Q(email_key=email_key(to_text(decode_email(value))))
+    key = email_key(to_text(decode_email(value)))
+    return Q(email_key=key) | has_alias(lambda alias: Exact(alias, key))
 
 
 def to_statuses_q(value: Any) -> Q:
@@ -77,7 +80,7 @@ def to_search_q(value: Any) -> Q:
 CONDITIONS: dict[str, Validator] = {
     "email": to_email_q,
     "search": to_search_q,
-    "ids": lambda value: Q(id__in=to_ids(value)),
+    "ids": lambda value: Q(id__in=to_contact_ids(value)),
     "listid": id_q("lists"),
     "tagid": id_q("tags"),
     "id_greater": id_q("id__gt"),

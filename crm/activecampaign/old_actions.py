@@ -24,7 +24,7 @@ from crm.activecampaign.fields import (
 from crm.activecampaign.serializers import FIELD_TYPES, list_status, to_wire
 from crm.api.rights import ADD, CHANGE, READ
 from crm.attachments import change_labels_of
-from crm.contacts import find_by_email, get_for_update
+from crm.contacts import find_by_email, find_by_id, get_for_update
 from crm.custom_fields import declared_fields, values_of
 from crm.labels import resolve_labels
 from crm.models import FieldType, Status, Subscriber
@@ -92,8 +92,7 @@ def written_result(written: contacts.Written) -> Result:
 def contact_view(request: Request, params: Params) -> Result:
     """Return the contact with an id."""
     contact_id = validate({"id": to_object_id}, params, ("id",))["id"]
-    contact = Subscriber.objects.filter(pk=contact_id).first()
-    return shown_contact(contact)
+    return shown_contact(find_by_id(contact_id))
 
 
 def contact_view_email(request: Request, params: Params) -> Result:

@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import ManyToManyField, QuerySet
+from django.db.models.lookups import Contains
 from django.forms import CheckboxSelectMultiple
 from django.http import Http404, HttpRequest, QueryDict
 from django.urls import reverse
@@ -24,8 +25,10 @@ from crm import contacts
 from crm.admin.base import PagedModelAdmin, ValueFilter
 from crm.admin.custom_values import CustomValuesForm, field_sets, name_of
 from crm.admin.label_actions import offer_labels
+from crm.aliases import has_alias
 from crm.attachments import MAX_LABELS, attach, detach
 from crm.custom_fields import Fields, declared_fields
+from crm.emails import email_key
 from crm.filters import apply_filter
 from crm.labels import LABEL_MODELS, LabelKind, memberships
 from crm.models import Identity, Segment, Status, Subscriber
@@ -247,6 +250,16 @@ class SubscriberAdmin(PagedModelAdmin):
             request.custom_fields = declared_fields() if may_write else {}  # type: ignore[attr-defined]
         fields: Fields = request.custom_fields  # type: ignore[attr-defined]
         return fields
+
+    @override
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        found, has_duplicates = super().get_search_results(request, queryset, search_term)
+        if "@" in search_term:
+            key = email_key(search_term)
+            found |= queryset.filter(has_alias(lambda alias: Contains(alias, key)))
+        return found, has_duplicates
 
     @admin.display(description="name")
     def name(self, contact: Subscriber) -> str:

@@ -24,6 +24,7 @@ from config.api.validation import (
     to_date,
     to_datetime,
     to_email,
+    to_ids,
     to_list,
     to_rounded_bigint,
     to_strict_bool,
@@ -32,6 +33,7 @@ from config.api.validation import (
     validate,
 )
 from config.api.warnings import Warnings
+from crm.aliases import current_ids
 from crm.custom_fields import Fields, clean_values, declared_fields
 from crm.labels import LabelName, LabelTitle
 from crm.models import Subscriber
@@ -79,6 +81,11 @@ def optional_date(validator: Validator) -> Validator:
         return None if is_zero_date(value) else to_value(value)
 
     return to_date_or_none
+
+
+def to_contact_ids(value: Any) -> list[int]:
+    """Convert as `to_ids` does. An id of a merged contact is that of its survivor."""
+    return current_ids(to_ids(value))
 
 
 def to_status(value: Any) -> str:

@@ -6,6 +6,7 @@ from django.db.models import Count, Expression, F, Q
 from django.db.models.lookups import Exact, GreaterThan
 
 from config.api.validation import MAX_ITEMS, InvalidValue, to_bigint
+from crm.aliases import has_alias
 from crm.emails import email_key
 from crm.filters.operators import (
     CONTAINS_OPS,
@@ -97,9 +98,10 @@ EMAIL_KEY_OPS = {
 
 
 def has_email(condition: Condition) -> Q:
-    """Match whole e-mails by their key, and parts of e-mails as they are stored."""
-    by_key = condition.operator_name in EMAIL_KEY_OPS
-    return Q(condition.test(F("email_key" if by_key else "email")))
+    """Match whole e-mails by their key, aliases among them, and parts of e-mails as stored."""
+    if condition.operator_name in EMAIL_KEY_OPS:
+        return Q(condition.test(F("email_key"))) | has_alias(condition.test)
+    return Q(condition.test(F("email")))
 
 
 STATUS_TYPE = ValueType("status", to_status)

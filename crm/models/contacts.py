@@ -162,26 +162,32 @@ def gravatar(email: str, full_name: str) -> str:
     return f"https://www.gravatar.com/avatar/{digest}?s=128&d={fallback}"
 
 
-# The `user_id` of the contact s, or null.
+# The `user_id` of the contact s, or null. A contact that another one was merged into may have
+# several, of which the oldest row is its own.
 USER_ID_OF_CONTACT = """
 (SELECT value FROM crm_identity
- WHERE subscriber_id = s.id AND kind = 'user' AND source = '' LIMIT 1)
+ WHERE subscriber_id = s.id AND kind = 'user' AND source = '' ORDER BY id LIMIT 1)
 """
 
 
 class Identity(models.Model):
-    """What a program calls a contact, besides the e-mail. Written by crm/contacts.py.
+    """What a contact is called besides its e-mail and id. Written by crm/contacts.py.
 
     The kind `user` with the source "" is `user_id` on the wire: the id that the calling program
-    gave the contact. It is never the id of a user of Tallybook.
+    gave the contact. It is never the id of a user of Tallybook. The others are aliases, which
+    crm/merging.py makes.
     """
 
     USER = {"kind": "user", "source": ""}  # noqa: RUF012
+    # The key of an e-mail, and the id in digits, of a contact that was merged into this one.
+    EMAIL = {"kind": "email", "source": ""}  # noqa: RUF012
+    CONTACT = {"kind": "contact", "source": ""}  # noqa: RUF012
 
     subscriber = models.ForeignKey(Subscriber, on_delete=models.CASCADE, related_name="identities")
     kind = models.CharField(max_length=20)
     source = models.CharField(max_length=192, blank=True)
-    value = models.CharField(max_length=192)
+    # A user_id has 192 characters at most, an e-mail more.
+    value = models.TextField()
 
     class Meta:
         constraints = (

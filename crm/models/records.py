@@ -9,7 +9,21 @@ from django.db import models
 from config.database import fetch_rows
 from crm.emails import email_hashes, email_key
 
-ERASED = "SELECT email_sha256 FROM crm_erasure WHERE email_sha256 = ANY(%(hashes)s::text[])"
+# Of a contact with aliases, the e-mail counts as erased with an alias, and an alias with it.
+RECEIPT = """
+EXISTS (SELECT FROM crm_erasure
+        WHERE email_sha256 = encode(sha256(convert_to({}, 'UTF8')), 'hex'))
+"""
+ALIASED = "crm_identity i JOIN crm_subscriber s ON s.id = i.subscriber_id AND i.kind = 'email'"
+ERASED = f"""
+SELECT email_sha256, NULL FROM crm_erasure WHERE email_sha256 = ANY(%(hashes)s::text[])
+UNION ALL
+SELECT NULL, i.value FROM {ALIASED}
+WHERE i.value = ANY(%(keys)s::text[]) AND i.source = '' AND {RECEIPT.format("s.email_key")}
+UNION ALL
+SELECT NULL, s.email_key FROM {ALIASED}
+WHERE s.email_key = ANY(%(keys)s::text[]) AND i.source = '' AND {RECEIPT.format("i.value")}
+"""  # noqa: S608
 
 
 class Erasure(models.Model):
@@ -38,7 +52,8 @@ class Erasure(models.Model):
     def erased_keys(cls, emails: Iterable[str]) -> set[str]:
         """Return the keys of those e-mails whose contact was erased."""
         keys = {sha256: email_key(email) for email in emails for sha256 in email_hashes(email)}
-        return {keys[sha256] for (sha256,) in fetch_rows(ERASED, {"hashes": list(keys)})}
+        parameters = {"hashes": list(keys), "keys": [*{*keys.values()}]}
+        return {key or keys[sha256] for sha256, key in fetch_rows(ERASED, parameters)}
 
     @classmethod
     def latest(cls, contact_id: int) -> "Erasure | None":

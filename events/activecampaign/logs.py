@@ -12,6 +12,7 @@ from crm.activecampaign.fields import to_object_id
 from crm.activecampaign.pagination import PAGE_FIELDS
 from crm.activecampaign.serializers import format_iso
 from crm.activecampaign.viewsets import ApiV3ViewSet, NoResult
+from crm.aliases import find_holder
 from crm.models import Scope, Subscriber
 from crm.permissions import Access
 from events.activecampaign import schema
@@ -69,6 +70,8 @@ class ContactLogViewSet(ApiV3ViewSet):
             order=OCCURRENCE_ORDER,
         )
         if not rows and not Subscriber.objects.filter(pk=contact_id).exists():
+            if holder := find_holder(("contact", str(contact_id))):
+                return self._read(holder)
             raise NoResult(CONTACT, contact_id)
         return [tracking_log(contact_id, Occurrence(*row[:-2])) for row in rows]
 

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.contrib.postgres.expressions import ArraySubquery
 from django.core.exceptions import PermissionDenied
 from django.db.models import Max, Model, OuterRef, QuerySet, Subquery, Sum
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -21,9 +22,10 @@ from crm.admin.label_actions import LabelActionsMixin
 from crm.admin.notes import notes_context
 from crm.custom_fields import declared_fields, text_of_value, values_of
 from crm.filters import ContactSet
-from crm.models import Erasure, Subscriber
+from crm.models import Erasure, Identity, Subscriber
 from events.admin.events import KeyFilter
 from events.admin.exports import ExportActionsMixin
+from events.admin.merging import MergeMixin
 from events.admin.personal_data import PersonalDataMixin
 from events.admin.timeline import group_by_day
 from events.history import Cursor, Timeline
@@ -61,11 +63,13 @@ class ContactAdmin(
     LabelActionsMixin,
     ExportActionsMixin,
     DeleteContactsMixin,
+    MergeMixin,
     PersonalDataMixin,
     SubscriberAdmin,
 ):
     """Contacts and their events."""
 
+    change_list_template = "admin/crm/subscriber/change_list.html"
     actions = (
         *("add_tags", "remove_tags", "add_lists", "remove_lists"),
         *("delete_selected", "export_ndjson", "export_csv"),
@@ -119,10 +123,15 @@ class ContactAdmin(
         With the parameter `piece` it returns a page of the timeline only. The URL of an erased
         contact leads to its receipt.
         """
-        contact = Subscriber.objects.filter(pk=min(contact_id, MAX_ID)).first()
+        aliases = Identity.objects.filter(subscriber=OuterRef("pk"), **Identity.EMAIL)
+        in_order = ArraySubquery(aliases.order_by("id").values("value"))
+        contacts = Subscriber.objects.annotate(aliases=in_order)
+        contact = contacts.filter(pk=min(contact_id, MAX_ID)).first()
         if not self.has_view_permission(request, contact):
             raise PermissionDenied
         if contact is None:
+            if survivor := self.survivor_page(contact_id):
+                return survivor
             if self.has_delete_permission(request) and Erasure.latest(contact_id):
                 receipt = reverse("admin:crm_subscriber_erased", args=[contact_id])
                 return HttpResponseRedirect(receipt)
@@ -147,6 +156,7 @@ class ContactAdmin(
             "title": contact.full_name or contact.email,
             "may_change": self.has_change_permission(request, contact),
             "may_delete": self.has_delete_permission(request, contact),
+            "may_merge": self.may_merge(request),
             "history": reverse("admin:crm_subscriber_history", args=[contact.pk]),
             **notes_context(contact.pk),
         }

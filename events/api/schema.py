@@ -11,6 +11,8 @@ from config.api.schema import (
     parameter,
     response_header,
 )
+from crm.merge_plans import CHOICES
+from crm.models import Status
 from events.api.serializers import OccurrenceSerializer, TrackedEventSerializer
 from events.tracking.fields import EVENT_FIELDS, MAX_IDEMPOTENCY_KEY_LENGTH
 
@@ -74,6 +76,37 @@ TAKE_BACK_EVENT = describe(
             max_length=MAX_IDEMPOTENCY_KEY_LENGTH,
             help_text="Of an event that the same application password sent.",
         ),
+    ),
+)
+MERGE = describe(
+    envelope(
+        "Merged",
+        message=serializers.CharField(),
+        id=serializers.IntegerField(help_text="The contact that stays."),
+        other_id=serializers.IntegerField(
+            allow_null=True, help_text="The contact that is part of it now. Null: it was before."
+        ),
+        dry_run=serializers.BooleanField(),
+        counts=serializers.DictField(child=serializers.IntegerField()),
+        changes=serializers.DictField(
+            child=envelope("Change", old=serializers.JSONField(), new=serializers.JSONField())
+        ),
+    ),
+    request=envelope(
+        "Merge",
+        other_id=serializers.IntegerField(required=False, min_value=0),
+        other_email=serializers.CharField(required=False),
+        take=serializers.ListField(
+            child=serializers.ChoiceField(choices=CHOICES),
+            required=False,
+            help_text="Columns whose value comes from the other contact.",
+        ),
+        status=serializers.ChoiceField(
+            choices=Status.choices,
+            required=False,
+            help_text="The status of one of the contacts, in place of an opt-out of the other.",
+        ),
+        dry_run=serializers.BooleanField(required=False),
     ),
 )
 

@@ -29,6 +29,7 @@ from config.api.validation import (
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import MAX_CHOICES, FieldWarning, Warnings, capped, with_warnings
 from config.audit import of_ids, record
+from crm.api.merged import MergedContactMixin
 from crm.models import ApplicationPassword, Scope, Subscriber
 from crm.permissions import Access
 from events import tracking
@@ -107,7 +108,7 @@ TIMELINE_FIELDS: dict[str, Validator] = {
 }
 
 
-class EventViewSet(ApiViewSet):
+class EventViewSet(MergedContactMixin):
     """The endpoints of events below `/subscribers`."""
 
     access: ClassVar[dict[str, Access]] = {

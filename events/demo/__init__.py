@@ -32,7 +32,9 @@ DEMO_LOCK = 0x7A11_DE30
 
 LAST_NUMBER = r"""
 SELECT COALESCE(max(substring(lower(email) FROM '(?:^|\.)demo([0-9]{1,9})@example\.')::bigint), 0)
-FROM crm_subscriber
+-- No contact may have an e-mail that is an alias.
+FROM (SELECT email FROM crm_subscriber
+      UNION ALL SELECT value FROM crm_identity WHERE kind = 'email') e
 """
 IDS = "SELECT nextval(%(sequence)s::regclass) FROM generate_series(1, %(number)s)"
 OCCURRENCES = """

@@ -1,7 +1,8 @@
 """Track one event, whatever protocol sends it: the API, Python, the signal, ActiveCampaign.
 
 Batches are in events/tracking/batches.py. events/tracking/corrections.py takes occurrences back.
-events/maintenance.py prunes the log and verifies it.
+events/tracking/merging.py moves events when contacts are merged. events/maintenance.py prunes the
+log and verifies it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

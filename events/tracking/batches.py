@@ -11,6 +11,7 @@ from django.utils import timezone
 from config.api.errors import ApiError
 from config.api.warnings import FieldWarning, Warnings
 from config.database import fetch_rows, in_transaction, retry_on_deadlock
+from crm.aliases import find_holders
 from crm.models import NewContacts
 from events.models import TrackedEvent
 from events.signals import event_tracked
@@ -19,7 +20,14 @@ from events.tracking.errors import NotEnabled
 from events.tracking.fields import EventFields, parse_event
 from events.tracking.retries import earlier_results, fingerprint, replay
 from events.tracking.statements import TRACK_MANY
-from events.tracking.writing import Write, batch_item, contact_error, is_unnamed, own_email_key
+from events.tracking.writing import (
+    Write,
+    batch_item,
+    contact_error,
+    is_unnamed,
+    name_of,
+    own_email_key,
+)
 
 
 class Tracked(NamedTuple):
@@ -50,8 +58,8 @@ class _Rollback(Exception):
     """Roll an atomic batch back. `args[0]` holds the outcome that each event would have had."""
 
 
-class _KeyPruned(Exception):
-    """Roll an atomic batch back and repeat it, because a claim was pruned before it was read."""
+class _Repeat(Exception):
+    """Roll an atomic batch back and repeat it, because `_write` left an outcome out."""
 
 
 def track_many(
@@ -96,7 +104,7 @@ def track_many(
         outcomes = _write_all_or_none(rejected, valid, write)
     else:
         outcomes = rejected
-        # It repeats only for events whose key was pruned just now.
+        # It repeats only for events whose key was pruned, or whose contact was merged, just now.
         while pending := {number: valid[number] for number in valid if number not in outcomes}:
             outcomes |= write(pending)
     return [_with_warnings(outcomes[n], warnings.get(n, ())) for n in range(len(outcomes))]
@@ -132,7 +140,7 @@ def _write_all_or_none(
     def write_all() -> Outcomes:
         outcomes = rejected | (write(valid) if valid else {})
         if len(outcomes) < len(rejected) + len(valid):
-            raise _KeyPruned
+            raise _Repeat
         if any(isinstance(outcome, ApiError) for outcome in outcomes.values()):
             raise _Rollback(outcomes)
         return outcomes
@@ -140,7 +148,7 @@ def _write_all_or_none(
     while True:
         try:
             return write_all()
-        except _KeyPruned:
+        except _Repeat:
             # In a transaction of its own, because a second statement in the same one would take
             # its locks out of order.
             continue
@@ -160,7 +168,8 @@ def _write(
 ) -> Outcomes:
     """Run one statement and return the outcome of each event; a second if contacts are created.
 
-    The outcome is missing of an event whose key was claimed, and pruned before it was read.
+    The outcome is missing of an event whose key was claimed, and pruned before it was read, or
+    whose contact was merged into another one while the statement waited for it.
     """
     now = timezone.now()
     unnamed = any(is_unnamed(fields) for fields in events.values())
@@ -201,6 +210,9 @@ def _write(
         keys, events, credential, {events[number].idempotency_key: number for number in outcomes}
     )
     missing = {number: events[number] for number in without_contact if number not in outcomes}
+    names = {number: name_of(fields, own_key) for number, fields in missing.items()}
+    holders = find_holders({*names.values()}) if names else {}
+    missing = {number: missing[number] for number in missing if names[number] not in holders}
     if create_contacts((fields.email for fields in missing.values()), new_contacts):
         return outcomes | _write(missing, contents, created_by, credential, NewContacts.NONE)
     return outcomes | {number: contact_error(fields) for number, fields in missing.items()}

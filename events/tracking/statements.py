@@ -2,10 +2,11 @@
 
 Every statement takes its locks in the same order, each kind whole before the next: contacts by id,
 claims of idempotency keys by key, event rows by contact, key and title, names by name. Deletion
-begins with the contacts as well, and so does events/tracking/corrections.py. So no two of them can
-wait for each other in a circle.
+begins with the contacts as well, and so do corrections.py and merging.py beside this file. So no
+two of them can wait for each other in a circle.
 """
 
+from crm.aliases import Kind
 from events.models import TrackedEvent
 from events.tracking.fields import STORED_COLUMNS
 
@@ -107,8 +108,8 @@ FROM switch LEFT JOIN contact ON true LEFT JOIN event ON true
 
 # The id that the calling program gave a contact: crm.models.Identity.USER.
 USER_ID = "i.kind = 'user' AND i.source = '' AND i.value"
-CONTACT_CONDITIONS = {
-    "id": "id = %(contact)s",
+CONTACT_CONDITIONS: dict[Kind, str] = {
+    "contact": "id = %(contact)s",
     "email": "email_key = %(contact)s",
     "user": f"id = (SELECT subscriber_id FROM crm_identity i WHERE {USER_ID} = %(contact)s)",
 }
@@ -165,16 +166,16 @@ WITH {switch}, item AS MATERIALIZED (
     UNION ALL
     SELECT n, i.subscriber_id FROM item JOIN crm_identity i ON {user_id} = item.user_id
     WHERE item.user_id > ''
-), contact AS MATERIALIZED (
+){aliased}, contact AS MATERIALIZED (
     SELECT id FROM crm_subscriber
-    WHERE id = ANY (ARRAY(SELECT contact_id FROM named))
+    WHERE id = ANY (ARRAY(SELECT contact_id FROM {named}))
     ORDER BY id
     FOR KEY SHARE {locked}
 ), ready AS MATERIALIZED (
     SELECT item.*, contact.id AS contact_id,
            -- Distinguishes rows that do not repeat from each other, by their own id.
            CASE WHEN repeatable THEN 0 ELSE event_id END AS row_key
-    FROM item JOIN named USING (n) JOIN contact ON contact.id = named.contact_id
+    FROM item JOIN {named} named USING (n) JOIN contact ON contact.id = named.contact_id
 ), claim AS (
     INSERT INTO events_idempotencykey
         (occurrence_id, subscriber_id, credential, key, content, created_at)
@@ -226,12 +227,36 @@ FROM switch LEFT JOIN item ON true LEFT JOIN ready USING (n)
 """
 
 
-def _track_items(*, result: str, switch: str = SWITCH, locked: str = "", joined: str = "") -> str:
+# Contacts that were merged into others, in the same statement, so that all events of a contact are
+# counted in the order sent. They are looked up only for items that name no contact otherwise.
+ALIASED = """
+, aliased AS MATERIALIZED (
+    SELECT * FROM named
+    UNION ALL
+    SELECT n, i.subscriber_id FROM item JOIN crm_identity i ON i.source = ''
+        AND i.kind = CASE WHEN item.subscriber_id > 0 THEN 'contact' ELSE 'email' END
+        AND i.value = CASE WHEN item.subscriber_id > 0 THEN item.subscriber_id::text
+                           ELSE item.email END
+    WHERE NOT EXISTS (SELECT FROM named WHERE named.n = item.n)
+)
+"""
+
+
+def _track_items(
+    *,
+    result: str,
+    switch: str = SWITCH,
+    aliased: str = "",
+    locked: str = "",
+    joined: str = "",
+) -> str:
     return TRACK_ITEMS.format(
         switch=switch,
         next_occurrence=NEXT_OCCURRENCE,
         item_columns=ITEM_COLUMNS,
         user_id=USER_ID,
+        aliased=aliased,
+        named="aliased" if aliased else "named",
         locked=locked,
         count_up=COUNT_UP,
         event=EVENT,
@@ -244,10 +269,13 @@ def _track_items(*, result: str, switch: str = SWITCH, locked: str = "", joined:
 
 
 # A batch that one request sends. It returns the contact, the event and the counter as well.
-TRACK_MANY = _track_items(result="ready.contact_id, occurrence.event_id, occurrence.counter")
+TRACK_MANY = _track_items(
+    result="ready.contact_id, occurrence.event_id, occurrence.counter", aliased=ALIASED
+)
 # The events of several requests. It returns EVENT_COLUMNS as well, which are null if the contact
 # does not exist or is locked, or the key is claimed. It waits for no lock for long, because the
-# requests have nothing to do with each other.
+# requests have nothing to do with each other. It finds no aliases, because an event without a
+# contact is written alone.
 TRACK_TOGETHER = _track_items(
     switch=SWITCH.replace(" AS enabled", " AS enabled, set_config('lock_timeout', '50ms', true)"),
     locked="SKIP LOCKED",

@@ -13,6 +13,7 @@ from psycopg.errors import DeadlockDetected, ForeignKeyViolation, LockNotAvailab
 
 from config.database import fetch_one, fetch_rows, retry_on_deadlock
 from config.groups import Group
+from crm.aliases import Name, find_holder
 from crm.emails import email_key
 from events.models import TrackedEvent
 from events.tracking.errors import CurrentSubscriberNotFound, NotEnabled, SubscriberNotFound
@@ -58,6 +59,20 @@ def own_email_key(created_by: int | None) -> str:
     """Return the key of a user's e-mail, by which the calling user's own contact is found."""
     user = User.objects.filter(id=created_by).only("email").first() if created_by else None
     return email_key(user.email) if user else ""
+
+
+def name_of(fields: EventFields, own_key: str) -> Name:
+    """Return what names the contact of an event.
+
+    Args:
+        fields: the fields of the event.
+        own_key: the key of the calling user's e-mail, if the event names no contact.
+    """
+    if fields.subscriber_id:
+        return "contact", str(fields.subscriber_id)
+    if fields.user_id:
+        return "user", fields.user_id
+    return "email", own_key if is_unnamed(fields) else email_key(fields.email)
 
 
 def batch_item(
@@ -120,39 +135,31 @@ _together = Group(_write_together)
 
 def _write_alone(write: Write) -> TrackedEvent:
     fields, created_by, credential = write
-    contact: int | str
-    if fields.subscriber_id:
-        named_by, contact = "id", fields.subscriber_id
-    elif fields.email:
-        named_by, contact = "email", email_key(fields.email)
-    elif fields.user_id:
-        named_by, contact = "user", fields.user_id
-    else:
-        named_by, contact = "email", own_email_key(created_by)
-    now = timezone.now()
+    name = name_of(fields, own_email_key(created_by) if is_unnamed(fields) else "")
+    named_by, contact = name[0], fields.subscriber_id or name[1]
+    key, now = fields.idempotency_key, timezone.now()
     parameters = fields._asdict() | {
-        "contact": contact,
         "created_by": created_by,
         "occurred_at": fields.occurred_at or now,
         "now": now,
     }
-    if not fields.idempotency_key:
-        event = _execute(TRACK_BY[named_by], parameters)
-        if event is None:
-            raise contact_error(fields)
-        return event
-    key, content = fields.idempotency_key, fingerprint(fields)
-    parameters |= {"credential": credential, "content": content}
-    # It repeats only if the key is pruned between the two statements.
+    statements = TRACK_ONCE_BY if key else TRACK_BY
+    if key:
+        parameters |= {"credential": credential, "content": fingerprint(fields)}
+    # It repeats only if the key is pruned between the two statements, or if the contact was merged
+    # into another one.
     while True:
-        event = _execute(TRACK_ONCE_BY[named_by], parameters)
+        event = _execute(statements[named_by], parameters | {"contact": contact})
         if event is not None and event.id is not None:
             return event
         # First the earlier request, because the contact may have another e-mail by now.
-        if earlier := earlier_results(credential, [key]).get(key):
+        if key and (earlier := earlier_results(credential, [key]).get(key)):
             return replay(fields, earlier)
         if event is None:
-            raise contact_error(fields)
+            holder = find_holder(name)
+            if holder is None:
+                raise contact_error(fields)
+            named_by, contact = "contact", holder
 
 
 def _execute(statement: str, parameters: dict[str, Any]) -> TrackedEvent | None:

@@ -34,6 +34,7 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("DELETE", "/subscribers/1/tracking-events/1/occurrences/1", None),
     ("POST", "/subscribers/take-back-event", None),
     ("GET", "/subscribers/1/timeline", "read"),
+    ("POST", "/subscribers/1/merge", None),
     ("GET", "/subscribers", "read"),
     ("POST", "/subscribers", None),
     ("DELETE", "/subscribers", None),
@@ -142,6 +143,10 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
         ("events.delete_eventoccurrence",),
     ),
     ("GET", "/subscribers/1/timeline"): ("events.view_eventoccurrence",),
+    ("POST", "/subscribers/1/merge"): (
+        *(CONTACT.format("change"), CONTACT.format("delete")),
+        "events.delete_eventoccurrence",
+    ),
     ("GET", "/subscribers"): (CONTACT.format("view"),),
     ("POST", "/subscribers"): (CONTACT.format("add"),),
     ("DELETE", "/subscribers"): (CONTACT.format("delete"),),

@@ -71,6 +71,8 @@ PAGES = [
     ("crm/subscriber/no-number/", "staff", 302),
     ("crm/subscriber/{crm/subscriber}/export/", "viewer", 200),
     ("crm/subscriber/{crm/subscriber}/erase/", "manager", 200),
+    ("crm/subscriber/{crm/subscriber}/merge/", "manager", 200),
+    ("crm/subscriber/duplicates/", "viewer", 200),
     # This contact was not erased, which is said on the first page.
     ("crm/subscriber/{crm/subscriber}/erased/", "manager", 302),
     ("crm/subscriber/{crm/subscriber}/erased/receipt.json", "manager", 302),

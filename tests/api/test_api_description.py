@@ -70,13 +70,16 @@ KNOWN: dict[str, tuple[list[Any], list[str]]] = {
         [1, 2, 3],
         [
             *("body.subscribers[*]", "body.subscriber_ids[*]", "body.action_options[*]"),
-            *("body.tagIds[*]", "body.listIds[*]", "query.current_id"),
+            *("body.tagIds[*]", "body.listIds[*]", "query.current_id", "body.other_id"),
         ],
     ),
     "value id": (["1000000001", "2000000002"], ["path.value_id"]),
     "email": ([*EMAILS, "new@example.com"], ["body.email", "body.contacts[*].email"]),
     "new email": (["new@example.com", "x@example.com", EMAILS[0]], ["body.contact.email"]),
-    "known email": (EMAILS, ["body.events[*].email", "query.get_by_email"]),
+    "known email": (
+        EMAILS,
+        ["body.events[*].email", "query.get_by_email", "body.other_email"],
+    ),
     "event": ([EVENT["event_key"]], ["path.name", "body.eventTrackingEvent.name"]),
     "key": ([EVENT["event_key"]], ["query.event_key"]),
     "fields": (["lists,tags,segments", "statuses"], ["query.fields"]),

@@ -15,6 +15,7 @@ from rest_framework.test import APIClient
 from crm.contacts import create
 from crm.emails import email_sha256
 from crm.jobs import create_job, stop_restored_jobs
+from crm.merging import merge_contacts
 from crm.models import Erasure, JobState, Subscriber
 from crm.restores import keep_opt_outs
 from events.models import TrackedEvent
@@ -39,7 +40,7 @@ def old(db: None) -> Iterator[Old]:
     """A connection to the old store, whose tables are temporary ones and hide the others."""
     dsn = connection.connection.info.dsn
     with psycopg.connect(dsn, autocommit=True) as connected:
-        for table in ("crm_subscriber", "crm_erasure"):
+        for table in ("crm_subscriber", "crm_erasure", "crm_identity"):
             connected.execute(f"CREATE TEMPORARY TABLE {table} (LIKE public.{table} INCLUDING ALL)")
         yield connected
 
@@ -58,6 +59,15 @@ def add_contact(old: Old, email: str, status: str, same: Subscriber | None = Non
         "life_time_value, custom_values, created_at, updated_at) "
         "VALUES (%s, %s, lower(%s), %s, 'lead', 0, 0, '{}', %s, now())",
         [contact_id, email, email, status, created_at],
+    )
+
+
+def add_alias(old: Old, contact_id: int, email: str) -> None:
+    """Create an alias of a contact of the old store."""
+    old.execute(
+        "INSERT INTO crm_identity (subscriber_id, kind, source, value) "
+        "VALUES (%s, 'email', '', %s)",
+        [contact_id, email],
     )
 
 
@@ -123,6 +133,24 @@ def test_two_contacts_of_one_mailbox_that_opted_out_are_stored_as_one(old: Old) 
     assert list(statuses().values()) == ["unsubscribed"]
 
 
+def test_who_opted_out_after_a_merge_stays_opted_out_with_the_emails_of_both_contacts(
+    old: Old, grace: Subscriber
+) -> None:
+    add_contact(old, "hopper@example.com", "unsubscribed")
+    add_alias(old, 987654, GRACE)
+    list(keep_opt_outs(old))
+    assert statuses() == {GRACE: "unsubscribed", "hopper@example.com": "unsubscribed"}
+
+
+def test_an_opt_out_of_an_alias_of_the_backup_is_that_of_its_contact(
+    old: Old, grace: Subscriber
+) -> None:
+    merge_contacts(grace.pk, ("contact", str(create({"email": "hopper@example.com"}).pk)))
+    add_contact(old, "hopper@example.com", "unsubscribed")
+    assert list(keep_opt_outs(old)) == [OPTED_OUT]
+    assert statuses() == {GRACE: "unsubscribed"}
+
+
 def test_a_contact_made_by_an_event_stays_opted_out_of_the_next_batch(
     old: Old, api: APIClient, grace: Subscriber
 ) -> None:
@@ -164,6 +192,13 @@ def test_who_was_erased_after_the_backup_is_erased_again(old: Old, grace: Subscr
     assert not TrackedEvent.objects.exists()
 
 
+def test_who_was_erased_after_the_backup_is_known_by_an_alias(old: Old, grace: Subscriber) -> None:
+    merge_contacts(grace.pk, ("contact", str(create({"email": "hopper@example.com"}).pk)))
+    add_receipt(old, 987654, "hopper@example.com")
+    list(erase_again(old))
+    assert not Subscriber.objects.exists()
+
+
 def test_the_receipts_of_the_old_store_are_kept(old: Old, grace: Subscriber) -> None:
     add_receipt(old, grace.pk, GRACE)
     list(erase_again(old))
@@ -201,5 +236,6 @@ def test_a_job_of_the_backup_that_had_not_ended_is_stopped(old: Old) -> None:
 
 
 def test_an_old_store_without_tables_changes_nothing(old: Old) -> None:
-    old.execute("DROP TABLE crm_subscriber, crm_erasure; SET search_path = pg_catalog")
+    tables = "crm_subscriber, crm_erasure, crm_identity"
+    old.execute(f"DROP TABLE {tables}; SET search_path = pg_catalog")
     assert [*keep_opt_outs(old), *erase_again(old)] == []

@@ -1,4 +1,4 @@
-"""Sequences of tracking, batches, retries, taking back, pruning and deletion, beside a model."""
+"""Sequences of events, retries, taking back, merging, pruning and deletion, beside a model."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -19,7 +19,9 @@ from hypothesis.stateful import (
 )
 
 from config.database import fetch_rows
-from crm.contacts import create, delete_contacts
+from crm.contacts import EmailTaken, create, delete_contacts
+from crm.merge_plans import Choice
+from crm.merging import merge_contacts
 from crm.models import Subscriber
 from events.maintenance import prune_occurrences
 from events.tracking import track
@@ -31,7 +33,7 @@ from events.verification import find_differences
 SEQUENCES = {"short": 300, "long": 2_000}
 STEPS = 20
 START = datetime(2024, 1, 1, tzinfo=UTC)
-EMAILS = ("ada@example.com", "bob@example.com")
+EMAILS = ("ada@example.com", "bob@example.com", "cyd@example.com")
 
 # The store is read after each of 6,000 steps. Querysets would make that a third of the test's time.
 EVENTS = """
@@ -73,15 +75,25 @@ class Row:
 
 
 @dataclass
+class Claim:
+    """The expected claim of an idempotency key: the item, and the response to it."""
+
+    email: str
+    item: dict[str, Any]
+    event_id: int
+    counter: int
+
+
+@dataclass
 class Model:
     """The store as dicts: contacts, events by id, their occurrences, and idempotency keys."""
 
-    emails: set[str] = field(default_factory=lambda: set(EMAILS))
+    # The e-mail of the contact that each e-mail finds. It is another one if that is an alias.
+    emails: dict[str, str] = field(default_factory=lambda: {email: email for email in EMAILS})
     rows: dict[int, Row] = field(default_factory=dict)
     # Each occurrence, by id: the event's id, the datetime, the idempotency key or None, the value.
     log: list[tuple[int, datetime, str | None, str]] = field(default_factory=list)
-    # Each idempotency key: the item, the event's id and the counter.
-    keys: dict[str, tuple[dict[str, Any], int, int]] = field(default_factory=dict)
+    keys: dict[str, Claim] = field(default_factory=dict)
 
     def track(self, item: dict[str, Any], new_id: int) -> tuple[int, int, bool]:
         """Return the event's id, its counter, and whether it was replayed.
@@ -95,15 +107,16 @@ class Model:
         """
         key = item.get("idempotency_key")
         if key in self.keys:
-            content, event_id, counter = self.keys[key]
-            if content != item:
+            claim = self.keys[key]
+            if claim.item != item:
                 raise IdempotencyMismatch
-            return event_id, counter, True
+            return claim.event_id, claim.counter, True
         if item["email"] not in self.emails:
             raise SubscriberNotFound
-        event_id = self._repeated(item) or new_id
+        columns = {name: item[name] for name in ("event_key", "title", "repeatable")}
+        columns["email"] = self.emails[item["email"]]
+        event_id = self._repeated(columns) or new_id
         occurred_at = item["occurred_at"]
-        columns = {name: item[name] for name in ("email", "event_key", "title", "repeatable")}
         row = self.rows.setdefault(
             event_id, Row(**columns, value=item["value"], first=occurred_at, last=occurred_at)
         )
@@ -113,15 +126,14 @@ class Model:
             row.last, row.value = occurred_at, item["value"]
         self.log.append((event_id, occurred_at, key, item["value"]))
         if key:
-            self.keys[key] = (item, event_id, row.counter)
+            self.keys[key] = Claim(row.email, item, event_id, row.counter)
         return event_id, row.counter, False
 
-    def _repeated(self, item: dict[str, Any]) -> int | None:
-        """Return the id of the event that this item counts up."""
-        names = ("email", "event_key", "title")
+    def _repeated(self, columns: dict[str, Any]) -> int | None:
+        """Return the id of the event that an item with these columns counts up."""
         for event_id, row in self.rows.items():
-            is_same = all(getattr(row, name) == item[name] for name in names)
-            if is_same and item["repeatable"] and row.repeatable:
+            is_same = all(getattr(row, name) == value for name, value in columns.items())
+            if is_same and row.repeatable:
                 return event_id
         return None
 
@@ -149,10 +161,47 @@ class Model:
             if row.unlogged == 0:
                 row.first = min(entry[1] for entry in rest)
 
+    def merge(self, survivor: str, other: str) -> int:
+        """Add the events of a contact to those of another one. Returns how many were joined."""
+        kept_ids: dict[int, int] = {}
+        for event_id, row in list(self.rows.items()):
+            if row.email != other:
+                continue
+            columns = {name: getattr(row, name) for name in ("event_key", "title", "repeatable")}
+            kept_id = self._repeated({**columns, "email": survivor})
+            if kept_id is None:
+                row.email = survivor
+                continue
+            kept, kept_ids[event_id] = self.rows[kept_id], kept_id
+            kept.value = row.value if row.last > kept.last else kept.value
+            kept.first, kept.last = min(kept.first, row.first), max(kept.last, row.last)
+            kept.counter += row.counter
+            kept.unlogged += row.unlogged
+            del self.rows[event_id]
+        self.log = [(kept_ids.get(entry[0], entry[0]), *entry[1:]) for entry in self.log]
+        for claim in self.keys.values():
+            if claim.email == other:
+                claim.email = survivor
+                claim.event_id = kept_ids.get(claim.event_id, claim.event_id)
+        self._rename(other, survivor)
+        return len(kept_ids)
+
+    def exchange(self, email: str, alias: str) -> None:
+        """Let an alias of a contact become its e-mail."""
+        for row in self.rows.values():
+            row.email = alias if row.email == email else row.email
+        for claim in self.keys.values():
+            claim.email = alias if claim.email == email else claim.email
+        self._rename(email, alias)
+
+    def _rename(self, before: str, after: str) -> None:
+        owners = self.emails.items()
+        self.emails = {email: after if owner == before else owner for email, owner in owners}
+
     def delete(self, email: str) -> None:
         """Delete a contact with its events and their keys."""
-        self.emails.discard(email)
-        self.keys = {key: claim for key, claim in self.keys.items() if claim[0]["email"] != email}
+        self.emails = {each: owner for each, owner in self.emails.items() if owner != email}
+        self.keys = {key: claim for key, claim in self.keys.items() if claim.email != email}
         self.rows = {event_id: row for event_id, row in self.rows.items() if row.email != email}
         self.log = [entry for entry in self.log if entry[0] in self.rows]
 
@@ -169,7 +218,8 @@ class Store(RuleBasedStateMachine):
         with connection.cursor() as cursor:
             cursor.execute(
                 "DELETE FROM events_trackedevent; DELETE FROM events_eventoccurrence; "
-                "DELETE FROM events_idempotencykey; DELETE FROM crm_subscriber"
+                "DELETE FROM events_idempotencykey; DELETE FROM crm_identity; "
+                "DELETE FROM crm_subscriber"
             )
         for email in EMAILS:
             create({"email": email})
@@ -219,11 +269,42 @@ class Store(RuleBasedStateMachine):
         delete_contacts(Subscriber.objects.filter(email=email).values_list("id", flat=True))
         self.model.delete(email)
 
+    @rule(
+        emails=st.permutations(EMAILS),
+        items=st.lists(ITEMS, min_size=1, max_size=3),
+        hours=st.integers(-2, 6),
+        takes=st.booleans(),
+    )
+    def merge(
+        self, emails: list[str], items: list[dict[str, Any]], hours: int, takes: bool
+    ) -> None:
+        # With events of both contacts, because only few sequences lead to some.
+        self.create_again(emails[0])
+        self.create_again(emails[1])
+        both = [item | {"email": email} for item in items for email in emails[:2]]
+        self.send_batch(both, atomic=False)
+        self.prune(hours)
+        survivor, other = (self.model.emails[email] for email in emails[:2])
+        if survivor == other:
+            return
+        contact = Subscriber.objects.get(email=survivor)
+        choice = Choice(("email",) if takes else ())
+        counts = merge_contacts(contact.pk, ("email", other), choice).counts
+        rows = self.model.rows
+        number = sum(rows[event_id].email == other for event_id, *_ in self.model.log)
+        assert counts["occurrences"] == number
+        assert counts["events_joined"] == self.model.merge(survivor, other)
+        if takes:
+            self.model.exchange(survivor, other)
+
     @rule(email=st.sampled_from(EMAILS))
     def create_again(self, email: str) -> None:
         if email not in self.model.emails:
             create({"email": email})
-            self.model.emails.add(email)
+            self.model.emails[email] = email
+        elif self.model.emails[email] != email:
+            with pytest.raises(EmailTaken):
+                create({"email": email})
 
     @invariant()
     def every_counter_is_unlogged_plus_occurrences(self) -> None:

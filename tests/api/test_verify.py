@@ -61,6 +61,12 @@ def verify() -> tuple[str, str]:
         ("DELETE FROM events_eventoccurrence", ["1 idempotency keys without an occurrence"]),
         ("DELETE FROM crm_tag", ["1 tags of contacts", "1 segments with an invalid filter"]),
         ("DELETE FROM crm_list", ["1 lists of contacts without the list or the contact"]),
+        (
+            "INSERT INTO crm_identity (subscriber_id, kind, source, value) "
+            "SELECT id, 'email', '', email_key FROM crm_subscriber "
+            "UNION SELECT id, 'contact', '', id::text FROM crm_subscriber",
+            ["2 aliases that are the e-mail or the id of a contact"],
+        ),
     ],
 )
 def test_a_row_that_lost_what_it_belongs_to_is_found(statement: str, faults: list[str]) -> None:

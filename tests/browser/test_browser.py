@@ -30,6 +30,7 @@ PAGES = (
     *("/admin/crm/subscribernote/", "/admin/crm/subscribernote/add/?contact={}"),
     *("/admin/crm/applicationpassword/", "/admin/crm/applicationpassword/add/"),
     *("/admin/events/trackingkey/", "/admin/crm/subscriber/{}/erase/"),
+    "/admin/crm/subscriber/duplicates/",
     *("/admin/crm/historyentry/", "/admin/crm/subscriber/?did=checkoud"),
     *("/admin/crm/job/", "/admin/transfers/import/add/", "/admin/transfers/export/add/"),
     "/admin/events/eventoccurrence/take-back/?key=checkout",
@@ -272,6 +273,21 @@ def test_a_contact_is_erased_with_a_receipt(page: Page, learner_id: int) -> None
     expect(page.get_by_text("0 contacts")).to_be_visible()
 
 
+def test_two_contacts_are_merged_from_the_proposals_by_keyboard(
+    page: Page, http: Client, learner_id: int
+) -> None:
+    http.contact("a.da+shop@example.com", first_name="A.", phone="0151 2345678")
+    page.goto("/admin/crm/subscriber/")
+    page.get_by_role("link", name="Possible duplicates").press("Enter")
+    page.get_by_role("link", name="Merge a.da+shop@example.com into ada@example.com").press("Enter")
+    expect(page.get_by_role("row", name="phone")).to_contain_text("0151 2345678")
+    page.get_by_role("group", name="first name").get_by_label("Ada").press("ArrowDown")
+    page.get_by_role("button", name="Merge").press("Enter")
+    expect(page.get_by_role("heading", name="A. Lovelace")).to_be_visible()
+    expect(page.get_by_text(f"has been merged into contact {learner_id}.")).to_be_visible()
+    expect(page.locator(".profile").first).to_contain_text("also a.da+shop@example.com")
+
+
 @pytest.fixture(scope="class")
 def shown_id(class_client: Client) -> int:
     """The id of Ada Lovelace, as learner_id."""
@@ -290,6 +306,13 @@ class TestAccessibility:
     ) -> None:
         open_take_back(axe_page, shown_id)
         assert errors_in_both_themes(axe_page, axe_page.url) == NO_ERRORS
+
+    def test_the_page_that_compares_contacts_has_no_serious_error(
+        self, axe_page: Page, class_client: Client, shown_id: int
+    ) -> None:
+        other_id = class_client.contact("bob@example.com", first_name="Bob", phone="1")
+        path = f"/admin/crm/subscriber/{shown_id}/merge/?other={other_id}"
+        assert errors_in_both_themes(axe_page, path) == NO_ERRORS
 
     def test_the_logged_out_page_has_no_serious_error(
         self, browser: Browser, server: Server
@@ -327,6 +350,7 @@ class TestPhone:
             *(f"/admin/crm/subscriber/{{name}}/{page}" for page in CONTACT_PAGES),
             *(f"/admin/crm/segment/{{segment}}/{page}/" for page in ("change", "delete")),
             "/admin/events/eventoccurrence/{occurrence}/take-back/",
+            "/admin/crm/subscriber/{events}/merge/?other={name}",
         ],
     )
     def test_a_page_is_as_wide_as_the_window(

@@ -36,6 +36,8 @@ PAGES = (
     ("contact: the form", f"{CONTACTS}{{quiet}}/change/"),
     ("contact: history", f"{CONTACTS}{{quiet}}/history/"),
     ("contact: erase, the question", f"{CONTACTS}{{busy}}/erase/"),
+    ("contact: merge, both side by side", f"{CONTACTS}{{busy}}/merge/?other={{quiet}}"),
+    ("possible duplicates", f"{CONTACTS}duplicates/"),
     ("notes", "/admin/crm/subscribernote/"),
     ("notes: contact", f"/admin/crm/subscribernote/?contact={BUSY}"),
     ("tracked events", EVENTS),

@@ -7,7 +7,7 @@ from typing import Any
 from crm.custom_fields import declared_fields
 from crm.jobs import JobKind, Run
 from crm.notes import add_missing_notes
-from transfers.contacts import ContactRules, Outcome, import_contacts, read_contact
+from transfers.contacts import ContactRow, ContactRules, Outcome, import_contacts, read_contact
 from transfers.imports.files import form_of, open_upload
 from transfers.imports.reports import Remark, sentences
 from transfers.imports.run import StepResult, run_rows
@@ -30,10 +30,14 @@ def run_import_contacts(run: Run) -> None:
     rules = ContactRules(**parameters["rules"])
     mapping = parameters["mapping"]
 
-    def write(rows: Sequence[Row]) -> StepResult:
-        declared = declared_fields()
-        read = [read_contact(row, mapping, options, declared) for row in rows]
-        outcomes = import_contacts(read, rules)
+    declared = declared_fields()
+
+    def prepare(rows: Sequence[Row]) -> list[tuple[Row, ContactRow]]:
+        return [(row, read_contact(row, mapping, options, declared)) for row in rows]
+
+    def write(read: list[tuple[Row, ContactRow]]) -> StepResult:
+        rows = [row for row, _ in read]
+        outcomes = import_contacts([contact for _, contact in read], rules)
         add_missing_notes(
             (outcome.contact_id, note)
             for row, outcome in zip(rows, outcomes, strict=True)
@@ -43,7 +47,14 @@ def run_import_contacts(run: Run) -> None:
         return _result(rows, outcomes)
 
     with open_upload(run.job, form_of(parameters)) as table:
-        run_rows(run, table, write, dry_run=parameters["dry_run"], rows_per_step=ROWS_PER_STEP)
+        run_rows(
+            run,
+            table,
+            prepare,
+            write,
+            dry_run=parameters["dry_run"],
+            rows_per_step=ROWS_PER_STEP,
+        )
 
 
 def _notes(row: Row) -> list[Any]:

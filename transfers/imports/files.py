@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,20 +73,26 @@ def copy_file(job: Job, path: Path) -> None:
     upload_path(job).chmod(0o600)
 
 
-def open_upload(job: Job, form: FileForm) -> Table:
-    """Open the file of a job.
+@contextmanager
+def open_upload(job: Job, form: FileForm) -> Iterator[Table]:
+    """Open the file of a job, and close it when the block ends.
 
     Raises:
-        JobError: it is not here, or cannot be read.
+        JobError: it is not here, or cannot be read, also in the block.
     """
     try:
-        return open_table(upload_path(job), form)
+        table = open_table(upload_path(job), form)
     except FileNotFoundError:
         raise JobError(
             "The file is not here: it was deleted, or another machine has it. Upload it again."
         ) from None
     except UnreadableFile as error:
         raise JobError(str(error)) from None
+    with table:
+        try:
+            yield table
+        except UnreadableFile as error:
+            raise JobError(str(error)) from None
 
 
 def sample(table: Table) -> Sample:

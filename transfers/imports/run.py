@@ -1,10 +1,10 @@
 """Run an import: its rows in steps, each of which is committed with the job's position."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from django.db import transaction
 
@@ -12,6 +12,8 @@ from crm.jobs import RESULTS, Progress, Run
 from transfers.imports.files import is_own_header
 from transfers.imports.reports import Remark, Reports
 from transfers.tables import Row, Table
+
+Prepared = TypeVar("Prepared")
 
 
 class StepResult(NamedTuple):
@@ -24,35 +26,71 @@ class StepResult(NamedTuple):
 def run_rows(
     run: Run,
     table: Table,
-    write: Callable[[Sequence[Row]], StepResult],
+    prepare: Callable[[Sequence[Row]], Prepared],
+    write: Callable[[Prepared], StepResult],
     *,
     dry_run: bool,
     rows_per_step: int,
+    first: int | None = None,
 ) -> None:
     """Write the rows of a file behind the job's position.
 
     Args:
         run: the job.
         table: its file.
-        write: writes rows in a transaction of the caller, and is repeated after a deadlock.
+        prepare: converts rows, each once and in their order. It is called in a thread of its own,
+            while rows before are written, and uses no database.
+        write: writes them in a transaction of the caller, and is repeated after a deadlock.
         dry_run: whether what `write` writes is rolled back.
         rows_per_step: how many rows are written together.
+        first: the ordinal behind which rows are prepared, although those up to the position are
+            not written. None means the position.
     """
     reports = Reports(run.job.path / RESULTS, table.columns)
     total = run.progress.total or _count(run, table)
 
-    def step(piece: Sequence[Row], progress: Progress) -> Progress:
+    def step(last: int, prepared: Prepared, progress: Progress) -> Progress:
         with transaction.atomic():
-            result = write([row for row in piece if not is_own_header(row)])
+            result = write(prepared)
             transaction.set_rollback(dry_run)
         lengths = reports.write(result.remarks, progress.position.get("lengths", {}))
         counts = Counter(progress.counts)
         counts.update(result.counts)
-        return Progress(piece[-1].ordinal, total, {"lengths": lengths}, dict(counts))
+        return Progress(last, total, {"lengths": lengths}, dict(counts))
 
-    rows = table.rows(run.progress.done)
-    while piece := list(islice(rows, rows_per_step)):
-        run.step(partial(step, piece))
+    done = run.progress.done
+    pieces = _pieces(table.rows(done if first is None else first), done, rows_per_step)
+
+    def next_prepared() -> tuple[int, Prepared] | None:
+        for last, rows in pieces:
+            prepared = prepare(rows)
+            if last > done:
+                return last, prepared
+        return None
+
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next_prepared)
+        while found := following.result():
+            following = thread.submit(next_prepared)
+            run.step(partial(step, *found))
+
+
+def _pieces(rows: Iterator[Row], done: int, rows_per_step: int) -> Iterator[tuple[int, list[Row]]]:
+    """Yield pieces of rows without the header of an export, each with its last ordinal.
+
+    A piece ends at the position `done`, so that no row before it is written again.
+    """
+    piece: list[Row] = []
+    last = 0
+    for row in rows:
+        last = row.ordinal
+        if not is_own_header(row):
+            piece.append(row)
+        if len(piece) == rows_per_step or last == done:
+            yield last, piece
+            piece = []
+    if piece:
+        yield last, piece
 
 
 def _count(run: Run, table: Table) -> int:

@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ('crm', '0014_jobs'),
+        ('crm', '0015_jobs'),
     ]
 
     operations = [

@@ -22,6 +22,7 @@ from crm.activecampaign.serializers import (
 )
 from crm.activecampaign.viewsets import ApiV3ViewSet, NoResult
 from crm.api.changes import delete_named
+from crm.api.merged import MergedContactMixin
 from crm.api.rights import ADD, CHANGE, DELETE, READ
 from crm.custom_fields import Fields, declared_fields, values_of
 from crm.models import Subscriber
@@ -32,7 +33,7 @@ ABSENT: dict[str, list[Any]] = {
 }
 
 
-class ACContactViewSet(ApiV3ViewSet):
+class ACContactViewSet(MergedContactMixin, ApiV3ViewSet):
     """Contacts, and `sync`, which is at a URL of its own."""
 
     access: ClassVar[dict[str, Any]] = {

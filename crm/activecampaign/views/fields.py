@@ -38,6 +38,7 @@ from crm.activecampaign.serializers import (
     split_value_id,
 )
 from crm.activecampaign.viewsets import ApiV3ViewSet, NoResult, unknown_filters
+from crm.aliases import current_ids
 from crm.api.rights import CHANGE, READ
 from crm.custom_fields import (
     add_field,
@@ -228,13 +229,14 @@ class ACFieldValueViewSet(ApiV3ViewSet):
         contact = contacts.set_field_value(contact_id, field.slug, cleaned[field.slug])
         body = {
             "contacts": [ACContactSerializer(contact).data],
-            "fieldValue": field_value(contact_id, field, cleaned[field.slug]),
+            "fieldValue": field_value(contact.pk, field, cleaned[field.slug]),
         }
         return Response(body, status=status)
 
     def _named(self) -> tuple[int, CustomField]:
         """Return the id of the contact and the custom field that the URL names."""
-        contact_id, field_id = split_value_id(self.kwargs["value_id"])
+        sent_id, field_id = split_value_id(self.kwargs["value_id"])
+        [contact_id] = current_ids([sent_id])
         field = CustomField.objects.filter(pk=field_id).first()
         if field is None or not contact_id:
             raise self._no_value()

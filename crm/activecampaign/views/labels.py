@@ -185,9 +185,9 @@ class ACContactTagViewSet(ApiV3ViewSet):
         names = ("contact", "tag")
         sent = unwrap(self.params, "contactTag")
         ids = validate(dict.fromkeys(names, to_object_id), sent, names)
-        is_new = contacts.attach("tags", ids["contact"], ids["tag"])
+        contact_id, is_new = contacts.attach("tags", ids["contact"], ids["tag"])
         rows = Subscriber.tags.through.objects
-        row = rows.filter(subscriber=ids["contact"], tag=ids["tag"]).first()
+        row = rows.filter(subscriber=contact_id, tag=ids["tag"]).first()
         if row is None:  # detached meanwhile
             raise NoResult(contacts.NOUNS["tags"], ids["tag"])
         body = {"contactTag": ACContactTagSerializer(row).data}

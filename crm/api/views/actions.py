@@ -28,6 +28,7 @@ from crm.api.absent import NO_MAIL
 from crm.api.changes import delete_named
 from crm.api.fields import (
     max_length,
+    to_contact_ids,
     to_custom_values,
     to_keep_opt_outs,
     to_label_names,
@@ -68,7 +69,7 @@ KEEP_OPT_OUTS: dict[str, Validator] = {"keep_opt_outs": to_keep_opt_outs}
 PROPERTY_FIELDS: dict[str, Validator] = {
     "property": single_line(64),
     "value": multi_line,
-    "subscribers": to_ids,
+    "subscribers": to_contact_ids,
     **KEEP_OPT_OUTS,
 }
 SYNC_FIELDS: dict[str, Validator] = {
@@ -76,11 +77,11 @@ SYNC_FIELDS: dict[str, Validator] = {
     "attach": to_label_names,
     "detach": to_label_names,
     "find_by": single_line(16),
-    "subscribers": to_ids,
+    "subscribers": to_contact_ids,
 }
 ACTION_FIELDS: dict[str, Validator] = {
     "action_name": single_line(64),
-    "subscriber_ids": to_ids,
+    "subscriber_ids": to_contact_ids,
     "action_options": to_ids,
     "new_status": single_line(50),
     "custom_field": json_text_or(to_fields),

@@ -20,11 +20,9 @@ from config.api.validation import (
     single_line,
     to_bigint,
     to_email,
-    to_ids,
     to_strings,
     validate,
 )
-from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
 from config.database import in_transaction
 from crm import contacts
@@ -34,10 +32,12 @@ from crm.api.fields import (
     LABEL_FIELDS,
     beside_warnings,
     contact_fields,
+    to_contact_ids,
     to_label_names,
     with_values_of_slugs,
 )
 from crm.api.filter_backends import CONTACT_BACKENDS, LIST_FIELDS
+from crm.api.merged import MergedContactMixin
 from crm.api.pagination import ContactListPagination
 from crm.api.rights import ADD, CHANGE, DELETE, READ, READ_SEGMENTS, require_change
 from crm.api.schema import contacts as schema
@@ -81,13 +81,13 @@ RETRIEVE_FIELDS: dict[str, Validator] = {
 SEARCH_FIELDS: dict[str, Validator] = {
     "search": single_line(255),
     "limit": to_bigint,
-    "values": to_ids,
+    "values": to_contact_ids,
 }
 STATUS = CONTACT_COLUMNS.index("status")
 UNSUBSCRIBED = (Status.UNSUBSCRIBED, Status.BOUNCED, Status.COMPLAINED)
 
 
-class SubscriberViewSet(ApiViewSet):
+class SubscriberViewSet(MergedContactMixin):
     """Contacts: `/subscribers`."""
 
     access: ClassVar[dict[str, Access]] = {
@@ -195,7 +195,7 @@ class SubscriberViewSet(ApiViewSet):
     def destroy_several(self, request: Request) -> Response:
         """Delete contacts and all their events."""
         params = {"subscriber_ids": self.params.get("subscribers")}
-        fields = validate({"subscriber_ids": to_ids}, params, required=("subscriber_ids",))
+        fields = validate({"subscriber_ids": to_contact_ids}, params, required=("subscriber_ids",))
         delete_named(request, fields["subscriber_ids"])
         return Response({"message": "Selected Subscribers has been deleted"})
 

@@ -24,10 +24,10 @@ from config.api.validation import (
     to_datetime,
     validate,
 )
-from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
 from config.audit import of_ids, record
 from crm import notes
+from crm.api.merged import MergedContactMixin
 from crm.api.pagination import NotePagination
 from crm.api.rights import CHANGE, DELETE, READ
 from crm.api.schema import notes as schema
@@ -45,7 +45,7 @@ FIELDS: dict[str, Validator] = {
 }
 
 
-class NoteViewSet(ApiViewSet):
+class NoteViewSet(MergedContactMixin):
     """A contact's notes: `/subscribers/{id}/notes`."""
 
     access: ClassVar[dict[str, Access]] = {

@@ -29,7 +29,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('auth', '0012_alter_user_first_name_max_length'),
         ('contenttypes', '0002_remove_content_type_name'),
-        ('crm', '0013_notes'),
+        ('crm', '0014_aliases'),
         # It makes the groups.
         ('events', '0003_roles'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
