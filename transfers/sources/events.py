@@ -6,7 +6,15 @@ from typing import NamedTuple
 from config.api.errors import InvalidFields
 from config.api.warnings import Warnings
 from events.tracking.fields import EventFields, parse_event
-from events.tracking.imports import Imported, ImportedCount, PastEvent, import_counts, import_events
+from events.tracking.imports import (
+    EventChunk,
+    Imported,
+    ImportedCount,
+    Outcome,
+    PastEvent,
+    import_counts,
+    import_events,
+)
 from events.tracking.row_keys import content_of
 from transfers.imports.reports import sentences
 from transfers.sources import EventRow, Log
@@ -63,7 +71,9 @@ def write_events(
             continue
         keys[number] = fields.event_key
         if isinstance(event, Log):
-            past[number] = PastEvent(fields, content_of(fields._replace(subscriber_id=0)))
+            # Without the contact's id, because it may be merged with another one.
+            content = content_of(fields._replace(subscriber_id=0))
+            past[number] = PastEvent(fields, f"log-{event.id}", content)
             continue
         name = (event.contact_id, fields.event_key, fields.title)
         # FluentCRM counts up the first row of a key and title. It has others that do not repeat,
@@ -72,8 +82,12 @@ def write_events(
         seen.add(name)
         times = (event.created_at, event.updated_at)
         counts[number] = ImportedCount(str(event.id), fields, event.counter, *times)
-    written = dict(zip(counts, import_counts([*counts.values()], source), strict=True))
-    written |= zip(past, import_events([*past.values()], source), strict=True)
+    written: dict[int, Outcome] = {}
+    if counts:
+        written |= zip(counts, import_counts([*counts.values()], source), strict=True)
+    if past:
+        chunk = EventChunk([*past.values()], source)
+        written |= zip(past, import_events(chunk), strict=True)
     for number, outcome in written.items():
         event, key = events[number], keys[number]
         if isinstance(outcome, Imported):
@@ -100,4 +114,4 @@ def _fields(event: EventRow | Log, ids: Mapping[int, int], warnings: Warnings) -
         return parse_event(data, warnings=warnings)
     data |= {"title": event.event_key, "value": event.value, "provider": LOG_PROVIDER}
     data |= {"occurred_at": event.occurred_at}
-    return parse_event(data, idempotency_key=f"log-{event.id}", warnings=warnings)
+    return parse_event(data, warnings=warnings)
