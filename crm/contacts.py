@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Literal
 
 from django.db import IntegrityError, connection, transaction
@@ -63,6 +64,11 @@ id = ANY(ARRAY(
     SELECT subscriber_id FROM crm_identity
     WHERE kind = 'email' AND source = '' AND value = ANY(%(keys)s::text[])
 ))
+"""
+SET_UPDATED_AT = """
+UPDATE crm_subscriber s SET updated_at = sent.moment
+FROM unnest(%(contacts)s::bigint[], %(moments)s::timestamptz[]) sent(contact, moment)
+WHERE s.id = sent.contact RETURNING s.id
 """
 
 
@@ -466,6 +472,20 @@ def lock_of_keys(keys: Sequence[str]) -> dict[str, Subscriber]:
     """
     locked = _lock(BY_KEYS, {"keys": list(keys)})
     return {contact.email_key: contact for contact in locked}
+
+
+def lock_of_ids(ids: Sequence[int]) -> dict[int, Subscriber]:
+    """Return the contacts with these ids, locked as by `get_for_update`."""
+    return {contact.pk: contact for contact in _lock(SEVERAL, {"ids": list(ids)})}
+
+
+def set_updated_at(moments: Mapping[int, datetime]) -> None:
+    """Write when locked contacts were changed, because another store has changed them.
+
+    So a later change here is told from one there.
+    """
+    columns = {"contacts": [*moments], "moments": [*moments.values()]}
+    fetch_rows(SET_UPDATED_AT, columns)
 
 
 def _lock(condition: str, parameters: Mapping[str, Any]) -> list[Subscriber]:
