@@ -10,11 +10,14 @@ class CrmConfig(AppConfig):
 
     @override
     def ready(self) -> None:
+        from django.contrib.auth.models import User
+        from django.db.models.signals import pre_delete
+
         from crm.contacts import register_deleter
         from crm.filters import register_provider
         from crm.filters.contacts import SEGMENT, SUBSCRIBER
         from crm.filters.custom_fields import CUSTOM_FIELDS
-        from crm.jobs import register_kind
+        from crm.jobs import register_kind, stop_jobs_of
         from crm.label_changes import CHANGE_LABELS
         from crm.label_changes import KIND as CHANGE_LABELS_KIND
         from crm.notes import count_notes_of, delete_notes_of
@@ -24,3 +27,4 @@ class CrmConfig(AppConfig):
         register_provider("custom_fields", CUSTOM_FIELDS)
         register_kind(CHANGE_LABELS_KIND, CHANGE_LABELS)
         register_deleter(delete_notes_of, count_notes_of)
+        pre_delete.connect(lambda instance, **_: stop_jobs_of(instance), sender=User, weak=False)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Literal
 
 from django.db import IntegrityError, connection, transaction
@@ -55,6 +56,20 @@ LOCK = f"""
 SELECT id, {", ".join(COLUMNS)}, updated_at, {USER_ID_OF_CONTACT}
 FROM crm_subscriber s WHERE {{}} ORDER BY id FOR NO KEY UPDATE OF s
 """  # noqa: S608
+# Two arrays, because an OR with a subquery would read all contacts.
+BY_KEYS = """
+id = ANY(ARRAY(
+    SELECT id FROM crm_subscriber WHERE email_key = ANY(%(keys)s::text[])
+    UNION ALL
+    SELECT subscriber_id FROM crm_identity
+    WHERE kind = 'email' AND source = '' AND value = ANY(%(keys)s::text[])
+))
+"""
+SET_UPDATED_AT = """
+UPDATE crm_subscriber s SET updated_at = sent.moment
+FROM unnest(%(contacts)s::bigint[], %(moments)s::timestamptz[]) sent(contact, moment)
+WHERE s.id = sent.contact RETURNING s.id
+"""
 
 
 class EmailTaken(Exception):
@@ -261,7 +276,7 @@ def written_columns(
                 warnings.append({"field": "status", "rule": "keep_opt_outs", "message": message})
             elif not force_status and contact.status == Status.SUBSCRIBED:
                 warnings.append({"field": "status", "rule": "force_update", "message": message})
-            elif _stays_erased(contact, erased, fields["email"]):
+            elif stays_erased(contact, erased, fields["email"]):
                 warnings.append(_erasure_warning(f"stays {contact.status}"))
             else:
                 columns["status"] = status
@@ -295,7 +310,7 @@ def changed_columns(contact: Subscriber, columns: Mapping[str, Any]) -> dict[str
     return changes
 
 
-def _stays_erased(contact: Subscriber, erased: Collection[str] | None, email: str) -> bool:
+def stays_erased(contact: Subscriber, erased: Collection[str] | None, email: str) -> bool:
     """Return whether a contact was not restored since its e-mail got a receipt.
 
     Args:
@@ -450,9 +465,27 @@ def get_for_update(*, contact_id: int | None = None, email: str = "") -> Subscri
 
 
 def lock_of_keys(keys: Sequence[str]) -> dict[str, Subscriber]:
-    """Return the contacts whose e-mails have these keys, locked as by `get_for_update`."""
-    locked = _lock("email_key = ANY(%(keys)s::text[])", {"keys": list(keys)})
+    """Return the contacts whose e-mails have these keys, locked as by `get_for_update`.
+
+    Those that have them as aliases are locked and returned by their own keys, so that none of them
+    is erased before the caller has read which e-mails were.
+    """
+    locked = _lock(BY_KEYS, {"keys": list(keys)})
     return {contact.email_key: contact for contact in locked}
+
+
+def lock_of_ids(ids: Sequence[int]) -> dict[int, Subscriber]:
+    """Return the contacts with these ids, locked as by `get_for_update`."""
+    return {contact.pk: contact for contact in _lock(SEVERAL, {"ids": list(ids)})}
+
+
+def set_updated_at(moments: Mapping[int, datetime]) -> None:
+    """Write when locked contacts were changed, because another store has changed them.
+
+    So a later change here is told from one there.
+    """
+    columns = {"contacts": [*moments], "moments": [*moments.values()]}
+    fetch_rows(SET_UPDATED_AT, columns)
 
 
 def _lock(condition: str, parameters: Mapping[str, Any]) -> list[Subscriber]:
@@ -511,7 +544,7 @@ def set_column(
         opt_outs = [each.pk for each in contacts if each.status in staying]
         others = [each for each in contacts if each.status not in staying]
         keys = Erasure.erased_keys(each.email for each in others if each.status not in OPT_INS)
-        erased = [each.pk for each in others if _stays_erased(each, keys, each.email)]
+        erased = [each.pk for each in others if stays_erased(each, keys, each.email)]
         kept = {"keep_opt_outs": opt_outs, "erased": erased}
     changes = {column: value, "made_by_track": False, "updated_at": updated_now()}
     Subscriber.objects.filter(id__in=ids.difference(*kept.values())).update(**changes)

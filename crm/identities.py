@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from config.database import fetch_rows
 
-FIND_EMAILS = """
-SELECT i.value, s.email FROM crm_identity i JOIN crm_subscriber s ON s.id = i.subscriber_id
-WHERE i.kind = 'user' AND i.source = %(source)s AND i.value = ANY(%(values)s::text[])
+FIND_NAMED = """
+SELECT i.value, s.id, s.email FROM crm_identity i JOIN crm_subscriber s ON s.id = i.subscriber_id
+WHERE i.kind = %(kind)s AND i.source = %(source)s AND i.value = ANY(%(values)s::text[])
 """
 # In the order of the names, because two batches in opposite orders would deadlock.
 ADD = """
@@ -49,8 +49,16 @@ class Added(NamedTuple):
 
 def emails_of(source: str, user_ids: Collection[str]) -> dict[str, str]:
     """Return the e-mails of the contacts that have these ids in a source."""
-    rows = fetch_rows(FIND_EMAILS, {"source": source, "values": [*user_ids]}) if user_ids else ()
-    return dict(rows)
+    found = find_named_contacts("user", source, user_ids) if user_ids else {}
+    return {value: email for value, (_, email) in found.items()}
+
+
+def find_named_contacts(
+    kind: str, source: str, values: Collection[str]
+) -> dict[str, tuple[int, str]]:
+    """Return ids and e-mails of the contacts that have these names, by the name's value."""
+    rows = fetch_rows(FIND_NAMED, {"kind": kind, "source": source, "values": [*values]})
+    return {value: (contact_id, email) for value, contact_id, email in rows}
 
 
 def add_names(names: Sequence[tuple[int, Name]]) -> Added:

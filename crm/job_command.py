@@ -17,6 +17,9 @@ from crm.models import Job, JobState
 class JobCommand(DatabaseCommand):
     """A command that runs a job. If this process is killed, `serve` goes on with the job."""
 
+    # How a job that was stopped goes on.
+    goes_on = "manage.py resume_job {} goes on."
+
     def run_new(self, create: Callable[[], Job]) -> Job:
         """Create a job and run it until it ends.
 
@@ -43,7 +46,7 @@ class JobCommand(DatabaseCommand):
         for name, number in job.counts.items():
             self.stdout.write(f"{name.replace('_', ' ')}: {number:,}")
         if job.state == JobState.STOPPED:
-            raise CommandError(f"Stopped. manage.py resume_job {job.pk} goes on.")
+            raise CommandError(f"Stopped. {self.goes_on.format(job.pk)}")
         if job.state != JobState.DONE:
             raise CommandError(job.error or f"The job is {job.state}.")
         return job

@@ -64,6 +64,10 @@ SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s),
 WHERE id = %(job)s AND claim = %(claim)s AND state = 'running'
 RETURNING stop_requested
 """
+HOLD = """
+SELECT id FROM crm_job WHERE id = %(job)s AND claim = %(claim)s AND state = 'running'
+FOR NO KEY UPDATE
+"""
 END = """
 UPDATE crm_job
 SET state = %(state)s, error = %(error)s, ended_at = %(now)s, stop_requested = false
@@ -182,6 +186,22 @@ class Run:
         if row is None:
             raise ClaimLost
         return progress, row[0]
+
+    def hold(self) -> None:
+        """Keep other processes from the job until the step ends, because it writes a file now.
+
+        A process that was frozen would overwrite what its successor has written.
+
+        Raises:
+            ClaimLost: another process runs the job.
+        """
+        if fetch_row(HOLD, self._parameters()) is None:
+            raise ClaimLost
+
+    def clear_results(self) -> None:
+        """Delete the results of an earlier run, and of a try that a kill has ended."""
+        if not self.progress.position:
+            shutil.rmtree(self.job.path / RESULTS, ignore_errors=True)
 
     def show(self, done: int, total: int | None = None) -> None:
         """Show within a long step how far it is. The numbers are no position to go on from.
@@ -353,6 +373,13 @@ def request_stop(job_id: int) -> None:
         Job.objects.filter(pk=job_id, state=JobState.RUNNING).update(stop_requested=True)
 
 
+def stop_jobs_of(user: User) -> None:
+    """Stop the jobs of a user who is deleted, because one without a user is an operator's."""
+    states = (JobState.WAITING, JobState.RUNNING)
+    for job in Job.objects.filter(created_by=user, state__in=states):
+        request_stop(job.pk)
+
+
 def resume(job_id: int) -> bool:
     """Let a job that was stopped or has failed go on after its last step. Returns whether it was.
 
@@ -377,17 +404,17 @@ def stop_restored_jobs(_: object) -> Iterator[str]:
         yield f"{number} jobs of the backup had not ended. They are stopped."
 
 
-def restart(job_id: int, title: str, parameters: Mapping[str, Any]) -> bool:
+def restart(job: Job, title: str, parameters: Mapping[str, Any]) -> bool:
     """Let a draft, or a job that has ended, run from its beginning. Returns whether it was one.
 
     Args:
-        job_id: id of the job, whose files stay.
+        job: the job, whose upload stays. If it was started since it was read, it is left as it is.
         title: as of `create_job`.
         parameters: as of `create_job`.
     """
     begun = (JobState.WAITING, JobState.RUNNING)
     return bool(
-        Job.objects.filter(pk=job_id)
+        Job.objects.filter(pk=job.pk, state=job.state, claim=job.claim)
         .exclude(state__in=begun)
         .update(
             title=title[:300],

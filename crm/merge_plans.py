@@ -11,9 +11,9 @@ from config.database import fetch_one, fetch_row
 from crm.aliases import Name
 from crm.attachments import MAX_LABELS, too_many_labels
 from crm.contact_rows import COLUMNS, values_error
-from crm.contacts import Counts, changed_columns
+from crm.contacts import Counts, changed_columns, stays_erased
 from crm.labels import LABEL_MODELS, LabelKind, memberships
-from crm.models import Status, Subscriber
+from crm.models import OPT_INS, Status, Subscriber
 from crm.notes import count_notes_of
 
 # The survivor's value is kept unless it is empty, or the other one is chosen.
@@ -116,7 +116,8 @@ def plan(
 
     Arguments and errors are those of `merge_contacts`, and both contacts.
     """
-    own_columns = [name for name in choice.columns if not name.startswith(VALUES)]
+    # No custom value has a NUL in its key, and PostgreSQL reads none.
+    own_columns = [each for each in choice.columns if not each.startswith(VALUES) or "\0" in each]
     if unknown := sorted({*own_columns}.difference(CHOICES)):
         message = (
             f"There is no {', '.join(unknown)}. There are {', '.join(CHOICES)} and custom values "
@@ -152,7 +153,8 @@ def _merged_columns(survivor: Subscriber, other: Subscriber, choice: Choice) -> 
     """Return the columns of the survivor by the rules.
 
     The survivor's value stays, unless it is empty. Points and values are added. The contact was
-    created when the earlier one was, and active when the later one was. An opt-out stays.
+    created when the earlier one was, and active when the later one was. An opt-out stays. With the
+    e-mail of a contact that was erased and not restored, the contact is pending.
 
     Raises:
         InvalidFields: 422, the chosen status is that of neither.
@@ -172,6 +174,8 @@ def _merged_columns(survivor: Subscriber, other: Subscriber, choice: Choice) -> 
         message = f"The status must be that of one of the contacts: {' or '.join(statuses)}."
         raise InvalidFields({"status": {"in": message}})
     kept = next((status for status in OPT_OUTS if status in statuses), survivor.status)
+    if kept in OPT_INS and "email" in choice.columns and stays_erased(other, None, other.email):
+        kept = Status.PENDING
     return {**columns, "status": choice.status or kept}
 
 

@@ -85,12 +85,15 @@ def add_note(contact_id: int, fields: Mapping[str, Any], created_by: int) -> Sub
     )
 
 
-def add_missing_notes(notes: Iterable[tuple[int, Any]]) -> None:
-    """Add the notes of an export of Tallybook, but those that a contact has already.
+def add_missing_notes(notes: Iterable[tuple[int, Any]]) -> int:
+    """Add the notes of another store, but those that a contact has already.
 
     Args:
         notes: ids of contacts that the caller has locked, each with a note as the export has it.
             What is no note is left out.
+
+    Returns:
+        The number of new notes.
     """
     rows = []
     for contact_id, note in notes:
@@ -98,8 +101,7 @@ def add_missing_notes(notes: Iterable[tuple[int, Any]]) -> None:
             with suppress(InvalidFields):
                 fields = validate(NOTE_FIELDS, note, required=("title", "description", *TIMES))
                 rows.append({"subscriber_id": contact_id, **fields})
-    if rows:
-        fetch_rows(ADD_MISSING, {"notes": orjson.dumps(rows).decode()})
+    return len(fetch_rows(ADD_MISSING, {"notes": orjson.dumps(rows).decode()})) if rows else 0
 
 
 @in_transaction

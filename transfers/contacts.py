@@ -31,8 +31,6 @@ from transfers.tables import Row
 # minutes.
 PLAN_EACH_TIME = "SET LOCAL plan_cache_mode = force_custom_plan"
 MAX_KIND_LENGTH = 20
-# Names by which a store finds contacts that were merged there. Its ids mean others elsewhere.
-ALIASES = ("email", "contact")
 HELD_BACK_RULES = ("keep_opt_outs", "erased")
 ERASED = {"erased": "The contact of this email was erased, and this import does not restore it."}
 NO_EMAIL = {"required": "The row has no email, and no contact has its user_id."}
@@ -228,7 +226,9 @@ def _names(identities: Any, warnings: Warnings) -> list[Name]:
         except (InvalidValue, KeyError, TypeError):
             parts = Name("", "", "")
         is_valid = len(parts.kind) <= MAX_KIND_LENGTH and max(map(len, parts)) <= MAX_NAME_LENGTH
-        if is_valid and parts.kind and parts.value and parts.kind not in ALIASES:
+        # Names by which a store finds contacts that were merged there mean others elsewhere.
+        is_alias = parts.kind == "email" or (parts.kind == "contact" and not parts.source)
+        if is_valid and parts.kind and parts.value and not is_alias:
             names.append(parts)
         else:
             message = f"The identity {identity} was not written."

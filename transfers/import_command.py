@@ -12,7 +12,8 @@ from typing_extensions import override
 
 from config.api.errors import InvalidFields
 from crm.job_command import JobCommand
-from crm.jobs import JobError, claim_job
+from crm.jobs import RESULTS, JobError, Run, claim_job, delete_files
+from crm.models import Job
 from transfers.columns import IGNORE, Kind
 from transfers.imports.drafts import create_draft, guess_file, start_import
 from transfers.imports.files import copy_file
@@ -61,7 +62,24 @@ class ImportCommand(JobCommand):
     @override
     def handle(self, *args: Any, **options: Any) -> None:
         path: Path = options["file"]
-        job = create_draft(self.kind, path.name, created_by=None)
+        try:
+            size = path.stat().st_size
+            job = create_draft(self.kind, path.name, size, created_by=None)
+            run = self._start(job, path, options)
+        except OSError as error:
+            reason = error.strerror or "It is no file."
+            raise CommandError(f"{path} cannot be read: {reason.rstrip('.')}.") from None
+        except (JobError, UnreadableFile) as error:
+            raise CommandError(str(error)) from None
+        except InvalidFields as error:
+            raise CommandError(sentences(error.detail, [])) from None
+        self.run(run)
+        results = run.job.path / RESULTS
+        if results.exists():
+            self.stdout.write(f"Rows that were left out, and why: {results}")
+
+    def _start(self, job: Job, path: Path, options: Mapping[str, Any]) -> Run:
+        """Copy the file, print its columns, and start the job. After an error nothing is left."""
         try:
             copy_file(job, path)
             form = guess_file(job, self.kind).form
@@ -77,17 +95,12 @@ class ImportCommand(JobCommand):
             with transaction.atomic():
                 start_import(job, self.kind, guessed, values, rules, dry_run=options["dry_run"])
                 run = claim_job(job.pk)
-        except OSError as error:
-            raise CommandError(f"{path} cannot be read: {error.strerror}.") from None
-        except (JobError, UnreadableFile) as error:
-            raise CommandError(str(error)) from None
-        except InvalidFields as error:
-            raise CommandError(sentences(error.detail, [])) from None
+        except BaseException:
+            delete_files(job)
+            job.delete()
+            raise
         assert run
-        self.run(run)
-        results = run.job.path / "results"
-        if results.exists():
-            self.stdout.write(f"Rows that were left out, and why: {results}")
+        return run
 
     def _chosen_form(self, options: Mapping[str, Any]) -> dict[str, Any]:
         chosen = {name: options[name] for name in ("encoding", "delimiter", "sheet")}

@@ -217,10 +217,11 @@ def _progress(job: Job) -> dict[str, Any]:
 
 
 def _files(job: Job) -> list[os.DirEntry[str]]:
-    """Return the results of a job, by name."""
+    """Return the results of a job, by name, without a draft of `whole_file`."""
     folder: Path = job.path / jobs.RESULTS
     try:
         with os.scandir(folder) as entries:
-            return sorted((entry for entry in entries if entry.is_file()), key=lambda e: e.name)
+            whole = (each for each in entries if each.is_file() and each.name[0] != ".")
+            return sorted(whole, key=lambda each: each.name)
     except FileNotFoundError:
         return []

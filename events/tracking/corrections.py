@@ -76,10 +76,17 @@ WHERE credential = %(credential)s AND key = %(key)s
 
 
 class Corrected(NamedTuple):
-    """An event of which occurrences were taken back: its counter now, 0 if its row is deleted."""
+    """An event of which occurrences were taken back.
+
+    Attributes:
+        event_id: id of the event.
+        counter: its counter now, 0 if its row is deleted.
+        number: how many occurrences were taken back.
+    """
 
     event_id: int
     counter: int
+    number: int
 
 
 @in_transaction
@@ -111,7 +118,7 @@ def _count_down(contact_id: int, event_id: int, number: int, last: object) -> Co
     row = fetch_row(COUNT_DOWN, parameters)
     is_deleted = fetch_row(DELETE_EMPTY, parameters) is not None
     # No row: only programs that write into the tables by themselves delete an event alone.
-    return Corrected(event_id, row[0] if row and not is_deleted else 0)
+    return Corrected(event_id, row[0] if row and not is_deleted else 0, number)
 
 
 def take_back_by_key(credential: str, key: str) -> tuple[int, Corrected]:

@@ -92,7 +92,11 @@ def create_take_back(chosen: OccurrenceFilter, created_by: User | None) -> Job:
 
 
 def run_take_back(run: Run) -> None:
-    """Take back what matches, some hundred occurrences in a step."""
+    """Take back what matches, some hundred occurrences in a step.
+
+    It ends when a step from the first contact on finds none, because a merge may move occurrences
+    to a contact that was done before.
+    """
     parameters = run.job.parameters
     if OccurrenceFilter(**{name: parameters[name] for name in OccurrenceFilter._fields}).is_empty:
         raise JobError("An empty filter matches all occurrences.")
@@ -107,10 +111,11 @@ def run_take_back(run: Run) -> None:
         counts = dict(progress.counts) or {"occurrences": 0, "events_deleted": 0}
         for contact_id, occurrence_ids in rows:
             corrected = take_back(contact_id, occurrence_ids)
-            counts["occurrences"] += len(occurrence_ids)
+            counts["occurrences"] += sum(each.number for each in corrected)
             counts["events_deleted"] += sum(each.counter == 0 for each in corrected)
             after = contact_id
-        return Progress(counts["occurrences"], total, {"after": after, "more": bool(rows)}, counts)
+        position = {"after": after, "more": True} if rows else {"after": 0, "more": after > 0}
+        return Progress(counts["occurrences"], total, position, counts)
 
     while run.progress.position.get("more", True):
         run.step(step)

@@ -218,7 +218,7 @@ def _create_rows(superuser: Client) -> dict[str, str]:
         "crm/subscriber": contact,
         "crm/job": job,
         "transfers/export": job,
-        "transfers/import": create_draft("contacts", "contacts.csv", None).pk,
+        "transfers/import": create_draft("contacts", "contacts.csv", 1, None).pk,
         "crm/subscribernote": add_note(contact, NOTE, users["manager"].pk).pk,
         "crm/tag": tag,
         "crm/list": List.objects.create(title="list", slug="list").pk,

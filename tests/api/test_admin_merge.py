@@ -185,6 +185,12 @@ def test_what_cannot_be_merged_is_told_on_the_page(
     assert Subscriber.objects.count() == 2
 
 
+def test_a_column_with_a_nul_is_unknown(browser: Client, url: str, bob: Subscriber) -> None:
+    form = {"other": bob.email, "take_custom_values.a\0b": "other"}
+    assert "There is no custom_values.a" in browser.post(url, form).content.decode()
+    assert Subscriber.objects.filter(pk=bob.pk).exists()
+
+
 @pytest.mark.parametrize("other", ["", "\0", "a\0b"])
 def test_without_another_contact_the_page_asks_for_it(
     browser: Client, url: str, bob: Subscriber, other: str

@@ -360,6 +360,13 @@ def test_identities_of_an_own_export_are_written(bob: Subscriber) -> None:
     assert kinds(*rows) == ["unchanged", "unchanged"]
 
 
+def test_the_id_of_a_contact_at_a_source_is_an_identity() -> None:
+    identity = {"kind": "contact", "source": "shop.example", "value": "12"}
+    [outcome] = write({"email": ADA, "identities": [identity]})
+    assert outcome.warnings == []
+    assert Identity.objects.values("kind", "source", "value").get() == identity
+
+
 def test_an_identity_of_another_contact_is_left_to_that_one(bob: Subscriber) -> None:
     write({"email": bob.email, "identities": IDENTITIES})
     [outcome] = write({"email": ADA, "identities": IDENTITIES})

@@ -265,3 +265,15 @@ def test_a_job_that_waits_is_stopped_and_goes_on(browser: Client) -> None:
     assert "Stopped" in text_of(page)
     page = browser.post(f"/admin/crm/job/{job.pk}/go-on/", follow=True).content.decode()
     assert "Waiting" in text_of(page)
+
+
+def test_half_a_file_is_neither_listed_nor_kept(ada: Subscriber, admin: User) -> None:
+    job = create_export(ExportOptions("contacts", "ndjson"), created_by=None)
+    draft = job.path / RESULTS / ".contacts.ndjson.x1"
+    draft.parent.mkdir(parents=True)
+    draft.write_text("half")
+    browser = browser_of(admin)
+    assert draft.name not in open_page(browser, f"/admin/crm/job/{job.pk}/change/")
+    assert browser.get(f"/admin/crm/job/{job.pk}/files/{draft.name}").status_code == 404
+    run_next()
+    assert not draft.exists()

@@ -1,7 +1,8 @@
 """Imports of files by a job: reports, dry runs, steps that fail, and exports that come back."""
 
 import csv
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ from crm.notes import add_note
 from tests.api.jobs import run_next
 from tests.api.snapshots import without_snapshots
 from transfers.comparison import compare
+from transfers.contacts import ContactRow, ContactRules, Outcome
+from transfers.contacts import import_contacts as write_contacts
 from transfers.exports import ExportOptions, create_export
 from transfers.imports import contacts as import_contacts
+from transfers.imports import run
 from transfers.imports.reports import Reports
 
 pytestmark = pytest.mark.django_db
@@ -107,7 +111,7 @@ def test_a_dry_run_counts_and_stores_nothing(table: Path) -> None:
 
 def test_a_column_is_chosen(table: Path) -> None:
     run_import(table, column=["First name=last_name", "Birthday=ignore"])
-    assert [*Subscriber.objects.values_list("email", "last_name")] == [
+    assert [*Subscriber.objects.order_by("id").values_list("email", "last_name")] == [
         ("ada@example.com", "Ada"),
         ("bob@example.com", "Bob"),
     ]
@@ -126,6 +130,19 @@ def test_wrong_choices_are_rejected(table: Path, options: dict[str, Any], messag
     with pytest.raises(CommandError, match=message):
         run_import(table, **options)
     assert emails() == []
+
+
+def test_a_command_that_starts_nothing_leaves_nothing(table: Path, settings: Any) -> None:
+    with pytest.raises(CommandError):
+        run_import(table, column=["Mail=email"])
+    assert not Job.objects.exists()
+    assert [*settings.FILES_DIR.iterdir()] == []
+
+
+def test_what_is_no_file_is_reported(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CommandError, match="cannot be read: It is no file"):
+        run_import(tmp_path / "pipe")
 
 
 def test_a_file_that_is_not_there_is_reported(tmp_path: Path) -> None:
@@ -157,6 +174,22 @@ def test_a_step_that_failed_is_repeated_without_a_trace(
     job.refresh_from_db()
     assert (job.state, job.counts) == (JobState.DONE, {"created": 1, "rejected": 2})
     assert [row["row number"] for row in report(job, "rejected.csv")] == ["3", "4"]
+
+
+def test_long_rows_are_written_in_several_steps(
+    table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+
+    def count(read: Sequence[ContactRow], rules: ContactRules) -> list[Outcome]:
+        rows.append(len(read))
+        return write_contacts(read, rules)
+
+    monkeypatch.setattr(import_contacts, "import_contacts", count)
+    # The first row has 38 characters, the others 36.
+    monkeypatch.setattr(run, "MAX_CHARACTERS_PER_STEP", 36)
+    run_import(table)
+    assert rows == [1, 2]
 
 
 def test_a_file_that_was_deleted_is_reported(table: Path) -> None:

@@ -14,6 +14,7 @@ from crm.models import Job, JobState, Subscriber, Tag
 from tests.api.jobs import run_next
 from tests.api.pages import browser_of, open_page, staff_user, text_of
 from transfers.admin import imports
+from transfers.imports.drafts import guess_file, start_import
 
 pytestmark = pytest.mark.django_db
 TABLE = b"E-Mail;Vorname;Geburtstag\nada@example.com;Ada;31.12.1990\nbob@example.com;Bob;\n"
@@ -88,20 +89,52 @@ def test_a_piece_that_leaves_a_gap_is_rejected_with_the_size(browser: Client) ->
     assert send(browser, urls["upload"], b"x", offset=5) == (409, {"size": 0})
 
 
-@pytest.mark.parametrize("offset", ["", "-1", "x", "1e9"])
+def test_a_piece_that_comes_again_late_cuts_nothing_off(browser: Client) -> None:
+    urls = begin(browser)
+    send(browser, urls["upload"], TABLE[:10])
+    send(browser, urls["upload"], TABLE[10:], offset=10)
+    assert send(browser, urls["upload"], TABLE[:10]) == (200, {"size": len(TABLE)})
+    assert (Job.objects.get().path / "upload").read_bytes() == TABLE
+
+
+def test_a_file_that_is_not_whole_is_not_read(browser: Client) -> None:
+    urls = begin(browser)
+    send(browser, urls["upload"], TABLE[:-10])
+    page = browser.get(urls["columns"], follow=True).content.decode()
+    assert "The upload has not ended" in page
+
+
+def test_a_file_that_never_came_is_reported(browser: Client) -> None:
+    page = browser.get(begin(browser)["columns"], follow=True).content.decode()
+    assert "The file is not here" in page
+
+
+def test_an_import_that_is_started_twice_at_once_runs_once(admin: User, browser: Client) -> None:
+    url = upload(browser)
+    read = Job.objects.get()
+    browser.post(url, {**CHOICES, **shown(browser, url), "import": "Import"})
+    run_next()
+    form = guess_file(read, "contacts")
+    assert not start_import(read, "contacts", form, {"status": "pending"}, {}, dry_run=False)
+    assert Job.objects.get().state == JobState.DONE
+
+
+@pytest.mark.parametrize("offset", ["", "-1", "x", "1e9", "9" * 5000])
 def test_an_offset_that_is_no_number_is_rejected(browser: Client, offset: str) -> None:
     status, _ = send(browser, begin(browser)["upload"], b"x", offset)
     assert status == 422
 
 
-def test_a_file_that_is_too_large_is_rejected(
-    browser: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    status, body = send(browser, begin(browser)["upload"], b"x", offset=100 * 1024 * 1024)
-    assert (status, body["error"]) == (422, imports.TOO_LARGE)
+def test_a_file_that_is_too_large_is_rejected(browser: Client) -> None:
     form = {"kind": "contacts", "name": "people.csv", "size": 100 * 1024 * 1024 + 1}
     response = browser.post(ADD, form)
     assert (response.status_code, response.json()) == (422, {"error": imports.TOO_LARGE})
+
+
+def test_a_piece_behind_the_end_of_the_file_is_rejected(browser: Client) -> None:
+    status, _ = send(browser, begin(browser)["upload"], TABLE + b"x")
+    assert status == 422
+    assert not (Job.objects.get().path / "upload").exists()
 
 
 def test_another_admin_user_reaches_neither_upload_nor_columns(browser: Client) -> None:
@@ -122,9 +155,7 @@ def test_the_page_shows_guessed_columns_and_first_values(browser: Client) -> Non
 
 
 def test_a_file_that_is_no_table_is_reported(browser: Client) -> None:
-    urls = begin(browser)
-    send(browser, urls["upload"], b"%PDF-1.7")
-    page = browser.get(urls["columns"], follow=True).content.decode()
+    page = browser.get(upload(browser, b"%PDF-1.7"), follow=True).content.decode()
     assert "The file is a PDF" in text_of(page)
 
 
@@ -152,6 +183,24 @@ def test_a_trial_stores_nothing_and_is_followed_by_the_import(browser: Client) -
     assert run_next().counts == {"created": 2}
     ada = Subscriber.objects.get(email="ada@example.com")
     assert (str(ada.date_of_birth), ada.status) == ("1990-12-31", "subscribed")
+
+
+def test_files_of_a_trial_are_gone_after_the_import(browser: Client) -> None:
+    url = upload(browser)
+    choices = {**CHOICES, **shown(browser, url)}
+    browser.post(url, {**choices, "date_order": "mdy", "dry-run": "Try"})
+    job = run_next()
+    assert [file.name for file in (job.path / "results").iterdir()] == ["rejected.csv"]
+    browser.post(url, {**choices, "import": "Import"})
+    assert run_next().counts == {"created": 2}
+    assert not (job.path / "results").exists()
+
+
+def test_a_wrong_encoding_needs_no_new_upload(browser: Client) -> None:
+    url = upload(browser)
+    form = {**CHOICES, "encoding": "klingon", "read": "Read"}
+    page = text_of(browser.post(url, form, follow=True).content.decode())
+    assert ("no encoding" in page, "Vorname" in page) == (True, True)
 
 
 def test_an_import_that_is_done_is_not_started_again(browser: Client) -> None:

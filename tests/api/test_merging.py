@@ -20,6 +20,7 @@ from crm.models import Identity, Subscriber, Tag
 from crm.notes import add_note
 from events.maintenance import prune_occurrences
 from events.models import EventOccurrence, IdempotencyKey, TrackedEvent
+from events.personal_data import erase_contact
 from events.tracking import track
 from events.tracking.corrections import take_back_by_key
 from events.verification import find_differences, find_orphans
@@ -146,6 +147,15 @@ def test_the_email_of_the_other_contact_may_be_chosen(ada: Subscriber, bob: Subs
     assert (contact.pk, contact.email, contact.email_key) == (ada.pk, bob.email, bob.email)
     assert did("ada@example.com").subscriber_id == did("bob@example.com").subscriber_id == ada.pk
     assert faults() == []
+
+
+def test_who_gets_the_email_of_an_erased_contact_is_not_subscribed(ada: Subscriber) -> None:
+    erase_contact(create({"email": "bob@example.com"}).pk, by="test")
+    bob = create({"email": "bob@example.com"})
+    assert (ada.status, bob.status) == ("subscribed", "pending")
+    merged = merge(ada, bob, "email")
+    assert Subscriber.objects.get().status == "pending"
+    assert merged.changes["status"] == ("subscribed", "pending")
 
 
 def test_custom_values_are_joined_by_key_with_all_their_digits(

@@ -1,5 +1,6 @@
 """Take back all occurrences that match a filter, by a job."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
@@ -9,9 +10,11 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
 from crm.contacts import create
-from crm.models import Job, JobState
+from crm.merging import merge_contacts
+from crm.models import Job, JobState, Subscriber
 from events.models import EventOccurrence, TrackedEvent
-from events.tracking import take_back_jobs, track
+from events.tracking import corrections, take_back_jobs, track
+from events.tracking.corrections import Corrected
 from events.tracking.take_back_jobs import OccurrenceFilter, count_matching, create_take_back
 from events.verification import find_differences, find_orphans
 from tests.api.jobs import run_next
@@ -81,6 +84,24 @@ def test_contacts_with_many_occurrences_are_done_in_several_steps(
     monkeypatch.setattr(take_back_jobs, "OCCURRENCES_PER_STEP", 1)
     job = take_back(event_key="purchase")
     assert (job.counts, left()) == ({"occurrences": 4, "events_deleted": 2}, [5, 6])
+
+
+def test_occurrences_that_a_merge_moves_meanwhile_are_taken_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(take_back_jobs, "OCCURRENCES_PER_STEP", 2)
+    ada, bob = Subscriber.objects.order_by("id")
+
+    def merge_before_bob(contact_id: int, occurrence_ids: Sequence[int]) -> list[Corrected]:
+        # After the statement that found the occurrences, before the contact is locked.
+        if contact_id == bob.pk and not Subscriber.objects.filter(pk=ada.pk, phone="1").exists():
+            Subscriber.objects.filter(pk=ada.pk).update(phone="1")
+            merge_contacts(ada.pk, ("contact", str(bob.pk)))
+        return corrections.take_back(contact_id, occurrence_ids)
+
+    monkeypatch.setattr(take_back_jobs, "take_back", merge_before_bob)
+    job = take_back(provider="loop")
+    assert (left(), job.counts) == ([3, 6], {"occurrences": 4, "events_deleted": 0})
 
 
 def test_events_that_arrive_after_the_number_was_named_stay() -> None:

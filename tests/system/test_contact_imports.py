@@ -1,20 +1,28 @@
 """Imports of contacts while others write the same contacts on connections of their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
+from django.utils import timezone
 
 from config.database import in_transaction
 from crm.contacts import Existing, create, get_for_update, update
+from crm.jobs import RESULTS, claim_job, run_claimed
 from crm.labels import LABEL_MODELS
-from crm.models import Identity, Subscriber
+from crm.merging import merge_contacts
+from crm.models import Erasure, Identity, Job, JobState, Subscriber
+from events.personal_data import erase_contact
 from tests.system.database import waiting_for_locks
 from tests.system.server import wait_until
 from tests.system.threads import in_threads
 from transfers.contacts import ContactRow, ContactRules, Outcome, import_contacts
+from transfers.imports import contacts as job_of_contacts
+from transfers.imports.drafts import create_draft, guess_file, start_import
+from transfers.imports.files import copy_file
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ADA = "ada@example.com"
@@ -104,3 +112,67 @@ def test_imports_of_the_same_contacts_in_opposite_orders_create_each_once() -> N
     assert (kinds.count("created"), len(kinds)) == (40, 160)
     assert {*kinds} <= {"created", "updated", "unchanged"}
     assert Subscriber.objects.count() == Subscriber.tags.through.objects.count() == 40
+
+
+def test_a_process_that_was_frozen_leaves_the_reports_of_its_successor(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.FILES_DIR = tmp_path / "files"
+    monkeypatch.setattr(job_of_contacts, "ROWS_PER_STEP", 1)
+    path = tmp_path / "contacts.csv"
+    path.write_text("email,city\nnobody,Rome\nnothing,Bonn\n")
+    job = create_draft("contacts", path.name, path.stat().st_size, None)
+    copy_file(job, path)
+    guessed = guess_file(job, "contacts")
+    start_import(
+        job, "contacts", guessed, {"status": "pending"}, {"existing": "fill"}, dry_run=False
+    )
+    first = claim_job()
+    assert first
+
+    def run_successor() -> None:
+        Job.objects.update(lease_until=timezone.now())
+        try:
+            second = claim_job()
+            assert second
+            run_claimed(second)
+        finally:
+            connections.close_all()
+
+    def freeze_once(*arguments: Any) -> list[Outcome]:
+        monkeypatch.undo()
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(run_successor).result(30)
+        return import_contacts(*arguments)
+
+    monkeypatch.setattr(job_of_contacts, "import_contacts", freeze_once)
+    run_claimed(first)
+    report = (job.path / RESULTS / "rejected.csv").read_text()
+    assert ("nobody" in report, "nothing" in report) == (True, True)
+    job.refresh_from_db()
+    assert (job.state, job.counts) == (JobState.DONE, {"rejected": 2})
+
+
+def test_an_erasure_by_an_alias_meanwhile_is_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    survivor = create({"email": "bob@example.com"})
+    merge_contacts(survivor.pk, ("contact", str(create({"email": ADA}).pk)))
+    read = Erasure.erased_keys
+
+    def erase() -> None:
+        try:
+            erase_contact(survivor.pk, by="test")
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as threads:
+
+        def erase_after(emails: Iterable[str]) -> set[str]:
+            monkeypatch.undo()
+            keys = read(emails)
+            erased = threads.submit(erase)
+            wait_until(lambda: erased.done() or waiting_for_locks(connection.connection))
+            return keys
+
+        monkeypatch.setattr(Erasure, "erased_keys", erase_after)
+        write([ContactRow(2, ROW, {}, [])], "fill")
+    assert not Subscriber.objects.exists()

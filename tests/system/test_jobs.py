@@ -204,3 +204,13 @@ def test_a_job_of_a_user_who_lost_the_permission_fails(register: Callable[..., J
     job.refresh_from_db()
     assert (job.state, job.error) == (JobState.FAILED, "mia may not do this any more.")
     assert not Tag.objects.exists()
+
+
+def test_a_job_of_a_user_who_is_deleted_stops(register: Callable[..., Job]) -> None:
+    user = User.objects.create_user("mia")
+    job = register(make_tags)
+    Job.objects.filter(pk=job.pk).update(created_by=user)
+    user.delete()
+    assert claim_job() is None
+    job.refresh_from_db()
+    assert (job.state, job.created_by) == (JobState.STOPPED, None)

@@ -45,7 +45,7 @@ def take_back_during(work: Callable[[], object]) -> list[Corrected]:
 def test_an_event_that_is_tracked_meanwhile_is_not_lost(hour: int) -> None:
     create({"email": "ada@example.com"})
     event = track_at(2)
-    assert take_back_during(lambda: track_at(hour)) == [(event.pk, 1)]
+    assert take_back_during(lambda: track_at(hour)) == [(event.pk, 1, 1)]
     left = TrackedEvent.objects.get()
     state = (left.pk, left.counter, left.value, left.created_at.hour, left.updated_at.hour)
     assert state == (event.pk, 1, str(hour), hour, hour)

@@ -24,8 +24,11 @@ ROW = ["01067", 12, "2026-01-01T10:00:00.5+00:00", {"a": "é"}]
         ("1.299,00", '="1.299,00"'),
         ('=HYPERLINK("x")', '="=HYPERLINK(""x"")"'),
         ("\uff1d1+1", '="\uff1d1+1"'),
-        ("=1\n+1", "'=1\n+1"),
+        ("=1\n+1", "'=1\n'+1"),
         ("=" + "1" * 300, "'=" + "1" * 300),
+        ("1;=1+1", "1;'=1+1"),
+        ("=1;=2", "'=1;'=2"),
+        ("a\t@b", "a\t'@b"),
         ("12.50", "12.50"),
         ("-5", "-5"),
         ("Ada", "Ada"),
@@ -64,3 +67,8 @@ def test_excel_gets_its_separator_and_datetimes(reader: str, separator: str) -> 
 def test_no_row_of_a_long_table_is_lost(reader: str) -> None:
     text = written(reader, [[str(number), number, None, {}] for number in range(1_201)])
     assert len(text.splitlines()) == 1_202
+
+
+def test_excel_of_another_country_computes_nothing_of_an_object() -> None:
+    [_, row] = csv.reader(io.StringIO(written("excel", [["", 1, None, {"a": ";=1;"}]])[1:]))
+    assert row[3] == """{"a": ";'=1;"}"""

@@ -229,6 +229,11 @@ def test_a_bad_line_of_json_costs_itself(write: Write, line: bytes, rule: str) -
     assert read == [(1, None), (2, rule), (3, None)]
 
 
+def test_a_first_line_that_is_bad_json_costs_itself(write: Write) -> None:
+    path = write(b'{"a":1e999}\n{"a":2}\n')
+    assert [row.error and row.error.rule for row in rows_of(path)] == ["json", None]
+
+
 # Workbooks
 
 

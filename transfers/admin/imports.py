@@ -96,7 +96,8 @@ class ImportAdmin(JobKindAdmin):
         if KIND_OF[kind] not in kinds_of(request.user.has_perms):
             raise PermissionDenied
         assert isinstance(request.user, User)
-        job = create_draft(kind, form.cleaned_data["name"], request.user)
+        data = form.cleaned_data
+        job = create_draft(kind, data["name"], data["size"], request.user)
         urls = ("upload", "columns")
         return JsonResponse(
             {name: reverse(f"admin:transfers_import_{name}", args=[job.pk]) for name in urls}
@@ -105,13 +106,16 @@ class ImportAdmin(JobKindAdmin):
     def upload_view(self, request: HttpRequest, job_id: int) -> HttpResponse:
         """Append a piece to the file of a draft, and return how much there is."""
         job = self._own_draft(request, job_id)
-        offset = request.GET.get("offset", "")
-        if not offset.isdecimal():
-            return JsonResponse({"error": "The offset is no number."}, status=422)
-        if int(offset) + len(request.body) > MAX_UPLOAD_BYTES:
-            return JsonResponse({"error": TOO_LARGE}, status=422)
         try:
-            size = append_piece(job, int(offset), request.body)
+            offset = int(request.GET.get("offset", ""))
+        except ValueError:
+            offset = -1
+        if offset < 0:
+            return JsonResponse({"error": "The offset is no number."}, status=422)
+        if offset + len(request.body) > job.parameters["size"]:
+            return JsonResponse({"error": "The file has grown. Upload it again."}, status=422)
+        try:
+            size = append_piece(job, offset, request.body)
         except WrongOffset as error:
             return JsonResponse({"size": error.size}, status=409)
         except OSError as error:
@@ -130,7 +134,9 @@ class ImportAdmin(JobKindAdmin):
             guessed = guess_file(job, kind, form)
         except (UnreadableFile, JobError) as error:
             messages.error(request, str(error))
-            return HttpResponseRedirect(reverse("admin:transfers_import_add"))
+            # Read as guessed again, so that a wrong choice needs no new upload.
+            page = f"{job.pk}/columns/" if request.method == "POST" else "add/"
+            return HttpResponseRedirect(f"{reverse('admin:transfers_import_changelist')}{page}")
         file_form = FileFormForm(data, guessed.form)
         is_as_shown = kept.get("mapping", {}).keys() == {*guessed.sample.columns}
         if is_as_shown:
@@ -155,6 +161,8 @@ class ImportAdmin(JobKindAdmin):
             if is_started:
                 job.refresh_from_db()
                 return redirect_to_new(request, job)
+            messages.warning(request, "The import was started before. This is how far it is.")
+            return HttpResponseRedirect(reverse("admin:crm_job_change", args=[job.pk]))
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,

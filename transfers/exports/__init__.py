@@ -78,6 +78,7 @@ def run_export(run: Run) -> None:
     name = (
         f"{options.what}-{timezone.localtime(run.job.created_at):%Y-%m-%d-%H%M%S}.{options.format}"
     )
+    run.clear_results()
     folder = run.job.path / RESULTS
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with whole_file(folder / name) as file, snapshot():

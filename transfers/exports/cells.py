@@ -15,7 +15,13 @@ from typing import Any, Literal
 from django.utils import timezone
 
 from config.downloads import Write
-from events.exports import format_cell, format_datetime, is_formula
+from events.exports import (
+    CELL_SEPARATORS,
+    escape_formula,
+    format_cell,
+    format_datetime,
+    is_formula,
+)
 
 # What the cells of a column are. Those of a number are left as they are.
 Kind = Literal["text", "number", "datetime", "json"]
@@ -36,14 +42,15 @@ READERS = {"programs": (",", False), "excel": (",", True), "excel-semicolon": ("
 def excel_cell(text: str) -> str:
     """Return what Excel shows as this text: `="01067"` for 01067, where it would change it.
 
-    A longer text that could be a formula, or has several lines, gets a ' before it.
+    A longer text, and one that Excel of another country reads as several cells, gets a ' wherever
+    a formula could begin.
     """
     if not text or PLAIN_NUMBER.fullmatch(text):
         return text
-    if not (is_formula(text) or NUMBER_LIKE.fullmatch(text) or text[0] in "\t\r\n"):
+    if len(text) > MAX_FORMULA_TEXT or CELL_SEPARATORS.search(text):
+        return escape_formula(text)
+    if not (is_formula(text) or NUMBER_LIKE.fullmatch(text)):
         return text
-    if len(text) > MAX_FORMULA_TEXT or "\n" in text or "\r" in text:
-        return f"'{text}"
     escaped = text.replace('"', '""')
     return f'="{escaped}"'
 
@@ -82,7 +89,8 @@ def write_table(
 def _format(kind: Kind, is_excel: bool, zone: tzinfo) -> Callable[[Any], str]:
     """Return what makes the text of a column's cells."""
     if kind == "json":
-        return lambda value: json.dumps(value, ensure_ascii=False) if value else ""
+        escape = escape_formula if is_excel else str
+        return lambda value: escape(json.dumps(value, ensure_ascii=False)) if value else ""
     if kind == "text" and is_excel:
         return lambda value: excel_cell(format_cell(value))
     if kind == "datetime" and is_excel:

@@ -11,9 +11,9 @@ from crm.jobs import create_job, restart
 from crm.models import Job, JobState
 from transfers.columns import Kind, check_mapping, guess
 from transfers.imports import contacts
-from transfers.imports.files import Sample, open_upload, sample, upload_path
+from transfers.imports.files import Sample, inspect_upload, open_upload, sample
 from transfers.options import ContactOptions, Options
-from transfers.tables import FileForm, inspect
+from transfers.tables import FileForm
 
 KIND_OF: Mapping[Kind, str] = {"contacts": contacts.KIND, "events": "import_events"}
 
@@ -29,15 +29,16 @@ class Guess(NamedTuple):
     mapping: dict[str, str]
 
 
-def create_draft(kind: Kind, name: str, created_by: User | None) -> Job:
+def create_draft(kind: Kind, name: str, size: int, created_by: User | None) -> Job:
     """Create a job that waits for its file and for choices.
 
     Args:
         kind: what the file holds.
         name: what the file is called.
+        size: its bytes, before which it is not read.
         created_by: the admin user, or None for an operator's command.
     """
-    title, parameters = f"Import {kind} from {name}", {"file": name[:200]}
+    title, parameters = f"Import {kind} from {name}", {"file": name[:200], "size": size}
     return create_job(KIND_OF[kind], title, parameters, created_by=created_by, state=JobState.DRAFT)
 
 
@@ -48,7 +49,7 @@ def guess_file(job: Job, kind: Kind, form: FileForm | None = None) -> Guess:
         UnreadableFile: the file has another format. The message is for admin users.
         JobError: the file is not here, or cannot be read as chosen.
     """
-    form = form or inspect(upload_path(job))
+    form = form or inspect_upload(job)
     with open_upload(job, form) as table:
         found = sample(table)
     rows = [row.values for row in found.rows]
@@ -64,7 +65,7 @@ def start_import(
     *,
     dry_run: bool,
 ) -> bool:
-    """Start the job of an import. Returns whether it had not begun.
+    """Start the job of an import. Returns whether it had not begun since it was read.
 
     Args:
         job: a draft, or an import that has ended.
@@ -88,4 +89,4 @@ def start_import(
         "dry_run": dry_run,
     }
     verb = "Try to import" if dry_run else "Import"
-    return restart(job.pk, f"{verb} {kind} from {job.parameters['file']}", parameters)
+    return restart(job, f"{verb} {kind} from {job.parameters['file']}", parameters)

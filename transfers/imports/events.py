@@ -28,7 +28,7 @@ KIND = "import_events"
 PERMISSIONS = ("crm.view_job", "crm.view_subscriber", "crm.add_subscriber", *VIEW_EVENTS)
 # With the locks of 1,000 events tracking waits for 50 ms. More are faster, for stores without
 # traffic.
-ROWS_PER_STEP, FAST_ROWS_PER_STEP = 1_000, 50_000
+ROWS_PER_STEP, FAST_ROWS_PER_STEP = 1_000, 20_000
 # The owner of the keys of a file whose source has no name.
 FILE = "file"
 OWN_STORE = "The file was exported from this store, which has these events already."

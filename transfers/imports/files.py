@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 from crm.jobs import JobError
 from crm.models import Job
-from transfers.tables import FileForm, Row, Table, UnreadableFile, open_table
+from transfers.tables import FileForm, Row, Table, UnreadableFile, inspect, open_table
 
 # The file in the folder of the job.
 UPLOAD = "upload"
 # Of a file that a browser sends.
 MAX_UPLOAD_BYTES = 100 * 1024 * 1024
 SAMPLE_ROWS = 20
+NOT_HERE = "The file is not here: it was deleted, or another machine has it. Upload it again."
 # The first line of Tallybook's own exports.
 OWN_HEADER = "tallybook"
 
@@ -44,7 +45,8 @@ def upload_path(job: Job) -> Path:
 def append_piece(job: Job, offset: int, piece: bytes) -> int:
     """Append a piece to the file of a draft. Returns its size then.
 
-    The same piece may come twice, because the response to the first one may be lost.
+    The same piece may come twice, because the response to the first one may be lost. The second one
+    changes nothing, because it may come after later pieces.
 
     Raises:
         WrongOffset: the file ends elsewhere.
@@ -56,9 +58,10 @@ def append_piece(job: Job, offset: int, piece: bytes) -> int:
         size = file.seek(0, os.SEEK_END)
         if offset > size:
             raise WrongOffset(size)
+        if offset + len(piece) <= size:
+            return size
         file.seek(offset)
         file.write(piece)
-        file.truncate()
         return file.tell()
 
 
@@ -73,6 +76,22 @@ def copy_file(job: Job, path: Path) -> None:
     upload_path(job).chmod(0o600)
 
 
+def inspect_upload(job: Job) -> FileForm:
+    """Guess the form of a job's file.
+
+    Raises:
+        JobError: it is not here, or only a part of it.
+        UnreadableFile: it has another format.
+    """
+    path = upload_path(job)
+    try:
+        if path.stat().st_size < job.parameters.get("size", 0):
+            raise JobError("The upload has not ended. Upload the file again.")
+        return inspect(path)
+    except FileNotFoundError:
+        raise JobError(NOT_HERE) from None
+
+
 @contextmanager
 def open_upload(job: Job, form: FileForm) -> Iterator[Table]:
     """Open the file of a job, and close it when the block ends.
@@ -83,9 +102,7 @@ def open_upload(job: Job, form: FileForm) -> Iterator[Table]:
     try:
         table = open_table(upload_path(job), form)
     except FileNotFoundError:
-        raise JobError(
-            "The file is not here: it was deleted, or another machine has it. Upload it again."
-        ) from None
+        raise JobError(NOT_HERE) from None
     except UnreadableFile as error:
         raise JobError(str(error)) from None
     with table:

@@ -13,6 +13,8 @@ from transfers.imports.files import is_own_header
 from transfers.imports.reports import Remark, Reports
 from transfers.tables import Row, Table
 
+# Python may need four bytes for each, of two steps at a time.
+MAX_CHARACTERS_PER_STEP = 4 * 1024 * 1024
 Prepared = TypeVar("Prepared")
 
 
@@ -46,6 +48,7 @@ def run_rows(
         first: the ordinal behind which rows are prepared, although those up to the position are
             not written. None means the position.
     """
+    run.clear_results()
     reports = Reports(run.job.path / RESULTS, table.columns)
     total = run.progress.total or _count(run, table)
 
@@ -53,6 +56,7 @@ def run_rows(
         with transaction.atomic():
             result = write(prepared)
             transaction.set_rollback(dry_run)
+        run.hold()
         lengths = reports.write(result.remarks, progress.position.get("lengths", {}))
         counts = Counter(progress.counts)
         counts.update(result.counts)
@@ -78,17 +82,19 @@ def run_rows(
 def _pieces(rows: Iterator[Row], done: int, rows_per_step: int) -> Iterator[tuple[int, list[Row]]]:
     """Yield pieces of rows without the header of an export, each with its last ordinal.
 
-    A piece ends at the position `done`, so that no row before it is written again.
+    A piece ends at the position `done`, so that no row before it is written again, and when it is
+    large, because a row may have a million characters.
     """
     piece: list[Row] = []
-    last = 0
+    last = size = 0
     for row in rows:
         last = row.ordinal
         if not is_own_header(row):
             piece.append(row)
-        if len(piece) == rows_per_step or last == done:
+            size += sum(len(str(value)) for value in row.values.values())
+        if len(piece) == rows_per_step or last == done or size > MAX_CHARACTERS_PER_STEP:
             yield last, piece
-            piece = []
+            piece, size = [], 0
     if piece:
         yield last, piece
 

@@ -81,6 +81,9 @@ def inspect(path: Path) -> FileForm:
     if start.startswith(("[", "{")) and _is_json(start, is_whole=len(sample) < SAMPLE_BYTES):
         message = "The file is one JSON value. Write one object in each line (NDJSON)."
         raise UnreadableFile(message)
+    if start.startswith('{"'):
+        # The first line is invalid, which costs itself.
+        return FileForm("ndjson", encoding, is_guess)
     delimiter, rows = _guess_delimiter(text)
     has_header = not any("@" in cell for cell in rows[0]) if rows else True
     return FileForm("csv", encoding, is_guess, delimiter, has_header)

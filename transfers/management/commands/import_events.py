@@ -29,7 +29,7 @@ class Command(ImportCommand):
         parser.add_argument(
             "--fast",
             action="store_true",
-            help="write 50,000 rows together, for a store without traffic: tracking waits longer",
+            help="write 20,000 rows together, for a store without traffic: tracking waits longer",
         )
 
     @override
