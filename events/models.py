@@ -171,19 +171,21 @@ class IdempotencyKey(models.Model):
 
 
 class ImportedEvent(models.Model):
-    """A row of another store's events, which was imported with a counter and no occurrences.
+    """A row of another store's events, whose counter was imported.
 
     The next import of the source adds what it has counted since. Written by
     events/tracking/imported_counts.py.
     """
 
-    source = models.CharField(max_length=192)
+    # The owner of the keys of the import.
+    source = models.CharField(max_length=40)
     # The id of the row in the source.
-    source_id = models.CharField(max_length=192)
+    source_id = models.CharField(max_length=255)
     # Without constraints, as those of occurrences: delete_events_of deletes it with its contact.
     subscriber = models.ForeignKey(
         Subscriber, on_delete=models.DO_NOTHING, related_name="+", db_constraint=False
     )
+    # It may be gone, if all its occurrences were taken back.
     event = models.ForeignKey(
         TrackedEvent,
         on_delete=models.DO_NOTHING,
@@ -191,8 +193,9 @@ class ImportedEvent(models.Model):
         db_constraint=False,
         db_index=False,
     )
-    # That of the source when it was imported.
+    # That of the source when it was imported, and how many of it have an occurrence here.
     counter = models.BigIntegerField()
+    logged = models.BigIntegerField()
 
     class Meta:
         default_permissions = ()

@@ -64,10 +64,9 @@ SELECT occurrence_id AS id FROM events_idempotencykey k
 WHERE event_id IS NULL  -- It was not taken back.
     AND NOT EXISTS (SELECT FROM events_eventoccurrence o
                   WHERE o.id = k.occurrence_id AND o.subscriber_id = k.subscriber_id)""",
-    "imported rows without an event": """
+    "imported rows without a contact": """
 SELECT id FROM events_importedevent i
-WHERE NOT EXISTS (SELECT FROM events_trackedevent e
-                  WHERE e.id = i.event_id AND e.subscriber_id = i.subscriber_id)""",
+WHERE NOT EXISTS (SELECT FROM crm_subscriber s WHERE s.id = i.subscriber_id)""",
     "tags of contacts without the tag or the contact": """
 SELECT id FROM crm_subscriber_tags m
 WHERE NOT EXISTS (SELECT FROM crm_subscriber s WHERE s.id = m.subscriber_id)

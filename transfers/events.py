@@ -16,10 +16,14 @@ from transfers.conversion import errors_of_row, event_of
 from transfers.options import Options
 from transfers.tables import Row
 
-MAX_SOURCE_ID = 192
 # The fields of a line of Tallybook's own exports that are those of a tracked event.
 OWN_FIELDS = ("email", "event_key", "title", "value", "provider", "repeatable")
 OWN_OBJECTS = ("properties", "context")
+COUNTER_OF_EVENT = {
+    "counter": {
+        "in": "A row with properties or a context is one event, so its counter has to be 1."
+    }
+}
 
 
 class EventRow(NamedTuple):
@@ -27,7 +31,7 @@ class EventRow(NamedTuple):
 
     Attributes:
         row: as it was read.
-        event: what is imported, None if it is rejected, or if other lines say it.
+        event: what is imported, None if it is rejected.
         errors: why it is rejected, by field.
         warnings: what is left out.
     """
@@ -52,23 +56,25 @@ def read_event(row: Row, mapping: ColumnTargets, options: Options, keys: RowKeys
     warnings: Warnings = []
     try:
         data = event_of(row.values, mapping, options, warnings)
-        counter = data.pop("counter", 1)
-        if counter < 0:
-            raise InvalidFields({"counter": {"min": "The counter must be at least 0."}})
+        counter = data.pop("counter", None)
+        # What is counted has no properties, because it is no single event.
+        is_counted = counter is not None and data.keys().isdisjoint(OWN_OBJECTS)
+        if not is_counted and counter not in (None, 1):
+            raise InvalidFields(COUNTER_OF_EVENT)
         fields = parse_event(data, warnings=warnings)
     except InvalidFields as error:
         return EventRow(row, None, error.detail, warnings)
-    key, content = keys.keyed(fields, row.ordinal - 1)
-    if counter == 1:
-        return EventRow(row, PastEvent(fields, key, content), {}, warnings)
-    source_id = key if len(key) <= MAX_SOURCE_ID else sha256(key.encode()).hexdigest()
-    return EventRow(row, ImportedCount(source_id, fields, counter), {}, warnings)
+    number = row.ordinal - 1
+    if is_counted:
+        counted = ImportedCount(keys.counted(fields, number), fields, counter)
+        return EventRow(row, counted, {}, warnings)
+    return EventRow(row, PastEvent(fields, *keys.keyed(fields, number)), {}, warnings)
 
 
 def read_own_line(row: Row) -> EventRow:
     """Convert a line of an export of Tallybook: docs/reference/exports.md.
 
-    An event is made by its occurrences. Its own line says only what has none.
+    The line of an event says how often it happened. Lines of occurrences tell of some of that.
     """
     if row.error:
         return EventRow(row, None, errors_of_row(row.error), [])
@@ -80,22 +86,28 @@ def read_own_line(row: Row) -> EventRow:
         return EventRow(row, None, {"time": error.for_field("time")}, [])
 
 
-def _own_event(line: Mapping[str, Any]) -> PastEvent | ImportedCount | None:
+def _own_event(line: Mapping[str, Any]) -> PastEvent | ImportedCount:
     kind, line_id = line.get("type"), line.get("id")
     if kind not in ("event", "occurrence") or not is_valid_id(str(line_id)):
         raise InvalidFields({"type": {"in": "The line is no event and no occurrence."}})
     data = {name: line.get(name) for name in OWN_FIELDS}
     if kind == "event":
-        unlogged = _number(line, "unlogged")
         times = [to_strict_datetime(line.get(name)) for name in ("created_at", "updated_at")]
-        counted = ImportedCount(f"event-{line_id}", parse_event(data), unlogged, *times)
-        return counted if unlogged else None
+        return ImportedCount(
+            _event_of(line, "id"), parse_event(data), _number(line, "counter"), *times
+        )
     data |= {name: line.get(name) for name in (*OWN_OBJECTS, "occurred_at")}
     fields = parse_event(data)
     key = f"occurrence-{line_id}"
     content = sha256(key.encode()).digest()
     received_at = to_strict_datetime(line.get("received_at"))
-    return PastEvent(fields, key, content, _number(line, "counter"), received_at)
+    counter, event = _number(line, "counter"), _event_of(line, "event_id")
+    return PastEvent(fields, key, content, counter, received_at, event)
+
+
+def _event_of(line: Mapping[str, Any], name: str) -> str:
+    """Return what names an event of the source."""
+    return f"event-{_number(line, name)}"
 
 
 def _number(line: Mapping[str, Any], name: str) -> int:

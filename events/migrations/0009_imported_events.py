@@ -16,9 +16,10 @@ class Migration(migrations.Migration):
             name='ImportedEvent',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('source', models.CharField(max_length=192)),
-                ('source_id', models.CharField(max_length=192)),
+                ('source', models.CharField(max_length=40)),
+                ('source_id', models.CharField(max_length=255)),
                 ('counter', models.BigIntegerField()),
+                ('logged', models.BigIntegerField()),
                 ('event', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='events.trackedevent')),
                 ('subscriber', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='crm.subscriber')),
             ],

@@ -1,104 +1,108 @@
 """Write counters of another store that come without occurrences, and remember what was imported.
 
 They become `unlogged`. A row of the source that is imported again adds what it has counted since.
+Occurrences of the row that are imported besides (events/tracking/imports.py) move from `unlogged`
+into the log.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
 from django.utils import timezone
 
-from config.api.validation import MAX_ID
+from config.api.errors import InvalidFields
 from config.database import fetch_rows
 from crm.emails import email_key
 from events.tracking.errors import SubscriberNotFound
 from events.tracking.fields import EventFields
-from events.tracking.imports import USER_ID, Imported, Outcome
-from events.tracking.item_statements import ALIASED, NAMED
-from events.tracking.statements import COUNT_UP
+from events.tracking.imports import LOCK_SOURCE, USER_ID, Imported, Outcome, import_owner
+from events.tracking.item_statements import ALIASED, NAMED, NEXT_EVENT
+from events.tracking.statements import COUNT_UP, INSERT_NAMES
 
+# So that sums of counters stay whole numbers of 64 bits.
+MAX_COUNTER = 10**12
+TOO_LARGE = {"counter": {"max": f"The counter may not be greater than {MAX_COUNTER:,}."}}
 SHRUNK = "The source has counted {}, and {} were imported before. Nothing was changed."
 
-# In the order of the locks: contacts by id, what was imported by source and id, events by contact,
-# key and title, names by name.
-LOCK_CONTACTS = f"""
-WITH item AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(items)s::json)
-        AS sent(n int, subscriber_id bigint, email text, user_id text)
-), {NAMED.format(user_id=USER_ID, aliased=ALIASED, named="aliased", locked="")}
-SELECT n, contact.id FROM aliased JOIN contact ON contact.id = aliased.contact_id
-"""  # noqa: S608
-# The contacts of rows that were imported before, which may be others than the source names now.
+# A row that was imported before belongs to the contact that it belonged to, whatever it names now.
 HOLDERS = """
-SELECT DISTINCT subscriber_id FROM events_importedevent
-WHERE source = %(source)s AND source_id = ANY(%(ids)s::text[])
+, holder AS MATERIALIZED (
+    SELECT n, subscriber_id AS contact_id FROM known
+    UNION ALL
+    SELECT n, contact_id FROM aliased
+    WHERE NOT EXISTS (SELECT FROM known WHERE known.n = aliased.n)
+)
 """
-LOCK_IMPORTED = """
-SELECT source_id, subscriber_id, event_id, counter FROM events_importedevent
-WHERE source = %(source)s AND source_id = ANY(%(ids)s::text[]) ORDER BY source_id FOR UPDATE
-"""
-NEXT_EVENTS = """
-SELECT nextval('events_trackedevent_id_seq') FROM generate_series(1, %(number)s)
-"""
-LOCK_EVENTS = """
-SELECT e.id FROM events_trackedevent e
-    JOIN json_to_recordset(%(rows)s::json) AS sent(id bigint, subscriber_id bigint)
-        USING (id, subscriber_id)
-ORDER BY e.subscriber_id, e.event_key, e.title FOR NO KEY UPDATE OF e
-"""
-ROW = """
-sent(id bigint, subscriber_id bigint, event_key text, title text, value text, provider text,
-     repeatable bool, counter bigint, created_at timestamptz, updated_at timestamptz)
-"""
-INSERT = f"""
-INSERT INTO events_trackedevent AS t
-    (id, subscriber_id, event_key, title, value, provider, counter, unlogged, repeatable,
-     created_at, updated_at)
-SELECT id, subscriber_id, event_key, title, value, provider, counter, counter, repeatable,
-       created_at, updated_at
-FROM json_to_recordset(%(rows)s::json) AS {ROW}
-ORDER BY subscriber_id, event_key, title
-{COUNT_UP}, unlogged = t.unlogged + excluded.unlogged
-RETURNING t.id, t.subscriber_id, t.event_key, t.title, t.repeatable
+# Writes rows in the order of the locks: contacts by id, events by contact, key and title, names by
+# name. It returns for each row its number, whether its contact exists, how much it adds, and the
+# counter that was imported before.
+COUNT = f"""
+WITH item AS MATERIALIZED (
+    SELECT sent.*, {NEXT_EVENT} AS event_id
+    FROM json_to_recordset(%(rows)s::json) AS sent(
+        n int, source_id text, subscriber_id bigint, email text, user_id text, event_key text,
+        title text, value text, provider text, repeatable bool, counter bigint,
+        created_at timestamptz, updated_at timestamptz)
+), known AS MATERIALIZED (
+    SELECT n, m.subscriber_id, m.event_id, m.counter
+    FROM item JOIN events_importedevent m ON m.source = %(owner)s AND m.source_id = item.source_id
+), {NAMED.format(user_id=USER_ID, aliased=ALIASED + HOLDERS, named="holder", locked="")},
+ready AS MATERIALIZED (
+    SELECT item.*, contact.id AS contact_id, e.id AS known_id,
+           item.counter - COALESCE(known.counter, 0) AS added, known.counter AS before,
+           CASE WHEN item.repeatable THEN 0 ELSE item.event_id END AS row_key
+    FROM item JOIN holder USING (n) JOIN contact ON contact.id = holder.contact_id
+        LEFT JOIN known USING (n)
+        LEFT JOIN events_trackedevent e
+            ON e.id = known.event_id AND e.subscriber_id = known.subscriber_id
+), event AS (
+    INSERT INTO events_trackedevent AS t
+        (id, subscriber_id, event_key, title, value, provider, counter, unlogged, repeatable,
+         created_at, updated_at)
+    SELECT min(event_id), contact_id, event_key, title,
+           (array_agg(value ORDER BY updated_at DESC, n DESC))[1],
+           (array_agg(provider ORDER BY n))[1], sum(added), sum(added), repeatable,
+           min(created_at), max(updated_at)
+    FROM ready WHERE added > 0 AND (repeatable OR known_id IS NULL)
+    GROUP BY contact_id, event_key, title, repeatable, row_key
+    ORDER BY contact_id, event_key, title
+    {COUNT_UP}, unlogged = t.unlogged + excluded.unlogged
+    RETURNING id, subscriber_id, event_key, title,
+              CASE WHEN repeatable THEN 0 ELSE id END AS row_key
+), grown AS (
+    -- No other program counts up a row that does not repeat.
+    UPDATE events_trackedevent t SET
+        counter = t.counter + r.added, unlogged = t.unlogged + r.added,
+        value = CASE WHEN r.updated_at >= t.updated_at THEN r.value ELSE t.value END,
+        updated_at = GREATEST(t.updated_at, r.updated_at),
+        created_at = LEAST(t.created_at, r.created_at)
+    FROM ready r
+    WHERE r.added > 0 AND NOT r.repeatable
+        AND t.id = r.known_id AND t.subscriber_id = r.contact_id
+), remembered AS (
+    INSERT INTO events_importedevent AS m
+        (source, source_id, subscriber_id, event_id, counter, logged)
+    SELECT %(owner)s, source_id, contact_id, COALESCE(event.id, known_id), counter, 0
+    FROM ready LEFT JOIN event ON event.subscriber_id = contact_id
+        AND event.event_key = ready.event_key AND event.title = ready.title
+        AND event.row_key = ready.row_key
+    WHERE added > 0
+    ON CONFLICT (source, source_id) DO UPDATE
+        SET event_id = excluded.event_id, counter = excluded.counter
+), {INSERT_NAMES}
+SELECT n, ready.n IS NOT NULL, added, before FROM item LEFT JOIN ready USING (n)
 """  # noqa: S608
-UPDATE = f"""
-UPDATE events_trackedevent t SET
-    counter = t.counter + excluded.counter,
-    unlogged = t.unlogged + excluded.counter,
-    value = CASE WHEN excluded.updated_at >= t.updated_at THEN excluded.value ELSE t.value END,
-    updated_at = GREATEST(t.updated_at, excluded.updated_at),
-    created_at = LEAST(t.created_at, excluded.created_at)
-FROM (SELECT * FROM json_to_recordset(%(rows)s::json) AS {ROW}) excluded
-WHERE t.id = excluded.id AND t.subscriber_id = excluded.subscriber_id
-RETURNING t.id
-"""  # noqa: S608
-REMEMBER = """
-INSERT INTO events_importedevent (source, source_id, subscriber_id, event_id, counter)
-SELECT %(source)s, source_id, subscriber_id, event_id, counter
-FROM json_to_recordset(%(rows)s::json)
-    AS sent(source_id text, subscriber_id bigint, event_id bigint, counter bigint)
-ORDER BY source_id
-ON CONFLICT (source, source_id) DO UPDATE SET
-    subscriber_id = excluded.subscriber_id, event_id = excluded.event_id,
-    counter = excluded.counter
-RETURNING source_id
-"""
-NAMES = """
-INSERT INTO events_eventname (name, first_seen_at)
-SELECT name, %(now)s FROM unnest(%(names)s::text[]) name ORDER BY name
-ON CONFLICT (name) DO NOTHING RETURNING name
-"""
 
 
 class ImportedCount(NamedTuple):
     """A row of another store's events.
 
     Attributes:
-        source_id: its id there, up to 192 characters.
+        source_id: its id there, up to 255 characters.
         fields: the event. Without `created_at` its `occurred_at` is the first and the last time.
-        counter: how often it happened there, without occurrences that are imported besides.
+        counter: how often it happened there, with the occurrences that are imported besides.
         created_at: the first time, or None.
         updated_at: the last time, or None.
     """
@@ -115,121 +119,61 @@ def import_counts(
 ) -> list[Outcome]:
     """Write counters of a source in the caller's transaction, up to some thousand.
 
+    Another import of the same source waits until the caller commits.
+
     Args:
-        rows: the rows, each source_id once.
-        source: the name of the source, up to 192 characters.
+        rows: the rows.
+        source: the name of the source.
         user_source: the source of the user_ids of contacts, "" for that of calls.
 
     Returns:
-        An outcome for each row: how much it added to a counter, or SubscriberNotFound.
+        An outcome for each row: how much it added to a counter, or the error. That is
+        SubscriberNotFound without the contact, and InvalidFields if the counter is too large.
     """
-    if not rows:
-        return []
-    now = timezone.now()
-    ids = {"source": source, "ids": [row.source_id for row in rows]}
-    holders = [contact_id for (contact_id,) in fetch_rows(HOLDERS, ids)]
-    contacts = _lock_contacts(rows, holders, user_source)
-    known = {row[0]: row[1:] for row in fetch_rows(LOCK_IMPORTED, ids)}
-    outcomes: dict[int, Outcome] = {}
-    new: dict[int, dict[str, Any]] = {}
-    grown: dict[int, dict[str, Any]] = {}
+    outcomes: list[Outcome] = [InvalidFields(TOO_LARGE)] * len(rows)
+    numbers: dict[str, int] = {}
+    later: list[int] = []
     for number, row in enumerate(rows):
-        if number not in contacts and row.source_id not in known:
-            outcomes[number] = SubscriberNotFound()
+        if row.counter > MAX_COUNTER:
             continue
-        contact_id, event_id, counter = known.get(row.source_id, (contacts.get(number), 0, 0))
-        added = min(row.counter, MAX_ID) - counter
-        if row.source_id not in known and added > 0:
-            new[number] = _columns(row, contact_id, added, now)
-        elif added > 0:
-            grown[number] = _columns(row, contact_id, added, now) | {"id": event_id}
-        warning = SHRUNK.format(row.counter, counter) if added < 0 else ""
-        outcomes[number] = Imported(max(added, 0), warning)
-    event_ids = {number: columns["id"] for number, columns in grown.items()}
-    fetch_rows(LOCK_EVENTS, _json([*grown.values()]))
-    event_ids |= _insert(new)
-    fetch_rows(UPDATE, _json([*grown.values()]))
-    remembered = [
-        {
-            "source_id": rows[number].source_id,
-            "subscriber_id": columns["subscriber_id"],
-            "event_id": event_ids[number],
-            "counter": min(rows[number].counter, MAX_ID),
-        }
-        for number, columns in (new | grown).items()
-    ]
-    fetch_rows(REMEMBER, {"source": source, **_json(remembered)})
-    names = {columns["event_key"] for columns in new.values()}
-    fetch_rows(NAMES, {"names": [*names], "now": now})
-    return [outcomes[number] for number in range(len(rows))]
+        if numbers.setdefault(row.source_id, number) != number:
+            later.append(number)
+    if not numbers:
+        return outcomes
+    now = timezone.now()
+    parameters = {"owner": import_owner(source), "user_source": user_source, "now": now}
+    items = [_item(number, rows[number], now) for number in numbers.values()]
+    fetch_rows(LOCK_SOURCE, parameters)
+    written = fetch_rows(COUNT, {**parameters, "rows": orjson.dumps(items).decode()})
+    for number, has_contact, added, before in written:
+        if not has_contact:
+            outcomes[number] = SubscriberNotFound()
+        elif added < 0:
+            outcomes[number] = Imported(0, SHRUNK.format(rows[number].counter, before))
+        else:
+            outcomes[number] = Imported(added)
+    # The same row of the source a second time.
+    again = import_counts([rows[number] for number in later], source, user_source)
+    for number, outcome in zip(later, again, strict=True):
+        outcomes[number] = outcome
+    return outcomes
 
 
-def _lock_contacts(
-    rows: Sequence[ImportedCount], holders: Sequence[int], user_source: str
-) -> dict[int, int]:
-    """Return the contact that each row names, locked as tracking locks it, and so are `holders`."""
-    items = [
-        {
-            "n": number,
-            "subscriber_id": row.fields.subscriber_id,
-            "email": email_key(row.fields.email),
-            "user_id": row.fields.user_id,
-        }
-        for number, row in enumerate(rows)
-    ]
-    items += [{"n": -1, "subscriber_id": each, "email": "", "user_id": ""} for each in holders]
-    parameters = {"items": orjson.dumps(items).decode(), "user_source": user_source}
-    return dict(fetch_rows(LOCK_CONTACTS, parameters))
-
-
-def _columns(row: ImportedCount, contact_id: int, added: int, now: datetime) -> dict[str, Any]:
+def _item(number: int, row: ImportedCount, now: datetime) -> dict[str, Any]:
     fields = row.fields
     times = [each for each in (row.created_at, row.updated_at, fields.occurred_at) if each]
     return {
-        "subscriber_id": contact_id,
+        "n": number,
+        "source_id": row.source_id,
+        "subscriber_id": fields.subscriber_id,
+        "email": email_key(fields.email),
+        "user_id": fields.user_id,
         "event_key": fields.event_key,
         "title": fields.title,
         "value": fields.value,
         "provider": fields.provider,
         "repeatable": fields.repeatable,
-        "counter": added,
+        "counter": row.counter,
         "created_at": min(times, default=now),
         "updated_at": row.updated_at or max(times, default=now),
     }
-
-
-def _insert(new: Mapping[int, dict[str, Any]]) -> dict[int, int]:
-    """Insert events, or count up those that are there. Returns the event of each row.
-
-    Rows of one contact, key and title are added up, because a statement counts up a row once.
-    """
-    drawn = fetch_rows(NEXT_EVENTS, {"number": len(new)})
-    merged: dict[tuple[Any, ...], dict[str, Any]] = {}
-    names: dict[int, tuple[Any, ...]] = {}
-    name: tuple[Any, ...]
-    for (number, columns), (event_id,) in zip(new.items(), drawn, strict=True):
-        row_key = 0 if columns["repeatable"] else event_id
-        name = (columns["subscriber_id"], columns["event_key"], columns["title"], row_key)
-        names[number] = name
-        merged[name] = _added(merged.get(name), columns | {"id": event_id})
-    ids = {}
-    for event_id, *columns_of_name, is_repeatable in fetch_rows(INSERT, _json([*merged.values()])):
-        ids[(*columns_of_name, 0 if is_repeatable else event_id)] = event_id
-    return {number: ids[name] for number, name in names.items()}
-
-
-def _added(before: dict[str, Any] | None, columns: dict[str, Any]) -> dict[str, Any]:
-    """Return two rows of one event as one: the value of the later one, both counters."""
-    if before is None:
-        return columns
-    later = columns if columns["updated_at"] >= before["updated_at"] else before
-    return before | {
-        "value": later["value"],
-        "counter": before["counter"] + columns["counter"],
-        "created_at": min(before["created_at"], columns["created_at"]),
-        "updated_at": later["updated_at"],
-    }
-
-
-def _json(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    return {"rows": orjson.dumps(rows).decode()}

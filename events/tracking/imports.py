@@ -8,8 +8,9 @@ import csv
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from io import StringIO
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import OperationalError, connection
 from django.utils import timezone
@@ -24,21 +25,26 @@ from events.tracking.item_statements import (
     ITEM_COLUMNS,
     ITEM_COUNTER,
     NEXT_EVENT,
+    STORED_VALUES,
     track_items,
 )
-from events.tracking.statements import NEXT_OCCURRENCE
+from events.tracking.statements import NEXT_OCCURRENCE, STORED
 
 # The owner of the keys of an import begins with it.
 OWNER_PREFIX = "import:"
 MAX_OWNER_LENGTH = 40
 USER_ID = "i.kind = 'user' AND i.source = %(user_source)s AND i.value"
 
-COLUMNS = (*ITEM_COLUMNS, "counter bigint", "received_at timestamptz")
+# One import of a source at a time remembers counters, from its first statement to its commit.
+LOCK_SOURCE = "SELECT pg_advisory_xact_lock(0x7A11, hashtext(%(owner)s))"
+
+COLUMNS = (*ITEM_COLUMNS, "counter bigint", "received_at timestamptz", "event text")
 # It is dropped after each chunk, because a connection may be kept by an older version.
 CREATE = f"""
 CREATE TEMPORARY TABLE item (
     {", ".join(COLUMNS)},
-    event_id bigint DEFAULT {NEXT_EVENT}, occurrence_id bigint DEFAULT {NEXT_OCCURRENCE}
+    event_id bigint DEFAULT {NEXT_EVENT}, occurrence_id bigint DEFAULT {NEXT_OCCURRENCE},
+    counted_id bigint
 ) ON COMMIT DROP
 """
 # An empty cell is null in a column of another type than text.
@@ -52,18 +58,92 @@ COPY item ({", ".join(column.split()[0] for column in COLUMNS)}) FROM STDIN (
 # 2.7 s with statistics.
 ANALYZED = 2_000
 DROP = "DROP TABLE item"
-# It returns how many items were written, and the numbers of those without a contact.
-IMPORT = track_items(
-    items="",
-    user_id=USER_ID,
-    counter=f"COALESCE(item.counter, {ITEM_COUNTER})",
-    received_at="COALESCE(item.received_at, %(now)s)",
-    occurred_at="COALESCE(occurred_at, %(now)s)",
-    result="""
+
+
+def _import(items: str) -> str:
+    return track_items(
+        items=items,
+        user_id=USER_ID,
+        counter=f"COALESCE(item.counter, {ITEM_COUNTER})",
+        received_at="COALESCE(item.received_at, %(now)s)",
+        occurred_at="COALESCE(occurred_at, %(now)s)",
+        result="""
 (SELECT count(*) FROM occurrence),
 ARRAY(SELECT n FROM item WHERE NOT EXISTS (SELECT FROM ready WHERE ready.n = item.n))
 """,
+    )
+
+
+# It returns how many items were written, and the numbers of those without a contact.
+IMPORT = _import("")
+# The same without the items of events whose counter was imported.
+IMPORT_REST = _import("item AS MATERIALIZED (SELECT * FROM pg_temp.item WHERE counted_id IS NULL),")
+# What items are occurrences of, where its counter was imported.
+FIND_COUNTED = """
+UPDATE item SET counted_id = m.id
+FROM events_importedevent m JOIN events_trackedevent e
+    ON e.id = m.event_id AND e.subscriber_id = m.subscriber_id
+WHERE m.source = %(owner)s AND m.source_id = item.event
+"""
+# These occurrences move from `unlogged` into the log, because the counter of the source has them.
+# Only those that the source had not counted when its counter was imported count up. Events are
+# locked before the claims, so that no claim is left without its event. It returns how many were
+# written.
+LOG = f"""
+WITH contact AS MATERIALIZED (
+    SELECT id FROM crm_subscriber
+    WHERE id = ANY (ARRAY(SELECT m.subscriber_id FROM item
+                              JOIN events_importedevent m ON m.id = item.counted_id))
+    ORDER BY id
+    FOR KEY SHARE
+), known AS MATERIALIZED (
+    SELECT m.id AS counted_id, m.counter - m.logged AS without, e.id AS event_id, e.subscriber_id
+    FROM events_importedevent m JOIN contact ON contact.id = m.subscriber_id
+        JOIN events_trackedevent e ON e.id = m.event_id AND e.subscriber_id = m.subscriber_id
+    WHERE m.id IN (SELECT counted_id FROM item)
+    ORDER BY e.subscriber_id, e.event_key, e.title
+    FOR NO KEY UPDATE OF e
+), ready AS MATERIALIZED (
+    SELECT n, occurrence_id, known.* FROM item JOIN known USING (counted_id)
+), claim AS (
+    INSERT INTO events_idempotencykey
+        (occurrence_id, subscriber_id, credential, key, content, created_at)
+    SELECT r.occurrence_id, r.subscriber_id, credential, idempotency_key, decode(content, 'hex'),
+           %(now)s
+    FROM ready r JOIN item USING (n)
+    ORDER BY credential, idempotency_key, n
+    ON CONFLICT (credential, key) DO NOTHING
+    RETURNING occurrence_id
+), logging AS MATERIALIZED (
+    SELECT * FROM ready WHERE occurrence_id IN (SELECT occurrence_id FROM claim)
+), logged AS MATERIALIZED (
+    SELECT counted_id, event_id, subscriber_id, count(*) AS number,
+           LEAST(count(*), GREATEST(without, 0)) AS covered
+    FROM logging GROUP BY counted_id, event_id, subscriber_id, without
+), remembered AS (
+    UPDATE events_importedevent m
+    SET logged = m.logged + l.number, counter = m.counter + l.number - l.covered
+    FROM logged l WHERE m.id = l.counted_id AND m.subscriber_id = l.subscriber_id
+), event AS (
+    UPDATE events_trackedevent t
+    SET counter = t.counter + l.number - l.covered, unlogged = t.unlogged - l.covered
+    FROM (SELECT event_id, subscriber_id, sum(number) AS number, sum(covered) AS covered
+          FROM logged GROUP BY event_id, subscriber_id) l
+    WHERE t.id = l.event_id AND t.subscriber_id = l.subscriber_id
+    RETURNING t.id, t.subscriber_id, t.event_key, t.counter
+), occurrence AS (
+    INSERT INTO events_eventoccurrence
+        (id, event_id, subscriber_id, event_key, counter, occurred_at, received_at, {STORED})
+    SELECT l.occurrence_id, e.id, e.subscriber_id, e.event_key, COALESCE(item.counter, e.counter),
+           COALESCE(occurred_at, %(now)s), COALESCE(received_at, %(now)s),
+           {STORED_VALUES}
+    FROM logging l JOIN item USING (n)
+        JOIN event e ON e.id = l.event_id AND e.subscriber_id = l.subscriber_id
+    ORDER BY e.subscriber_id, e.event_key
+    RETURNING id
 )
+SELECT count(*) FROM occurrence
+"""  # noqa: S608
 # The numbers of the items whose key was claimed before, with the same content and with another one.
 CLAIMED = """
 SELECT COALESCE(array_agg(n) FILTER (WHERE k.content = decode(item.content, 'hex')), '{}'),
@@ -95,6 +175,8 @@ class PastEvent(NamedTuple):
         content: SHA-256, by which another event with the same key is recognized.
         counter: of the occurrence, where another store counted it. None counts it here.
         received_at: when another store received it. None is now.
+        event: the source_id of the ImportedCount of its event, "" if there is none. The counter
+            that was imported has counted this occurrence.
     """
 
     fields: EventFields
@@ -102,6 +184,7 @@ class PastEvent(NamedTuple):
     content: bytes
     counter: int | None = None
     received_at: datetime | None = None
+    event: str = ""
 
 
 class EventChunk:
@@ -119,12 +202,14 @@ class EventChunk:
             source: the name of what is imported. An event whose key this source used before is not
                 written again.
         """
-        owner = import_owner(source)
+        self.owner = owner = import_owner(source)
+        # Whether events have a counter that was imported.
+        self.has_counted = False
         text = StringIO(newline="")
         # The writer quotes cells with any character of its line end.
         write = csv.writer(text, lineterminator="\r\n").writerow
         self._size = 0
-        for fields, key, content, counter, received_at in events:
+        for fields, key, content, counter, received_at, event in events:
             write(
                 (
                     self._size,
@@ -145,9 +230,11 @@ class EventChunk:
                     content.hex(),
                     counter,
                     received_at,
+                    event,
                 )
             )
             self._size += 1
+            self.has_counted = self.has_counted or bool(event)
         self.text = text.getvalue().encode()
 
     def __len__(self) -> int:
@@ -182,7 +269,11 @@ def import_events(chunk: EventChunk, user_source: str = "") -> list[Outcome]:
     Raises:
         django.db.OperationalError: the transaction has to be repeated, as after a deadlock.
     """
-    parameters = {"user_source": user_source, "now": timezone.now()}
+    parameters: dict[str, Any] = {
+        "owner": chunk.owner,
+        "user_source": user_source,
+        "now": timezone.now(),
+    }
     outcomes: list[Outcome] = [Imported(1)] * len(chunk)
     with connection.cursor() as cursor:
         cursor.execute(CREATE)
@@ -191,10 +282,17 @@ def import_events(chunk: EventChunk, user_source: str = "") -> list[Outcome]:
         if len(chunk) >= ANALYZED:
             cursor.execute("ANALYZE item")
         # Planned each time, because the table is made each time and has any number of rows.
-        [[created, unknown]] = fetch_rows(IMPORT, parameters, prepare=False)
+        run = partial(fetch_rows, parameters=parameters, prepare=False)
+        logged = 0
+        if chunk.has_counted:
+            run(LOCK_SOURCE)
+            cursor.execute(FIND_COUNTED, parameters)
+            [[logged]] = run(LOG)
+        [[created, unknown]] = run(IMPORT_REST if chunk.has_counted else IMPORT)
+        created += logged
         same, other = [], []
         if created < len(outcomes):
-            [[same, other]] = fetch_rows(CLAIMED, {}, prepare=False)
+            [[same, other]] = run(CLAIMED)
         cursor.execute(DROP)
     for number in unknown:
         outcomes[number] = SubscriberNotFound()

@@ -15,6 +15,8 @@ from events.tracking.statements import (
     USER_ID,
 )
 
+# What an occurrence keeps, of the part `item`.
+STORED_VALUES = ", ".join(f"item.{name}::{kind}" for name, kind in STORED_COLUMNS.items())
 # By which a statement finds the events that it has counted.
 COUNTED = "id, subscriber_id, event_key, title, counter"
 # The attributes of EventFields, with the key of the e-mail in its place. Besides them the number of
@@ -175,7 +177,7 @@ def track_items(
         occurred_at=occurred_at,
         received_at=received_at,
         stored=STORED,
-        stored_values=", ".join(f"item.{name}::{kind}" for name, kind in STORED_COLUMNS.items()),
+        stored_values=STORED_VALUES,
         names=INSERT_NAMES,
         result=result,
     )

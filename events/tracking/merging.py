@@ -56,10 +56,11 @@ WHERE e.subscriber_id = %(other)s AND o.subscriber_id = %(other)s AND o.event_id
 """  # noqa: S608
 # What was imported stays remembered, so that the next import adds to the event as it is now.
 MOVE_IMPORTED = f"""
+WITH pair AS MATERIALIZED ({PAIRS})
 UPDATE events_importedevent i
-SET subscriber_id = %(survivor)s, event_id = COALESCE(pair.kept_id, e.id)
-FROM events_trackedevent e LEFT JOIN ({PAIRS}) pair ON pair.gone_id = e.id
-WHERE e.subscriber_id = %(other)s AND i.subscriber_id = %(other)s AND i.event_id = e.id
+SET subscriber_id = %(survivor)s,
+    event_id = COALESCE((SELECT kept_id FROM pair WHERE gone_id = i.event_id), i.event_id)
+WHERE i.subscriber_id = %(other)s
 """  # noqa: S608
 # The value of the later event stays, as in COUNT_UP of events/tracking/statements.py.
 MOVE_EVENTS = f"""

@@ -36,8 +36,8 @@ class RowKeys:
     only what is new. A row without a time has a key of the file and its number, because the same
     row in the file of tomorrow is another event.
 
-    Equal rows are counted if the next one is in the same block of BLOCK rows or in the next block.
-    So memory is bounded by 40 MB.
+    An equal row is found in the same block of BLOCK rows and in the block before, so that memory is
+    bounded by 40 MB.
     """
 
     def __init__(self, file_digest: bytes) -> None:
@@ -48,7 +48,7 @@ class RowKeys:
         """
         self._file = file_digest.hex()
         self._block = 0
-        # How often a content was there, in this block and in the one before.
+        # How often a content was there until now, if in this block, and if in the one before.
         self._counts: dict[bytes, int] = {}
         self._counts_before: dict[bytes, int] = {}
 
@@ -58,7 +58,7 @@ class RowKeys:
         return max(number // BLOCK - 1, 0) * BLOCK
 
     def keyed(self, fields: EventFields, number: int) -> tuple[str, bytes]:
-        """Return the key of a row, its own if it has one, and its content.
+        """Return the key of a row that is one event, its own if it has one, and its content.
 
         Args:
             fields: the fields of the row.
@@ -72,6 +72,22 @@ class RowKeys:
         # The time comes first, so that the keys of a chunk are near each other in the index.
         seconds = int(fields.occurred_at.timestamp())
         return f"{seconds:x}-{content[:16].hex()}-{self._ordinal(content, number)}", content
+
+    def counted(self, fields: EventFields, number: int) -> str:
+        """Return the key of a row with a counter, its own if it has one.
+
+        It stays the same while the counter grows, with which value and time change.
+
+        Args:
+            fields: the fields of the row.
+            number: as for `keyed`.
+        """
+        if fields.idempotency_key:
+            return fields.idempotency_key
+        content = content_of(
+            fields._replace(value="", provider="", occurred_at=None, properties="", context="")
+        )
+        return f"{content.hex()}-{self._ordinal(content, number)}"
 
     def _ordinal(self, content: bytes, number: int) -> int:
         """Return how often a content was there, and count it."""
