@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import orjson
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import InterfaceError, OperationalError, connections
+from django.db import InterfaceError, InternalError, OperationalError, connection, connections
 from django.utils import timezone
+from psycopg.errors import IdleInTransactionSessionTimeout
 
 from config.audit import record_job
 from config.database import fetch_row, fetch_rows, in_transaction
@@ -28,6 +29,9 @@ logger = logging.getLogger(__name__)
 # A job whose process has not renewed its lease for so long is claimed by another process.
 LEASE_SECONDS = 10
 RENEW_SECONDS = 2.0
+# PostgreSQL ends the transaction of a step that does nothing for so long, because a process that is
+# frozen in it would hold locks that its successor and others wait for.
+MAX_IDLE_SECONDS = 60
 # How long the files of a job that has ended are kept. They hold e-mails of contacts.
 KEEP_FILES = timedelta(days=7)
 # How long a change of labels can be undone.
@@ -64,6 +68,7 @@ SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s),
 WHERE id = %(job)s AND claim = %(claim)s AND state = 'running'
 RETURNING stop_requested
 """
+LIMIT_IDLE = "SET LOCAL idle_in_transaction_session_timeout = '{}s'"
 HOLD = """
 SELECT id FROM crm_job WHERE id = %(job)s AND claim = %(claim)s AND state = 'running'
 FOR NO KEY UPDATE
@@ -163,16 +168,23 @@ class Run:
 
         Raises:
             Stopped: the step is committed, and the job has to stop.
-            ClaimLost: the step is rolled back.
+            ClaimLost: the step is rolled back, also by PostgreSQL after MAX_IDLE_SECONDS.
         """
         self.check()
-        self.progress, stop = self._step(work)
+        try:
+            self.progress, stop = self._step(work)
+        except InternalError as error:
+            if isinstance(error.__cause__, IdleInTransactionSessionTimeout):
+                raise ClaimLost from error
+            raise
         self.report(self.progress.done, self.progress.total)
         if stop:
             raise Stopped
 
     @in_transaction
     def _step(self, work: Callable[[Progress], Progress]) -> tuple[Progress, bool]:
+        with connection.cursor() as cursor:
+            cursor.execute(LIMIT_IDLE.format(MAX_IDLE_SECONDS))
         progress = work(self.progress)
         row = fetch_row(
             SAVE,

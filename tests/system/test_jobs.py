@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.contrib.auth.models import Permission, User
-from django.db import connection
+from django.db import connection, connections
 from django.utils import timezone
 
 from crm import jobs
@@ -214,3 +214,30 @@ def test_a_job_of_a_user_who_is_deleted_stops(register: Callable[..., Job]) -> N
     assert claim_job() is None
     job.refresh_from_db()
     assert (job.state, job.created_by) == (JobState.STOPPED, None)
+
+
+def test_a_process_that_is_frozen_in_a_step_holds_no_locks_for_long(
+    register: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "MAX_IDLE_SECONDS", 1)
+    job = register(make_tags)
+    first = claimed()
+
+    def run_successor() -> None:
+        try:
+            expire()
+            run_next()
+        finally:
+            connections.close_all()
+
+    def freeze(progress: Progress) -> Progress:
+        made = make_tag(progress)
+        with ThreadPoolExecutor(1) as threads:
+            # It waits for the tag, whose slug is unique.
+            threads.submit(run_successor).result(30)
+        return made
+
+    with pytest.raises(jobs.ClaimLost):
+        first.step(freeze)
+    job.refresh_from_db()
+    assert (job.state, job.done, Tag.objects.count()) == (JobState.DONE, 3, STEPS)

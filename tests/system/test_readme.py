@@ -146,6 +146,9 @@ def test_the_page_on_moving_shows_what_happens(started: Reader) -> None:
     printed = started.run("import-contacts")
     assert printed.count("created: 2") == 2
     assert printed.count("Geburtstag: date_of_birth") == 2
+    printed = started.run("import-events")
+    assert "imported: 3" in printed
+    assert "there already: 3" in printed
     assert started.run("export").count("rows: ") == 4
     assert started.run("take-back").startswith("0 occurrences of 0 contacts match.")
 

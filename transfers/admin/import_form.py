@@ -14,7 +14,7 @@ from config.api.errors import InvalidFields
 from config.api.validation import MAX_NAME_LENGTH
 from crm.custom_fields import declared_fields
 from crm.labels import LABEL_MODELS
-from crm.models import Status
+from crm.models import NewContacts, Status
 from transfers.columns import CUSTOM, IGNORE, TARGETS, Kind, check_mapping
 from transfers.imports.drafts import Guess
 from transfers.imports.reports import sentences
@@ -106,6 +106,14 @@ class ImportForm(forms.Form):
     zone = forms.CharField(
         required=False, label="Time zone", help_text="Of times without one, such as Europe/Berlin."
     )
+    new_contacts = forms.ChoiceField(
+        choices={
+            NewContacts.NONE: "are rejected",
+            NewContacts.PENDING: "create pending contacts",
+            NewContacts.TRANSACTIONAL: "create transactional contacts",
+        },
+        label="Events of unknown e-mails",
+    )
     source = forms.CharField(
         required=False,
         max_length=MAX_NAME_LENGTH,
@@ -132,9 +140,8 @@ class ImportForm(forms.Form):
         initial.setdefault("zone", timezone.get_default_timezone_name())
         super().__init__(data, initial=initial)
         self._kind, self._guessed = kind, guessed
-        if kind == "events":
-            for name in OF_CONTACTS:
-                del self.fields[name]
+        for name in OF_CONTACTS if kind == "events" else OF_EVENTS:
+            del self.fields[name]
         for position, column in enumerate(guessed.sample.columns):
             self.fields[f"column_{position}"] = forms.ChoiceField(
                 choices=_choices(column, kind),
@@ -196,7 +203,7 @@ class ImportForm(forms.Form):
         data = self.cleaned_data
         rules = {"source": data["source"].strip()}
         if self._kind == "events":
-            return rules
+            return rules | {"new_contacts": data["new_contacts"]}
         return rules | {
             "existing": data["existing"],
             "resubscribe": data["resubscribe"],
@@ -204,6 +211,7 @@ class ImportForm(forms.Form):
         }
 
 
+OF_EVENTS = ("new_contacts",)
 OF_CONTACTS = (
     *("status", "existing", "resubscribe", "tags", "lists", "create_labels", "separator"),
 )
