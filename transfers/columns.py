@@ -35,6 +35,9 @@ TARGETS: Mapping[Kind, Sequence[str]] = {"contacts": CONTACT_TARGETS, "events": 
 # Those that several columns may have.
 JOINED = ("tags", "lists", "opt_out")
 
+# Columns of Tallybook's own export of occurrences as CSV.
+OWN_OCCURRENCES = {"id", "event_id", "counter", "received_at"}
+
 # What the column of an e-mail or an id is called, in any kind of file. The first is preferred.
 # Sources: the exports of FluentCRM (labels of its app/Models/Subscriber.php and of Pro's export),
 # Mailchimp, ActiveCampaign, Keila, Brevo, listmonk (cmd/subscribers.go), HubSpot and Klaviyo, and
@@ -158,6 +161,9 @@ def guess(
         best["last_name"] = best.pop("full_name")
     for target, (_, column) in best.items():
         mapping[column] = target
+    if kind == "events" and {*columns} >= OWN_OCCURRENCES:
+        # Each row is one event, and its counter is that which it made.
+        mapping |= {"id": "idempotency_key", "event_id": IGNORE, "counter": IGNORE}
     if not {"email", "user_id", "traits"} & best.keys():
         for column in columns:
             if mapping[column] == IGNORE and _are_emails(sample.get(column) for sample in samples):

@@ -11,6 +11,7 @@ from crm.models import LIST_TYPES, OPT_OUTS, FieldType, Status
 from transfers.columns import (
     CUSTOM,
     IGNORE,
+    NAMES_OF_CONTACT,
     OBJECTS,
     TARGETS_BY_NAME,
     ColumnTargets,
@@ -152,6 +153,11 @@ def event_of(
         errors["type"] = {"in": f'A row of the type "{kind}" is no event.'}
     if errors:
         raise InvalidFields(errors)
+    if kind and item.keys().isdisjoint(NAMES_OF_CONTACT):
+        # Segment's calls of a person who has not logged in may know the e-mail.
+        traits = objects["context"].get("traits")
+        email = traits.get("email") if isinstance(traits, dict) else None
+        item |= {"email": email} if email else {}
     name = item.pop("name", "")
     if kind in VIEWS:
         item["event_key"] = kind

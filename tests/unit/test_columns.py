@@ -11,6 +11,7 @@ from crm.models import CustomField, Status
 from tests.unit.program_files import FILES, ProgramFile
 from transfers.columns import IGNORE, Kind, check_mapping, guess
 from transfers.conversion import contact_of, event_of
+from transfers.exports.events import OCCURRENCE_COLUMNS
 from transfers.options import ContactOptions, Options
 from transfers.tables import inspect, open_table
 
@@ -57,6 +58,17 @@ def test_a_column_is_guessed(
     mapping = guess(columns, [sample], "contacts", DECLARED)
     assert list(mapping) == columns
     assert {column: target for column, target in mapping.items() if target != IGNORE} == targets
+
+
+def test_rows_of_an_export_of_occurrences_are_events_named_by_their_ids() -> None:
+    mapping = guess(list(OCCURRENCE_COLUMNS), [], "events")
+    named = {column: target for column, target in mapping.items() if column != target}
+    assert named == {
+        "id": "idempotency_key",
+        "event_id": IGNORE,
+        "counter": IGNORE,
+        "received_at": IGNORE,
+    }
 
 
 @pytest.mark.parametrize(

@@ -320,6 +320,22 @@ def test_a_call_that_is_no_event_is_an_error(kind: str) -> None:
     assert [*errors(event, type=kind, name="x")["type"]] == ["in"]
 
 
+@pytest.mark.parametrize(
+    ("named", "context", "email"),
+    [
+        ({}, {"traits": {"email": "ada@example.com"}}, "ada@example.com"),
+        ({"user_id": "7"}, {"traits": {"email": "ada@example.com"}}, None),
+        ({"email": "bob@example.com"}, {"traits": {"email": "ada@example.com"}}, "bob@example.com"),
+        ({}, {"traits": "x"}, None),
+        ({}, {}, None),
+    ],
+)
+def test_a_call_without_a_contact_is_of_the_email_that_its_context_knows(
+    named: dict[str, str], context: dict[str, Any], email: str | None
+) -> None:
+    assert event(type="track", name="x", context=context, **named).get("email") == email
+
+
 def test_properties_of_columns_join_the_object() -> None:
     values = {"properties": '{"a":1,"b":2}', "properties.b": "3", "properties.c": ""}
     assert event(**values) == {"properties": {"a": 1, "b": "3"}}
