@@ -105,7 +105,8 @@ def kill_serve(server: Server, _: int) -> None:
 def run_with_kills(server: Server, table: Path, kills: list[Kill]) -> dict[str, int]:
     """Import a file while processes are killed. Returns the numbers of the job."""
     command = start_import(server, table)
-    done = -1
+    # Before its first rows the job may be a draft, which a killed command leaves for good.
+    done = 0
     for kill in kills:
         wait_for_progress(server, done)
         state = job(server)
