@@ -47,7 +47,7 @@ CHUNK, SMALL_CHUNK = 20_000, 1_000
 SMALL_EVENTS = 50_000
 COLUMNS = ("email", "event_key", "title", "value", "provider", "properties", "occurred_at")
 START = datetime(2024, 1, 1, tzinfo=UTC)
-LEAST_PER_SECOND = 30_000
+LEAST_PER_SECOND = 15_000
 
 
 def rows(number: int, is_even: bool, seed: int = 1) -> Iterator[dict[str, str]]:
