@@ -39,9 +39,10 @@ USER_ID = "i.kind = 'user' AND i.source = %(user_source)s AND i.value"
 LOCK_SOURCE = "SELECT pg_advisory_xact_lock(0x7A11, hashtext(%(owner)s))"
 
 COLUMNS = (*ITEM_COLUMNS, "counter bigint", "received_at timestamptz", "event text")
-# It is dropped after each chunk, because a connection may be kept by an older version.
+# One table for all chunks of a transaction, because PostgreSQL keeps a lock for each until the
+# commit. Not longer, because a pooler may keep the connection for another version.
 CREATE = f"""
-CREATE TEMPORARY TABLE item (
+CREATE TEMPORARY TABLE IF NOT EXISTS item (
     {", ".join(COLUMNS)},
     event_id bigint DEFAULT {NEXT_EVENT}, occurrence_id bigint DEFAULT {NEXT_OCCURRENCE},
     counted_id bigint
@@ -57,7 +58,7 @@ COPY item ({", ".join(column.split()[0] for column in COLUMNS)}) FROM STDIN (
 # A chunk of so many events is analyzed. Without statistics of their numbers PostgreSQL has a plan
 # for 50,000 that takes more than a minute instead of 3 s.
 ANALYZED = 2_000
-DROP = "DROP TABLE item"
+EMPTY = "TRUNCATE item"
 
 
 def _import(items: str) -> str:
@@ -293,7 +294,7 @@ def import_events(chunk: EventChunk, user_source: str = "") -> list[Outcome]:
         same, other = [], []
         if created < len(outcomes):
             [[same, other]] = run(CLAIMED)
-        cursor.execute(DROP)
+        cursor.execute(EMPTY)
     for number in unknown:
         outcomes[number] = SubscriberNotFound()
     # Also without the contact, because it may have another e-mail by now.

@@ -9,7 +9,7 @@ from django.db import OperationalError
 from django.utils import timezone
 from psycopg.errors import SerializationFailure
 
-from config.database import TEMPORARY
+from config.database import TEMPORARY, fetch_one
 from crm.contacts import create, delete_contacts, update
 from crm.identities import Name, add_names
 from crm.merging import merge_contacts
@@ -251,6 +251,16 @@ def test_a_key_that_is_pruned_meanwhile_lets_the_transaction_be_repeated(
         import_rows([EVENT])
     assert isinstance(error.value.__cause__, SerializationFailure)
     assert isinstance(error.value.__cause__, TEMPORARY)
+
+
+def test_many_chunks_of_one_transaction_take_no_more_locks() -> None:
+    count = "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid()"
+    for _ in range(2):
+        import_rows([EVENT])
+    before = fetch_one(count, {})
+    for _ in range(3):
+        import_rows([EVENT])
+    assert fetch_one(count, {}) == before
 
 
 def test_an_empty_chunk_is_accepted() -> None:
