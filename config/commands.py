@@ -2,12 +2,15 @@
 
 import signal
 import sys
+from datetime import datetime
 from typing import Any
 
 import psycopg
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 from typing_extensions import override
+
+from config.api.validation import InvalidValue, to_strict_datetime
 
 
 class DatabaseCommand(BaseCommand):
@@ -23,6 +26,18 @@ class DatabaseCommand(BaseCommand):
         except (OperationalError, psycopg.OperationalError) as error:
             message = f"The database does not answer; is it running? {error}"
             raise CommandError(message, returncode=self.unavailable_code) from None
+
+
+def to_datetime(text: str) -> datetime | None:
+    """Convert an option to a datetime. Without text there is none.
+
+    Raises:
+        CommandError: the text has another format than ISO 8601.
+    """
+    try:
+        return to_strict_datetime(text)
+    except InvalidValue:
+        raise CommandError(f"{text} is no datetime of ISO 8601.") from None
 
 
 def end_by_sigterm() -> None:

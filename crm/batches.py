@@ -208,9 +208,9 @@ def _find_labels(plans: Sequence[Plan]) -> dict[LabelKind, list[list[int]]]:
 
 def _insert(plans: Sequence[Plan]) -> None:
     new = [plan.contact for plan in plans if plan.contact.pk is None]
-    if new and (taken := contact_rows.insert_new_contacts(new)):
+    if new and (existing := contact_rows.insert_new_contacts(new)):
         # Another request has just created one of them, or the e-mail is an alias.
-        raise NotTogether(_first(plan.contact.email_key in taken for plan in plans))
+        raise NotTogether(_first(plan.contact.email_key in existing for plan in plans))
 
 
 def _update(plans: Sequence[Plan]) -> None:

@@ -482,7 +482,7 @@ def lock_of_ids(ids: Sequence[int]) -> dict[int, Subscriber]:
 def set_updated_at(moments: Mapping[int, datetime]) -> None:
     """Write when locked contacts were changed, because another store has changed them.
 
-    So a later change here is told from one there.
+    The next import compares these times, and so sees which contacts were changed here since.
     """
     columns = {"contacts": [*moments], "moments": [*moments.values()]}
     fetch_rows(SET_UPDATED_AT, columns)

@@ -11,7 +11,7 @@ MAX_CONTACTS = 100_000
 # Shorter ones are extensions and placeholders.
 MIN_DIGITS = 7
 # Dots and a part after a plus reach the same mailbox at many providers. Small groups come first,
-# because a phone that many contacts have is nobody's own.
+# because a phone that many contacts share says little about two of them.
 DUPLICATES = """
 WITH newest AS MATERIALIZED (
     SELECT id, phone, email_key FROM crm_subscriber ORDER BY id DESC LIMIT %(contacts)s

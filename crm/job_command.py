@@ -26,11 +26,7 @@ class JobCommand(DatabaseCommand):
         Raises:
             CommandError: it was stopped, or has failed.
         """
-        # In one transaction, so that no other process claims it first.
-        with transaction.atomic():
-            run = claim_job(create().pk)
-        assert run
-        return self.run(run)
+        return self.run(claim_new(create))
 
     def run(self, run: Run) -> Job:
         """Run a claimed job, and print its numbers. The rest is as in `run_new`."""
@@ -50,6 +46,17 @@ class JobCommand(DatabaseCommand):
         if job.state != JobState.DONE:
             raise CommandError(job.error or f"The job is {job.state}.")
         return job
+
+
+def claim_new(create: Callable[[], Job]) -> Run:
+    """Create a job, or start a draft, and claim it in one transaction.
+
+    So no other process claims it first.
+    """
+    with transaction.atomic():
+        run = claim_job(create().pk)
+    assert run
+    return run
 
 
 @contextmanager

@@ -92,7 +92,7 @@ class JobError(Exception):
 
 
 class Stopped(Exception):
-    """Somebody stopped the job. What it has done stays, and it can go on."""
+    """A stop of the job was requested. What it has done stays, and it can go on."""
 
 
 class ClaimLost(Exception):

@@ -173,7 +173,7 @@ class IdempotencyKey(models.Model):
 class ImportedEvent(models.Model):
     """A row of another store's events, whose counter was imported.
 
-    The next import of the source adds what it has counted since. Written by
+    The next import of the source adds what the source has counted since. Written by
     events/tracking/imported_counts.py.
     """
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import transaction
 from typing_extensions import override
 
 from config.api.errors import InvalidFields
-from crm.job_command import JobCommand
-from crm.jobs import RESULTS, JobError, Run, claim_job, delete_files
+from crm.job_command import JobCommand, claim_new
+from crm.jobs import RESULTS, JobError, Run, delete_files
 from crm.models import Job
 from transfers.columns import IGNORE, Kind
 from transfers.imports.drafts import create_draft, guess_file, start_import
@@ -91,16 +90,16 @@ class ImportCommand(JobCommand):
             for name, target in guessed.mapping.items():
                 self.stdout.write(f"{name}: {target}" if target != IGNORE else f"{name} is ignored")
             values, rules = self.values(options), self.rules(options)
-            # In one transaction, so that no other process claims it first.
-            with transaction.atomic():
+
+            def start() -> Job:
                 start_import(job, self.kind, guessed, values, rules, dry_run=options["dry_run"])
-                run = claim_job(job.pk)
+                return job
+
+            return claim_new(start)
         except BaseException:
             delete_files(job)
             job.delete()
             raise
-        assert run
-        return run
 
     def _chosen_form(self, options: Mapping[str, Any]) -> dict[str, Any]:
         chosen = {name: options[name] for name in ("encoding", "delimiter", "sheet")}

@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 from django.db import transaction
 from typing_extensions import override
 
-from crm.job_command import JobCommand
+from crm.job_command import JobCommand, claim_new
 from crm.jobs import LEASE_SECONDS, RESULTS, JobError, Run, claim_job, create_job, resume
 from crm.models import Job, JobState
 from transfers.imports.reports import REJECTED, REMARKS
@@ -87,11 +87,7 @@ class SourceCommand(JobCommand):
         if last is None or last.state not in begun or parameters["dry_run"]:
             verb = "Try to import" if parameters["dry_run"] else "Import"
             title = f"{verb} {parameters['source']}"
-            # In one transaction, so that no other process claims it first.
-            with transaction.atomic():
-                run = claim_job(create_job(self.kind, title, parameters).pk)
-            assert run
-            return run
+            return claim_new(lambda: create_job(self.kind, title, parameters))
         self.stdout.write(f"Going on with job {last.pk}.")
         until = time.monotonic() + LEASE_SECONDS + 2
         while time.monotonic() < until:

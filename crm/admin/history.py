@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -41,23 +41,30 @@ def log_contacts(request: HttpRequest, contact_ids: Sequence[int], message: str)
 
 
 def log_entry(
-    request: HttpRequest, contact_id: str | None, name: str, flag: int, message: str = ""
+    request: HttpRequest,
+    object_id: str | None,
+    name: str,
+    flag: int,
+    message: str = "",
+    *,
+    model: type[Model] = Subscriber,
 ) -> None:
     """Add an entry to the history of a contact, or of several if there is no id.
 
     Args:
         request: the request of the admin user.
-        contact_id: the id of the contact in digits.
+        object_id: the id of the contact in digits.
         name: what the entry calls the contact or contacts.
         flag: Django's ADDITION, CHANGE or DELETION.
         message: what was done.
+        model: what it is, if it is no contact.
     """
     user_id = request.user.pk
     assert user_id  # the admin user is logged in
     LogEntry.objects.create(
         user_id=user_id,
-        content_type=ContentType.objects.get_for_model(Subscriber),
-        object_id=contact_id,
+        content_type=ContentType.objects.get_for_model(model),
+        object_id=object_id,
         # As Django cuts it.
         object_repr=name[:200],
         action_flag=flag,

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import ADDITION, LogEntry
+from django.contrib.admin.models import ADDITION
 from django.contrib.auth.models import User
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -22,6 +21,7 @@ from config.audit import of_ids, record
 from config.downloads import Download
 from crm import jobs, label_changes
 from crm.admin.base import ReadOnlyAdmin
+from crm.admin.history import log_entry
 from crm.jobs import KEEP_FILES
 from crm.models import Job, JobState
 
@@ -34,7 +34,6 @@ class JobAdmin(ReadOnlyAdmin):
     """Imports, exports and other jobs, of those kinds that the admin user may start."""
 
     list_display = ("title", "state", "progress", "created_by", "created_at")
-    list_select_related = ("created_by",)
     search_fields = ("title",)
     search_help_text = "What the job does"
     sortable_by = ()
@@ -194,16 +193,7 @@ class JobKindAdmin(JobAdmin):
 
 def redirect_to_new(request: HttpRequest, job: Job) -> HttpResponse:
     """Add a new job to the history and the audit log, and redirect to its page."""
-    user_id = request.user.pk
-    assert user_id  # the admin user is logged in
-    LogEntry.objects.create(
-        user_id=user_id,
-        content_type=ContentType.objects.get_for_model(Job),
-        object_id=str(job.pk),
-        object_repr=job.title[:200],
-        action_flag=ADDITION,
-        change_message="Started.",
-    )
+    log_entry(request, str(job.pk), job.title, ADDITION, "Started.", model=Job)
     record(request, "started", what=job.kind, **of_ids([job.pk]))
     return HttpResponseRedirect(reverse("admin:crm_job_change", args=[job.pk]))
 

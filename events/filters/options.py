@@ -41,7 +41,7 @@ def missing_key_hints(keys: Iterable[Any]) -> list[str]:
     """
     lines = list(dict.fromkeys(map(single_line(MAX_NAME_LENGTH), keys)))
     missing = fetch_rows(MISSING_KEYS, {"keys": lines, "limit": MAX_HINTS})
-    # By their small letters, because a key in other capitals is another one.
+    # Found by lower case, so that a key in other capitals is suggested too.
     names = {name.lower(): name for name, _ in known_keys()} if missing else {}
     hints = []
     for (key,) in missing:

@@ -1,6 +1,6 @@
 """Write counters of another store that come without occurrences, and remember what was imported.
 
-They become `unlogged`. A row of the source that is imported again adds what it has counted since.
+They become `unlogged`. An import of the same row again adds what the source has counted since.
 Occurrences of the row that are imported besides (events/tracking/imports.py) move from `unlogged`
 into the log.
 """

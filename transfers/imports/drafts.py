@@ -10,14 +10,12 @@ from crm.custom_fields import declared_fields
 from crm.jobs import create_job, restart
 from crm.models import Job, JobState
 from transfers.columns import Kind, check_mapping, guess
-from transfers.imports import contacts
+from transfers.imports import contacts, events
 from transfers.imports.files import Sample, inspect_upload, open_upload, sample
 from transfers.options import ContactOptions, Options
 from transfers.tables import FileForm
 
-KIND_OF: Mapping[Kind, str] = {"contacts": contacts.KIND, "events": "import_events"}
-
-
+KIND_OF: Mapping[Kind, str] = {"contacts": contacts.KIND, "events": events.KIND}
 OPTIONS: Mapping[Kind, type[Options]] = {"contacts": ContactOptions, "events": Options}
 
 

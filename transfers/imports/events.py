@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,13 +66,15 @@ def run_import_events(run: Run) -> None:
         header = sample(table).header
         if header and header.get("store") == store_id():
             raise JobError(OWN_STORE)
-        source = rules.source or (f"store {header.get('store')}" if header else FILE)
-        keys = RowKeys(_digest(upload_path(run.job)))
-        read = (
-            read_own_line
-            if header
-            else partial(read_event, mapping=parameters["mapping"], options=options, keys=keys)
-        )
+        read: Callable[[Row], EventRow]
+        if header:
+            source = rules.source or f"store {header.get('store')}"
+            read, first = read_own_line, None
+        else:
+            source = rules.source or FILE
+            keys = RowKeys(_digest(upload_path(run.job)))
+            read = partial(read_event, mapping=parameters["mapping"], options=options, keys=keys)
+            first = RowKeys.first_needed(run.progress.done)
 
         def prepare(rows: Sequence[Row]) -> Chunk:
             return _chunk([read(row) for row in rows], source)
@@ -84,7 +86,7 @@ def run_import_events(run: Run) -> None:
             lambda chunk: _write(chunk, source, rules),
             dry_run=parameters["dry_run"],
             rows_per_step=FAST_ROWS_PER_STEP if rules.fast else ROWS_PER_STEP,
-            first=RowKeys.first_needed(run.progress.done),
+            first=first,
         )
 
 

@@ -66,7 +66,7 @@ class ActiveCampaignSource:
                 self._options[str(option.get("field"))].append(option["value"])
 
     def fields(self) -> list[Any]:
-        """Return the definitions of custom fields. The slug is the perstag in small letters."""
+        """Return the definitions of custom fields. The slug is the perstag in lower case."""
         return [
             {
                 "type": _type(each).value,

@@ -1,11 +1,10 @@
 from argparse import ArgumentParser
-from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandError
 from typing_extensions import override
 
-from config.api.validation import InvalidValue, to_strict_datetime
+from config.commands import to_datetime
 from crm.contacts import find_contact
 from crm.job_command import JobCommand
 from events.tracking.take_back_jobs import OccurrenceFilter, count_matching, create_take_back
@@ -37,8 +36,8 @@ class Command(JobCommand):
             options["event_key"],
             options["provider"],
             contact.pk if contact else None,
-            _datetime(options["since"]),
-            _datetime(options["until"]),
+            to_datetime(options["since"]),
+            to_datetime(options["until"]),
         )
         if chosen.is_empty:
             raise CommandError("Choose what is taken back: all occurrences would match.")
@@ -48,10 +47,3 @@ class Command(JobCommand):
         )
         if not options["dry_run"]:
             self.run_new(lambda: create_take_back(chosen, created_by=None))
-
-
-def _datetime(text: str) -> datetime | None:
-    try:
-        return to_strict_datetime(text)
-    except InvalidValue:
-        raise CommandError(f"{text} is no datetime of ISO 8601.") from None

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from typing_extensions import override
 
-from config.api.validation import InvalidValue, to_strict_datetime
+from config.commands import to_datetime
 from config.files import whole_file
 from crm.job_command import JobCommand
 from crm.jobs import RESULTS, delete_files
@@ -49,10 +49,7 @@ class Command(JobCommand):
             raise CommandError(f"{path} has to end in .ndjson or .csv.")
         if unknown := unknown_columns(columns):
             raise CommandError(f"There is no column {', '.join(unknown)}.")
-        try:
-            since = to_strict_datetime(options["since"])
-        except InvalidValue:
-            raise CommandError(f"{options['since']} is no datetime of ISO 8601.") from None
+        since = to_datetime(options["since"])
         chosen = ExportOptions(
             options["what"],
             path.suffix[1:],
