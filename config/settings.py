@@ -81,6 +81,7 @@ INSTALLED_APPS = [
     "crm",
     "events",
     "transfers",
+    "automations",
     "events.apps.TallybookAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
