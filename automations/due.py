@@ -51,7 +51,7 @@ def due_at(
 
 def _zone_of(wait: Wait, contact_zone: str | None) -> tzinfo:
     if wait.zone == "contact" and contact_zone:
-        # The column has any text. One that is a folder or too long is an OSError.
+        # The column has any text. A folder of zones is an OSError where tzdata is installed.
         with suppress(KeyError, ValueError, OSError):
             return ZoneInfo(contact_zone)
     return timezone.get_default_timezone()
