@@ -207,6 +207,7 @@ def test_a_column_that_the_api_shows_can_be_named(column: str) -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda children: st.lists(children) | st.dictionaries(st.sampled_from("abc"), children),
+    max_leaves=10,
 )
 
 
