@@ -1,14 +1,27 @@
 """Delete, count and move the rows of contacts that are deleted or merged."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from django.db import connection
 
-from config.database import fetch_one
+from config.api.validation import MAX_ID
+from config.database import fetch_one, fetch_rows
 from crm.contacts import Counts
 
 TABLES = ("automations_runstep", "automations_refusal", "automations_member", "automations_run")
 COUNT = "SELECT count(*) FROM automations_run WHERE subscriber_id = ANY(%(contacts)s::bigint[])"
+# The newest first, a page at a time.
+RUNS = """
+SELECT r.id, json_build_object(
+    'automation', a.title, 'number', r.number, 'status', r.status, 'reason', r.reason,
+    'started_by', r.source_kind, 'started_at', r.created_at, 'ended_at', r.ended_at,
+    'steps', (SELECT json_agg(json_build_object('outcome', s.outcome, 'detail', s.detail,
+                                                'at', s.at) ORDER BY s.id)
+              FROM automations_runstep s WHERE s.run_id = r.id))::text
+FROM automations_run r JOIN automations_automation a ON a.id = r.automation_id
+WHERE r.subscriber_id = %(contact)s AND r.id < %(before)s ORDER BY r.id DESC LIMIT %(limit)s
+"""
+RUNS_PER_STATEMENT = 20
 # A contact is inside of an automation once, and its own run goes on.
 END_OTHER = """
 UPDATE automations_run r
@@ -64,3 +77,20 @@ def move_runs(survivor_id: int, other_id: int) -> None:
 def count_moved(survivor_id: int, other_id: int) -> Counts:  # noqa: ARG001
     """Return the number of rows that move_runs would move."""
     return count_runs_of([other_id])
+
+
+def count_own_runs(contact_id: int) -> int:
+    """Return how many runs the personal data of a contact has."""
+    return count_runs_of([contact_id])["automation_runs"]
+
+
+def own_runs(contact_id: int) -> Iterator[str]:
+    """Yield the runs of a contact for its personal data, as JSON texts, the newest first."""
+    before = MAX_ID
+    while True:
+        parameters = {"contact": contact_id, "before": before, "limit": RUNS_PER_STATEMENT}
+        rows = fetch_rows(RUNS, parameters)
+        yield from (text for _, text in rows)
+        if len(rows) < RUNS_PER_STATEMENT:
+            return
+        before = rows[-1][0]

@@ -1,5 +1,6 @@
 """Automations start once by what happens, and do each step once."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ from django.utils import timezone
 
 from automations.models import Automation, AutomationStatus, Refusal, Run, RunStatus
 from automations.starting import start_by_hand
+from automations.upkeep import own_runs
 from automations.writing import create_automation, pause, publish, update_automation
 from config.api.errors import InvalidFields, Unprocessable
 from crm.attachments import attach, detach
@@ -219,7 +221,7 @@ def test_who_enters_a_segment_starts_and_who_was_in_it_does_not(ada: Subscriber,
     bo = create({"email": "bo@example.com"})
     attach("tags", [ada.pk], [vip.pk])
     condition = {"source": ["segment", "tags"], "operator": "in", "value": [vip.pk]}
-    segment = Segment.objects.create(title="VIP", slug="vip", filters=[[condition]])
+    segment = Segment.objects.create(title="VIP", slug="vip", filters=[[condition]])  # type: ignore[misc]  # a JSON field
     automation = published(trigger={"type": "segment_entered", "segment": segment.pk})
     work()
     attach("tags", [bo.pk], [vip.pk])
@@ -552,3 +554,12 @@ def test_a_contact_is_inside_once_after_a_merge(ada: Subscriber) -> None:
     merge_contacts(bo.pk, ("contact", str(ada.pk)))
     assert Run.objects.filter(status=RunStatus.ACTIVE).count() == 1
     assert started() == 2
+
+
+def test_the_personal_data_of_a_contact_have_its_runs(ada: Subscriber) -> None:
+    published(MARK)
+    happens(ada)
+    work()
+    [run] = map(json.loads, own_runs(ada.pk))
+    assert (run["automation"], run["status"]) == ("Test", "completed")
+    assert [step["outcome"] for step in run["steps"]] == ["done"]
