@@ -40,8 +40,8 @@ def count_statements(
 ) -> int:
     """Return how many statements the database ran during the work, by pg_stat_statements.
 
-    Without those by which the processes of jobs and of automations look for work each second. With `verbose` it
-    prints them, and pytest shows them when the test fails.
+    Without those by which the processes of jobs and of automations look for work each second.
+    With `verbose` it prints them, and pytest shows them when the test fails.
     """
     store.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
     store.execute("SELECT pg_stat_statements_reset()")
