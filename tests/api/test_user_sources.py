@@ -25,6 +25,7 @@ from events.tracking.errors import IdempotencyMismatch, SubscriberNotFound
 from tests.api.conftest import basic
 from tests.api.pages import CONTACTS, open_page
 from tests.api.snapshots import without_snapshots
+from tests.api.statements import count_statements
 
 BOB = "bob@example.com"
 TRACK = "/subscribers/track-event"
@@ -192,12 +193,13 @@ def test_a_contact_that_a_program_creates_gets_the_id_of_its_source(shop: APICli
 def test_a_program_replaces_and_removes_only_its_own_id(
     shop: APIClient, forum: APIClient, bob: Subscriber
 ) -> None:
-    put(shop, bob, 1)
-    put(forum, bob, 1)
-    assert put(shop, bob, 2).json()["contact"]["user_id"] == "2"
-    assert names(bob) == [("", "57"), ("forum", "1"), ("shop", "2")]
+    for client in (shop, forum):
+        put(client, bob, 57)
+    assert names(bob) == [("", "57"), ("forum", "57"), ("shop", "57")]
+    assert put(shop, bob, 58).json()["contact"]["user_id"] == "58"
+    assert names(bob) == [("", "57"), ("forum", "57"), ("shop", "58")]
     assert put(shop, bob, None).json()["contact"]["user_id"] is None
-    assert names(bob) == [("", "57"), ("forum", "1")]
+    assert names(bob) == [("", "57"), ("forum", "57")]
 
 
 def test_an_id_is_taken_in_its_own_source_alone(
@@ -232,6 +234,15 @@ def test_a_bulk_call_writes_the_ids_of_its_source(
         [("", "57"), ("shop", "58")],
         [("shop", "59")],
     ]
+
+
+def test_ids_that_another_source_has_are_written_together(shop: APIClient, bob: Subscriber) -> None:
+    rows = [{"email": f"c{number}@example.com", "user_id": number} for number in (56, 57, 58)]
+
+    def post() -> None:
+        assert len(shop.post(BULK, {"contacts": rows}).json()["created"]) == 3
+
+    assert count_statements(post, containing="INSERT INTO crm_subscriber (") == 1
 
 
 def test_an_event_that_made_a_contact_leaves_its_user_id_to_the_source(shop: APIClient) -> None:
