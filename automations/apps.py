@@ -1,8 +1,20 @@
 from django.apps import AppConfig
+from typing_extensions import override
 
 
 class AutomationsConfig(AppConfig):
-    """Start steps when a contact does something, and run each step once."""
+    """Start steps when a contact does something, and do each step once."""
 
     name = "automations"
     verbose_name = "Automations"
+
+    @override
+    def ready(self) -> None:
+        from automations import upkeep
+        from crm.contacts import register_deleter
+        from crm.merge_plans import register_merger
+        from events.personal_data import Part, register_part
+
+        register_deleter(upkeep.delete_runs_of, upkeep.count_runs_of)
+        register_merger(upkeep.move_runs, upkeep.count_moved)
+        register_part("automations", Part(upkeep.count_own_runs, upkeep.own_runs))

@@ -7,47 +7,64 @@ from typing import Any, NamedTuple
 from config.api.errors import InvalidFields
 from config.database import fetch_one, fetch_row, fetch_rows
 from crm.labels import LABEL_MODELS, LabelKind, memberships
+from crm.models import OutboxKind
+from crm.outbox import record
 
 # Of each kind, on one contact.
 MAX_LABELS = 500
 # Of one request: contacts times labels. PostgreSQL writes them in one to two seconds.
 MAX_ATTACHMENTS = 100_000
+# How the outbox calls an attachment that is new, and one that is gone.
+RECORDED: dict[LabelKind, tuple[OutboxKind, OutboxKind]] = {
+    "tags": (OutboxKind.TAG_ADDED, OutboxKind.TAG_REMOVED),
+    "lists": (OutboxKind.LIST_ADDED, OutboxKind.LIST_REMOVED),
+}
 # Both sides are locked until the commit, so that neither is deleted in between, and so that two
 # requests together keep to MAX_LABELS.
 ATTACH = """
-INSERT INTO {attachments} (subscriber_id, {column})
-SELECT s.id, label.id FROM crm_subscriber s CROSS JOIN {labels} label
-WHERE s.id = ANY(%(contacts)s::bigint[]) AND label.id = ANY(%(labels)s::bigint[])
-ORDER BY s.id, label.id FOR NO KEY UPDATE OF s FOR KEY SHARE OF label
-ON CONFLICT DO NOTHING RETURNING subscriber_id, {column}
+WITH added AS (
+    INSERT INTO {attachments} (subscriber_id, {column})
+    SELECT s.id, label.id FROM crm_subscriber s CROSS JOIN {labels} label
+    WHERE s.id = ANY(%(contacts)s::bigint[]) AND label.id = ANY(%(labels)s::bigint[])
+    ORDER BY s.id, label.id FOR NO KEY UPDATE OF s FOR KEY SHARE OF label
+    ON CONFLICT DO NOTHING RETURNING subscriber_id, {column} AS label_id
+), recorded AS ({record_added})
+SELECT subscriber_id, label_id FROM added
 """
 DETACH = """
-DELETE FROM {attachments} WHERE subscriber_id = ANY(%(contacts)s::bigint[])
-AND {column} = ANY(%(labels)s::bigint[]) RETURNING subscriber_id, {column}
+WITH removed AS (
+    DELETE FROM {attachments} WHERE subscriber_id = ANY(%(contacts)s::bigint[])
+    AND {column} = ANY(%(labels)s::bigint[]) RETURNING subscriber_id, {column} AS label_id
+), recorded AS ({record_removed})
+SELECT subscriber_id, label_id FROM removed
 """
 ATTACH_PAIRS = """
 WITH label AS MATERIALIZED (
     SELECT id FROM {labels} WHERE id = ANY(%(labels)s::bigint[]) ORDER BY id FOR KEY SHARE
-)
-INSERT INTO {attachments} (subscriber_id, {column})
-SELECT contact, label.id
-FROM unnest(%(contacts)s::bigint[], %(labels)s::bigint[]) pair(contact, id) JOIN label USING (id)
-ORDER BY contact, label.id ON CONFLICT DO NOTHING RETURNING subscriber_id
+), added AS (
+    INSERT INTO {attachments} (subscriber_id, {column})
+    SELECT contact, label.id
+    FROM unnest(%(contacts)s::bigint[], %(labels)s::bigint[]) pair(contact, id)
+        JOIN label USING (id)
+    ORDER BY contact, label.id
+    ON CONFLICT DO NOTHING RETURNING subscriber_id, {column} AS label_id
+), recorded AS ({record_added})
+SELECT subscriber_id FROM added
 """
 # Of one contact, which is locked before, so that the statement sees all its labels of before.
 CHANGE = """
 removed_{kind} AS (
     DELETE FROM {attachments}
     WHERE subscriber_id = %(contact)s AND {column} = ANY(%(detached_{kind})s::bigint[])
-    RETURNING id
-), label_{kind} AS MATERIALIZED (
+    RETURNING id, subscriber_id, {column} AS label_id
+), recorded_removed_{kind} AS ({record_removed}), label_{kind} AS MATERIALIZED (
     SELECT id FROM {labels}
     WHERE id = ANY(%(attached_{kind})s::bigint[]) ORDER BY id FOR KEY SHARE
 ), added_{kind} AS (
     INSERT INTO {attachments} (subscriber_id, {column})
     SELECT %(contact)s, id FROM label_{kind} ORDER BY id
-    ON CONFLICT DO NOTHING RETURNING id
-)
+    ON CONFLICT DO NOTHING RETURNING id, subscriber_id, {column} AS label_id
+), recorded_added_{kind} AS ({record_added})
 """
 # How many are new, and how many there are then.
 NUMBERS = """
@@ -140,7 +157,7 @@ def change_labels_of(
 
 @cache
 def _change_statement(kinds: tuple[LabelKind, ...]) -> str:
-    changes = ", ".join(CHANGE.format(kind=kind, **_tables(kind)) for kind in kinds)
+    changes = ", ".join(CHANGE.format(kind=kind, **_tables(kind, f"_{kind}")) for kind in kinds)
     numbers = ", ".join(NUMBERS.format(kind=kind, **_tables(kind)) for kind in kinds)
     return f"WITH {changes} SELECT {numbers}"
 
@@ -154,10 +171,17 @@ def too_many_labels(kind: LabelKind, contact_id: int, number: int) -> InvalidFie
     return InvalidFields({kind: {"max": message}})
 
 
-def _tables(kind: LabelKind) -> dict[str, str]:
+def _tables(kind: LabelKind, part: str = "") -> dict[str, str]:
+    """Return the names and parts of a statement about a kind, whose parts end with `part`."""
     rows, column = memberships(kind)
-    labels = LABEL_MODELS[kind]._meta.db_table
-    return {"attachments": rows.model._meta.db_table, "column": column, "labels": labels}
+    added, removed = RECORDED[kind]
+    return {
+        "attachments": rows.model._meta.db_table,
+        "column": column,
+        "labels": LABEL_MODELS[kind]._meta.db_table,
+        "record_added": record(added, f"added{part}", "c.label_id::text"),
+        "record_removed": record(removed, f"removed{part}", "c.label_id::text"),
+    }
 
 
 def detach(kind: LabelKind, contact_ids: Iterable[int], label_ids: Iterable[int]) -> list[Pair]:

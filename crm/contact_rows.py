@@ -11,7 +11,8 @@ from django.utils import timezone
 from config.api.json_fields import MAX_KEYS_PER_OBJECT, MAX_OBJECT_BYTES, max_keys
 from config.api.validation import MAX_NAME_LENGTH
 from config.database import fetch_rows
-from crm.models import Subscriber
+from crm.models import OutboxKind, Subscriber
+from crm.outbox import record
 
 VALUES_TOO_LARGE = {"max": "The custom_values may not be greater than 64 KB together."}
 TOO_MANY_VALUES = {"keys": f"The custom_values may not have more than {MAX_KEYS_PER_OBJECT} keys."}
@@ -29,10 +30,12 @@ INSERT = f"""
 WITH sent AS MATERIALIZED (
     SELECT nextval(pg_get_serial_sequence('crm_subscriber', 'id')) AS new_id, contact.*
     FROM json_populate_recordset(NULL::crm_subscriber, %(contacts)s::json) contact
-)
-INSERT INTO crm_subscriber (id, {", ".join(COLUMNS)}, custom_values, updated_at)
-SELECT new_id, {", ".join(COLUMNS)}, '{{}}', updated_at FROM sent ORDER BY email_key
-ON CONFLICT (email_key) DO NOTHING RETURNING email_key, id
+), inserted AS (
+    INSERT INTO crm_subscriber (id, {", ".join(COLUMNS)}, custom_values, updated_at)
+    SELECT new_id, {", ".join(COLUMNS)}, '{{}}', updated_at FROM sent ORDER BY email_key
+    ON CONFLICT (email_key) DO NOTHING RETURNING email_key, id AS subscriber_id
+), recorded AS ({record(OutboxKind.CREATED, "inserted")})
+SELECT email_key, subscriber_id FROM inserted
 """  # noqa: S608
 # A statement of its own, because an insert that waits until a merge has deleted a contact gets
 # through with its e-mail, and does not yet see the alias.
@@ -43,14 +46,20 @@ WHERE s.id = ANY(%(ids)s::bigint[])
 RETURNING s.email_key
 """
 UPDATE = f"""
-UPDATE crm_subscriber s
-SET ({", ".join(COLUMNS)}) = ({", ".join(f"sent.{name}" for name in COLUMNS)}),
-    updated_at = GREATEST(s.updated_at, %(now)s)
-FROM json_populate_recordset(NULL::crm_subscriber, %(contacts)s::json) sent
--- The ids are compared alone too, because for the expected rows of JSON all contacts are read.
-WHERE {{}} AND s.id = sent.id AND (s.email_key = sent.email_key
-    OR NOT EXISTS (SELECT FROM crm_subscriber o WHERE o.email_key = sent.email_key))
-RETURNING s.id, s.updated_at
+WITH written AS (
+    UPDATE crm_subscriber s
+    SET ({", ".join(COLUMNS)}) = ({", ".join(f"sent.{name}" for name in COLUMNS)}),
+        updated_at = GREATEST(s.updated_at, %(now)s)
+    FROM json_populate_recordset(NULL::crm_subscriber, %(contacts)s::json) sent
+    -- The ids are compared alone too, because for the expected rows of JSON all contacts are read.
+    WHERE {{}} AND s.id = sent.id AND (s.email_key = sent.email_key
+        OR NOT EXISTS (SELECT FROM crm_subscriber o WHERE o.email_key = sent.email_key))
+    RETURNING s.id AS subscriber_id, s.status, s.updated_at
+), recorded AS (
+    {record(OutboxKind.STATUS, "written", "c.status")}
+        AND c.subscriber_id = ANY(%(with_status)s::bigint[])
+)
+SELECT subscriber_id, updated_at FROM written
 """  # noqa: S608
 MERGE_CUSTOM_VALUES = f"""
 WITH sent AS MATERIALIZED (
@@ -135,7 +144,13 @@ def store_changes(changes: Sequence[tuple[Subscriber, Mapping[str, Any]]]) -> bo
     rows = [{name: getattr(each, name) for name in ("id", *COLUMNS)} for each, _ in changes]
     ids = [contact.pk for contact, _ in changes]
     statement = UPDATE.format(ONE if len(ids) == 1 else SEVERAL)
-    parameters = {"id": ids[0], "ids": ids, "contacts": _json(rows), "now": timezone.now()}
+    parameters = {
+        "id": ids[0],
+        "ids": ids,
+        "contacts": _json(rows),
+        "with_status": [contact.pk for contact, columns in changes if "status" in columns],
+        "now": timezone.now(),
+    }
     written: dict[int, datetime] = dict(fetch_rows(statement, parameters))
     for contact, _ in changes:
         contact.updated_at = written.get(contact.pk, contact.updated_at)

@@ -27,10 +27,12 @@ from crm.models import (
     OPT_OUTS,
     USER_ID_OF_CONTACT,
     Erasure,
+    OutboxKind,
     Status,
     Subscriber,
     updated_now,
 )
+from crm.outbox import record_now
 
 # The columns that are set for several contacts at once.
 BulkColumn = Literal["status", "contact_type", "avatar"]
@@ -562,7 +564,10 @@ def set_column(
         erased = [each.pk for each in others if stays_erased(each, keys, each.email)]
         kept = {"keep_opt_outs": opt_outs, "erased": erased}
     changes = {column: value, "made_by_track": False, "updated_at": updated_now()}
-    Subscriber.objects.filter(id__in=ids.difference(*kept.values())).update(**changes)
+    changed = ids.difference(*kept.values())
+    Subscriber.objects.filter(id__in=changed).update(**changes)
+    if column == "status":
+        record_now(OutboxKind.STATUS, value, changed)
     return {rule: kept_ids for rule, kept_ids in kept.items() if kept_ids}
 
 
@@ -615,10 +620,11 @@ def delete_contacts(contact_ids: Iterable[int]) -> Counts:
         counts: Counts = {"contacts": 0, "tags": 0, "lists": 0}
         for delete, _ in _related_counters:
             counts |= delete(ids)
-        cursor.execute(
-            "DELETE FROM crm_identity WHERE subscriber_id = ANY(%s::bigint[])",
-            [ids],
-        )
+        for table in ("crm_identity", "crm_outboxentry"):
+            cursor.execute(
+                f"DELETE FROM {table} WHERE subscriber_id = ANY(%s::bigint[])",  # noqa: S608
+                [ids],
+            )
         for name in ("tags", "lists"):
             cursor.execute(
                 f"DELETE FROM crm_subscriber_{name} "  # noqa: S608

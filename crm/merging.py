@@ -45,6 +45,11 @@ FROM (SELECT id, nextval(pg_get_serial_sequence('crm_identity', 'id')) AS new_id
       FROM (SELECT id FROM crm_identity WHERE subscriber_id = %(other)s ORDER BY id) o) o
 WHERE i.id = o.id RETURNING i.id
 """
+# What was counted for the other contact counts for the survivor.
+MOVE_OUTBOX = """
+UPDATE crm_outboxentry SET subscriber_id = %(survivor)s WHERE subscriber_id = %(other)s
+RETURNING id
+"""
 ADD_ALIASES = """
 INSERT INTO crm_identity (subscriber_id, kind, source, value)
 VALUES (%(survivor)s, 'email', '', %(email)s), (%(survivor)s, 'contact', '', %(other)s::text)
@@ -136,6 +141,7 @@ def _move(merge: Merge, choice: Choice, columns: dict[str, Any], labels: Labels)
     for move, _ in mergers:
         move(survivor.pk, other.pk)
     move_notes(survivor.pk, other.pk)
+    fetch_rows(MOVE_OUTBOX, ids)
     change_labels_of(survivor.pk, labels, {})
     if merge.values:
         fetch_rows(MERGE_VALUES, {**ids, "keys": taken_keys(choice)})

@@ -1,6 +1,7 @@
 """Tracked events, their occurrences, idempotency keys, names, the tracking key and the switch."""
 
 from django.contrib.auth.models import User
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
@@ -240,6 +241,11 @@ class TrackingSwitch(models.Model):
     """The global tracking switch: a single row. No row means enabled."""
 
     enabled = models.BooleanField(default=True)
+    # The event keys that are recorded in the outbox of crm, here because every tracking statement
+    # reads this row. Written by events/tracking/watching.py.
+    watched = ArrayField(
+        models.CharField(max_length=192), default=list, db_default=[], editable=False
+    )
 
     class Meta:
         constraints = (models.CheckConstraint(condition=Q(id=1), name="events_one_switch"),)

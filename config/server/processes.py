@@ -8,7 +8,7 @@ from pathlib import Path
 
 # They come from one program, and `ps -o comm` tells them apart.
 WORKER_NAME, APPLICATION_NAME, HEAVY_NAME = "tallybook-web", "tallybook-app", "tallybook-heavy"
-JOBS_NAME = "tallybook-jobs"
+JOBS_NAME, AUTOMATIONS_NAME = "tallybook-jobs", "tallybook-auto"
 # granian looks at its workers' memory as often.
 MEMORY_SAMPLE_SECONDS = 10
 # A thread that computes keeps the interpreter for so long although others wait. A tracked event

@@ -29,7 +29,9 @@ MAX_NAMED = 20
 def count_labels(counts: Counts) -> dict[str, str]:
     """Return counts of rows as the admin shows them; labels lose contacts and are not deleted."""
     names = {"tags": "tags on them", "lists": "lists they are on"}
-    return {names.get(name, name): f"{number:,}" for name, number in counts.items()}
+    return {
+        names.get(name, name.replace("_", " ")): f"{number:,}" for name, number in counts.items()
+    }
 
 
 def selection_digest(ids: Sequence[int]) -> str:

@@ -31,6 +31,7 @@ from crm.models.labels import (
     Tag,
     updated_now,
 )
+from crm.models.outbox import OutboxEntry, OutboxKind, Watch
 from crm.models.records import Erasure, HistoryEntry
 
 __all__ = [
@@ -56,6 +57,8 @@ __all__ = [
     "LabelChange",
     "List",
     "NewContacts",
+    "OutboxEntry",
+    "OutboxKind",
     "Scope",
     "Segment",
     "SharedKey",
@@ -64,6 +67,7 @@ __all__ = [
     "Subscriber",
     "SubscriberNote",
     "Tag",
+    "Watch",
     "full_name",
     "gravatar",
     "updated_now",

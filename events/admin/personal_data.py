@@ -86,7 +86,9 @@ class PersonalDataMixin(admin.ModelAdmin):
         counts = count_contacts([contact_id])
         del counts["contacts"]
         names = {"tags": "tags that it has", "lists": "lists that it is on"}
-        named_counts = {names.get(name, name): number for name, number in counts.items()}
+        named_counts = {
+            names.get(name, name.replace("_", " ")): number for name, number in counts.items()
+        }
         context = {"title": "Erase contact", "contact": contact, "counts": named_counts.items()}
         return self._render(request, "erase", context)
 

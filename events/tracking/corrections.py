@@ -33,6 +33,9 @@ WITH gone AS (
 ), claim AS (
     UPDATE events_idempotencykey k SET event_id = gone.event_id, counter = gone.counter
     FROM gone WHERE k.occurrence_id = gone.id AND k.subscriber_id = %(contact)s
+), entry AS (
+    DELETE FROM crm_outboxentry
+    WHERE subscriber_id = %(contact)s AND occurrence_id IN (SELECT id FROM gone)
 )
 SELECT event_id, count(*), max(occurred_at) FROM gone GROUP BY event_id
 """

@@ -19,7 +19,7 @@ from events.tracking.errors import SubscriberNotFound
 from events.tracking.fields import EventFields
 from events.tracking.imports import LOCK_SOURCE, Imported, Outcome, import_owner
 from events.tracking.item_statements import ALIASED, NAMED, NEXT_EVENT
-from events.tracking.statements import COUNT_UP, INSERT_NAMES, USER_ID
+from events.tracking.statements import COUNT_UP, INSERT_NAMES, RECORD_IMPORTED, USER_ID
 
 # So that sums of counters stay whole numbers of 64 bits.
 MAX_COUNTER = 10**12
@@ -91,7 +91,7 @@ ready AS MATERIALIZED (
     WHERE added > 0
     ON CONFLICT (source, source_id) DO UPDATE
         SET event_id = excluded.event_id, counter = excluded.counter
-), {INSERT_NAMES}
+), {RECORD_IMPORTED.format(contact="contact_id", amount="added", counted="ready")}, {INSERT_NAMES}
 SELECT n, ready.n IS NOT NULL, added, before FROM item LEFT JOIN ready USING (n)
 """  # noqa: S608
 

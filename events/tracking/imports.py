@@ -28,7 +28,7 @@ from events.tracking.item_statements import (
     STORED_VALUES,
     track_items,
 )
-from events.tracking.statements import NEXT_OCCURRENCE, STORED, USER_ID
+from events.tracking.statements import NEXT_OCCURRENCE, RECORD_IMPORTED, STORED, USER_ID
 
 # The owner of the keys of an import begins with it.
 OWNER_PREFIX = "import:"
@@ -67,6 +67,7 @@ def _import(items: str) -> str:
         counter=f"COALESCE(item.counter, {ITEM_COUNTER})",
         received_at="COALESCE(item.received_at, %(now)s)",
         occurred_at="COALESCE(occurred_at, %(now)s)",
+        entry=RECORD_IMPORTED.format(contact="contact_id", amount="1", counted="counting"),
         result="""
 (SELECT count(*) FROM occurrence),
 ARRAY(SELECT n FROM item WHERE NOT EXISTS (SELECT FROM ready WHERE ready.n = item.n))
@@ -141,7 +142,13 @@ WITH contact AS MATERIALIZED (
         JOIN event e ON e.id = l.event_id AND e.subscriber_id = l.subscriber_id
     ORDER BY e.subscriber_id, e.event_key
     RETURNING id
-)
+), {
+    RECORD_IMPORTED.format(
+        contact="e.subscriber_id",
+        amount="(l.number - l.covered)",
+        counted="logged l JOIN event e ON e.id = l.event_id AND e.subscriber_id = l.subscriber_id",
+    )
+}
 SELECT count(*) FROM occurrence
 """  # noqa: S608
 # The numbers of the items whose key was claimed before, with the same content and with another one.

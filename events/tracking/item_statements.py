@@ -9,6 +9,7 @@ from events.tracking.statements import (
     EVENT,
     INSERT_NAMES,
     NEXT_OCCURRENCE,
+    RECORD,
     RESULT,
     STORED,
     SWITCH,
@@ -132,10 +133,18 @@ WITH {items} {contacts}, ready AS MATERIALIZED (
     -- In the order of the indexes, so that the rows of a large batch are near each other in them.
     ORDER BY c.contact_id, c.event_key
     RETURNING id, event_id, counter
-), {names}
+), {entry}, {names}
 SELECT {result}
 """
 ITEM_COUNTER = "e.counter - c.size + c.place"
+RECORD_ITEMS = RECORD.format(
+    contact="contact_id",
+    occurrence="occurrence_id",
+    counter="occurrence.counter",
+    occurred_at="occurred_at",
+    counted="counting JOIN occurrence ON occurrence.id = occurrence_id",
+    order="ORDER BY occurrence_id",
+)
 # A row for each item: whether tracking is enabled, and its number.
 RESULT_OF_CALLS = """
 switch.enabled, item.n, {result}
@@ -155,6 +164,7 @@ def track_items(
     occurred_at: str = "occurred_at",
     received_at: str = "%(now)s",
     event: str = COUNTED,
+    entry: str = RECORD_ITEMS,
 ) -> str:
     """Return a statement that tracks several events.
 
@@ -168,6 +178,7 @@ def track_items(
         occurred_at: of an occurrence, by the columns of items.
         received_at: of an occurrence, by `item`.
         event: the columns of counted events.
+        entry: the part that records the events in the outbox.
     """
     return TRACK_ITEMS.format(
         items=items,
@@ -180,6 +191,7 @@ def track_items(
         received_at=received_at,
         stored=STORED,
         stored_values=STORED_VALUES,
+        entry=entry,
         names=INSERT_NAMES,
         result=result,
     )

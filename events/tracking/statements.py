@@ -22,7 +22,17 @@ RESULT = ", ".join(
 SWITCH = """
 switch AS (
     -- If the table is empty, tracking is enabled.
-    SELECT COALESCE((SELECT enabled FROM events_trackingswitch), true) AS enabled
+    SELECT COALESCE(bool_and(enabled), true) AS enabled, max(watched) AS watched
+    FROM events_trackingswitch
+)
+"""
+# Only for keys that are watched. For others it costs the look at the switch.
+RECORD = """
+entry AS (
+    INSERT INTO crm_outboxentry
+        (subscriber_id, kind, key, title, occurrence_id, counter, amount, occurred_at)
+    SELECT {contact}, 'event', event_key, title, {occurrence}, {counter}, 1, {occurred_at}
+    FROM {counted} WHERE event_key = ANY ((SELECT watched FROM switch)::text[]) {order}
 )
 """
 
@@ -35,6 +45,18 @@ COUNT_UP = """
         value = CASE WHEN excluded.updated_at >= t.updated_at THEN excluded.value ELSE t.value END,
         updated_at = GREATEST(t.updated_at, excluded.updated_at),
         created_at = LEAST(t.created_at, excluded.created_at)
+"""
+
+# What is imported starts nothing, but shifts how often the event had happened when others came.
+RECORD_IMPORTED = """
+entry AS (
+    INSERT INTO crm_outboxentry (subscriber_id, kind, key, amount, quiet)
+    SELECT {contact}, 'event', event_key, sum({amount}), true
+    FROM {counted}
+    WHERE event_key = ANY ((SELECT max(watched) FROM events_trackingswitch)::text[])
+        AND {amount} > 0
+    GROUP BY {contact}, event_key
+)
 """
 
 # The catalogue of names. They come last, so that a transaction that waits for a new name holds no
@@ -77,6 +99,15 @@ claim AS (
 )
 """
 
+RECORD_ONE = RECORD.format(
+    contact="subscriber_id",
+    occurrence="occurrence_id",
+    counter="counter",
+    occurred_at="%(occurred_at)s",
+    counted="event, occurrence",
+    order="",
+)
+
 # Tracks one event in one statement and one commit. It always returns one row: whether tracking is
 # enabled, the contact, and the event, which is null if its key is already claimed.
 TRACK = """
@@ -101,7 +132,8 @@ WITH {switch}, contact AS (
     SELECT {occurrence_id}, id, subscriber_id, event_key, counter, %(occurred_at)s, %(now)s,
            {stored_values}
     FROM event {claimed}
-), {name}
+    RETURNING id AS occurrence_id
+), {entry}, {name}
 SELECT switch.enabled, contact.id, event.*
 FROM switch LEFT JOIN contact ON true LEFT JOIN event ON true
 """
@@ -126,6 +158,7 @@ def _track(contact: str, with_key: bool) -> str:
         event=EVENT,
         stored=STORED,
         stored_values=", ".join(f"%({name})s::{kind}" for name, kind in STORED_COLUMNS.items()),
+        entry=RECORD_ONE,
         name=INSERT_ONE_NAME,
     )
 

@@ -80,6 +80,7 @@ DELETED = {
     "occurrences": 2,
     "notes": 0,
     "idempotency_keys": 1,
+    "automation_runs": 0,
 }
 
 

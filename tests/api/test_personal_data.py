@@ -177,7 +177,7 @@ def test_the_export_has_a_header_with_counts(exported: Any) -> None:
     assert (header["time_zone"], header["tallybook"]) == ("UTC", "0.1.0")
     assert header["counts"] == {
         **{"tags": 1, "lists": 1, "segments": 1},
-        **{"events": 1, "occurrences": 1, "notes": 0},
+        **{"events": 1, "occurrences": 1, "notes": 0, "automations": 0},
     }
 
 
@@ -325,7 +325,7 @@ def test_erasing_in_the_admin_gives_a_receipt(admin_client: Client, eventful: Su
     assert datetime.fromisoformat(receipt["erased_at"]).tzinfo
     assert receipt["deleted"] == {
         **{"contacts": 1, "tags": 2, "lists": 0, "notes": 0},
-        **{"events": 1, "occurrences": 3, "idempotency_keys": 3},
+        **{"events": 1, "occurrences": 3, "idempotency_keys": 3, "automation_runs": 0},
     }
     assert receipt["made_nameless"] == {"admin_history": 2, "segments": 0}
 
@@ -437,9 +437,8 @@ def question(contact: Subscriber) -> Iterator[io.StringIO]:
     track({"event_key": "k", "title": "t", "subscriber_id": contact.pk})
     err = io.StringIO()
     yield err
-    assert (
-        "Ada@Example.com, with 0 tags, 0 lists, 0 notes, 1 events, 1 occurrences." in err.getvalue()
-    )
+    numbers = "0 tags, 0 lists, 0 notes, 1 events, 1 occurrences, 0 automation runs"
+    assert f"Ada@Example.com, with {numbers}." in err.getvalue()
 
 
 def test_the_command_erases_after_a_yes_at_the_terminal(

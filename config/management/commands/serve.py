@@ -11,8 +11,9 @@ import time
 import urllib.error
 import urllib.request
 from argparse import ArgumentParser
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -48,8 +49,8 @@ class Command(BaseCommand):
     requires_system_checks = (ENVIRONMENT,)
     postgres: EmbeddedPostgres | None = None
     server: subprocess.Popen[bytes] | None = None
-    # It runs jobs: crm/jobs.py.
-    jobs: subprocess.Popen[bytes] | None = None
+    # By the names of settings.WORKER_COMMANDS.
+    workers: dict[str, subprocess.Popen[bytes]]
     hourly: tuple[subprocess.Popen[bytes], ...] = ()
     stopping = False
     secret_key = ""
@@ -59,6 +60,7 @@ class Command(BaseCommand):
         super().__init__(*args, **options)
         self.clock = _clock()
         self.watch = Watch()
+        self.workers = {}
 
     @override
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -101,7 +103,8 @@ class Command(BaseCommand):
         connections.close_all()
         self._start_server()
         self._wait_until_it_answers(url)
-        self._start_jobs()
+        for name in settings.WORKER_COMMANDS:
+            self._start_worker(name)
         if not self.stopping:
             self._print_welcome(url + settings.FORCE_SCRIPT_NAME, first_login)
         self._keep_running()
@@ -120,8 +123,8 @@ class Command(BaseCommand):
             pipe=self.watch.writer,
         )
 
-    def _start_jobs(self) -> None:
-        self.jobs = _start_command("run_jobs")
+    def _start_worker(self, name: str) -> None:
+        self.workers[name] = _start_command(name)
 
     def _wait_until_it_answers(self, url: str) -> None:
         deadline = time.monotonic() + READY_SECONDS
@@ -151,13 +154,16 @@ class Command(BaseCommand):
             self._kill_silent_workers()
             if self.postgres:
                 self.postgres.bound_log()
-            dead = []
+            dead: list[tuple[str, Callable[[], object]]] = []
             if self.postgres and self.postgres.process and self.postgres.process.poll() is not None:
                 dead.append(("PostgreSQL", self.postgres.spawn))
             if self.server and self.server.poll() is not None:
                 dead.append(("The web server", self._start_server))
-            if self.jobs and self.jobs.poll() is not None:
-                dead.append(("The process that runs jobs", self._start_jobs))
+            dead += [
+                (f"The command {name}", partial(self._start_worker, name))
+                for name, worker in self.workers.items()
+                if worker.poll() is not None
+            ]
             if not dead:
                 if time.monotonic() - healthy_since > MAX_PAUSE_SECONDS:
                     pause = 0.0
@@ -198,7 +204,8 @@ class Command(BaseCommand):
 
     def _stop_children(self) -> None:
         """Let requests and the step of a job end, for GRACE_SECONDS and some more."""
-        running = [each for each in (self.server, self.jobs) if each and each.poll() is None]
+        children = (self.server, *self.workers.values())
+        running = [each for each in children if each and each.poll() is None]
         for child in running:
             child.terminate()
         deadline = time.monotonic() + GRACE_SECONDS + 5

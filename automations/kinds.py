@@ -1,0 +1,207 @@
+"""What can start an automation, and what its steps can do: the tables that documents follow."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from automations.placeholders import parse_text
+from automations.waits import whole_number
+from config.api.validation import (
+    MAX_ID,
+    MAX_NAME_LENGTH,
+    InvalidValue,
+    Validator,
+    single_line,
+    to_list,
+    to_strict_bool,
+    to_text,
+)
+from crm.labels import LabelKind
+from crm.models import Segment, Status
+
+# The first and every later time, only the n-th time, or every n-th time.
+WHENS = ("from", "at", "every")
+MATCHES = ("any", "all")
+REENTRIES = ("once", "after_end", "every_time")
+SINCES = ("start", "here")
+# Columns of a contact that a step may set. The e-mail names a contact, and is not changed by rule.
+SETTABLE = (
+    *("prefix", "first_name", "last_name", "timezone", "address_line_1", "address_line_2"),
+    *("postal_code", "city", "state", "country", "phone", "source", "date_of_birth"),
+    *("contact_type", "status"),
+)
+CUSTOM_PREFIX = "custom_values."
+BRANCHES = ("then", "else")
+DEFAULT_MAX_AGE_HOURS = 24
+
+
+def one_of(*choices: str) -> Validator:
+    """Return a validator of one of some words."""
+
+    def to_choice(value: Any) -> str:
+        if value not in choices:
+            raise InvalidValue("in", f"The {{field}} must be one of: {', '.join(choices)}.")
+        return str(value)
+
+    return to_choice
+
+
+def template(max_length: int) -> Validator:
+    """Return a validator of a text with placeholders, which is kept as sent."""
+
+    def to_template(value: Any) -> str:
+        text = to_text(value)
+        if len(text) > max_length:
+            message = f"The {{field}} may not be greater than {max_length} characters."
+            raise InvalidValue("max", message)
+        parse_text(text)
+        return text
+
+    return to_template
+
+
+def to_statuses(value: Any) -> list[str]:
+    """Convert a list of statuses of contacts."""
+    try:
+        return [Status(word).value for word in to_list(value)]
+    except ValueError:
+        message = f"The {{field}} must be among: {', '.join(Status)}."
+        raise InvalidValue("in", message) from None
+
+
+def to_segment(value: Any) -> int:
+    """Convert the id of a segment that exists."""
+    segment_id: int = whole_number(1, MAX_ID)(value)
+    if not Segment.objects.filter(pk=segment_id).exists():
+        raise InvalidValue("exists", "The {field} does not exist.")
+    return segment_id
+
+
+def to_settings(value: Any) -> dict[str, str]:
+    """Convert the columns and custom values that a step sets, with placeholders.
+
+    `{"city": "Berlin", "custom_values.plan": "{{event.value}}"}` sets both. A
+    column that a text leaves empty stays as it is.
+    """
+    if not isinstance(value, dict):
+        raise InvalidValue("object")
+    known = ", ".join(SETTABLE)
+    for name in value:
+        is_custom = name.startswith(CUSTOM_PREFIX) and len(name) > len(CUSTOM_PREFIX)
+        if name not in SETTABLE and not is_custom:
+            message = (
+                f"The {{field}} can set {known}, and custom values such as custom_values.plan."
+            )
+            raise InvalidValue("in", message)
+        if "\0" in name or len(name) > MAX_NAME_LENGTH:
+            raise InvalidValue("max", "The {field} has a name that is too long.")
+    return {name: template(MAX_NAME_LENGTH)(text) for name, text in value.items()}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of triggers or steps.
+
+    Attributes:
+        verbose_name: for pages.
+        fields: a validator for each field.
+        required: the fields that must not be empty.
+        defaults: the values of fields that are not sent.
+        labels: the kind of labels that its field of the same name lists, if any.
+        branches: whether it has steps in `then` and `else`.
+        conditions: whether it has a filter in `conditions`.
+        wait: the name of the field that holds a wait, if any.
+        happens: whether its field `happens` says, as a trigger does, what it waits for.
+    """
+
+    verbose_name: str
+    fields: Mapping[str, Validator] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    labels: LabelKind | None = None
+    branches: bool = False
+    conditions: bool = False
+    wait: str = ""
+    happens: bool = False
+
+
+def _labels(name: str, kind: LabelKind, **more: Any) -> Kind:
+    return Kind(name, labels=kind, **more)
+
+
+MATCH: dict[str, Any] = {"fields": {"match": one_of(*MATCHES)}, "defaults": {"match": "any"}}
+# What can happen to one contact. `wait_until` waits for the same.
+HAPPENINGS: dict[str, Kind] = {
+    "event": Kind(
+        "Something was tracked",
+        {"event_key": single_line(MAX_NAME_LENGTH), "title": single_line(MAX_NAME_LENGTH)},
+        ("event_key",),
+        {"title": ""},
+    ),
+    "tag_added": _labels("A tag was added", "tags", **MATCH),
+    "tag_removed": _labels("A tag was removed", "tags", **MATCH),
+    "list_added": _labels("A list was added", "lists", **MATCH),
+    "list_removed": _labels("A list was removed", "lists", **MATCH),
+    "status_changed": Kind("The status changed", {"statuses": to_statuses}, ("statuses",)),
+}
+TRIGGERS: dict[str, Kind] = {
+    **HAPPENINGS,
+    "event": Kind(
+        "Something was tracked",
+        {
+            **HAPPENINGS["event"].fields,
+            "times": whole_number(1, 1_000_000),
+            "when": one_of(*WHENS),
+            "max_age_hours": whole_number(1, 24 * 3650),
+        },
+        ("event_key",),
+        {"title": "", "times": 1, "when": "from", "max_age_hours": DEFAULT_MAX_AGE_HOURS},
+    ),
+    "contact_created": Kind("A contact was created"),
+    "segment_entered": Kind("A contact entered a segment", {"segment": to_segment}, ("segment",)),
+    "manual": Kind("By hand"),
+}
+STEPS: dict[str, Kind] = {
+    "add_tags": _labels("Add tags", "tags"),
+    "remove_tags": _labels("Remove tags", "tags"),
+    "add_lists": _labels("Add lists", "lists"),
+    "remove_lists": _labels("Remove lists", "lists"),
+    "set_fields": Kind("Set fields of the contact", {"fields": to_settings}, ("fields",)),
+    "track_event": Kind(
+        "Track an event",
+        {
+            "event_key": template(MAX_NAME_LENGTH),
+            "title": template(MAX_NAME_LENGTH),
+            "value": template(65_535),
+        },
+        ("event_key", "title"),
+        {"value": ""},
+    ),
+    "webhook": Kind("Send a webhook", {"url": single_line(2048)}, ("url",)),
+    "wait": Kind("Wait", wait="wait"),
+    "wait_until": Kind(
+        "Wait until something happens",
+        {"since": one_of(*SINCES), "same": single_line(MAX_NAME_LENGTH)},
+        defaults={"since": "start", "same": ""},
+        branches=True,
+        wait="timeout",
+        happens=True,
+    ),
+    "if": Kind("If", branches=True, conditions=True),
+    "stop": Kind("Stop"),
+}
+# Of the document, besides trigger, conditions and steps.
+RULES: dict[str, Validator] = {
+    "title": single_line(MAX_NAME_LENGTH),
+    "description": template(4096),
+    "only_subscribed": to_strict_bool,
+    "reentry": one_of(*REENTRIES),
+    "max_starts_per_hour": whole_number(1, 10_000_000),
+}
+RULE_DEFAULTS: dict[str, Any] = {
+    "description": "",
+    "only_subscribed": True,
+    "reentry": "once",
+    # More starts pause the automation, because a mistake is likelier.
+    "max_starts_per_hour": 10_000,
+}

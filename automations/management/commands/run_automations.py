@@ -1,0 +1,41 @@
+import logging
+import signal
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import InterfaceError, OperationalError, connections
+from typing_extensions import override
+
+from automations.worker import beat, forget, process_name, run_once
+from config.server.processes import AUTOMATIONS_NAME, prepare
+
+logger = logging.getLogger(__name__)
+
+# How often an idle process looks for work.
+POLL_SECONDS = 1.0
+
+
+class Command(BaseCommand):
+    """Run automations until SIGTERM. `serve` starts it. Several may run, also on other machines."""
+
+    help = "Run automations until SIGTERM. serve does so by itself."
+
+    @override
+    def handle(self, *args: Any, **options: Any) -> None:
+        prepare(AUTOMATIONS_NAME)
+        stopping = threading.Event()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, lambda *_: stopping.set())
+        name = process_name()
+        while not stopping.is_set():
+            try:
+                beat(name)
+                number = run_once(stopping.is_set)
+            except (OperationalError, InterfaceError):
+                logger.warning("The database does not answer. Automations go on when it does.")
+                connections.close_all()
+                number = 0
+            if not number:
+                stopping.wait(POLL_SECONDS)
+        forget(name)

@@ -1,0 +1,96 @@
+"""Delete, count and move the rows of contacts that are deleted or merged."""
+
+from collections.abc import Iterator, Sequence
+
+from django.db import connection
+
+from config.api.validation import MAX_ID
+from config.database import fetch_one, fetch_rows
+from crm.contacts import Counts
+
+TABLES = ("automations_runstep", "automations_refusal", "automations_member", "automations_run")
+COUNT = "SELECT count(*) FROM automations_run WHERE subscriber_id = ANY(%(contacts)s::bigint[])"
+# The newest first, a page at a time.
+RUNS = """
+SELECT r.id, json_build_object(
+    'automation', a.title, 'number', r.number, 'status', r.status, 'reason', r.reason,
+    'started_by', r.source_kind, 'started_at', r.created_at, 'ended_at', r.ended_at,
+    'steps', (SELECT json_agg(json_build_object('outcome', s.outcome, 'detail', s.detail,
+                                                'at', s.at) ORDER BY s.id)
+              FROM automations_runstep s WHERE s.run_id = r.id))::text
+FROM automations_run r JOIN automations_automation a ON a.id = r.automation_id
+WHERE r.subscriber_id = %(contact)s AND r.id < %(before)s ORDER BY r.id DESC LIMIT %(limit)s
+"""
+RUNS_PER_STATEMENT = 20
+# A contact is inside of an automation once, and its own run goes on.
+END_OTHER = """
+UPDATE automations_run r
+SET status = 'cancelled', reason = 'The contact was merged.', ended_at = clock_timestamp(),
+    due_at = NULL
+WHERE r.subscriber_id = %(other)s AND r.status = 'active' AND EXISTS (
+    SELECT FROM automations_run own
+    WHERE own.subscriber_id = %(survivor)s AND own.automation_id = r.automation_id
+        AND own.status = 'active')
+"""
+# After the survivor's own.
+MOVE_RUNS = """
+UPDATE automations_run r SET subscriber_id = %(survivor)s, number = r.number + COALESCE((
+    SELECT max(number) FROM automations_run own
+    WHERE own.subscriber_id = %(survivor)s AND own.automation_id = r.automation_id), 0)
+WHERE r.subscriber_id = %(other)s
+"""
+MOVE_STEPS = """
+UPDATE automations_runstep SET subscriber_id = %(survivor)s WHERE subscriber_id = %(other)s
+"""
+MOVE_MEMBERS = """
+INSERT INTO automations_member (automation_id, subscriber_id)
+SELECT automation_id, %(survivor)s FROM automations_member WHERE subscriber_id = %(other)s
+ON CONFLICT DO NOTHING
+"""
+
+
+def delete_runs_of(contact_ids: Sequence[int]) -> Counts:
+    """Delete what automations know of contacts that delete_contacts holds locked."""
+    ids = [list(contact_ids)]
+    with connection.cursor() as cursor:
+        for table in TABLES:
+            cursor.execute(
+                f"DELETE FROM {table} WHERE subscriber_id = ANY(%s::bigint[])",  # noqa: S608
+                ids,
+            )
+        return {"automation_runs": cursor.rowcount}
+
+
+def count_runs_of(contact_ids: Sequence[int]) -> Counts:
+    """Return the number of rows that delete_runs_of would return."""
+    return {"automation_runs": fetch_one(COUNT, {"contacts": list(contact_ids)})[0]}
+
+
+def move_runs(survivor_id: int, other_id: int) -> None:
+    """Move the runs of a contact that is merged into another one. Both are locked."""
+    ids = {"survivor": survivor_id, "other": other_id}
+    with connection.cursor() as cursor:
+        for statement in (END_OTHER, MOVE_RUNS, MOVE_STEPS, MOVE_MEMBERS):
+            cursor.execute(statement, ids)
+
+
+def count_moved(survivor_id: int, other_id: int) -> Counts:  # noqa: ARG001
+    """Return the number of rows that move_runs would move."""
+    return count_runs_of([other_id])
+
+
+def count_own_runs(contact_id: int) -> int:
+    """Return how many runs the personal data of a contact has."""
+    return count_runs_of([contact_id])["automation_runs"]
+
+
+def own_runs(contact_id: int) -> Iterator[str]:
+    """Yield the runs of a contact for its personal data, as JSON texts, the newest first."""
+    before = MAX_ID
+    while True:
+        parameters = {"contact": contact_id, "before": before, "limit": RUNS_PER_STATEMENT}
+        rows = fetch_rows(RUNS, parameters)
+        yield from (text for _, text in rows)
+        if len(rows) < RUNS_PER_STATEMENT:
+            return
+        before = rows[-1][0]

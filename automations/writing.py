@@ -1,0 +1,250 @@
+"""Write automations: save a version, publish, pause, resume, copy and delete.
+
+A contact that is inside goes on in the current version: automations/stepping.py looks its step up
+there. docs/decisions/automations.md tells why.
+"""
+
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from automations.documents import happenings, read_document, walk
+from automations.models import (
+    Automation,
+    AutomationStatus,
+    Member,
+    Run,
+    RunStatus,
+    RunStep,
+    Step,
+    Version,
+)
+from automations.waking import entries_of
+from config.api.errors import InvalidFields, Unprocessable
+from config.api.validation import MAX_NAME_LENGTH
+from config.database import fetch_one, in_transaction
+from crm.models import OutboxKind, Status
+from crm.outbox import set_watches
+from events.tracking.watching import set_watched_keys
+
+# One process at a time computes what is watched.
+LOCK_WATCHES = "SELECT pg_advisory_xact_lock(0x7A11, 0x3A7C)"
+# Draws a number for the transaction, if it has none.
+TRANSACTION = "SELECT pg_current_xact_id()::text::bigint"
+
+
+@in_transaction
+def create_automation(
+    data: Any, created_by: User | None = None, *, create_labels: bool = False
+) -> Automation:
+    """Create a draft.
+
+    Args:
+        data: the document as sent. The ids of its steps are ignored, because they are another
+            automation's.
+        created_by: the user.
+        create_labels: whether labels that do not exist are created.
+
+    Raises:
+        InvalidFields: 422 with every error by its place.
+    """
+    document = read_document(data, create_labels=create_labels)
+    for step in walk(document["steps"]):
+        step["id"] = None
+    automation = Automation.objects.create(
+        title=document["title"], description=document["description"], created_by=created_by
+    )
+    _save_version(automation, document, created_by)
+    return automation
+
+
+@in_transaction
+def update_automation(automation_id: int, data: Any, user: User | None = None) -> Automation:
+    """Save a new version. Contacts that are inside go on in it.
+
+    Args:
+        automation_id: id of the automation.
+        data: the whole document as sent. A step with an id is the one that it was, one without is
+            new, and one that is missing is removed.
+        user: the user.
+
+    Raises:
+        InvalidFields: 422 with every error by its place.
+        Automation.DoesNotExist: there is no such automation.
+    """
+    automation = _lock(automation_id)
+    document = read_document(data)
+    own = {*automation.steps.values_list("pk", flat=True)}
+    errors = {
+        place: {"exists": f"The {place} is no step of this automation."}
+        for place, step in _places(document["steps"], "steps")
+        if step["id"] is not None and step["id"] not in own
+    }
+    if errors:
+        raise InvalidFields(errors)
+    before = automation.version.document if automation.version else {}
+    automation.title, automation.description = document["title"], document["description"]
+    automation.updated_at = timezone.now()
+    _save_version(automation, document, user)
+    # Those at a removed step go on behind it.
+    kept = [step["id"] for step in walk(document["steps"])]
+    inside = automation.runs.filter(status=RunStatus.ACTIVE)
+    inside.exclude(step_id__in=kept).update(due_at=timezone.now())
+    if automation.status != AutomationStatus.DRAFT:
+        if document["trigger"] != before.get("trigger"):
+            _disarm(automation)
+        refresh_watches()
+    return automation
+
+
+def _places(steps: list[dict[str, Any]], path: str) -> list[tuple[str, dict[str, Any]]]:
+    places = []
+    for number, step in enumerate(steps):
+        places.append((f"{path}.{number}.id", step))
+        for name in ("then", "else"):
+            places += _places(step.get(name, []), f"{path}.{number}.{name}")
+    return places
+
+
+def _save_version(automation: Automation, document: dict[str, Any], user: User | None) -> None:
+    new = [step for step in walk(document["steps"]) if step["id"] is None]
+    rows = Step.objects.bulk_create(Step(automation=automation) for _ in new)
+    for step, row in zip(new, rows, strict=True):
+        step["id"] = row.pk
+    number = automation.version.number + 1 if automation.version else 1
+    stored = {name: value for name, value in document.items() if name != "description"}
+    automation.version = Version.objects.create(
+        automation=automation, number=number, document=stored, created_by=user
+    )
+    automation.save()
+
+
+def _lock(automation_id: int) -> Automation:
+    return (
+        Automation.objects.select_for_update(of=("self",))
+        .select_related("version")
+        .get(pk=automation_id)
+    )
+
+
+@in_transaction
+def publish(automation_id: int) -> Automation:
+    """Let an automation start, or go on after a pause. What happened before starts nothing.
+
+    Raises:
+        Unprocessable: 422, it is published already.
+        Automation.DoesNotExist: there is no such automation.
+    """
+    automation = _lock(automation_id)
+    if automation.status == AutomationStatus.PUBLISHED:
+        raise Unprocessable("The automation is published already.")
+    # Everything that its document names has to exist still.
+    read_document(document_of(automation))
+    automation.status, automation.paused_reason = AutomationStatus.PUBLISHED, ""
+    automation.updated_at = timezone.now()
+    _disarm(automation)
+    automation.save()
+    refresh_watches()
+    return automation
+
+
+@in_transaction
+def pause(automation_id: int, reason: str = "") -> Automation:
+    """Let an automation start nothing, and the contacts inside stay where they are.
+
+    What they wait for is noticed meanwhile.
+
+    Raises:
+        Unprocessable: 422, it is not published.
+        Automation.DoesNotExist: there is no such automation.
+    """
+    automation = _lock(automation_id)
+    if automation.status != AutomationStatus.PUBLISHED:
+        raise Unprocessable("The automation is not published.")
+    automation.status, automation.paused_reason = AutomationStatus.PAUSED, reason
+    automation.updated_at = timezone.now()
+    automation.save()
+    return automation
+
+
+def pause_all(reason: str) -> int:
+    """Pause all published automations. Returns how many."""
+    published = Automation.objects.filter(status=AutomationStatus.PUBLISHED)
+    return published.update(
+        status=AutomationStatus.PAUSED, paused_reason=reason, updated_at=timezone.now()
+    )
+
+
+def overdue(automation: Automation) -> int:
+    """Return how many contacts inside would go on at once."""
+    return automation.runs.filter(status=RunStatus.ACTIVE, due_at__lte=timezone.now()).count()
+
+
+@in_transaction
+def cancel_overdue(automation: Automation, reason: str) -> int:
+    """End the runs that would go on at once. Returns how many."""
+    due = automation.runs.filter(status=RunStatus.ACTIVE, due_at__lte=timezone.now())
+    now = timezone.now()
+    return due.update(status=RunStatus.CANCELLED, reason=reason, ended_at=now, due_at=None)
+
+
+def copy_automation(automation: Automation, created_by: User | None = None) -> Automation:
+    """Create a draft with the same document, whose title begins with "[Copy]", as FluentCRM's.
+
+    Raises:
+        InvalidFields: 422, something that the document names does not exist any more.
+    """
+    return create_automation(
+        {**document_of(automation), "title": f"[Copy] {automation.title}"[:MAX_NAME_LENGTH]},
+        created_by,
+    )
+
+
+def document_of(automation: Automation) -> dict[str, Any]:
+    """Return the current document, with the description."""
+    assert automation.version
+    return {**automation.version.document, "description": automation.description}
+
+
+@in_transaction
+def delete_automation(automation_id: int) -> bool:
+    """Delete an automation with its versions and runs. Returns whether there was one."""
+    automation = Automation.objects.select_for_update().filter(pk=automation_id).first()
+    if automation is None:
+        return False
+    # Runs first, because a step that is about to commit holds its run.
+    for model in (Run, RunStep, Member):
+        model._base_manager.filter(automation_id=automation_id).delete()
+    Automation.objects.filter(pk=automation_id).update(version=None)
+    automation.delete()
+    refresh_watches()
+    return True
+
+
+def _disarm(automation: Automation) -> None:
+    automation.armed_at = None
+    [automation.arm_after] = fetch_one(TRANSACTION, {})
+    automation.segment_read_at = None
+    automation.save()
+
+
+def refresh_watches() -> None:
+    """Watch what the automations that are not drafts start by and wait for, and nothing else.
+
+    The caller has a transaction open.
+    """
+    fetch_one(LOCK_WATCHES, {})
+    watches: set[tuple[OutboxKind, str]] = set()
+    others = Automation.objects.exclude(status=AutomationStatus.DRAFT)
+    for version in Version.objects.filter(pk__in=others.values("version_id")):
+        for each in happenings(version.document):
+            watches |= {*entries_of(each)}
+        if version.document["only_subscribed"]:
+            watches |= {
+                (OutboxKind.STATUS, status.value)
+                for status in Status
+                if status != Status.SUBSCRIBED
+            }
+    set_watches(watch for watch in watches if watch[0] != OutboxKind.EVENT)
+    set_watched_keys(key for kind, key in watches if kind == OutboxKind.EVENT)
