@@ -10,7 +10,7 @@ from django.db.models import Exists
 
 from config.api.errors import FieldErrors, Forbidden, InvalidFields
 from config.database import chunked, in_transaction, insert_new
-from crm.emails import email_key
+from crm.emails import without_email
 from crm.filters import (
     FilterTable,
     compile_filters,
@@ -231,27 +231,19 @@ def replace_email(email: str, replacement: str) -> int:
     """Replace the e-mail of an erased contact in the filters of all segments.
 
     They match the same contacts as before, because no contact has the e-mail any more. The caller
-    has a transaction open. A part of the e-mail, as `contains` may have it, is not recognized.
+    has a transaction open.
 
     Returns:
         The number of segments that were changed.
     """
-
-    def without(value: Any) -> Any:
-        if isinstance(value, list):
-            return [without(each) for each in value]
-        is_email = isinstance(value, str) and email_key(value) == email_key(email)
-        return replacement if is_email else value
-
-    def replaced(filters: Any) -> Any:
-        return [
-            [{field: without(value) for field, value in item.items()} for item in group]
-            for group in filters
-        ]
-
     segments = Segment.objects.all()
-    ids = [segment.pk for segment in segments if replaced(segment.filters) != segment.filters]
+    ids = [
+        segment.pk
+        for segment in segments
+        if without_email(segment.filters, email, replacement) != segment.filters
+    ]
     for segment in segments.filter(pk__in=ids).order_by("pk").select_for_update():
-        columns = {"filters": replaced(segment.filters), "updated_at": updated_now()}
+        filters = without_email(segment.filters, email, replacement)
+        columns = {"filters": filters, "updated_at": updated_now()}
         segments.filter(pk=segment.pk).update(**columns)
     return len(ids)
