@@ -87,12 +87,13 @@ RETURNING id
 """
 REFUSE = """
 INSERT INTO automations_refusal AS r (automation_id, subscriber_id, reason, detail, times, last_at)
-SELECT automation, contact, reason, detail, 1, clock_timestamp()
+SELECT automation, contact, reason, detail, times, clock_timestamp()
 FROM unnest(%(automations)s::bigint[], %(contacts)s::bigint[], %(reasons)s::text[],
-            %(details)s::text[]) sent(automation, contact, reason, detail)
+            %(details)s::text[], %(times)s::bigint[])
+    sent(automation, contact, reason, detail, times)
 ORDER BY automation, contact, reason
 ON CONFLICT (automation_id, subscriber_id, reason) DO UPDATE
-SET times = r.times + 1, detail = excluded.detail, last_at = excluded.last_at
+SET times = r.times + excluded.times, detail = excluded.detail, last_at = excluded.last_at
 RETURNING id
 """
 # The entry that `take` would act on first.
@@ -148,7 +149,8 @@ class Starter:
             self._open[run.subscriber_id][run.automation_id] = run
         self._changed: dict[int, Run] = {}
         self.started: list[Run] = []
-        self._refused: dict[tuple[int, int, str], str] = {}
+        # The detail of the last one and how many, by automation, contact and reason.
+        self._refused: dict[tuple[int, int, str], tuple[str, int]] = {}
         self._groups: dict[int, list[ConditionGroup] | str] = {}
 
     def start(self, automation_id: int, version: Program, contact_id: int, source: Source) -> str:
@@ -172,7 +174,7 @@ class Starter:
         else:
             reason, detail = self._judge(version, contact_id)
         if reason:
-            self._refused[automation_id, contact_id, reason] = detail
+            self.refuse(automation_id, contact_id, reason, detail)
             return reason
         if before := self._open[contact_id].get(automation_id):
             self.end(before, "The automation started again.")
@@ -201,7 +203,9 @@ class Starter:
 
     def refuse(self, automation_id: int, contact_id: int, reason: str, detail: str) -> None:
         """Note why a contact did not start."""
-        self._refused[automation_id, contact_id, reason] = detail
+        key = (automation_id, contact_id, reason)
+        _, times = self._refused.get(key, ("", 0))
+        self._refused[key] = (detail[:500], times + 1)
 
     def _judge(self, version: Program, contact_id: int) -> tuple[str, str]:
         """Return why the conditions do not let a contact in: reason and detail, or two empty."""
@@ -251,8 +255,8 @@ class Starter:
         for version in {run.automation_id: run.version_id for run in self.started}.items():
             self._stop_flood(*version)
         if self._refused:
-            rows = [(*key, detail[:500]) for key, detail in sorted(self._refused.items())]
-            names = ("automations", "contacts", "reasons", "details")
+            rows = [(*key, *noted) for key, noted in sorted(self._refused.items())]
+            names = ("automations", "contacts", "reasons", "details", "times")
             fetch_rows(REFUSE, dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
 
     def _stop_flood(self, automation_id: int, version_id: int) -> None:

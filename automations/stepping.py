@@ -107,19 +107,28 @@ def move_on(run_id: int, contact_id: int) -> bool:
     if is_timeout and fetch_row(IS_RECORDED, ids):
         # What has happened comes before the end of the time.
         return False
-    _Mover(run, version, now, contact[0]).move()
+    Mover(run, version, now, contact[0]).move()
     return True
 
 
-class _Mover:
-    """Moves one run on, whose contact is locked."""
+class Mover:
+    """Moves one run on, whose contact the caller's transaction has locked."""
 
     def __init__(self, run: Run, version: Program, now: datetime, status: str) -> None:
+        """Begin where the run is.
+
+        Args:
+            run: the run.
+            version: the current version of its automation.
+            now: PostgreSQL's time, or in a dry run a later one.
+            status: the status of the contact.
+        """
         self.run, self.version, self.now, self.status = run, version, now, status
         self.context = Context(run)
         self.done: set[int] = {*RunStep.objects.filter(run=run).values_list("step_id", flat=True)}
 
     def move(self) -> None:
+        """Do steps until the run waits or ends, and store where it is then."""
         run = self.run
         if run.version_id != self.version.version_id:
             self._change_version()

@@ -130,15 +130,21 @@ BOOTSTRAP_STEPS = [
 SHARED_KEY = "crm.bootstrap.shared_secret_key"
 # Tells /readyz and `serve` whether the first login was ever used.
 FIRST_LOGIN_IS_UNUSED = "crm.bootstrap.first_login_is_unused"
+# Tells /readyz how automations fall behind.
+AUTOMATIONS_LATENESS = "automations.health.lateness"
 # Children of `serve` besides the web server.
 WORKER_COMMANDS = ["run_jobs", "run_automations"]
-HOURLY_COMMANDS = ["prune_idempotency_keys", "clearsessions", "prune_failed_logins", "prune_jobs"]
+HOURLY_COMMANDS = [
+    *("prune_idempotency_keys", "clearsessions", "prune_failed_logins", "prune_jobs"),
+    "prune_automations",
+]
 # What a backup and a restore compare, and what a restore does for those whom the old store knows.
 STORE_FIGURES = "events.verification.store_figures"
 # In this order, because who was erased and came back to opt out is a contact of the old store.
 RESTORE_STEPS = [
     "events.restores.erase_again",
     "crm.restores.keep_opt_outs",
+    "automations.restores.pause_restored",
     "crm.jobs.stop_restored_jobs",
 ]
 # The rows that migrations, a first start and logins write, as SQL conditions. A restore replaces a

@@ -46,16 +46,20 @@ def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
 def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     """Answer 200 if the database answers and has every migration, else 503 with the reason.
 
-    It says so as long as the first login was never used, because its passwords may be lost.
+    It says so as long as the first login was never used, because its passwords may be lost, and
+    while automations fall behind.
     """
     try:
         drop_closed_connection()
         if migrations_are_missing():
             return _not_ready("migrations")
         is_unused = import_string(settings.FIRST_LOGIN_IS_UNUSED)()
+        # This process serves requests as before, so that it stays in rotation.
+        lateness = import_string(settings.AUTOMATIONS_LATENESS)()
     except DatabaseError:
         return _not_ready("database")
-    return JsonResponse({"status": "ok", **({"first_login": "unused"} if is_unused else {})})
+    notes = {"first_login": "unused" if is_unused else "", "automations": lateness}
+    return JsonResponse({"status": "ok", **{name: note for name, note in notes.items() if note}})
 
 
 def _not_ready(waiting_for: str) -> HttpResponse:

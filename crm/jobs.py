@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 import orjson
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import InterfaceError, InternalError, OperationalError, connection, connections
+from django.db import InterfaceError, InternalError, OperationalError, connections
 from django.utils import timezone
 from psycopg.errors import IdleInTransactionSessionTimeout
 
 from config.audit import record_job
-from config.database import fetch_row, fetch_rows, in_transaction
+from config.database import fetch_one, fetch_row, fetch_rows, in_transaction
 from crm.models import Job, JobState, LabelChange
+from crm.models.outbox import QUIET
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ KEEP_FILES = timedelta(days=7)
 KEEP_UNDO = timedelta(days=30)
 # How long an upload waits for its admin user, and a folder for the row of its job.
 KEEP_DRAFTS = timedelta(days=1)
+# The parameter of a job whose user has chosen that automations start by what it writes.
+START_AUTOMATIONS = "start_automations"
 # The folder of those files that an admin user may download, in the folder of the job.
 RESULTS = "results"
 
@@ -68,7 +71,11 @@ SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s),
 WHERE id = %(job)s AND claim = %(claim)s AND state = 'running'
 RETURNING stop_requested
 """
-LIMIT_IDLE = "SET LOCAL idle_in_transaction_session_timeout = '{}s'"
+# What a job writes starts no automation, unless its user has chosen so.
+BEGIN_STEP = f"""
+SELECT set_config('idle_in_transaction_session_timeout', %(idle)s, true),
+       set_config('{QUIET}', %(quiet)s, true)
+"""
 HOLD = """
 SELECT id FROM crm_job WHERE id = %(job)s AND claim = %(claim)s AND state = 'running'
 FOR NO KEY UPDATE
@@ -183,8 +190,10 @@ class Run:
 
     @in_transaction
     def _step(self, work: Callable[[Progress], Progress]) -> tuple[Progress, bool]:
-        with connection.cursor() as cursor:
-            cursor.execute(LIMIT_IDLE.format(MAX_IDLE_SECONDS))
+        is_quiet = not self.job.parameters.get(START_AUTOMATIONS)
+        fetch_one(
+            BEGIN_STEP, {"idle": f"{MAX_IDLE_SECONDS}s", "quiet": "on" if is_quiet else "off"}
+        )
         progress = work(self.progress)
         row = fetch_row(
             SAVE,
