@@ -5,6 +5,8 @@ from rest_framework import serializers
 from automations.api.serializers import (
     AutomationRowSerializer,
     AutomationSerializer,
+    DryRunSerializer,
+    ExplanationSerializer,
     RefusalSerializer,
     RunCountsSerializer,
     RunSerializer,
@@ -13,7 +15,7 @@ from automations.api.serializers import (
 )
 from automations.kinds import REENTRIES, TRIGGERS
 from automations.models import AutomationStatus
-from config.api.schema import describe, envelope, ids
+from config.api.schema import describe, envelope, ids, parameter
 from crm.api.schema.base import MESSAGE, choice, objects, optional_text
 
 __all__ = ["MESSAGE"]
@@ -117,4 +119,20 @@ RUN = describe(
         run=RunSerializer(),
         path=RunStepSerializer(many=True, help_text="What its steps did, in their order."),
     )
+)
+EXPLAIN = describe(
+    envelope("ExplainedStart", explanation=ExplanationSerializer()),
+    parameters=[parameter("subscriber_id", "The contact.", {"type": "integer", "minimum": 1})],
+    names_row=True,
+)
+DRY_RUN = describe(
+    envelope("DryRunResponse", dry_run=DryRunSerializer()),
+    request=envelope(
+        "DryRunRequest",
+        subscriber_id=serializers.IntegerField(min_value=1),
+        happens=serializers.BooleanField(
+            required=False, help_text="Whether what the automation waits for happens in time."
+        ),
+    ),
+    names_row=True,
 )

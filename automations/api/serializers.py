@@ -117,3 +117,71 @@ class StepReportSerializer(RowSerializer):
     left = serializers.IntegerField()
     failed = serializers.IntegerField()
     outcomes = serializers.DictField(child=serializers.IntegerField())
+
+
+class ConditionResultSerializer(RowSerializer):
+    """Whether a contact matches a condition: automations.explaining.ConditionResult."""
+
+    group = serializers.IntegerField()
+    item = serializers.DictField(help_text="The condition.")
+    matches = serializers.BooleanField()
+    value = serializers.CharField(allow_blank=True, help_text="What it compares, for people.")
+    error = serializers.CharField(allow_blank=True, help_text="Why it is invalid.")
+
+
+class EarlierRunSerializer(RowSerializer):
+    """A run of the contact that an explanation is about."""
+
+    id = serializers.IntegerField()
+    number = serializers.IntegerField()
+    status = serializers.ChoiceField(choices=RunStatus.choices)
+    reason = serializers.CharField(allow_blank=True)
+    step_id = serializers.IntegerField(allow_null=True)
+    due_at = optional_time()
+    created_at = FluentDateTimeField()
+    ended_at = optional_time()
+
+
+class EarlierRefusalSerializer(RowSerializer):
+    """Why the contact that an explanation is about did not start before."""
+
+    reason = serializers.CharField()
+    detail = serializers.CharField(allow_blank=True)
+    times = serializers.IntegerField()
+    last_at = FluentDateTimeField()
+
+
+class ExplanationSerializer(RowSerializer):
+    """What decides whether a contact starts: automations.explaining.Explanation."""
+
+    would_start = serializers.BooleanField(help_text="If the trigger happened now.")
+    automation_status = serializers.ChoiceField(choices=AutomationStatus.choices)
+    contact_status = serializers.CharField()
+    status_allows = serializers.BooleanField()
+    conditions_match = serializers.BooleanField()
+    reentry_allows = serializers.BooleanField()
+    count = serializers.IntegerField(
+        allow_null=True, help_text="How often the event of the trigger has happened."
+    )
+    last_at = optional_time()
+    conditions = ConditionResultSerializer(many=True)
+    runs = EarlierRunSerializer(many=True)
+    refusals = EarlierRefusalSerializer(many=True)
+
+
+class DryStepSerializer(RowSerializer):
+    """What a step would do: automations.explaining.DryStep."""
+
+    step_id = serializers.IntegerField()
+    type = serializers.CharField()
+    outcome = serializers.CharField()
+    detail = serializers.DictField()
+    at = FluentDateTimeField(help_text="When, if all waits took their time.")
+
+
+class DryRunSerializer(RowSerializer):
+    """What an automation would do with a contact: automations.explaining.DryRun."""
+
+    steps = DryStepSerializer(many=True)
+    status = serializers.ChoiceField(choices=RunStatus.choices)
+    reason = serializers.CharField(allow_blank=True)

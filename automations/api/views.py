@@ -4,27 +4,22 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from django.db.models import F, QuerySet
+from django.db.models import F
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from typing_extensions import override
 
 from automations.api import rights, schema
-from automations.api.pagination import AutomationPagination, RefusalPagination, RunPagination
+from automations.api.pagination import AutomationPagination
 from automations.api.serializers import (
     AutomationRowSerializer,
     AutomationSerializer,
-    RefusalSerializer,
-    RunCountsSerializer,
-    RunSerializer,
-    StepReportSerializer,
 )
 from automations.kinds import one_of
-from automations.models import Automation, AutomationStatus, Refusal, Run, RunStatus
+from automations.models import Automation, AutomationStatus
 from automations.portable import export_document, import_automation
-from automations.reports import count_refusals, count_runs, report_steps
+from automations.reports import count_runs
 from automations.rights import require_reading, require_writing
-from automations.starting import start_by_hand
 from automations.writing import (
     copy_automation,
     create_automation,
@@ -43,14 +38,12 @@ from config.api.validation import (
     MAX_NAME_LENGTH,
     MESSAGES,
     Validator,
-    optional_id,
     single_line,
     validate,
 )
 from config.api.viewsets import ApiViewSet
 from config.audit import of_ids, record
 from config.database import in_transaction
-from crm.api.fields import to_contact_ids
 from crm.permissions import Access, user_of
 
 # Without them a whole document would lose all steps, or let every contact in.
@@ -66,27 +59,19 @@ LIST_FIELDS: dict[str, Validator] = {
     "search": single_line(MAX_NAME_LENGTH),
     "status": optional(one_of(*AutomationStatus.values)),
 }
-RUN_FIELDS: dict[str, Validator] = {
-    "subscriber_id": optional_id,
-    "status": optional(one_of(*RunStatus.values)),
-    "step_id": optional_id,
-}
-REFUSAL_FIELDS: dict[str, Validator] = {
-    "subscriber_id": optional_id,
-    "reason": single_line(20),
-}
 
 
-def filtered(
-    rows: QuerySet[Any], fields: dict[str, Validator], params: dict[str, Any]
-) -> QuerySet[Any]:
-    """Filter rows by the parameters that are sent, whose names are columns.
+def find_automation(automation_id: int) -> Automation:
+    """Return an automation with its version.
 
     Raises:
-        InvalidFields: 422.
+        ObjectNotFound: 404.
     """
-    values = validate(fields, params)
-    return rows.filter(**{name: value for name, value in values.items() if value})
+    rows = Automation.objects.select_related("version")
+    automation = rows.filter(pk=automation_id).first()
+    if automation is None:
+        raise ObjectNotFound("Automation")
+    return automation
 
 
 class AutomationViewSet(ApiViewSet):
@@ -104,10 +89,6 @@ class AutomationViewSet(ApiViewSet):
         "copy": rights.ADD,
         "export": rights.READ,
         "import_document": rights.ADD,
-        "start": rights.START_RUNS,
-        "report": rights.READ,
-        "runs": rights.READ_RUNS,
-        "refusals": rights.READ_RUNS,
     }
     noun = "Automation"
     lookup_url_kwarg = "automation_id"
@@ -233,60 +214,6 @@ class AutomationViewSet(ApiViewSet):
         body = {"message": "Automation has been imported", "automation": self._shown(automation)}
         return Response({**body, "created_labels": created})
 
-    @schema.START
-    @action(detail=True, methods=["post"], pagination_class=None)
-    def start(self, request: Request, automation_id: str) -> Response:
-        """Start up to 1,000 contacts, whatever the trigger. Conditions and rules count."""
-        fields = {"subscriber_ids": to_contact_ids}
-        contact_ids = {*validate(fields, self.params, required=fields)["subscriber_ids"]}
-        automation = self.get_object()
-        require_writing(document_of(automation), request.user.has_perm)
-        outcomes = start_by_hand(contact_ids, automation.pk)
-        if unknown := len(contact_ids) - sum(outcomes.values()):
-            outcomes["unknown"] = unknown
-        started = outcomes.get("started", 0)
-        record(request, "started", what="automation", runs=started, **of_ids([automation.pk]))
-        message = f"{started} of {len(contact_ids)} contacts have started"
-        return Response({"message": message, "outcomes": outcomes})
-
-    @schema.REPORT
-    @action(detail=True, pagination_class=None)
-    def report(self, request: Request, automation_id: str) -> Response:
-        """Return how many contacts entered, passed, are inside and left at each step."""
-        automation = self.get_object()
-        counts = count_runs([automation.pk])[automation.pk]
-        report = {
-            "status": automation.status,
-            "started": counts.started,
-            "counts": RunCountsSerializer(counts).data,
-            "steps": StepReportSerializer(report_steps(automation), many=True).data,
-        }
-        return Response({"report": report})
-
-    @schema.RUNS
-    @action(detail=True, pagination_class=RunPagination, serializer_class=RunSerializer)
-    def runs(self, request: Request, automation_id: str) -> Response:
-        """List the runs of an automation, the newest first."""
-        rows = Run.objects.filter(automation_id=self._existing_id())
-        page = self.paginate_queryset(
-            filtered(rows, RUN_FIELDS, self.params).order_by("-created_at", "-id")
-        )
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
-
-    @schema.REFUSALS
-    @action(detail=True, pagination_class=RefusalPagination, serializer_class=RefusalSerializer)
-    def refusals(self, request: Request, automation_id: str) -> Response:
-        """List which contacts did not start and why, the newest contacts first."""
-        automation_id = str(self._existing_id())
-        rows = Refusal.objects.filter(automation_id=automation_id)
-        # By the index of the unique constraint.
-        page = self.paginate_queryset(
-            filtered(rows, REFUSAL_FIELDS, self.params).order_by("-subscriber_id", "-reason")
-        )
-        assert isinstance(self.paginator, RefusalPagination)
-        self.paginator.reasons = count_refusals(int(automation_id))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
-
     def _document(self) -> Any:
         """Return the document of the body, which is the body, or its `automation` as in a response.
 
@@ -318,11 +245,6 @@ class AutomationViewSet(ApiViewSet):
         except Automation.DoesNotExist:
             raise ObjectNotFound(self.noun) from None
 
-    def _existing_id(self) -> int:
-        if not self.get_queryset().filter(pk=self.url_id).exists():
-            raise ObjectNotFound(self.noun)
-        return self.url_id
-
     def _shown(self, automation: Automation) -> dict[str, Any]:
         counts = count_runs([automation.pk])[automation.pk]
         is_paused = automation.status == AutomationStatus.PAUSED
@@ -342,8 +264,4 @@ class AutomationViewSet(ApiViewSet):
 
     @override
     def get_object(self) -> Automation:
-        rows = self.get_queryset().select_related("version")
-        automation: Automation | None = rows.filter(pk=self.url_id).first()
-        if automation is None:
-            raise ObjectNotFound(self.noun)
-        return automation
+        return find_automation(self.url_id)

@@ -87,6 +87,8 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("GET", "/automations/1/report", "read"),
     ("GET", "/automations/1/runs", "read"),
     ("GET", "/automations/1/refusals", "read"),
+    ("GET", "/automations/1/explain", "read"),
+    ("POST", "/automations/1/dry-run", None),
     ("GET", "/automations/runs/1", "read"),
     ("POST", "/automations/runs/1/cancel", None),
     ("GET", "/subscribers/1/automations", "read"),
@@ -215,13 +217,16 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     },
     ("POST", "/automations/1/pause"): (AUTOMATION.format("change"),),
     ("DELETE", "/automations/1"): (AUTOMATION.format("delete"),),
-    ("POST", "/automations/1/start"): (RUN.format("change"), CONTACT.format("change")),
+    **{
+        ("POST", f"/automations/1/{name}"): (RUN.format("change"), CONTACT.format("change"))
+        for name in ("start", "dry-run")
+    },
     ("POST", "/automations/runs/1/cancel"): (RUN.format("change"),),
     **{
         ("GET", path): SEE_RUNS
         for path in (
             *("/automations/1/runs", "/automations/1/refusals", "/automations/runs/1"),
-            "/subscribers/1/automations",
+            *("/automations/1/explain", "/subscribers/1/automations"),
         )
     },
     ("GET", "/webhooks"): (WEBHOOK.format("view"),),

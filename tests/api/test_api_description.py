@@ -75,6 +75,7 @@ KNOWN: dict[str, tuple[list[Any], list[str]]] = {
     "id": (
         [1, 2, 3],
         [
+            *("body.subscriber_id", "query.subscriber_id"),
             *("body.subscribers[*]", "body.subscriber_ids[*]", "body.action_options[*]"),
             *("body.tagIds[*]", "body.listIds[*]", "query.current_id", "body.other_id"),
         ],

@@ -515,8 +515,53 @@ def test_refusals_tell_who_did_not_start_and_why(api: APIClient, ada: Subscriber
     assert (refusal["email"], refusal["reason"], refusal["times"]) == (
         "ada@example.com",
         "conditions",
-        1,
+        2,
     )
+
+
+def test_it_is_explained_why_a_contact_does_not_start(
+    api: APIClient, ada: Subscriber, vip: Tag
+) -> None:
+    automation = published(conditions=[[tagged(vip)]])
+    happens(ada)
+    work()
+    url = f"/automations/{automation.pk}/explain?subscriber_id={ada.pk}"
+    found = api.get(url).json()["explanation"]
+    assert (found["would_start"], found["conditions_match"], found["count"]) == (False, False, 1)
+    [condition] = found["conditions"]
+    assert (condition["item"], condition["matches"]) == (tagged(vip), False)
+    assert [each["reason"] for each in found["refusals"]] == ["conditions"]
+
+
+@pytest.mark.parametrize("happens_in_time", [True, False])
+def test_a_dry_run_tells_what_the_steps_would_do(
+    api: APIClient, ada: Subscriber, happens_in_time: bool
+) -> None:
+    until = {
+        "type": "wait_until",
+        "happens": {"type": "event", "event_key": "paid"},
+        "timeout": {"hours": 2},
+        "then": [MARK],
+    }
+    automation = stored(api, steps=[until])
+    body = {"subscriber_id": ada.pk, "happens": happens_in_time}
+    found = api.post(f"/automations/{automation['id']}/dry-run", body).json()["dry_run"]
+    expected = ["yes", "done"] if happens_in_time else ["no"]
+    assert [step["outcome"] for step in found["steps"]] == expected
+    assert found["status"] == "completed"
+    assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("contact", "status"), [("", 422), ("x", 422), ("0", 404), (str(10**18), 404)]
+)
+def test_an_explanation_and_a_dry_run_need_a_contact(
+    api: APIClient, contact: str, status: int
+) -> None:
+    url = f"/automations/{stored(api)['id']}"
+    explained = api.get(f"{url}/explain?subscriber_id={contact}")
+    played = api.post(f"{url}/dry-run", {"subscriber_id": contact})
+    assert (explained.status_code, played.status_code) == (status, status)
 
 
 @pytest.fixture
