@@ -76,6 +76,7 @@ KNOWN: dict[str, tuple[list[Any], list[str]]] = {
         [1, 2, 3],
         [
             *("body.subscriber_id", "query.subscriber_id"),
+            "query.subscriber_ids[][*]",
             *("body.subscribers[*]", "body.subscriber_ids[*]", "body.action_options[*]"),
             *("body.tagIds[*]", "body.listIds[*]", "query.current_id", "body.other_id"),
         ],

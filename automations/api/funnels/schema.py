@@ -4,7 +4,8 @@ from drf_spectacular.types import OpenApiTypes
 from rest_framework import serializers
 
 from automations.funnels.rows import FUNNEL_STATUSES
-from config.api.schema import describe, envelope, ids
+from config.api.pagination import COUNT
+from config.api.schema import describe, envelope, ids, parameter
 from crm.api.schema.base import MESSAGE, choice, objects, optional_text
 
 __all__ = ["MESSAGE"]
@@ -77,7 +78,10 @@ DO_BULK_ACTION = describe(
 )
 SUBSCRIBERS = describe(ROWS, filters=False)
 REMOVE_SUBSCRIBERS = describe(
-    MESSAGE_BODY, request=envelope("FunnelContacts", subscriber_ids=ids())
+    MESSAGE_BODY,
+    # OpenAPI gives DELETE no body. One with "subscriber_ids" is accepted as well.
+    parameters=[parameter("subscriber_ids", "Ids of the contacts.", COUNT, many=True)],
+    filters=False,
 )
 SUBSCRIBER = describe(
     envelope(
