@@ -21,10 +21,13 @@ from automations.kinds import BRANCHES, STEPS
 from automations.models import Automation, AutomationStatus, Run, RunStatus, RunStep
 from automations.programs import Program, program
 from automations.reports import RunCounts, StepReport
+from config.api.pagination import PageTooLarge
 from config.api.serializers import format_datetime
 from crm.api.serializers import serialize_contacts
 from crm.selectors import read_contacts
 
+# On one page.
+MAX_METRICS = 20_000
 FunnelRow = dict[str, Any]
 # FluentCRM has no pause: an automation that is paused starts nothing, as a draft.
 FUNNEL_STATUSES = ("published", "draft")
@@ -152,10 +155,16 @@ def run_rows(runs: Collection[Run], *, contacts: bool = True) -> list[dict[str, 
     Args:
         runs: the runs.
         contacts: whether each has its contact.
+
+    Raises:
+        PageTooLarge: 422, the runs have too many steps.
     """
     steps: dict[int, list[RunStep]] = defaultdict(list)
-    for step in RunStep.objects.filter(run__in=[run.pk for run in runs]).order_by("id"):
+    found = RunStep.objects.filter(run__in=[run.pk for run in runs]).order_by("id")
+    for step in list(found[: MAX_METRICS + 1]):
         steps[step.run_id].append(step)
+    if sum(map(len, steps.values())) > MAX_METRICS:
+        raise PageTooLarge
     of_contacts = {}
     if contacts:
         ids = sorted({run.subscriber_id for run in runs})

@@ -652,3 +652,34 @@ def test_sequences_that_are_nested_too_deeply_are_rejected(api: APIClient) -> No
     text = '[{"action_name":"funnel_condition","children":{"yes":' * 300 + "[]" + "}}]" * 300
     response = api.post(f"/funnels/{draft().pk}/sequences", {"sequences": text})
     assert response.status_code == 422
+
+
+@pytest.fixture
+def large(ada: Subscriber) -> Automation:
+    """An automation whose document has 60 KB, with the contact inside."""
+    automation = published(HOUR, {**MARK, "value": "x" * 60_000})
+    happens(ada)
+    work()
+    return automation
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/funnels?per_page=1000",
+        "/funnels/all-activities?per_page=1000",
+        "/funnels/subscriber/{contact}/automations?per_page=1000",
+        "/subscribers/{contact}/automations?per_page=1000",
+    ],
+)
+def test_a_page_of_more_than_8_mb_is_rejected(
+    api: APIClient,
+    ada: Subscriber,
+    large: Automation,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+) -> None:
+    monkeypatch.setattr("config.api.pagination.MAX_PAGE_BYTES", 50_000)
+    Run.objects.update(step_id=document_of(large)["steps"][1]["id"])
+    response = api.get(path.format(contact=ada.pk))
+    assert (response.status_code, [*response.json()]) == (422, ["per_page"])

@@ -33,7 +33,8 @@ class SearchedPagination(FluentPagination):
 class FunnelPagination(SearchedPagination):
     """Pages of funnels: `{"funnels": {…}}`."""
 
-    key = "funnels"
+    # The view adds it. Triggers and conditions have up to 64 KB each.
+    key, long_column = "funnels", "document_text"
     optional = {"triggers": OBJECT}  # noqa: RUF012
     parameters = (
         SEARCH,

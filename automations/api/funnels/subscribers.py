@@ -24,7 +24,7 @@ from automations.models import Automation, Run, RunStatus, RunStep
 from automations.runs import delete_runs, end_runs
 from automations.writing import document_of
 from config.api.errors import ObjectNotFound, Unprocessable
-from config.api.pagination import FluentPagination
+from config.api.pagination import FluentPagination, check_rows
 from config.api.responses import Response
 from config.api.routers import ID_REGEX
 from config.api.validation import (
@@ -90,7 +90,9 @@ class FunnelSubscriberViewSet(ApiViewSet):
         automation = self._funnel()
         runs = Run.objects.filter(automation_id=automation.pk)
         page = self.paginate_queryset(filter_runs(runs, params))
-        response = self.get_paginated_response(run_rows(page))
+        rows = run_rows(page)
+        check_rows(rows)
+        response = self.get_paginated_response(rows)
         more: dict[str, Any] = {}
         document = document_of(automation)
         if "funnel" in params.get("with", []):
@@ -169,7 +171,9 @@ class FunnelRunViewSet(ApiViewSet):
         page = self.paginate_queryset(filter_runs(runs, {}))
         if not page and not Subscriber.objects.filter(pk=found).exists():
             raise ObjectNotFound("Subscriber")
-        return self.get_paginated_response(self._with_funnels(page, contacts=False))
+        rows = self._with_funnels(page, contacts=False)
+        check_rows(rows)
+        return self.get_paginated_response(rows)
 
     @schema.ACTIVITIES
     @action(detail=False, url_path="all-activities", pagination_class=ActivityPagination)
@@ -183,6 +187,7 @@ class FunnelRunViewSet(ApiViewSet):
             assert run.automation.version
             tree = sequence_tree(run.automation, run.automation.version.document)
             row["funnel"]["actions"] = flatten(tree)
+        check_rows(rows)
         return self.get_paginated_response(rows)
 
     @schema.REMOVE_BULK

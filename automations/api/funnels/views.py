@@ -6,7 +6,8 @@ See FluentCRM's app/Http/Controllers/FunnelController.php.
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from django.db.models import F
+from django.db.models import F, TextField
+from django.db.models.functions import Cast
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from typing_extensions import override
@@ -139,6 +140,7 @@ class FunnelViewSet(BaseFunnelViewSet):
         rows = self.get_queryset().annotate(
             **{name: F(f"version__document__{name}") for name in PARTS}
         )
+        rows = rows.annotate(document_text=Cast("version__document", TextField()))
         if params.get("search"):
             rows = rows.filter(title__icontains=params["search"])
         column = params.get("sort_by")
