@@ -21,7 +21,7 @@ from crm.contact_rows import (
     store_changes,
     write_user_ids,
 )
-from crm.emails import email_key
+from crm.emails import email_hashes, email_key
 from crm.models import (
     OPT_INS,
     OPT_OUTS,
@@ -38,6 +38,11 @@ BulkColumn = Literal["status", "contact_type", "avatar"]
 # What is written to a contact that exists: an opt-out alone, besides what the contact has no value
 # of, or all fields.
 Existing = Literal["skip", "fill", "overwrite"]
+
+# What becomes of a contact whose e-mail was erased. `pending`: a new one is pending, unless it opts
+# out, and one that exists keeps its status. `reject`: a new one is rejected. `restore`: all is
+# written.
+Erased = Literal["pending", "reject", "restore"]
 
 # Numbers of rows by what they are called, such as {"contacts": 1, "events": 3}.
 Counts = dict[str, int]
@@ -94,7 +99,7 @@ def create(fields: Mapping[str, Any], warnings: Warnings | None = None) -> Subsc
     """
     warnings = [] if warnings is None else warnings
     try:
-        return _insert(fields, None, warnings)
+        return _insert(fields, "pending", warnings)
     except EmailTaken:
         contact = get_for_update(email=fields["email"])
         if contact is None or not contact.made_by_track:
@@ -103,9 +108,7 @@ def create(fields: Mapping[str, Any], warnings: Warnings | None = None) -> Subsc
     return contact
 
 
-def _insert(
-    fields: Mapping[str, Any], erased: Collection[str] | None, warnings: Warnings
-) -> Subscriber:
+def _insert(fields: Mapping[str, Any], erased: Erased, warnings: Warnings) -> Subscriber:
     """Create a contact, as `create` and `create_or_update` describe it.
 
     Raises:
@@ -113,12 +116,18 @@ def _insert(
         InvalidFields: 422, another contact has the user_id, or the contact stays erased.
     """
     found: Warnings = []
-    columns = new_columns(fields, erased, found)
+    columns = new_columns(fields, found)
     user_id = columns.pop("user_id", None)
     custom_values = columns.pop("custom_values", {})
     contact = Subscriber(**columns, email_key=email_key(columns["email"]))
-    if insert_new_contacts([contact]):
+    inserted = insert_new_contacts([contact])
+    if inserted.existing:
         raise EmailTaken
+    if inserted.erased and erased == "reject":
+        raise InvalidFields({"email": ERASED})
+    if inserted.erased and erased == "pending" and contact.status not in OPT_OUTS:
+        store_changes([(contact, {"status": Status.PENDING})])
+        found.append(_erasure_warning("is pending"))
     if user_id:
         set_user_id(contact, user_id)
     set_custom_values(contact, custom_values)
@@ -126,20 +135,10 @@ def _insert(
     return contact
 
 
-def new_columns(
-    fields: Mapping[str, Any], erased: Collection[str] | None, warnings: Warnings
-) -> dict[str, Any]:
-    """Return the columns of a new contact, and its `user_id` and `custom_values`.
-
-    Raises:
-        InvalidFields: 422, the contact stays erased.
-    """
+def new_columns(fields: Mapping[str, Any], warnings: Warnings) -> dict[str, Any]:
+    """Return the columns of a new contact, and its `user_id` and `custom_values`."""
     columns = non_empty(fields)
     columns["status"] = _read_status(columns.get("status", Status.SUBSCRIBED), None, warnings)
-    if erased is None:
-        columns["status"] = _status_after_erasure(columns["email"], columns["status"], warnings)
-    elif email_key(columns["email"]) in erased:
-        raise InvalidFields({"email": ERASED})
     return columns
 
 
@@ -187,7 +186,10 @@ def create_for_events(emails: Iterable[str], status: str) -> bool:
         for key, email in by_key.items()
     ]
     if rows:
-        insert_new_contacts(rows)
+        erased = insert_new_contacts(rows).erased
+        # Those that were erased between the look and the insert.
+        delete_contacts(row.pk for row in rows if row.email_key in erased)
+        rows = [row for row in rows if row.email_key not in erased]
     return bool(rows)
 
 
@@ -196,7 +198,7 @@ def create_or_update(
     *,
     force_status: bool = False,
     keep_opt_outs: bool = False,
-    erased: Collection[str] | None = None,
+    erased: Erased = "pending",
     existing: Existing = "overwrite",
     warnings: Warnings | None = None,
 ) -> tuple[Subscriber, bool]:
@@ -211,8 +213,7 @@ def create_or_update(
             subscribed, unless the status is an opt-out.
         keep_opt_outs: whether a contact that opted out stays so, as calls about several contacts
             keep them. Another opt-out is written.
-        erased: of a call about several contacts, the keys of e-mails whose contact was erased and
-            stays so: a new contact is rejected. None looks the e-mail up, as `create` does.
+        erased: what becomes of a contact whose e-mail was erased.
         existing: what is written to a contact that exists. One that an event made is new.
         warnings: collects what is not written as sent.
 
@@ -229,7 +230,9 @@ def create_or_update(
         with suppress(EmailTaken):
             return _insert(fields, erased, warnings), True
     is_new = contact.made_by_track
-    rules = {"force_status": force_status, "keep_opt_outs": keep_opt_outs, "erased": erased}
+    # The look comes after the lock, so that the contact is not erased in between.
+    keys = () if erased == "restore" else None
+    rules = {"force_status": force_status, "keep_opt_outs": keep_opt_outs, "erased": keys}
     _write(contact, fields, warnings, **rules, existing=existing)
     return contact, is_new
 
@@ -257,8 +260,17 @@ def written_columns(
 ) -> dict[str, Any]:
     """Return those of the fields that are written to a contact that was found by its e-mail.
 
-    The arguments are those of `create_or_update`. Custom values are returned also where the
-    contact may have them.
+    Custom values are returned also where the contact may have them.
+
+    Args:
+        contact: the contact, which is locked.
+        fields: as of `create_or_update`, and so are the others.
+        warnings: collects what is not written as sent.
+        force_status: whether any status is written.
+        keep_opt_outs: whether a contact that opted out stays so.
+        erased: the keys of those e-mails whose contact was erased and stays so, which were read
+            since the contact is locked. None reads them.
+        existing: what is written.
     """
     columns = non_empty(fields)
     if existing != "overwrite" and not contact.made_by_track:
@@ -315,7 +327,7 @@ def stays_erased(contact: Subscriber, erased: Collection[str] | None, email: str
 
     Args:
         contact: the contact.
-        erased: as for `create_or_update`.
+        erased: as of `written_columns`.
         email: the e-mail by which the contact was found, which may be an alias.
     """
     if contact.status in OPT_INS:
@@ -367,6 +379,11 @@ def update(
                 raise EmailTaken
     except IntegrityError as error:
         raise EmailTaken from error
+    # The contact that had the e-mail may have been erased since the look before.
+    receipts = Erasure.objects.filter(email_sha256__in=email_hashes(contact.email))
+    if contact.status in OPT_INS and receipts.exists():
+        store_changes([(contact, {"status": Status.PENDING})])
+        warnings.append(_erasure_warning("is pending"))
     return True
 
 

@@ -60,7 +60,9 @@ def add_or_update(
             outcomes += write_together(following, rules, may_change)
             size = min(2 * size, MAX_TOGETHER)
         except NotTogether as error:
-            if not error.position:
+            if error.rejection and not error.position:
+                outcomes.append(error.rejection)
+            elif not error.position:
                 try:
                     outcomes.append(write_alone(following[0], rules, has_perm))
                 except (InvalidFields, Forbidden) as rejection:

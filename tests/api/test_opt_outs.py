@@ -366,10 +366,10 @@ class TestAnErasedContact:
         api.post(BULK, {"contacts": [{"email": ADA}], "restore_erased": word})
         assert not Subscriber.objects.exists()
 
-    def test_is_looked_for_once_in_a_batch(self, api: APIClient) -> None:
+    def test_is_looked_for_before_and_after_the_insert_of_a_batch(self, api: APIClient) -> None:
         rows = [{"email": f"c{number}@example.com"} for number in range(3)]
         post = partial(api.post, BULK, {"contacts": rows})
-        assert count_statements(post, containing="crm_erasure") == 1
+        assert count_statements(post, containing="crm_erasure") == 2
 
     @pytest.mark.parametrize("force", [{}, {"__force_update": "yes"}])
     @pytest.mark.parametrize("status", MAILABLE)

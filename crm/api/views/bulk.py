@@ -22,7 +22,6 @@ from crm.api.serializers import ContactReferenceSerializer
 from crm.api.views.actions import KEEP_OPT_OUTS, check_attachments
 from crm.batches import Draft, Rules, Written
 from crm.custom_fields import declared_fields
-from crm.models import Erasure
 from crm.permissions import Access
 
 BATCH_FIELDS: dict[str, Validator] = {
@@ -55,11 +54,10 @@ class BulkViewSet(ApiViewSet):
                 errors[index] = error.detail
         names = sum(len(names) for each in drafts.values() for names in each.labels.values())
         check_attachments("contacts", names)
-        emails = [draft.fields["email"] for draft in drafts.values()]
         rules = Rules(
             force_status=params.get("force_update", False),
             keep_opt_outs=params.get("keep_opt_outs", True),
-            erased=Erasure.erased_keys([] if params.get("restore_erased") else emails),
+            erased="restore" if params.get("restore_erased") else "reject",
         )
         created: list[Any] = []
         updated: list[Any] = []
