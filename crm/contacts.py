@@ -29,11 +29,7 @@ from crm.models import (
     Erasure,
     Status,
     Subscriber,
-    updated_now,
 )
-
-# The columns that are set for several contacts at once.
-BulkColumn = Literal["status", "contact_type", "avatar"]
 
 # What is written to a contact that exists: an opt-out alone, besides what the contact has no value
 # of, or all fields.
@@ -280,9 +276,9 @@ def written_columns(
         columns.pop("email", None)
     if "status" in columns:
         status = _read_status(columns.pop("status"), contact, warnings)
-        if status in OPT_OUTS:
+        if status in OPT_OUTS or status == contact.status:
             columns["status"] = status
-        elif status != contact.status:
+        else:
             message = f'The contact stays {contact.status}, "{status}" was not written.'
             if keep_opt_outs and contact.status in OPT_OUTS:
                 warnings.append({"field": "status", "rule": "keep_opt_outs", "message": message})
@@ -316,6 +312,9 @@ def _kept_empty(
 def changed_columns(contact: Subscriber, columns: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns that a write of these changes, also those that belong to others."""
     written = {**columns, "made_by_track": False}
+    if "status" in columns:
+        # Also an equal one: a change before cannot be undone, because this may be an opt-out.
+        written["status_change"] = None
     changes = {name: value for name, value in written.items() if getattr(contact, name) != value}
     if "email" in changes:
         changes["email_key"] = email_key(changes["email"])
@@ -427,19 +426,6 @@ def set_custom_values(
         contact.updated_at = merged.updated_at
 
 
-@in_transaction
-def set_custom_values_of(contact_ids: Sequence[int], values: Mapping[str, Any]) -> None:
-    """Merge the same values into the custom values of contacts. Unknown ids are ignored.
-
-    Raises:
-        InvalidFields: 422, as `set_custom_values`, and none is changed.
-    """
-    locked = _lock(SEVERAL, {"ids": list(contact_ids)})
-    for merged in merge_custom_values(dict.fromkeys((each.pk for each in locked), values)):
-        if merged.error:
-            raise InvalidFields({"custom_values": merged.error})
-
-
 def find_by_email(email: str) -> Subscriber | None:
     """Return the contact with this e-mail or alias, by its key."""
     key = email_key(email)
@@ -524,48 +510,6 @@ def find_key_collisions() -> list[tuple[Subscriber, Subscriber]]:
         if contact.email_key != key and (other := Subscriber.objects.filter(email_key=key).first()):
             collisions.append((contact, other))
     return collisions
-
-
-@in_transaction
-def set_column(
-    contact_ids: Iterable[int], column: BulkColumn, value: str, keep_opt_outs: bool = True
-) -> dict[Literal["keep_opt_outs", "erased"], list[int]]:
-    """Set one column of several contacts, which are locked in id order. Equal values stay.
-
-    Args:
-        contact_ids: ids of the contacts. Unknown ones are ignored.
-        column: the column.
-        value: its value.
-        keep_opt_outs: whether contacts that opted out stay so, unless the value is an opt-out too.
-
-    Returns:
-        The ids of the contacts that kept their status, by the reason: an opt-out, or an erasure
-        after which the contact was not restored.
-
-    Raises:
-        ValueError: an unknown status.
-    """
-    if column == "status":
-        value = Status(value)
-    contacts = list(
-        Subscriber.objects.filter(id__in=list(contact_ids))
-        .exclude(**{column: value})
-        .order_by("id")
-        .select_for_update(no_key=True)
-        .only("email", "status")
-    )
-    ids = {contact.pk for contact in contacts}
-    kept: dict[Literal["keep_opt_outs", "erased"], list[int]] = {}
-    if column == "status" and value not in OPT_OUTS:
-        staying = OPT_OUTS if keep_opt_outs else ()
-        opt_outs = [each.pk for each in contacts if each.status in staying]
-        others = [each for each in contacts if each.status not in staying]
-        keys = Erasure.erased_keys(each.email for each in others if each.status not in OPT_INS)
-        erased = [each.pk for each in others if stays_erased(each, keys, each.email)]
-        kept = {"keep_opt_outs": opt_outs, "erased": erased}
-    changes = {column: value, "made_by_track": False, "updated_at": updated_now()}
-    Subscriber.objects.filter(id__in=ids.difference(*kept.values())).update(**changes)
-    return {rule: kept_ids for rule, kept_ids in kept.items() if kept_ids}
 
 
 def register_deleter(delete: Counting, count: Counting) -> None:

@@ -21,7 +21,7 @@ from crm.models.credentials import (
     SharedKey,
 )
 from crm.models.custom_fields import CHOICE_TYPES, LIST_TYPES, CustomField, CustomKey, FieldType
-from crm.models.jobs import Job, JobState, LabelChange
+from crm.models.jobs import BulkChange, Job, JobState
 from crm.models.labels import (
     JSONTextField,
     Label,
@@ -40,6 +40,7 @@ __all__ = [
     "OPT_OUTS",
     "USER_ID_OF_CONTACT",
     "ApplicationPassword",
+    "BulkChange",
     "ContactType",
     "CustomField",
     "CustomKey",
@@ -53,7 +54,6 @@ __all__ = [
     "Job",
     "JobState",
     "Label",
-    "LabelChange",
     "List",
     "NewContacts",
     "Scope",

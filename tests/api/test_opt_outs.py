@@ -9,6 +9,7 @@ from rest_framework.test import APIClient
 
 from config.api.warnings import Warnings
 from crm import contacts
+from crm.bulk_columns import set_column
 from crm.contacts import create
 from crm.models import OPT_OUTS, Subscriber
 from events.personal_data import erase_contact
@@ -492,11 +493,11 @@ def test_python_keeps_opt_outs_when_it_sets_the_status_of_several_contacts(
     db: None, status: str
 ) -> None:
     contact = contact_with("unsubscribed")
-    kept = contacts.set_column([contact.pk], "status", status)
+    kept = set_column([contact.pk], "status", status).kept
     assert kept == {"keep_opt_outs": [contact.pk]}
     assert status_of() == "unsubscribed"
 
 
 def test_python_cannot_set_an_unknown_status_of_several_contacts(ada: Subscriber) -> None:
     with pytest.raises(ValueError, match="cleaned"):
-        contacts.set_column([ada.pk], "status", "cleaned")
+        set_column([ada.pk], "status", "cleaned")

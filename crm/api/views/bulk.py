@@ -1,6 +1,6 @@
 """FluentCRM's endpoint that creates or updates several contacts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
@@ -15,7 +15,8 @@ from config.api.responses import Response
 from config.api.validation import Validator, to_bool, validate
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import with_warnings
-from crm.api.batches import add_or_update, errors_of, read_draft
+from config.audit import record
+from crm.api.batches import Outcome, add_or_update, errors_of, read_draft
 from crm.api.rights import ADD
 from crm.api.schema import bulk as schema
 from crm.api.serializers import ContactReferenceSerializer
@@ -61,7 +62,12 @@ class BulkViewSet(ApiViewSet):
         )
         created: list[Any] = []
         updated: list[Any] = []
-        outcomes = add_or_update([*drafts.values()], rules, request.user.has_perm)
+        outcomes: list[Outcome] = []
+        try:
+            outcomes.extend(add_or_update([*drafts.values()], rules, request.user.has_perm))
+        finally:
+            # Also when the database stopped it, because the earlier transactions stay.
+            record_batch(request, outcomes)
         for index, outcome in zip(drafts, outcomes, strict=True):
             if not isinstance(outcome, Written):
                 errors[index] = errors_of(outcome)
@@ -81,6 +87,15 @@ class BulkViewSet(ApiViewSet):
                 for index in sorted(errors)
             ]
         return Response(body)
+
+
+def record_batch(request: Request, outcomes: Sequence[Outcome]) -> None:
+    """Record in the audit log how many contacts were created and changed, if any."""
+    written = [each for each in outcomes if isinstance(each, Written)]
+    created = sum(each.is_new for each in written)
+    changed = sum(each.is_changed for each in written) - created
+    if created or changed:
+        record(request, "changed", what="contacts of a batch", created=created, changed=changed)
 
 
 def sent_item(item: Any) -> Any:
