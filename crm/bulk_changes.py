@@ -87,7 +87,7 @@ def change_custom_value(key: str, value: Any, contact_ids: Sequence[int], create
     Raises:
         InvalidFields: 422, as `set_custom_value`.
     """
-    job = _create(f"Set “{key}” of {_contacts(len(contact_ids))}", created_by)
+    job = _create(f"Set the custom value “{key}” of {_contacts(len(contact_ids))}", created_by)
     _add_up(job, set_custom_value(contact_ids, key, value, job.pk))
     return job
 
