@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 
 from config.database import in_transaction
 from crm.contacts import create
+from crm.merging import merge_contacts
 from crm.models import Subscriber
 from crm.passwords import create_application_password
 from events.personal_data import erase_contact
@@ -37,11 +38,13 @@ def api(transactional_db: None) -> APIClient:
     return client
 
 
-def erase_during(work: Callable[[], Any], email: str = ADA) -> Any:
-    """Return the result of work that has to wait until a contact is created and erased.
+def create_and_erase() -> None:
+    """Create and erase a contact, so that no look before an insert that waits sees the receipt."""
+    erase_contact(create({"email": ADA}).pk, by="test")
 
-    Both are in one transaction, so that no look before the insert sees the receipt.
-    """
+
+def erase_during(work: Callable[[], Any], erase: Callable[[], object] = create_and_erase) -> Any:
+    """Return the result of work that has to wait until the transaction of `erase` ends."""
 
     def in_thread() -> Any:
         try:
@@ -51,7 +54,7 @@ def erase_during(work: Callable[[], Any], email: str = ADA) -> Any:
 
     with ThreadPoolExecutor(1) as threads:
         with transaction.atomic():
-            erase_contact(create({"email": email}).pk, by="test")
+            erase()
             result = threads.submit(in_thread)
             wait_until(lambda: result.done() or waiting_for_locks(connection.connection))
         return result.result(10)
@@ -88,6 +91,16 @@ def test_a_batch_does_not_create_a_contact_that_is_erased_meanwhile(
     body = erase_during(lambda: api.post(BULK, {"contacts": contacts}, format="json").json())
     assert [error["errors"]["email"].keys() for error in body["errors"]] == [{"erased"}]
     assert Subscriber.objects.filter(status="subscribed").count() == len(body["created"]) == others
+
+
+def test_a_batch_does_not_create_a_contact_whose_alias_is_erased_meanwhile(api: APIClient) -> None:
+    survivor = create({"email": "bob@example.com"})
+    merge_contacts(survivor.pk, ("contact", str(create({"email": ADA}).pk)))
+    erase_during(
+        lambda: api.post(BULK, {"contacts": [PERSON]}, format="json"),
+        lambda: erase_contact(survivor.pk, by="test"),
+    )
+    assert not Subscriber.objects.exists()
 
 
 def test_a_batch_that_restores_creates_a_contact_that_is_erased_meanwhile(api: APIClient) -> None:
