@@ -181,9 +181,8 @@ def create_for_events(emails: Iterable[str], status: str) -> bool:
         Subscriber(email=email, email_key=key, status=status, made_by_track=True)
         for key, email in by_key.items()
     ]
-    if rows:
-        erased = insert_new_contacts(rows).erased
-        # Those that were erased between the look and the insert.
+    if rows and (erased := insert_new_contacts(rows).erased):
+        # They were erased between the look and the insert.
         delete_contacts(row.pk for row in rows if row.email_key in erased)
         rows = [row for row in rows if row.email_key not in erased]
     return bool(rows)
