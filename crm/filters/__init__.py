@@ -9,15 +9,14 @@ See FluentCRM's app/Services/ContactsQuery.php, and tests/conformance/filters.js
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import reduce
 from itertools import chain, islice
-from operator import and_
 from typing import Any
 
-from django.db.models import Expression, F, Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from config.api.errors import FieldErrors, Forbidden, InvalidFields
 from config.api.validation import MESSAGES, InvalidValue, Validator, php_list
+from crm.filters.operators import in_exact
 from crm.filters.types import (
     CompiledCondition,
     Condition,
@@ -36,10 +35,8 @@ from crm.models import Subscriber
 __all__ = [
     "ContactSet",
     "FilterTable",
-    "all_of",
     "apply_filter",
     "compile_filters",
-    "contact_if_matching",
     "contacts_matching",
     "label_errors",
     "labels_of",
@@ -48,6 +45,7 @@ __all__ = [
     "read_filters",
     "register_provider",
     "require_permissions",
+    "those_matching",
     "trusted",
 ]
 
@@ -113,20 +111,18 @@ def matches(contact: Subscriber, filters: Any) -> bool:
     Raises:
         InvalidFields: 422.
     """
-    return contact_if_matching(contact, read_filters(filters, "filters")).exists()
+    return those_matching([contact.pk], read_filters(filters, "filters")).exists()
 
 
-def contact_if_matching(
-    contact: Subscriber, groups: Iterable[ConditionGroup]
-) -> QuerySet[Subscriber]:
-    """Return the contact if one of the groups matches it, else no row; without groups it matches.
+def those_matching(contact_ids: list[int], groups: list[ConditionGroup]) -> QuerySet[Subscriber]:
+    """Return those of the contacts that one of the groups matches; without groups all of them.
 
-    Only its own rows are read.
+    Only the rows of these contacts are read, however large the store is. So the caller names a few
+    hundred contacts at most.
     """
-    is_match = Q()
-    for group in groups:
-        is_match |= all_of(condition.q(contact.pk) for condition in group)
-    return Subscriber.objects.filter(is_match, id=contact.pk)
+    if not contact_ids:
+        return Subscriber.objects.none()
+    return _filtered(_contacts_of(contact_ids), groups, contact_ids)
 
 
 def apply_filter(
@@ -138,21 +134,38 @@ def apply_filter(
         Forbidden: as `require_permissions`.
     """
     require_permissions(groups, has_perm)
+    return _filtered(contacts, groups)
+
+
+def _filtered(
+    contacts: QuerySet[Subscriber],
+    groups: list[ConditionGroup],
+    contact_ids: list[int] | None = None,
+) -> QuerySet[Subscriber]:
+    """Return those of the contacts that a filter matches; `contact_ids` as for ContactSet.q."""
     if len(groups) < 2:
-        return contacts.filter(*(condition.q() for group in groups for condition in group))
+        tests = (condition.q(contact_ids) for group in groups for condition in group)
+        return contacts.filter(*tests)
     # A UNION, because PostgreSQL joins on conditions that are ANDed, but looks contacts up one by
     # one where they are ORed.
-    statements = [_statement(group) for group in groups]
+    statements = [_statement(group, contact_ids) for group in groups]
     union = " UNION ALL ".join(f"({sql})" for sql, _ in statements)
     parameters = tuple(chain.from_iterable(each for _, each in statements))
     return contacts.filter(InContactSet((union, parameters)))
 
 
-def _statement(group: ConditionGroup) -> Statement:
+def _statement(group: ConditionGroup, contact_ids: list[int] | None) -> Statement:
     """Return the statement for the ids of the contacts that a group matches."""
-    matching = Subscriber.objects.filter(*(condition.q() for condition in group))
+    tests = (condition.q(contact_ids) for condition in group)
+    matching = _contacts_of(contact_ids).filter(*tests)
     alone = statement_alone(matching)
     return alone or matching.values(subscriber_id=F("id")).query.sql_with_params()
+
+
+def _contacts_of(contact_ids: list[int] | None) -> QuerySet[Subscriber]:
+    """Return the contacts of these ids, or all."""
+    contacts = Subscriber.objects.all()
+    return contacts if contact_ids is None else contacts.filter(in_exact(F("id"), contact_ids))
 
 
 def require_permissions(groups: Iterable[ConditionGroup], has_perm: HasPerm) -> None:
@@ -326,8 +339,3 @@ def _value(value: Any, validator: Validator, path: str, errors: FieldErrors) -> 
         errors[path] = error.for_field(path)
         return None
     return converted
-
-
-def all_of(tests: Iterable[Expression | Q]) -> Q:
-    """Combine tests with AND."""
-    return reduce(and_, (Q(test) for test in tests), Q())

@@ -50,8 +50,7 @@ from config.api.validation import (
     to_strict_datetime,
     to_text,
 )
-from crm.filters import all_of
-from crm.filters.types import Column, Operator, Test, ValueType
+from crm.filters.types import Column, Operator, Test, ValueType, all_of
 
 MAX_TEXT_LENGTH = 65_535
 MAX_NUMBER_LENGTH = 100

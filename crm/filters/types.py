@@ -1,7 +1,9 @@
 """The parts of a filter: providers, properties and operators, in a table, and conditions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import and_
 from typing import Any
 
 from django.db.models import BooleanField, Expression, F, Func, Q, QuerySet
@@ -65,6 +67,11 @@ class Condition:
         return self.operator.test(column, self.value)
 
 
+def all_of(tests: Iterable[Expression | Q]) -> Q:
+    """Combine tests with AND."""
+    return reduce(and_, (Q(test) for test in tests), Q())
+
+
 class InContactSet(Func):
     """Whether an id is among the `subscriber_id` of a statement: `EXISTS (SELECT FROM (…) …)`.
 
@@ -99,22 +106,20 @@ class ContactSet:
     negated: bool = False
     all_rows: Callable[[], Statement] | None = None
 
-    def q(self, contact_id: int | None = None) -> Q:
+    def q(self, contact_ids: list[int] | None = None) -> Q:
         """Return the condition on contacts.
 
         Args:
-            contact_id: if given, only the rows of this contact are read.
+            contact_ids: if given, only the rows of these contacts are read.
         """
-        if contact_id is None:
-            is_in: Expression = InContactSet((self.all_rows or self._statement)())
+        if contact_ids is None:
+            statement = (self.all_rows or self._statement)()
         else:
-            # PostgreSQL looks for the contact inside of the statement, grouped or not.
+            # PostgreSQL looks for the contacts inside of the statement, grouped or not.
             sql, parameters = self._statement()
-            is_in = RawSQL(  # noqa: S611
-                f"EXISTS (SELECT FROM ({sql}) found WHERE found.subscriber_id = %s)",
-                (*parameters, contact_id),
-                BooleanField(),
-            )
+            sql = f"SELECT subscriber_id FROM ({sql}) each WHERE subscriber_id = ANY(%s::bigint[])"  # noqa: S608
+            statement = sql, (*parameters, contact_ids)
+        is_in = InContactSet(statement)
         return ~Q(is_in) if self.negated else Q(is_in)
 
     def _statement(self) -> Statement:
@@ -233,9 +238,9 @@ class CompiledCondition:
     prop: Property
     labels: frozenset[LabelKey] = frozenset()
 
-    def q(self, contact_id: int | None = None) -> Q:
-        """Return the condition on contacts; `contact_id` as for ContactSet.q."""
-        matches = self.contacts if isinstance(self.contacts, Q) else self.contacts.q(contact_id)
+    def q(self, contact_ids: list[int] | None = None) -> Q:
+        """Return the condition on contacts; `contact_ids` as for ContactSet.q."""
+        matches = self.contacts if isinstance(self.contacts, Q) else self.contacts.q(contact_ids)
         return ~matches if self.negated else matches
 
 
