@@ -281,7 +281,11 @@ def _compile(item: Any, path: str, table: FilterTable, errors: FieldErrors) -> C
     if operator is None:
         errors[f"{path}.operator"] = _one_of_error(f"{path}.operator", prop.operators)
         return invalid
-    types = {field: need.value_type for field, need in prop.needs.items()}
+    types = {
+        field: need.value_type
+        for field, need in prop.needs.items()
+        if need.is_required or item.get(field) not in (None, "")
+    }
     if operator.value_type:
         types["value"] = operator.value_type
     errors_before = len(errors)
@@ -299,6 +303,10 @@ def _compile(item: Any, path: str, table: FilterTable, errors: FieldErrors) -> C
     sent = {f: php_list(item[f]) if isinstance(values[f], list) else item[f] for f in types}
     value = values.pop("value", None)
     condition = Condition(operator_name, operator, value, values, table.user_source)
+    for field, error in prop.check(condition).items():
+        errors[f"{path}.{field}"] = error.for_field(f"{path}.{field}")
+    if len(errors) > errors_before:
+        return invalid
     used_item = {"source": item["source"], "operator": operator_name, **sent}
     labels = [(prop.label_kind, each) for each in condition.value] if prop.label_kind else []
     return CompiledCondition(

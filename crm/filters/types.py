@@ -11,7 +11,7 @@ from django.db.models.expressions import RawSQL
 from django.db.models.lookups import Exact
 from django.db.models.sql.where import WhereNode
 
-from config.api.validation import Validator
+from config.api.validation import InvalidValue, Validator
 from crm.labels import LabelKey, LabelKind
 
 Column = F | Expression
@@ -164,19 +164,21 @@ class Choices:
 
 @dataclass(frozen=True)
 class Need:
-    """A further field that a condition on a property needs, such as the event key.
+    """A further field that a condition on a property needs or may have, such as the event key.
 
     Attributes:
         value_type: the type of its values.
         phrase: how a sentence about the filter mentions the value, such as "of {}".
         noun: what an error calls the field, such as "event key".
         is_quoted: whether the sentence quotes the value.
+        is_required: whether a condition without the field is rejected.
     """
 
     value_type: ValueType
     phrase: str
     noun: str
     is_quoted: bool = True
+    is_required: bool = True
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,7 @@ class Property:
         operators: the operators by their names on the wire.
         matching: returns the contacts that the condition's test matches.
         needs: further fields of the condition, by name.
+        check: returns the errors of fields that do not go together, by field.
         options: what FluentCRM's option groups say besides name and operators.
         choices: what our own form offers, by field.
         label_kind: the kind of labels whose ids the value lists, if any.
@@ -197,6 +200,7 @@ class Property:
     operators: Mapping[str, Operator]
     matching: Callable[[Condition], Q | ContactSet]
     needs: Mapping[str, Need] = field(default_factory=dict)
+    check: Callable[[Condition], Mapping[str, InvalidValue]] = lambda _: {}
     options: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, Choices] = field(default_factory=dict)
     label_kind: LabelKind | None = None
