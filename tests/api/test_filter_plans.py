@@ -10,14 +10,22 @@ from django.db.models import QuerySet
 from rest_framework.test import APIClient
 
 from config.database import fetch_rows
-from crm.filters import compile_filters, those_matching
+from crm.filters import compile_filters, contacts_matching, those_matching
 from crm.models import Subscriber
 from events.tracking import track
 from tests.api.filters import (
+    ANY_PROPERTY,
+    ANY_PROVIDER,
+    ANY_TITLE,
+    ANY_VALUE,
     COUNT,
     FIRST_NAME,
     KEY,
+    LAST_SEEN,
+    NOT_DONE,
     PROPERTY,
+    SINCE_FIRST,
+    SINCE_LAST,
     TITLE,
     TOTAL,
     WITHIN,
@@ -97,17 +105,6 @@ def test_a_filter_of_one_set_is_read_without_the_table_of_contacts(
     assert tables - {None} == {"events_trackedevent"}
 
 
-ASKED = [
-    BOUGHT,
-    condition(TOTAL, ">=", 3, **OF_KEY),
-    condition(WITHIN, "<", 3, **OF_KEY, within_days=30),
-    condition(PROPERTY, "=", "a", **OF_KEY, path="plan"),
-    condition(TITLE, "contains", "a"),
-    condition(("segment", "tags"), "in_all", [1, 2]),
-]
-NAMED = list(range(1, 201))
-
-
 def plan_by_indexes(contacts: QuerySet[Subscriber]) -> Any:
     """Return the plan that does without sequential scans wherever an index can be used."""
     with connection.cursor() as cursor:
@@ -116,8 +113,49 @@ def plan_by_indexes(contacts: QuerySet[Subscriber]) -> Any:
     return explain(*contacts.query.sql_with_params())
 
 
-@pytest.mark.parametrize("contact_ids", [[1], NAMED], ids=["one", "200"])
-@pytest.mark.parametrize("asked", ASKED, ids=lambda asked: asked["source"][1])
+IN_HOURS = {**OF_KEY, "within_hours": 36}
+ON_OCCURRENCES = [
+    condition(WITHIN, ">=", 3, **IN_HOURS),
+    condition(LAST_SEEN, "hours_within", 36, **OF_KEY),
+    condition(NOT_DONE, "hours_within", 36, **OF_KEY),
+    condition(ANY_VALUE, ">", 9, **IN_HOURS),
+    condition(ANY_TITLE, "contains", "a", **IN_HOURS),
+    condition(ANY_PROVIDER, "not_in", ["shop"], **IN_HOURS),
+    condition(ANY_PROPERTY, ">", 9, **IN_HOURS, path="order.total"),
+    condition(SINCE_LAST, "not_done", "pay", **IN_HOURS),
+    condition(SINCE_LAST, "not_done", "pay", **IN_HOURS, same="cart_id"),
+    condition(SINCE_FIRST, "done", "pay", **OF_KEY, same="cart_id"),
+]
+
+
+@pytest.mark.parametrize(
+    "asked", ON_OCCURRENCES, ids=lambda asked: f"{asked['source'][1]} {asked.get('same', '')}"
+)
+@pytest.mark.django_db
+def test_the_rows_of_a_key_alone_are_read_by_an_index(asked: dict[str, Any]) -> None:
+    sent = {**asked, "source": list(asked["source"])}
+    plan = plan_by_indexes(contacts_matching([[sent]]))
+    nodes = [branch[-1] for branch in branches(plan)]
+    looks = [node["Index Cond"] for node in nodes if "event_key" in node.get("Index Cond", "")]
+    assert looks
+    assert not [node for node in nodes if node["Node Type"] == "Seq Scan"]
+
+
+ASKED = [
+    BOUGHT,
+    condition(TOTAL, ">=", 3, **OF_KEY),
+    condition(WITHIN, "<", 3, **OF_KEY, within_days=30),
+    condition(PROPERTY, "=", "a", **OF_KEY, path="plan"),
+    condition(TITLE, "contains", "a"),
+    condition(("segment", "tags"), "in_all", [1, 2]),
+    *ON_OCCURRENCES,
+]
+
+
+@pytest.mark.parametrize("contact_ids", [[1], list(range(1, 201))], ids=["one", "200"])
+@pytest.mark.parametrize(
+    "asked", ASKED, ids=lambda asked: f"{asked['source'][1]} {asked.get('same', '')}"
+)
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.django_db
 def test_of_named_contacts_their_own_rows_alone_are_read(
