@@ -73,7 +73,7 @@ def test_hours_are_a_span_that_ends_now(
 ) -> None:
     pay("ada", 35)
     pay("ada", 40)
-    pay("bob", 37)
+    pay("bob", 36.5)
     assert found(api, sent) == names
 
 
@@ -141,6 +141,7 @@ def since(source: Any, operator: str, **more: Any) -> dict[str, Any]:
         (SINCE_LAST, "not_done", {"within_hours": 3}, ["ada"]),
         (SINCE_LAST, "not_done", {"within_hours": 1}, []),
         (SINCE_FIRST, "done", {"within_hours": 5}, ["bob"]),
+        (SINCE_FIRST, "not_done", {"within_hours": 5}, []),
     ],
 )
 def test_what_was_done_since_the_last_or_first_time(
