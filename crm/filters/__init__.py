@@ -27,6 +27,7 @@ from crm.filters.types import (
     Property,
     Provider,
     Statement,
+    all_of,
     statement_alone,
 )
 from crm.labels import LabelKey, missing_labels
@@ -122,7 +123,10 @@ def those_matching(contact_ids: list[int], groups: list[ConditionGroup]) -> Quer
     """
     if not contact_ids:
         return Subscriber.objects.none()
-    return _filtered(_contacts_of(contact_ids), groups, contact_ids)
+    is_match = Q()
+    for group in groups:
+        is_match |= all_of(condition.q(contact_ids) for condition in group)
+    return Subscriber.objects.filter(is_match, in_exact(F("id"), contact_ids))
 
 
 def apply_filter(
@@ -134,38 +138,21 @@ def apply_filter(
         Forbidden: as `require_permissions`.
     """
     require_permissions(groups, has_perm)
-    return _filtered(contacts, groups)
-
-
-def _filtered(
-    contacts: QuerySet[Subscriber],
-    groups: list[ConditionGroup],
-    contact_ids: list[int] | None = None,
-) -> QuerySet[Subscriber]:
-    """Return those of the contacts that a filter matches; `contact_ids` as for ContactSet.q."""
     if len(groups) < 2:
-        tests = (condition.q(contact_ids) for group in groups for condition in group)
-        return contacts.filter(*tests)
+        return contacts.filter(*(condition.q() for group in groups for condition in group))
     # A UNION, because PostgreSQL joins on conditions that are ANDed, but looks contacts up one by
     # one where they are ORed.
-    statements = [_statement(group, contact_ids) for group in groups]
+    statements = [_statement(group) for group in groups]
     union = " UNION ALL ".join(f"({sql})" for sql, _ in statements)
     parameters = tuple(chain.from_iterable(each for _, each in statements))
     return contacts.filter(InContactSet((union, parameters)))
 
 
-def _statement(group: ConditionGroup, contact_ids: list[int] | None) -> Statement:
+def _statement(group: ConditionGroup) -> Statement:
     """Return the statement for the ids of the contacts that a group matches."""
-    tests = (condition.q(contact_ids) for condition in group)
-    matching = _contacts_of(contact_ids).filter(*tests)
+    matching = Subscriber.objects.filter(*(condition.q() for condition in group))
     alone = statement_alone(matching)
     return alone or matching.values(subscriber_id=F("id")).query.sql_with_params()
-
-
-def _contacts_of(contact_ids: list[int] | None) -> QuerySet[Subscriber]:
-    """Return the contacts of these ids, or all."""
-    contacts = Subscriber.objects.all()
-    return contacts if contact_ids is None else contacts.filter(in_exact(F("id"), contact_ids))
 
 
 def require_permissions(groups: Iterable[ConditionGroup], has_perm: HasPerm) -> None:
