@@ -188,7 +188,7 @@ EVENT_TRACKING = Provider(
             },
         ),
         "event_tracking_count_within": Property(
-            "Event Count Within Days",
+            "Recent Event Count",
             comparison_ops(*COMPARISONS),
             count_within,
             needs=OF_KEY | WINDOW,
