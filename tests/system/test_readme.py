@@ -134,6 +134,11 @@ def test_the_page_on_filters_shows_what_happens(started: Reader) -> None:
     assert json.loads(started.run("simple-parameters"))["subscribers"]["total"] == 1
     found = json.loads(started.run("advanced-filter"))["subscribers"]
     assert [row["email"] for row in found["data"]] == ["ada@example.com"]
+    for name in ("left-carts", "dear-checkouts"):
+        asked = re.sub(
+            r"\[\[.*\]\]", started.text(name), started.text("advanced-filter"), flags=re.DOTALL
+        )
+        assert json.loads(started.shell(asked))["subscribers"]["total"] == 0
     invalid = started.text("advanced-filter").replace('"operator":"in"', '"operator":"is"')
     [error] = json.loads(started.text("filter-error"))
     assert error in json.loads(started.shell(invalid))
