@@ -1,1 +1,5 @@
+"""Outgoing webhooks."""
 
+from automations.models.webhooks import Attempt, Delivery, DeliveryStatus, Endpoint
+
+__all__ = ["Attempt", "Delivery", "DeliveryStatus", "Endpoint"]
