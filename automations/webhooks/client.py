@@ -56,19 +56,19 @@ class _Guard:
     """
 
     _handle: socket.socket | None = None
-    _is_over = False
+    is_over = False
 
     def keep(self, connected: socket.socket) -> socket.socket:
         """Remember a connection, and return it."""
         # TLS detaches the socket that it wraps, so that only a copy stays usable.
         self._handle = connected.dup()
-        if self._is_over:
+        if self.is_over:
             self.end()
         return connected
 
     def end(self) -> None:
         """End the connection. Who reads from it gets an error."""
-        self._is_over = True
+        self.is_over = True
         if self._handle:
             with suppress(OSError):
                 self._handle.shutdown(socket.SHUT_RDWR)
@@ -126,6 +126,9 @@ def post(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         try:
             connection.request("POST", target, body=body, headers=sent, preload_content=False)
             response = connection.getresponse()
+            # An end within the headers looks like their end.
+            if guard.is_over:
+                raise TimeoutError
             return _read(response, until)
         finally:
             connection.close()
@@ -152,9 +155,8 @@ def _connect(
         timeout = max(MIN_TIMEOUT_SECONDS, (until - time.monotonic()) / left)
         connection: _GuardedHTTP | _GuardedHTTPS
         if scheme == "https":
-            connection = _GuardedHTTPS(
-                address, port, timeout=timeout, server_hostname=host, assert_hostname=host
-            )
+            # OpenSSL verifies the certificate of this name, not of the address.
+            connection = _GuardedHTTPS(address, port, timeout=timeout, server_hostname=host)
         else:
             connection = _GuardedHTTP(address, port, timeout=timeout)
         connection.guard = guard
