@@ -133,7 +133,13 @@ BOOTSTRAP_STEPS = [
 SHARED_KEY = "crm.bootstrap.shared_secret_key"
 # Tells /readyz and `serve` whether the first login was ever used.
 FIRST_LOGIN_IS_UNUSED = "crm.bootstrap.first_login_is_unused"
-HOURLY_COMMANDS = ["prune_idempotency_keys", "clearsessions", "prune_failed_logins", "prune_jobs"]
+HOURLY_COMMANDS = [
+    "prune_idempotency_keys",
+    "clearsessions",
+    "prune_failed_logins",
+    "prune_jobs",
+    "prune_webhooks",
+]
 # What a backup and a restore compare, and what a restore does for those whom the old store knows.
 STORE_FIGURES = "events.verification.store_figures"
 # In this order, because who was erased and came back to opt out is a contact of the old store.
@@ -141,6 +147,7 @@ RESTORE_STEPS = [
     "events.restores.erase_again",
     "crm.restores.keep_opt_outs",
     "crm.jobs.stop_restored_jobs",
+    "automations.webhooks.deliveries.hold_restored_deliveries",
 ]
 # The rows that migrations, a first start and logins write, as SQL conditions. A restore replaces a
 # store that holds no others without being told to.

@@ -209,12 +209,12 @@ def prune_bodies() -> int:
 
 def delete_deliveries_of(contact_ids: Sequence[int]) -> Counts:
     """Delete the deliveries about contacts that delete_contacts holds locked."""
-    return {"webhooks": fetch_one(DELETE_OF_CONTACTS, {"contacts": list(contact_ids)})[0]}
+    return {"webhook_deliveries": fetch_one(DELETE_OF_CONTACTS, {"contacts": list(contact_ids)})[0]}
 
 
 def count_deliveries_of(contact_ids: Sequence[int]) -> Counts:
     """Return the number of rows that delete_deliveries_of would delete."""
-    return {"webhooks": fetch_one(COUNT_OF_CONTACTS, {"contacts": list(contact_ids)})[0]}
+    return {"webhook_deliveries": fetch_one(COUNT_OF_CONTACTS, {"contacts": list(contact_ids)})[0]}
 
 
 def move_deliveries(survivor_id: int, other_id: int) -> None:

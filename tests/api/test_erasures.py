@@ -80,6 +80,7 @@ DELETED = {
     "occurrences": 2,
     "notes": 0,
     "idempotency_keys": 1,
+    "webhook_deliveries": 0,
 }
 
 

@@ -325,7 +325,7 @@ def test_erasing_in_the_admin_gives_a_receipt(admin_client: Client, eventful: Su
     assert datetime.fromisoformat(receipt["erased_at"]).tzinfo
     assert receipt["deleted"] == {
         **{"contacts": 1, "tags": 2, "lists": 0, "notes": 0},
-        **{"events": 1, "occurrences": 3, "idempotency_keys": 3},
+        **{"events": 1, "occurrences": 3, "idempotency_keys": 3, "webhook_deliveries": 0},
     }
     assert receipt["made_nameless"] == {"admin_history": 2, "segments": 0}
 
@@ -438,7 +438,8 @@ def question(contact: Subscriber) -> Iterator[io.StringIO]:
     err = io.StringIO()
     yield err
     assert (
-        "Ada@Example.com, with 0 tags, 0 lists, 0 notes, 1 events, 1 occurrences." in err.getvalue()
+        "Ada@Example.com, with 0 tags, 0 lists, 0 notes, 1 events, 1 occurrences, "
+        "0 webhook deliveries." in err.getvalue()
     )
 
 

@@ -51,7 +51,9 @@ class Command(DatabaseCommand):
             )
         counts = count_contacts([contact.pk])
         del counts["contacts"]
-        numbers = ", ".join(f"{number:,} {name}" for name, number in counts.items())
+        numbers = ", ".join(
+            f"{number:,} {name.replace('_', ' ')}" for name, number in counts.items()
+        )
         self.stderr.write(f"Contact {contact.pk}, {contact.email}, with {numbers}.")
         self.stderr.write("Erase all of it permanently? Type yes: ", ending="")
         self.stderr.flush()
