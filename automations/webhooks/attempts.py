@@ -31,41 +31,42 @@ DISABLE_AFTER_DAYS = 5
 
 # The oldest due delivery of each endpoint that may be sent to, and tests, which may always be sent.
 # Two processes may find the same delivery: the second finds it locked, or no longer due.
+# statement_timestamp() can be compared by an index, and clock_timestamp() cannot.
 CLAIM = """
 WITH due AS (
     SELECT next.id
     FROM automations_endpoint p CROSS JOIN LATERAL (
         SELECT d.id, d.next_at FROM automations_delivery d
-        WHERE d.endpoint_id = p.id AND d.status = 'pending' AND d.next_at <= clock_timestamp()
+        WHERE d.endpoint_id = p.id AND d.status = 'pending' AND d.next_at <= statement_timestamp()
         ORDER BY d.next_at, d.id LIMIT 1
     ) next
-    WHERE p.enabled AND p.retry_at <= clock_timestamp() AND NOT p.id = ANY(%(busy)s::bigint[])
+    WHERE p.enabled AND p.retry_at <= statement_timestamp() AND NOT p.id = ANY(%(busy)s::bigint[])
     ORDER BY next.next_at, next.id LIMIT %(free)s
 ), tests AS (
     SELECT id FROM automations_delivery
-    WHERE status = 'pending' AND run_id IS NULL AND next_at <= clock_timestamp()
+    WHERE status = 'pending' AND run_id IS NULL AND next_at <= statement_timestamp()
         AND NOT endpoint_id = ANY(%(busy)s::bigint[])
     ORDER BY next_at LIMIT 1
 ), locked AS (
     SELECT id FROM automations_delivery
     WHERE id IN (SELECT id FROM tests UNION SELECT id FROM due)
-        AND status = 'pending' AND next_at <= clock_timestamp()
+        AND status = 'pending' AND next_at <= statement_timestamp()
     ORDER BY run_id IS NOT NULL, next_at LIMIT %(free)s
     FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE automations_delivery d
     SET attempts = d.attempts + 1, tries = d.tries + 1,
-        next_at = clock_timestamp() + make_interval(secs => %(lease)s)
+        next_at = statement_timestamp() + make_interval(secs => %(lease)s)
     FROM locked WHERE d.id = locked.id
     RETURNING d.id, d.endpoint_id, d.attempts, d.message_id, d.body
 ), probed AS (
     UPDATE automations_endpoint p
-    SET retry_at = clock_timestamp() + make_interval(secs => %(lease)s)
+    SET retry_at = statement_timestamp() + make_interval(secs => %(lease)s)
     FROM claimed WHERE p.id = claimed.endpoint_id AND p.failures >= %(breaker)s
 )
 SELECT c.id, c.endpoint_id, c.attempts, c.message_id, c.body, p.url, p.secret,
-       CASE WHEN p.old_secret_until > clock_timestamp() THEN p.old_secret ELSE '' END,
-       clock_timestamp()
+       CASE WHEN p.old_secret_until > statement_timestamp() THEN p.old_secret ELSE '' END,
+       statement_timestamp()
 FROM claimed c JOIN automations_endpoint p ON p.id = c.endpoint_id
 """
 RECORD_ATTEMPT = """
@@ -77,12 +78,12 @@ ON CONFLICT DO NOTHING
 # An accepted message is recorded whichever attempt reports it.
 RECORD_SUCCESS = f"""
 WITH delivered AS (
-    UPDATE automations_delivery SET status = 'delivered', delivered_at = clock_timestamp()
+    UPDATE automations_delivery SET status = 'delivered', delivered_at = statement_timestamp()
     WHERE id = %(delivery)s AND status <> 'delivered'
     RETURNING endpoint_id, run_id IS NULL AS is_test
 ), recorded AS ({RECORD_ATTEMPT})
 UPDATE automations_endpoint p
-SET failures = 0, failing_since = NULL, retry_at = LEAST(p.retry_at, clock_timestamp()),
+SET failures = 0, failing_since = NULL, retry_at = LEAST(p.retry_at, statement_timestamp()),
     enabled = p.enabled OR is_test,
     disabled_reason = CASE WHEN is_test THEN '' ELSE p.disabled_reason END
 FROM delivered WHERE p.id = delivered.endpoint_id AND (p.failing_since IS NOT NULL OR is_test)
@@ -95,19 +96,19 @@ WITH failed AS (
     UPDATE automations_delivery
     SET status = CASE WHEN run_id IS NULL OR tries >= %(max_tries)s OR %(is_gone)s
                       THEN 'failed' ELSE 'pending' END,
-        next_at = clock_timestamp() + make_interval(secs => GREATEST(
+        next_at = statement_timestamp() + make_interval(secs => GREATEST(
             (%(schedule)s::float8[])[LEAST(tries, %(max_tries)s - 1) + 1] * (0.9 + 0.2 * random()),
             %(retry_after)s))
     WHERE id = %(delivery)s AND status = 'pending' AND attempts = %(number)s
     RETURNING endpoint_id, run_id
 ), recorded AS ({RECORD_ATTEMPT}), dead AS (
-    SELECT clock_timestamp() - make_interval(days => %(days)s) AS since
+    SELECT statement_timestamp() - make_interval(days => %(days)s) AS since
 )
 UPDATE automations_endpoint p
-SET failures = p.failures + 1, failing_since = COALESCE(p.failing_since, clock_timestamp()),
+SET failures = p.failures + 1, failing_since = COALESCE(p.failing_since, statement_timestamp()),
     retry_at = CASE
         WHEN p.failures + 1 >= %(breaker)s OR %(is_throttled)s OR %(retry_after)s > 0
-        THEN clock_timestamp() + make_interval(secs => GREATEST(
+        THEN statement_timestamp() + make_interval(secs => GREATEST(
             LEAST(%(first_pause)s * 2.0 ^ LEAST(p.failures, 20), %(max_pause)s)
                 * (0.9 + 0.2 * random()),
             %(retry_after)s))

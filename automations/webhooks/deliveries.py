@@ -25,9 +25,9 @@ TEST_TYPE = "tallybook.test"
 SEND_AGAIN = """
 WITH again AS (
     UPDATE automations_delivery d
-    SET status = 'pending', tries = 0, next_at = clock_timestamp(), delivered_at = NULL
+    SET status = 'pending', tries = 0, next_at = statement_timestamp(), delivered_at = NULL
     WHERE d.id = ANY(%(ids)s::bigint[]) AND d.body <> ''
-        AND NOT (d.status = 'pending' AND d.attempts > 0 AND d.next_at > clock_timestamp()
+        AND NOT (d.status = 'pending' AND d.attempts > 0 AND d.next_at > statement_timestamp()
             AND NOT EXISTS (SELECT FROM automations_attempt a
                             WHERE a.delivery_id = d.id AND a.number = d.attempts))
     RETURNING d.id
@@ -36,7 +36,7 @@ SELECT count(*) FROM again
 """
 RELEASE = """
 WITH released AS (
-    UPDATE automations_delivery SET status = 'pending', next_at = clock_timestamp()
+    UPDATE automations_delivery SET status = 'pending', next_at = statement_timestamp()
     WHERE status = 'held' RETURNING id
 )
 SELECT count(*) FROM released
@@ -46,8 +46,8 @@ EXPIRE = """
 WITH expired AS (
     UPDATE automations_delivery d SET status = 'failed'
     FROM automations_endpoint p
-    WHERE p.id = d.endpoint_id AND d.next_at < clock_timestamp()
-        AND d.created_at < clock_timestamp() - %(keep)s::interval
+    WHERE p.id = d.endpoint_id AND d.next_at < statement_timestamp()
+        AND d.created_at < statement_timestamp() - %(keep)s::interval
         AND (d.status = 'held' OR (d.status = 'pending' AND NOT p.enabled))
     RETURNING d.id
 )
@@ -57,7 +57,7 @@ EMPTY_BODIES = """
 WITH emptied AS (
     UPDATE automations_delivery SET body = ''
     WHERE status IN ('delivered', 'failed', 'cancelled') AND body <> ''
-        AND created_at < clock_timestamp() - %(keep)s::interval
+        AND created_at < statement_timestamp() - %(keep)s::interval
     RETURNING id
 ), answers AS (
     UPDATE automations_attempt a SET answer = '' FROM emptied WHERE a.delivery_id = emptied.id
