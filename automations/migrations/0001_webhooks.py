@@ -54,6 +54,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
             ],
             options={
+                'verbose_name': 'webhook endpoint',
                 'default_permissions': ('view', 'change'),
             },
         ),
@@ -75,7 +76,8 @@ class Migration(migrations.Migration):
                 ('endpoint', models.ForeignKey(db_index=False, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='automations.endpoint')),
             ],
             options={
-                'verbose_name_plural': 'deliveries',
+                'verbose_name': 'webhook delivery',
+                'verbose_name_plural': 'webhook deliveries',
                 'default_permissions': ('view', 'change'),
             },
         ),

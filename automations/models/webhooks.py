@@ -28,6 +28,7 @@ class Endpoint(models.Model):
 
     class Meta:
         default_permissions = ("view", "change")
+        verbose_name = "webhook endpoint"
 
     def __str__(self) -> str:
         return self.url
@@ -75,7 +76,8 @@ class Delivery(models.Model):
 
     class Meta:
         default_permissions = ("view", "change")
-        verbose_name_plural = "deliveries"
+        verbose_name = "webhook delivery"
+        verbose_name_plural = "webhook deliveries"
         constraints = (
             models.UniqueConstraint(
                 fields=("run_id", "step_id"),
