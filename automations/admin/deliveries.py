@@ -14,10 +14,12 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from django.utils.timezone import is_naive, make_aware
 from django.views.decorators.http import require_POST
 from typing_extensions import override
 
+from automations.admin.endpoints import MAX_SHOWN_URL
 from automations.models import Attempt, Delivery, DeliveryStatus, Endpoint
 from automations.webhooks import deliveries
 from config.api.validation import MAX_ITEMS
@@ -75,15 +77,32 @@ class SinceFilter(ValueFilter):
         return rows.filter(created_at__gte=make_aware(since) if is_naive(since) else since)
 
 
+class MessageFilter(ValueFilter):
+    """The delivery of one message, which receivers know by the header webhook-id."""
+
+    title = "webhook-id"
+    parameter_name = "message"
+    typed = True
+    placeholder = "msg_…"
+
+    @override
+    def options(self) -> list[tuple[str, str]]:
+        return []
+
+    @override
+    def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return rows.filter(message_id=value)
+
+
 @admin.register(Delivery)
 class DeliveryAdmin(NewestRowsAdmin):
     """Deliveries of webhooks, the newest first."""
 
     list_display = (
-        *("message_id", "endpoint", "status", "attempts", "contact"),
+        *("message_id", "status", "receiver", "attempts", "contact"),
         *("created_at", "next_attempt", "delivered_at"),
     )
-    list_filter = (StatusFilter, EndpointFilter, ContactFilter, SinceFilter)
+    list_filter = (StatusFilter, EndpointFilter, ContactFilter, SinceFilter, MessageFilter)
     change_list_template = "admin/automations/delivery/change_list.html"
     actions = ("send_again_selected", "cancel_selected")
 
@@ -119,6 +138,11 @@ class DeliveryAdmin(NewestRowsAdmin):
             "switched_off": Endpoint.objects.filter(enabled=False).count(),
         }
         return super().changelist_view(request, context | (extra_context or {}))
+
+    @admin.display(description="endpoint")
+    def receiver(self, delivery: Delivery) -> str:
+        """Return the beginning of the endpoint's URL."""
+        return Truncator(delivery.endpoint.url).chars(MAX_SHOWN_URL)
 
     @admin.display(description="contact")
     def contact(self, delivery: Delivery) -> SafeString | str:

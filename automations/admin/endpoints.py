@@ -9,6 +9,7 @@ from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.text import Truncator
 from django.views.decorators.http import require_POST
 from typing_extensions import override
 
@@ -20,6 +21,8 @@ from config.audit import record
 from crm.admin.base import MAX_ROWS, ReadOnlyAdmin
 from crm.admin.history import log_entry
 
+# Characters of a URL in a list.
+MAX_SHOWN_URL = 60
 CHANGE_ENDPOINT = "automations.change_endpoint"
 
 
@@ -27,7 +30,7 @@ CHANGE_ENDPOINT = "automations.change_endpoint"
 class EndpointAdmin(ReadOnlyAdmin):
     """Endpoints, which automations create by their URLs."""
 
-    list_display = ("url", "state", "failures", "failing_since", "created_at")
+    list_display = ("shown_url", "state", "failures", "failing_since", "created_at")
     search_fields = ("url",)
     search_help_text = "URL"
     sortable_by = ()
@@ -49,6 +52,11 @@ class EndpointAdmin(ReadOnlyAdmin):
             )
             for suffix, view, name in pages
         ] + super().get_urls()
+
+    @admin.display(description="URL")
+    def shown_url(self, endpoint: Endpoint) -> str:
+        """Return the beginning of the URL."""
+        return Truncator(endpoint.url).chars(MAX_SHOWN_URL)
 
     @admin.display(description="state")
     def state(self, endpoint: Endpoint) -> str:

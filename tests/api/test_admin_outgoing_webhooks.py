@@ -158,6 +158,11 @@ def test_deliveries_are_filtered(
     assert rows_of(admin_client, f"{DELIVERIES}?{query}") == [some[n].message_id for n in found]
 
 
+def test_a_delivery_is_found_by_its_message_id(admin_client: Client, some: list[Delivery]) -> None:
+    message_id = some[1].message_id
+    assert rows_of(admin_client, f"{DELIVERIES}?message={message_id}") == [message_id]
+
+
 def test_deliveries_of_an_endpoint_are_found(admin_client: Client, some: list[Delivery]) -> None:
     url = f"{DELIVERIES}?endpoint={some[1].endpoint_id}"
     assert rows_of(admin_client, url) == [some[1].message_id]
