@@ -15,8 +15,8 @@ from typing_extensions import override
 
 from automations.models import Delivery, DeliveryStatus, Endpoint
 from automations.webhooks import endpoints
-from automations.webhooks.attempts import BREAKER_FAILURES, DISABLE_AFTER_DAYS
 from automations.webhooks.deliveries import send_test
+from automations.webhooks.endpoints import BREAKER_FAILURES, DISABLE_AFTER_DAYS
 from config.audit import record
 from crm.admin.base import MAX_ROWS, ReadOnlyAdmin
 from crm.admin.history import log_entry

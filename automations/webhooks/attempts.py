@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from automations.webhooks.client import Answer, post
+from automations.webhooks.endpoints import BREAKER_FAILURES, DISABLE_AFTER_DAYS
 from automations.webhooks.signing import signed_headers
 from config.database import fetch_row, fetch_rows
 
@@ -21,13 +22,10 @@ logger = logging.getLogger(__name__)
 LEASE_SECONDS = 60
 # The pause before each attempt, by Standard Webhooks: 75.6 hours together.
 SCHEDULE_SECONDS = (0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
-# After so many failures in a row an endpoint is tried by one delivery at a time.
-BREAKER_FAILURES = 5
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 5.0, 3600.0
 # The receiver, or what stands before it, has too much to do.
 THROTTLED = (429, 502, 504)
 GONE = 410
-DISABLE_AFTER_DAYS = 5
 
 # The oldest due delivery of each endpoint that may be sent to, and tests, which may always be sent.
 # Two processes may find the same delivery: the second finds it locked, or no longer due.

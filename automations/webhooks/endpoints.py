@@ -15,6 +15,10 @@ MAX_URL_LENGTH = 2000
 MAX_ENDPOINTS = 1000
 # How long messages are signed by the old secret too.
 KEEP_OLD_SECRET = timedelta(days=1)
+# After so many failures in a row an endpoint is tried by one delivery at a time.
+BREAKER_FAILURES = 5
+# After so many days of nothing but failures it is switched off.
+DISABLE_AFTER_DAYS = 5
 # Those of a path and a query as they are sent. Others have to be percent-encoded.
 PRINTABLE = re.compile(r"[!-~]+")
 HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|[0-9a-f:.]*:[0-9a-f:.]*", re.IGNORECASE)

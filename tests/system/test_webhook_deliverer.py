@@ -17,8 +17,9 @@ from pytest_django import Settings as SettingsFixture
 
 from automations.models import Attempt, Delivery, DeliveryStatus, Endpoint
 from automations.webhooks import deliverer
-from automations.webhooks.attempts import BREAKER_FAILURES, claim, deliver_due
+from automations.webhooks.attempts import claim, deliver_due
 from automations.webhooks.deliverer import SLOTS_PER_ENDPOINT, Deliverer
+from automations.webhooks.endpoints import BREAKER_FAILURES
 from crm.contacts import create, delete_contacts
 from tests.api.receivers import Answering, Receiver, hangs, receiver, says
 from tests.api.webhooks import deliver_to, let_time_pass
@@ -157,6 +158,7 @@ DELIVER = """
 import time
 import django
 django.setup()
+from automations.webhooks.endpoints import BREAKER_FAILURES
 from automations.webhooks.deliverer import Deliverer
 running = Deliverer()
 running.start()
