@@ -1,11 +1,13 @@
 """The admin's pages of outgoing webhooks."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from html import unescape
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -41,6 +43,20 @@ def test_an_endpoint_shows_its_secret_on_demand_alone(admin_client: Client) -> N
     assert endpoint.secret not in open_page(admin_client, page_of(endpoint))
     shown = admin_client.post(page_of(endpoint, "secret")).content.decode()
     assert endpoint.secret in unescape(shown)
+
+
+def test_who_reads_a_secret_is_in_the_audit_log_without_it(
+    admin_client: Client, caplog: pytest.LogCaptureFixture, django_capture_on_commit_callbacks: Any
+) -> None:
+    endpoint = deliver_to(URL).endpoint
+    with (
+        caplog.at_level(logging.INFO, "tallybook.audit"),
+        django_capture_on_commit_callbacks(execute=True),
+    ):
+        admin_client.post(page_of(endpoint, "secret"))
+    line = json.loads(caplog.messages[-1])
+    assert (line["action"], line["by"], line["id"]) == ("read the secret", "admin", endpoint.pk)
+    assert endpoint.secret not in caplog.text
 
 
 def test_the_page_of_a_viewer_has_no_buttons() -> None:
