@@ -389,6 +389,25 @@ def test_a_late_failure_is_noted_and_changes_nothing(serve: Serve) -> None:
     assert endpoint_at(running.url).failures == 0
 
 
+def test_a_late_failure_leaves_the_lease_of_the_attempt_that_is_current(serve: Serve) -> None:
+    running = serve(says(500))
+    delivery = deliver_to(running.url)
+    late = claimed_by_another(running.url)
+    claim(1)
+    deliver(late)
+    assert pause_of(delivery) > LEASE_SECONDS - 5
+    assert endpoint_at(running.url).failures == 0
+
+
+def test_what_was_cancelled_on_its_way_stays_cancelled_when_it_fails(serve: Serve) -> None:
+    delivery = deliver_to(serve(says(500)).url)
+    [claimed] = claim(1)
+    cancel([delivery.pk])
+    deliver(claimed)
+    delivery.refresh_from_db()
+    assert (delivery.status, statuses(delivery)) == (DeliveryStatus.CANCELLED, [500])
+
+
 @pytest.mark.parametrize("status", [200, 500])
 def test_what_has_ended_is_sent_again_with_its_id_and_the_whole_schedule(
     serve: Serve, status: int
