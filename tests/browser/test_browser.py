@@ -34,6 +34,7 @@ PAGES = (
     *("/admin/crm/historyentry/", "/admin/crm/subscriber/?did=checkoud"),
     *("/admin/crm/job/", "/admin/transfers/import/add/", "/admin/transfers/export/add/"),
     "/admin/events/eventoccurrence/take-back/?key=checkout",
+    *("/admin/automations/endpoint/", "/admin/automations/delivery/"),
     f"{AUTHORIZE}?app_name=%3Cimg%20src=x%20onerror=alert(1)%3E{'W' * 192}"
     f"&success_url=https://{'x' * 60}.{'y' * 60}.example.com/",
 )
