@@ -16,6 +16,7 @@ from events.tracking.errors import SubscriberNotFound
 from events.tracking.imported_counts import ImportedCount, import_counts
 from events.tracking.imports import EventChunk, Imported, Outcome, PastEvent, import_events
 from events.tracking.row_keys import RowKeys
+from transfers.conversion import EventMapping
 from transfers.events import EventRow, read_event, read_own_line
 from transfers.imports.files import form_of, open_upload, sample, upload_path
 from transfers.imports.reports import Remark, sentences
@@ -73,7 +74,8 @@ def run_import_events(run: Run) -> None:
         else:
             source = rules.source or FILE
             keys = RowKeys(_digest(upload_path(run.job)))
-            read = partial(read_event, mapping=parameters["mapping"], options=options, keys=keys)
+            mapping = EventMapping(parameters["mapping"], options)
+            read = partial(read_event, mapping=mapping, keys=keys)
             first = RowKeys.first_needed(run.progress.done)
 
         def prepare(rows: Sequence[Row]) -> Chunk:

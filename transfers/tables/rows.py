@@ -116,11 +116,7 @@ def row_of_cells(ordinal: int, number: int, cells: Sequence[Any], columns: Seque
     ):
         message = f"The row has {len(cells)} cells, and the table has {len(columns)} columns."
         return Row(ordinal, number, {}, RowError("cells", message))
-    values = {
-        column: plain_text(cell) if type(cell) is str else cell
-        for column, cell in zip(columns, cells, strict=False)
-    }
-    return Row(ordinal, number, values)
+    return Row(ordinal, number, dict(zip(columns, cells, strict=False)))
 
 
 def plain_text(cell: str) -> str:

@@ -20,6 +20,7 @@ from transfers.tables.rows import (
     Table,
     UnreadableFile,
     column_names,
+    plain_text,
     row_of_cells,
 )
 
@@ -146,6 +147,10 @@ class CSVTable(Table):
             if isinstance(record, RowError):
                 yield Row(ordinal, number, {}, record)
             else:
+                # One look at the whole row, because most rows have no cell for spreadsheets.
+                text = "\n".join(record)
+                if "'" in text or "=" in text:
+                    record = [plain_text(cell) for cell in record]
                 yield row_of_cells(ordinal, number, record, self.columns)
 
     def _records(self) -> Iterator[tuple[int, list[str] | RowError]]:
