@@ -48,11 +48,13 @@ CREATE TEMPORARY TABLE IF NOT EXISTS item (
     counted_id bigint
 ) ON COMMIT DROP
 """
+# The columns that are the same for all events of a chunk stay null.
+SENT = [column for column in COLUMNS if column not in ("created_by bigint", "credential text")]
 # An empty cell is null in a column of another type than text.
 COPY = f"""
-COPY item ({", ".join(column.split()[0] for column in COLUMNS)}) FROM STDIN (
+COPY item ({", ".join(column.split()[0] for column in SENT)}) FROM STDIN (
     FORMAT csv,
-    FORCE_NOT_NULL ({", ".join(column.split()[0] for column in COLUMNS if "text" in column)})
+    FORCE_NOT_NULL ({", ".join(column.split()[0] for column in SENT if "text" in column)})
 )
 """
 # A chunk of so many events is analyzed. Without statistics of their numbers PostgreSQL has a plan
@@ -65,6 +67,7 @@ def _import(items: str) -> str:
     return track_items(
         items=items,
         user_id=USER_ID,
+        owner="%(owner)s",
         counter=f"COALESCE(item.counter, {ITEM_COUNTER})",
         received_at="COALESCE(item.received_at, %(now)s)",
         occurred_at="COALESCE(occurred_at, %(now)s)",
@@ -109,10 +112,10 @@ WITH contact AS MATERIALIZED (
 ), claim AS (
     INSERT INTO events_idempotencykey
         (occurrence_id, subscriber_id, credential, key, content, created_at)
-    SELECT r.occurrence_id, r.subscriber_id, credential, idempotency_key, decode(content, 'hex'),
+    SELECT r.occurrence_id, r.subscriber_id, %(owner)s, idempotency_key, decode(content, 'hex'),
            %(now)s
     FROM ready r JOIN item USING (n)
-    ORDER BY credential, idempotency_key, n
+    ORDER BY idempotency_key, n
     ON CONFLICT (credential, key) DO NOTHING
     RETURNING occurrence_id
 ), logging AS MATERIALIZED (
@@ -149,7 +152,7 @@ SELECT count(*) FROM occurrence
 CLAIMED = """
 SELECT COALESCE(array_agg(n) FILTER (WHERE k.content = decode(item.content, 'hex')), '{}'),
        COALESCE(array_agg(n) FILTER (WHERE k.content <> decode(item.content, 'hex')), '{}')
-FROM item JOIN events_idempotencykey k ON k.credential = item.credential
+FROM item JOIN events_idempotencykey k ON k.credential = %(owner)s
     AND k.key = item.idempotency_key AND k.occurrence_id <> item.occurrence_id
 """
 
@@ -203,7 +206,7 @@ class EventChunk:
             source: the name of what is imported. An event whose key this source used before is not
                 written again.
         """
-        self.owner = owner = import_owner(source)
+        self.owner = import_owner(source)
         # Whether events have a counter that was imported.
         self.has_counted = False
         text = StringIO(newline="")
@@ -226,8 +229,6 @@ class EventChunk:
                     fields.value,
                     fields.properties,
                     fields.context,
-                    None,
-                    owner,
                     content.hex(),
                     counter,
                     received_at,

@@ -81,6 +81,11 @@ class Table(ABC):
             OSError: the file cannot be read.
         """
 
+    def ordinals(self) -> Iterator[int]:
+        """Read the ordinals of all rows, to count them. Raises what `rows` raises."""
+        for row in self.rows():
+            yield row.ordinal
+
 
 def column_names(cells: Sequence[Any], has_header: bool) -> list[str]:
     """Return a name for each column: its cell of the header, or its position.
