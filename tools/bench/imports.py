@@ -40,7 +40,8 @@ from tools.bench.calls import SEED_CONTACTS, processor_seconds  # noqa: E402
 CONTACTS, KEYS = 50_000, 40
 SMALL_EVENTS = 100_000
 START = datetime(2024, 1, 1, tzinfo=UTC)
-LEAST_PER_SECOND = 15_000
+# Of the processor, for an event of the first import. Unlike the rate it holds on a busy machine.
+MOST_MICROSECONDS = 110
 
 
 def rows(number: int, is_even: bool, seed: int = 1) -> Iterator[dict[str, str]]:
@@ -93,7 +94,7 @@ def measure(what: str, path: Path, postgres: int, number: int, *options: str) ->
         options: of the command.
 
     Returns:
-        The events a second.
+        The microseconds of the processor that an event takes, of both.
     """
     server, began = processor_seconds(postgres), time.monotonic()
     command = subprocess.Popen(
@@ -114,7 +115,7 @@ def measure(what: str, path: Path, postgres: int, number: int, *options: str) ->
         f"{server / number * 1e6:6.1f} of PostgreSQL,{usage.ru_maxrss // 1024:4} MB, {counts}",
         flush=True,
     )
-    return number / seconds
+    return (own + server) / number * 1e6
 
 
 def main() -> None:
@@ -137,7 +138,7 @@ def main() -> None:
         with connection.cursor() as cursor:
             cursor.execute(SEED_CONTACTS.format(contacts=CONTACTS))
             cursor.execute("VACUUM ANALYZE")
-        speed = measure("into an empty store", first, pid, chosen.events, "--fast")
+        microseconds = measure("into an empty store", first, pid, chosen.events, "--fast")
         measure("the same again", first, pid, chosen.events, "--fast")
         measure("1,000 in a transaction", second, pid, SMALL_EVENTS)
         began = time.monotonic()
@@ -146,8 +147,8 @@ def main() -> None:
     finally:
         connection.close()
         postgres.stop()
-    if faults or (chosen.events >= 1_000_000 and speed < LEAST_PER_SECOND):
-        sys.exit(f"There are faults, or less than {LEAST_PER_SECOND:,} events a second.")
+    if faults or microseconds > MOST_MICROSECONDS:
+        sys.exit(f"There are faults, or an event takes more than {MOST_MICROSECONDS} µs.")
 
 
 if __name__ == "__main__":
