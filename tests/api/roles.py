@@ -12,6 +12,7 @@ from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.test import Client
 
+from automations.webhooks.deliveries import create_delivery, hold_deliveries
 from crm.contacts import create
 from crm.models import CustomField, HistoryEntry, List, Segment, Subscriber, Tag
 from crm.notes import add_note
@@ -47,6 +48,8 @@ MODELS = {
     "crm/job": ("viewer", NO_ROLE, NO_ROLE),
     "transfers/export": ("viewer", "viewer", NO_ROLE),
     "transfers/import": ("manager", "manager", NO_ROLE),
+    "automations/endpoint": ("manager", NO_ROLE, NO_ROLE),
+    "automations/delivery": ("manager", NO_ROLE, NO_ROLE),
     "events/trackedevent": ("viewer", NO_ROLE, NO_ROLE),
     "events/eventoccurrence": ("viewer", NO_ROLE, NO_ROLE),
     "events/eventname": ("viewer", NO_ROLE, "manager"),
@@ -90,6 +93,14 @@ PAGES = [
     ("transfers/import/{transfers/import}/columns/", NO_ROLE, 200),
     ("events/eventoccurrence/{events/eventoccurrence}/take-back/", "manager", 200),
     ("events/eventoccurrence/take-back/", "manager", 200),
+    ("automations/", "manager", 200),
+    ("automations/endpoint/{automations/endpoint}/secret/", "staff", 405),
+    ("automations/endpoint/{automations/endpoint}/rotate/", "staff", 405),
+    ("automations/endpoint/{automations/endpoint}/test/", "staff", 405),
+    ("automations/endpoint/{automations/endpoint}/switch/", "staff", 405),
+    ("automations/delivery/release/", "staff", 405),
+    ("automations/delivery/{automations/delivery}/progress/", "manager", 200),
+    ("automations/delivery/{automations/delivery}/send-again/", "staff", 405),
     ("events/", "viewer", 200),
     ("auth/", "superuser", 200),
     ("auth/user/{auth/user}/password/", "superuser", 200),
@@ -111,6 +122,8 @@ PAGES = [
 # The least role that may run each action on selected rows.
 ACTIONS = {
     "auth/group delete_selected": "superuser",
+    "automations/delivery cancel_selected": "manager",
+    "automations/delivery send_again_selected": "manager",
     "auth/user delete_selected": "superuser",
     "crm/applicationpassword delete_selected": "manager",
     "crm/applicationpassword revoke_selected": "manager",
@@ -214,6 +227,10 @@ def _create_rows(superuser: Client) -> dict[str, str]:
     selected = {"action": "delete_selected", "_selected_action": contact}
     page = superuser.post(CONTACTS, selected).content.decode()
     job = create_export(ExportOptions("contacts", "csv"), users["manager"]).pk
+    webhook = create_delivery(
+        "https://hook.example/", "a.b", {}, run_id=1, step_id=1, contact_id=contact
+    )
+    hold_deliveries()
     values = {
         "crm/subscriber": contact,
         "crm/job": job,
@@ -233,6 +250,8 @@ def _create_rows(superuser: Client) -> dict[str, str]:
         ).pk,
         "own": own.pk,
         "other's": others.pk,
+        "automations/endpoint": webhook.endpoint_id,
+        "automations/delivery": webhook.pk,
         "events/trackedevent": event.pk,
         "events/eventoccurrence": EventOccurrence.objects.get().pk,
         "events/eventname": EventName.objects.get().pk,
