@@ -19,7 +19,7 @@ from automations.kinds import one_of
 from automations.models import Automation, AutomationStatus
 from automations.portable import export_document, import_automation
 from automations.reports import count_runs
-from automations.rights import require_reading, require_writing
+from automations.rights import require_export, require_reading, require_writing, without_secrets
 from automations.writing import (
     copy_automation,
     create_automation,
@@ -195,7 +195,7 @@ class AutomationViewSet(ApiViewSet):
     def export(self, request: Request, automation_id: str) -> Response:
         """Return the document for another store: labels by their titles, a segment by its slug."""
         automation = self.get_object()
-        require_reading(document_of(automation), request.user.has_perm)
+        require_export(document_of(automation), request.user.has_perm)
         return Response({"automation": export_document(automation)})
 
     @schema.IMPORT
@@ -250,7 +250,7 @@ class AutomationViewSet(ApiViewSet):
         is_paused = automation.status == AutomationStatus.PAUSED
         attributes = {
             **vars(automation),
-            **document_of(automation),
+            **without_secrets(document_of(automation), self.request.user.has_perm),
             "counts": counts,
             "last_started_at": counts.last_started_at,
             "version_number": automation.version.number if automation.version else 0,

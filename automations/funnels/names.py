@@ -143,13 +143,15 @@ def _track_event(step: Mapping[str, Any]) -> Settings:
 
 
 def _webhook(step: Mapping[str, Any]) -> Settings:
+    # A user who may not see webhooks sees a step without them.
+    data: Mapping[str, str] = step.get("data", {})
     return {
         "sending_method": "POST",
         "run_on_background": "yes",
-        "remote_url": step["url"],
+        "remote_url": step.get("url", ""),
         "request_format": "json",
-        "body_data_type": "subscriber_data",
-        "body_data_values": [],
+        "body_data_type": "custom_data" if data else "subscriber_data",
+        "body_data_values": [{"data_key": name, "data_value": text} for name, text in data.items()],
         "header_type": "no_headers",
         "header_data": [],
     }

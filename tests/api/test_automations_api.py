@@ -614,6 +614,50 @@ def test_who_may_not_see_events_reads_no_document_about_them(
     assert response.status_code == 403
 
 
+@pytest.fixture
+def hooked(ada: Subscriber) -> Automation:
+    """An automation that has sent a webhook of ada, who waits at another one."""
+    hook = {"type": "webhook", "url": "https://example.com/secret"}
+    automation = published(hook, HOUR, {**hook, "data": {"token": "secret"}})
+    happens(ada)
+    work()
+    return automation
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/automations/{automation}",
+        "/automations/runs/{run}",
+        "/subscribers/{contact}/automations",
+        "/funnels/{automation}?with[]=funnel_sequences",
+        "/funnels/{automation}/subscribers?with[]=sequences",
+        "/funnels/{automation}/subscribers/{contact}",
+        "/funnels/subscriber/{contact}/automations",
+        "/funnels/all-activities",
+    ],
+)
+@pytest.mark.parametrize("may_see", [True, False])
+def test_urls_of_webhooks_are_shown_to_who_may_see_webhooks(
+    clerk_api: Callable[..., APIClient], hooked: Automation, path: str, may_see: bool
+) -> None:
+    assert hooked.version
+    step = hooked.version.document["steps"][2]["id"]
+    Run.objects.update(step_id=step)
+    run = Run.objects.get()
+    url = path.format(automation=hooked.pk, run=run.pk, contact=run.subscriber_id)
+    response = clerk_api(*([] if may_see else ["view_endpoint"])).get(url)
+    assert response.status_code == 200
+    assert (b"secret" in response.content) is may_see
+
+
+def test_who_may_not_see_webhooks_exports_none(
+    clerk_api: Callable[..., APIClient], hooked: Automation
+) -> None:
+    response = clerk_api("view_endpoint").get(f"/automations/{hooked.pk}/export")
+    assert response.status_code == 403
+
+
 def test_who_may_not_create_tags_imports_none(
     clerk_api: Callable[..., APIClient], exported: dict[str, Any]
 ) -> None:

@@ -521,6 +521,8 @@ STEPS: list[dict[str, Any]] = [
     {"type": "wait", "wait": {"weekdays": ["mon"], "at": "09:00"}},
     {"type": "wait", "wait": {"field": "custom_values.renewal"}},
     MARK,
+    {"type": "webhook", "url": "https://example.com/hook"},
+    {"type": "webhook", "url": "https://example.com/hook", "data": {"plan": "gold"}},
     {"type": "set_fields", "fields": {"city": "Rome", "custom_values.plan": "gold"}},
     {
         "type": "wait_until",
@@ -609,6 +611,20 @@ def test_a_wait_that_was_changed_in_fluentcrms_form_is_saved_so(api: APIClient) 
         ),
         (
             {"action_name": "http_send_data", "settings": {"sending_method": "GET"}},
+            "sequences.0.settings",
+        ),
+        (
+            {
+                "action_name": "http_send_data",
+                "settings": {
+                    "body_data_type": "custom_data",
+                    "body_data_values": [{"data_key": 1}],
+                },
+            },
+            "sequences.0.settings",
+        ),
+        (
+            {"action_name": "update_contact_property", "settings": {"contact_properties": "x"}},
             "sequences.0.settings",
         ),
         ({"action_name": "add_contact_to_tag", "settings": {"tags": ["7"]}}, "steps.0.tags"),
