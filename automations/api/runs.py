@@ -31,15 +31,16 @@ WHERE = ("automation_title", "automation_status", "step")
 
 
 def show_runs(runs: Collection[Run], has_perm: HasPerm) -> Any:
-    """Return runs with their automations, and the steps where they are."""
+    """Return runs with their automations, and the steps where they are, without their branches."""
+    steps: dict[int, dict[int, Any]] = {}
     for run in runs:
-        document = without_secrets(program(run.version_id).document, has_perm)
-        # Without the steps of branches.
-        steps = {
-            each["id"]: {name: each[name] for name in each if name not in BRANCHES}
-            for each in walk(document["steps"])
-        }
-        run.step = steps.get(run.step_id or 0)  # type: ignore[attr-defined]
+        if run.version_id not in steps:
+            document = without_secrets(program(run.version_id).document, has_perm)
+            steps[run.version_id] = {
+                step["id"]: {name: step[name] for name in step if name not in BRANCHES}
+                for step in walk(document["steps"])
+            }
+        run.step = steps[run.version_id].get(run.step_id or 0)  # type: ignore[attr-defined]
     return RunSerializer(runs, many=True, include=WHERE).data
 
 
