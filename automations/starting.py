@@ -17,7 +17,7 @@ from automations.models import Run, RunStatus
 from automations.programs import Program, program
 from automations.waking import Entry, entries_of, is_awaited, matches
 from config.api.errors import ApiError, Unprocessable
-from config.database import fetch_one, fetch_row, fetch_rows, in_transaction
+from config.database import chunked, fetch_one, fetch_row, fetch_rows, in_transaction
 from crm.filters import read_filters, those_matching
 from crm.filters.types import ConditionGroup
 from crm.models import OutboxKind, Status
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 # Entries of one transaction.
 ENTRIES = 200
+# Whose conditions are judged together.
+CONTACTS_PER_STATEMENT = 200
 # An automation leads to others at most so often.
 MAX_CAUSES = 5
 # One process at a time starts runs, because the order of a contact's entries counts.
@@ -152,6 +154,8 @@ class Starter:
         # The detail of the last one and how many, by automation, contact and reason.
         self._refused: dict[tuple[int, int, str], tuple[str, int]] = {}
         self._groups: dict[int, list[ConditionGroup] | str] = {}
+        # The contacts that conditions let in, by the version, where all were judged together.
+        self._matching: dict[int, set[int]] = {}
 
     def start(self, automation_id: int, version: Program, contact_id: int, source: Source) -> str:
         """Start a run, or return why not: "" or a reason.
@@ -212,18 +216,36 @@ class Starter:
         conditions = version.document["conditions"]
         if not conditions:
             return "", ""
-        if version.version_id not in self._groups:
-            try:
-                self._groups[version.version_id] = read_filters(conditions, "conditions")
-            except ApiError as error:
-                self._groups[version.version_id] = str(error)
-        groups = self._groups[version.version_id]
+        groups = self._groups_of(version)
         if isinstance(groups, str):
             return "error", groups
+        if version.version_id in self._matching:
+            is_match = contact_id in self._matching[version.version_id]
+            return ("", "") if is_match else ("conditions", "")
         with transaction.atomic():
             if those_matching([contact_id], groups).exists():
                 return "", ""
         return "conditions", ""
+
+    def _groups_of(self, version: Program) -> list[ConditionGroup] | str:
+        """Return the conditions of a version, or why they are invalid."""
+        if version.version_id not in self._groups:
+            try:
+                conditions = version.document["conditions"]
+                self._groups[version.version_id] = read_filters(conditions, "conditions")
+            except ApiError as error:
+                self._groups[version.version_id] = str(error)
+        return self._groups[version.version_id]
+
+    def judge_all(self, version: Program) -> None:
+        """Judge the conditions for all contacts, by a statement for some hundred of them."""
+        groups = self._groups_of(version)
+        if groups and not isinstance(groups, str):
+            self._matching[version.version_id] = {
+                contact_id
+                for chunk in chunked([*self.contacts], CONTACTS_PER_STATEMENT)
+                for contact_id in those_matching([*chunk], groups).values_list("pk", flat=True)
+            }
 
     def end(self, run: Run, reason: str) -> None:
         """End an open run before its steps have ended."""
@@ -438,6 +460,7 @@ def start_contacts(
     starter = Starter(contacts, [automation_id])
     source = Source("manual", starter.now, cause=tuple(cause))
     version = program(row[0])
+    starter.judge_all(version)
     outcomes = {
         contact_id: starter.start(automation_id, version, contact_id, source) or "started"
         for contact_id in contacts
