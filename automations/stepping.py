@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 
 from automations.actions import ACTIONS, Context, Outcome
 from automations.due import due_at
@@ -18,7 +18,14 @@ from automations.programs import Program, program
 from automations.waits import CUSTOM_PREFIX, parse_wait
 from automations.waking import happened_before
 from config.api.errors import ApiError
-from config.database import fetch_one, fetch_row, fetch_rows
+from config.database import (
+    LIMIT_WAITS,
+    fetch_one,
+    fetch_row,
+    fetch_rows,
+    in_transaction,
+    is_disconnected,
+)
 from crm.filters import matches
 from crm.models import Status, Subscriber
 from crm.outbox import set_cause
@@ -49,11 +56,16 @@ FROM automations_automation a CROSS JOIN LATERAL (
 WHERE a.status = 'published'
 ORDER BY r.due_at, r.id LIMIT %(runs)s
 """
-# What was recorded of the contact, and may be what the run waits for.
-IS_RECORDED = "SELECT id FROM crm_outboxentry WHERE subscriber_id = %(contact)s LIMIT 1"
-LOCK_CONTACT = """
-SELECT status FROM crm_subscriber WHERE id = %(contact)s FOR NO KEY UPDATE SKIP LOCKED
+# Whether the first entry of the contact is older than the end of a wait.
+IS_RECORDED = """
+SELECT created_at <= %(due)s FROM crm_outboxentry
+WHERE subscriber_id = %(contact)s ORDER BY id LIMIT 1
 """
+LOCK_CONTACT = f"""
+SELECT status, {LIMIT_WAITS} FROM crm_subscriber
+WHERE id = %(contact)s FOR NO KEY UPDATE SKIP LOCKED
+"""  # noqa: S608
+CLOCK = "SELECT clock_timestamp()"
 STATUS = "SELECT status FROM crm_subscriber WHERE id = %(contact)s"
 LOCK_RUN = """
 SELECT clock_timestamp(), a.version_id
@@ -76,14 +88,32 @@ def step_all(is_stopping: Callable[[], bool] = lambda: False) -> int:
         for run_id, contact_id in rows:
             if is_stopping():
                 return number
-            if move_on(run_id, contact_id):
+            try:
+                is_moved = move_on(run_id, contact_id)
+            except Exception as error:
+                if is_disconnected(error):
+                    raise
+                logger.exception("Run %d could not be moved on.", run_id)
+                is_moved = _postpone(run_id, error)
+            if is_moved:
                 number += 1
             else:
                 skipped.append(run_id)
     return number
 
 
-@transaction.atomic
+@in_transaction
+def _postpone(run_id: int, error: Exception) -> bool:
+    """Try a run again later whose transaction has failed. Returns whether it is open still."""
+    run = Run.objects.select_for_update().filter(pk=run_id, status=RunStatus.ACTIVE).first()
+    if run is None:
+        return False
+    fail(run, error, fetch_one(CLOCK, {})[0])
+    run.save(update_fields=COLUMNS)
+    return True
+
+
+@in_transaction
 def move_on(run_id: int, contact_id: int) -> bool:
     """Do the next steps of a run, until it waits or ends.
 
@@ -102,11 +132,11 @@ def move_on(run_id: int, contact_id: int) -> bool:
     now, version_id = found
     run = Run.objects.get(pk=run_id)
     version = program(version_id)
-    step = version.steps.get(run.step_id or 0)
-    is_timeout = step and step["type"] == "wait_until" and run.entered_at and not run.happened
-    if is_timeout and fetch_row(IS_RECORDED, ids):
-        # What has happened comes before the end of the time.
-        return False
+    if run.entered_at and not run.happened:
+        # What was recorded during a wait comes before its end: see automations/taking.py.
+        row = fetch_row(IS_RECORDED, {**ids, "due": run.due_at})
+        if row and row[0]:
+            return False
     Mover(run, version, now, contact[0]).move()
     return True
 
@@ -168,9 +198,9 @@ class Mover:
                 self._step(step_id)
             if run.step_id != step_id:
                 run.attempts, run.error = 0, ""
-        except (OperationalError, InterfaceError):
-            raise
         except Exception as error:
+            if is_disconnected(error):
+                raise
             for name, value in before.items():
                 setattr(run, name, value)
             self.done = done
@@ -179,18 +209,9 @@ class Mover:
                 self._go(step_id, Outcome("skipped", {"reason": str(error)}))
             else:
                 logger.exception("Step %d of run %d failed.", step_id, run.pk)
-                self._fail(f"{type(error).__name__}: {error}")
+                fail(run, error, self.now)
         if step["type"] == "set_fields":
             self.status = fetch_one(STATUS, {"contact": run.subscriber_id})[0]
-
-    def _fail(self, error: str) -> None:
-        run = self.run
-        run.error = error[:1000]
-        run.attempts += 1
-        if run.attempts > len(RETRIES):
-            self.end(RunStatus.FAILED, "A step failed too often.")
-        else:
-            run.due_at = self.now + RETRIES[run.attempts - 1]
 
     def _step(self, step_id: int) -> None:
         step = self.version.steps[step_id]
@@ -277,5 +298,19 @@ class Mover:
 
     def end(self, status: RunStatus, reason: str = "") -> None:
         """End the run."""
-        run = self.run
-        run.status, run.reason, run.ended_at, run.due_at = status, reason, self.now, None
+        end(self.run, self.now, status, reason)
+
+
+def end(run: Run, now: datetime, status: RunStatus, reason: str) -> None:
+    """End a run."""
+    run.status, run.reason, run.ended_at, run.due_at = status, reason, now, None
+
+
+def fail(run: Run, error: Exception, now: datetime) -> None:
+    """Note that a step has failed, and try it again later or end the run."""
+    run.error = f"{type(error).__name__}: {error}"[:1000]
+    run.attempts += 1
+    if run.attempts > len(RETRIES):
+        end(run, now, RunStatus.FAILED, "A step failed too often.")
+    else:
+        run.due_at = now + RETRIES[run.attempts - 1]

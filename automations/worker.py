@@ -3,31 +3,41 @@
 import os
 import socket
 from collections.abc import Callable
+from time import monotonic
 
-from automations.segments import read_due_segments
-from automations.starting import take_all
+from automations.segments import EVERY, read_segment_of
 from automations.stepping import step_all
+from automations.taking import take_all
 from config.database import fetch_one, fetch_rows
 
-# What an idle process asks each second, by one statement.
-HAS_WORK = """
+# How long entries are acted on, and runs moved, before the other has its turn.
+TURN_SECONDS = 1.0
+# All that an idle process asks each second, in one statement. It notes that the process is at work.
+LOOK = """
+WITH beat AS (
+    INSERT INTO automations_heartbeat AS h (name, started_at, seen_at)
+    VALUES (%(name)s, clock_timestamp(), clock_timestamp())
+    ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at
+), published AS MATERIALIZED (
+    SELECT id, version_id, armed_at, segment_read_at FROM automations_automation
+    WHERE status = 'published'
+)
 SELECT EXISTS (SELECT FROM crm_outboxentry),
-       EXISTS (SELECT FROM automations_automation a WHERE status = 'published' AND EXISTS (
+       EXISTS (SELECT FROM published a WHERE EXISTS (
            SELECT FROM automations_run r WHERE r.automation_id = a.id AND r.status = 'active'
                AND r.due_at <= clock_timestamp())),
-       EXISTS (SELECT FROM automations_automation WHERE status = 'published' AND armed_at IS NULL)
+       EXISTS (SELECT FROM published WHERE armed_at IS NULL),
+       ARRAY(SELECT a.id FROM published a JOIN automations_version v ON v.id = a.version_id
+             WHERE a.armed_at IS NOT NULL AND v.document #>> '{trigger,type}' = 'segment_entered'
+                 AND (a.segment_read_at IS NULL
+                      OR a.segment_read_at < clock_timestamp() - %(every)s::interval)
+             ORDER BY a.id)
 """
 # Transactions that began before the trigger was watched have ended. Readers have no number.
 ARM = """
 UPDATE automations_automation SET armed_at = clock_timestamp()
 WHERE status = 'published' AND armed_at IS NULL
     AND arm_after < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-RETURNING id
-"""
-BEAT = """
-INSERT INTO automations_heartbeat AS h (name, started_at, seen_at)
-VALUES (%(name)s, clock_timestamp(), clock_timestamp())
-ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at
 RETURNING id
 """
 FORGET = """
@@ -41,18 +51,13 @@ def process_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def beat(name: str) -> None:
-    """Note that a process is at work."""
-    fetch_rows(BEAT, {"name": name})
-
-
 def forget(name: str) -> None:
     """Forget a process that ends, and those that have died."""
     fetch_rows(FORGET, {"name": name})
 
 
 def run_once(is_stopping: Callable[[], bool] = lambda: False) -> int:
-    """Do all that there is to do.
+    """Do what there is to do, for some seconds at most, and note that the process is at work.
 
     Args:
         is_stopping: tells whether to return after the transaction at hand.
@@ -63,14 +68,22 @@ def run_once(is_stopping: Callable[[], bool] = lambda: False) -> int:
     Raises:
         django.db.OperationalError: the database is unavailable.
     """
-    has_entries, has_due, has_unarmed = fetch_one(HAS_WORK, {})
+    parameters = {"name": process_name(), "every": EVERY}
+    has_entries, has_due, has_unarmed, segments = fetch_one(LOOK, parameters)
     if has_unarmed:
         arm()
-    read_due_segments()
-    number = take_all(is_stopping) if has_entries else 0
+    for automation_id in segments:
+        read_segment_of(automation_id)
+    number = take_all(_turn(is_stopping)) if has_entries else 0
     if has_due or number:
-        number += step_all(is_stopping)
+        number += step_all(_turn(is_stopping))
     return number
+
+
+def _turn(is_stopping: Callable[[], bool]) -> Callable[[], bool]:
+    """Return what tells that a turn is over, so that neither entries nor runs wait for long."""
+    ends = monotonic() + TURN_SECONDS
+    return lambda: is_stopping() or monotonic() > ends
 
 
 def arm() -> None:

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand
 from django.db import InterfaceError, OperationalError, connections
 from typing_extensions import override
 
-from automations.worker import beat, forget, process_name, run_once
+from automations.worker import forget, process_name, run_once
 from config.server.processes import AUTOMATIONS_NAME, prepare
 
 logger = logging.getLogger(__name__)
@@ -27,10 +27,8 @@ class Command(BaseCommand):
         stopping = threading.Event()
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, lambda *_: stopping.set())
-        name = process_name()
         while not stopping.is_set():
             try:
-                beat(name)
                 number = run_once(stopping.is_set)
             except (OperationalError, InterfaceError):
                 logger.warning("The database does not answer. Automations go on when it does.")
@@ -38,4 +36,4 @@ class Command(BaseCommand):
                 number = 0
             if not number:
                 stopping.wait(POLL_SECONDS)
-        forget(name)
+        forget(process_name())
