@@ -10,9 +10,12 @@ class AutomationsConfig(AppConfig):
 
     @override
     def ready(self) -> None:
-        from automations.upkeep import count_moved, count_runs_of, delete_runs_of, move_runs
+        from automations import upkeep
         from crm.contacts import register_deleter
         from crm.merge_plans import register_merger
+        from events.personal_data import Part, register_part, register_replacer
 
-        register_deleter(delete_runs_of, count_runs_of)
-        register_merger(move_runs, count_moved)
+        register_deleter(upkeep.delete_runs_of, upkeep.count_runs_of)
+        register_merger(upkeep.move_runs, upkeep.count_moved)
+        register_replacer("automations", upkeep.replace_email)
+        register_part("automations", Part(upkeep.count_own_runs, upkeep.own_runs))

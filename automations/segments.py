@@ -48,22 +48,25 @@ WHERE id = %(automation)s AND status = 'published' FOR SHARE
 """
 
 
-def read_segment_of(automation_id: int) -> None:
+def read_segment_of(automation_id: int) -> int:
     """Look up the segment of a published automation. One that cannot be read pauses it.
+
+    Returns:
+        How many contacts have started.
 
     Raises:
         django.db.OperationalError: the database is unavailable.
     """
     automation = Automation.objects.filter(pk=automation_id, status=AutomationStatus.PUBLISHED)
     try:
-        for each in automation:
-            read_members(each)
+        return sum(read_members(each) for each in automation)
     except Exception as error:
         if is_disconnected(error):
             raise
         logger.exception("The segment of automation %d could not be read.", automation_id)
         with suppress(Unprocessable, Automation.DoesNotExist):
             pause(automation_id, f"The segment of the trigger could not be read: {error}")
+        return 0
 
 
 def read_members(automation: Automation) -> int:

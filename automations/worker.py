@@ -12,25 +12,27 @@ from config.database import fetch_one, fetch_rows
 
 # How long entries are acted on, and runs moved, before the other has its turn.
 TURN_SECONDS = 1.0
-# All that an idle process asks each second, in one statement. It notes that the process is at work.
+# What an idle process does each second, by one statement: note now and then that it is at work, and
+# look for entries, runs that are due, automations that are not armed, and segments to look up.
 LOOK = """
 WITH beat AS (
     INSERT INTO automations_heartbeat AS h (name, started_at, seen_at)
-    VALUES (%(name)s, clock_timestamp(), clock_timestamp())
+    SELECT %(name)s::text, clock_timestamp(), clock_timestamp()
+    WHERE NOT EXISTS (SELECT FROM automations_heartbeat WHERE name = %(name)s::text
+                          AND seen_at > clock_timestamp() - interval '10 seconds')
     ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at
-), published AS MATERIALIZED (
-    SELECT id, version_id, armed_at, segment_read_at FROM automations_automation
-    WHERE status = 'published'
 )
 SELECT EXISTS (SELECT FROM crm_outboxentry),
-       EXISTS (SELECT FROM published a WHERE EXISTS (
+       EXISTS (SELECT FROM automations_automation a WHERE status = 'published' AND EXISTS (
            SELECT FROM automations_run r WHERE r.automation_id = a.id AND r.status = 'active'
                AND r.due_at <= clock_timestamp())),
-       EXISTS (SELECT FROM published WHERE armed_at IS NULL),
-       ARRAY(SELECT a.id FROM published a JOIN automations_version v ON v.id = a.version_id
-             WHERE a.armed_at IS NOT NULL AND v.document #>> '{trigger,type}' = 'segment_entered'
-                 AND (a.segment_read_at IS NULL
-                      OR a.segment_read_at < clock_timestamp() - %(every)s::interval)
+       EXISTS (SELECT FROM automations_automation WHERE status = 'published' AND armed_at IS NULL),
+       ARRAY(SELECT a.id FROM automations_automation a
+                 JOIN automations_version v ON v.id = a.version_id
+             WHERE a.status = 'published' AND a.armed_at IS NOT NULL
+                 AND v.document #>> '{trigger,type}' = 'segment_entered'
+                 AND COALESCE(a.segment_read_at, '-infinity')
+                     < clock_timestamp() - make_interval(secs => %(segments)s)
              ORDER BY a.id)
 """
 # Transactions that began before the trigger was watched have ended. Readers have no number.
@@ -56,10 +58,11 @@ def forget(name: str) -> None:
     fetch_rows(FORGET, {"name": name})
 
 
-def run_once(is_stopping: Callable[[], bool] = lambda: False) -> int:
-    """Do what there is to do, for some seconds at most, and note that the process is at work.
+def run_once(name: str = "", is_stopping: Callable[[], bool] = lambda: False) -> int:
+    """Do what there is to do, for some seconds at most.
 
     Args:
+        name: the name of this process.
         is_stopping: tells whether to return after the transaction at hand.
 
     Returns:
@@ -68,14 +71,13 @@ def run_once(is_stopping: Callable[[], bool] = lambda: False) -> int:
     Raises:
         django.db.OperationalError: the database is unavailable.
     """
-    parameters = {"name": process_name(), "every": EVERY}
+    parameters = {"name": name or process_name(), "segments": EVERY.total_seconds()}
     has_entries, has_due, has_unarmed, segments = fetch_one(LOOK, parameters)
     if has_unarmed:
         arm()
-    for automation_id in segments:
-        read_segment_of(automation_id)
+    started = sum(map(read_segment_of, segments))
     number = take_all(_turn(is_stopping)) if has_entries else 0
-    if has_due or number:
+    if has_due or number or started:
         number += step_all(_turn(is_stopping))
     return number
 

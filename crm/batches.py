@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 from config.api.errors import InvalidFields
 from config.api.warnings import Warnings
-from config.database import fetch_rows, in_transaction
+from config.database import in_transaction
 from crm import contact_rows, contacts
 from crm.attachments import attach_pairs
 from crm.emails import email_key
+from crm.identities import find_named_contacts
 from crm.labels import (
     LABEL_MODELS,
     LabelKind,
@@ -27,11 +28,6 @@ from crm.models import Subscriber
 
 # Contacts that are locked at the same time.
 MAX_TOGETHER = 200
-
-HOLDERS = """
-SELECT value FROM crm_identity
-WHERE kind = 'user' AND source = '' AND value = ANY(%(values)s::text[])
-"""
 
 
 @dataclass(frozen=True)
@@ -102,7 +98,9 @@ class Plan:
 
 
 @in_transaction
-def write_together(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> list[Written]:
+def write_together(
+    drafts: Sequence[Draft], rules: Rules, may_change: bool, user_source: str = ""
+) -> list[Written]:
     """Create or update contacts by e-mail, and attach labels to them, in one transaction.
 
     Locks are those of single writes, in their order: contacts by id, then labels.
@@ -111,16 +109,17 @@ def write_together(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> l
         drafts: at most MAX_TOGETHER.
         rules: the rules of `contacts.create_or_update`.
         may_change: whether the user may change contacts.
+        user_source: the source of their user_ids.
 
     Raises:
         NotTogether: one of them has to be written alone.
     """
-    plans = _plan(drafts, rules, may_change)
-    _check_user_ids(plans)
+    plans = _plan(drafts, rules, may_change, user_source)
+    _check_user_ids(plans, user_source)
     labels = _find_labels(plans)
     _insert(plans)
     _update(plans)
-    _identify(plans)
+    _identify(plans, user_source)
     changed = _merge_custom_values(plans, rules) | _attach(plans, labels)
     return [
         Written(
@@ -135,9 +134,9 @@ def write_together(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> l
     ]
 
 
-def _plan(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> list[Plan]:
+def _plan(drafts: Sequence[Draft], rules: Rules, may_change: bool, user_source: str) -> list[Plan]:
     keys = [email_key(draft.fields["email"]) for draft in drafts]
-    existing = contacts.lock_of_keys(keys)
+    existing = contacts.lock_of_keys(keys, user_source)
     plans: list[Plan] = []
     seen: set[str] = set()
     for position, (key, draft) in enumerate(zip(keys, drafts, strict=True)):
@@ -162,22 +161,22 @@ def _plan(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> list[Plan]
         changes = contacts.changed_columns(contact, columns) if contact else {}
         contact = contact or Subscriber(**columns, email_key=key)
         user_id = draft.fields.get("user_id")
-        if not rules.writes_user_id(is_new, getattr(contact, "user_id", None)):
+        if not rules.writes_user_id(is_new, contact.user_id):
             user_id = None
         labels = draft.labels if rules.writes_labels(is_new) else {}
         plans.append(Plan(contact, is_new, changes, custom_values, user_id, labels, warnings))
     return plans
 
 
-def _check_user_ids(plans: Sequence[Plan]) -> None:
+def _check_user_ids(plans: Sequence[Plan], user_source: str) -> None:
     """Keep those plans' `user_id` that change, if no other contact has them."""
     for plan in plans:
-        if plan.user_id == getattr(plan.contact, "user_id", None):
+        if plan.user_id == plan.contact.user_id:
             plan.user_id = None
     sent = [plan.user_id for plan in plans if plan.user_id]
     if not sent:
         return
-    holders = {value for (value,) in fetch_rows(HOLDERS, {"values": sent})}
+    holders = {*find_named_contacts("user", user_source, sent)}
     for position, plan in enumerate(plans):
         if plan.user_id:
             if plan.user_id in holders:
@@ -231,9 +230,9 @@ def _merge_custom_values(plans: Sequence[Plan], rules: Rules) -> set[int]:
     return {each.contact_id for each in merged}
 
 
-def _identify(plans: Sequence[Plan]) -> None:
+def _identify(plans: Sequence[Plan], user_source: str) -> None:
     user_ids = {plan.contact.id: plan.user_id for plan in plans if plan.user_id}
-    if user_ids and not contact_rows.write_user_ids(user_ids):
+    if user_ids and not contact_rows.write_user_ids(user_ids, user_source):
         # Another request has just given one of them to its contact.
         raise NotTogether(_first(bool(plan.user_id) for plan in plans))
 

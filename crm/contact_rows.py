@@ -83,22 +83,23 @@ WHERE s.id = m.id AND m.merged <> m.before
 RETURNING s.id, octet_length(m.merged::text), octet_length(m.before::text),
           (SELECT count(*) FROM jsonb_object_keys(m.merged)), updated_at
 """  # noqa: S608
-# The shown user_id of each contact. Those of contacts that were merged into it stay, but for the
-# new one itself.
+# The shown user_id of each contact in a source. Those of contacts that were merged into it stay,
+# but for the new one itself.
 RELEASE_USER_IDS = """
 DELETE FROM crm_identity i
 USING unnest(%(contacts)s::bigint[], %(values)s::text[]) sent(contact, value)
-WHERE i.kind = 'user' AND i.source = '' AND i.subscriber_id = sent.contact
+WHERE i.kind = 'user' AND i.source = %(user_source)s AND i.subscriber_id = sent.contact
     AND (i.value = sent.value
          OR i.id = (SELECT min(id) FROM crm_identity
-                    WHERE kind = 'user' AND source = '' AND subscriber_id = sent.contact))
+                    WHERE kind = 'user' AND source = %(user_source)s
+                        AND subscriber_id = sent.contact))
 RETURNING i.subscriber_id, i.id
 """
 # With the id of the row before, because the first one is shown.
 INSERT_USER_IDS = """
 INSERT INTO crm_identity (id, subscriber_id, kind, source, value)
-SELECT COALESCE(id, nextval(pg_get_serial_sequence('crm_identity', 'id'))), contact, 'user', '',
-       value
+SELECT COALESCE(id, nextval(pg_get_serial_sequence('crm_identity', 'id'))), contact, 'user',
+       %(user_source)s, value
 FROM unnest(%(ids)s::bigint[], %(contacts)s::bigint[], %(values)s::text[]) sent(id, contact, value)
 WHERE value IS NOT NULL ORDER BY value
 ON CONFLICT (kind, source, value) DO NOTHING RETURNING subscriber_id
@@ -209,13 +210,17 @@ def values_error(
     return TOO_MANY_VALUES if max(number, max_keys(values)) > MAX_KEYS_PER_OBJECT else None
 
 
-def write_user_ids(user_ids: Mapping[int, str | None]) -> bool:
-    """Set or remove the shown user_id of locked contacts, by the contact's id.
+def write_user_ids(user_ids: Mapping[int, str | None], user_source: str) -> bool:
+    """Set or remove the shown user_id of locked contacts in a source, by the contact's id.
 
     Returns:
         Whether all were set. Otherwise another contact has one, and the caller rolls back.
     """
-    parameters = {"contacts": [*user_ids], "values": [*user_ids.values()]}
+    parameters = {
+        "contacts": [*user_ids],
+        "values": [*user_ids.values()],
+        "user_source": user_source,
+    }
     released: dict[int, int] = {}
     for contact_id, row_id in fetch_rows(RELEASE_USER_IDS, parameters):
         released[contact_id] = min(row_id, released.get(contact_id, row_id))

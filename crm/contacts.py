@@ -78,7 +78,9 @@ class EmailTaken(Exception):
     """Another contact has this e-mail, or has it as an alias."""
 
 
-def create(fields: Mapping[str, Any], warnings: Warnings | None = None) -> Subscriber:
+def create(
+    fields: Mapping[str, Any], warnings: Warnings | None = None, user_source: str = ""
+) -> Subscriber:
     """Create a contact; empty fields keep the column's default.
 
     A contact that an event made, and that no program has written since, becomes this one. The
@@ -89,6 +91,7 @@ def create(fields: Mapping[str, Any], warnings: Warnings | None = None) -> Subsc
             unknown status is pending. So is the contact of an e-mail whose contact was erased,
             unless the status is an opt-out.
         warnings: collects what is not stored as sent.
+        user_source: the source of the user_id.
 
     Raises:
         EmailTaken: another contact has the e-mail.
@@ -96,9 +99,9 @@ def create(fields: Mapping[str, Any], warnings: Warnings | None = None) -> Subsc
     """
     warnings = [] if warnings is None else warnings
     try:
-        return _insert(fields, None, warnings)
+        return _insert(fields, None, warnings, user_source)
     except EmailTaken:
-        contact = get_for_update(email=fields["email"])
+        contact = get_for_update(email=fields["email"], user_source=user_source)
         if contact is None or not contact.made_by_track:
             raise
     _write(contact, fields, warnings)
@@ -106,7 +109,10 @@ def create(fields: Mapping[str, Any], warnings: Warnings | None = None) -> Subsc
 
 
 def _insert(
-    fields: Mapping[str, Any], erased: Collection[str] | None, warnings: Warnings
+    fields: Mapping[str, Any],
+    erased: Collection[str] | None,
+    warnings: Warnings,
+    user_source: str,
 ) -> Subscriber:
     """Create a contact, as `create` and `create_or_update` describe it.
 
@@ -121,6 +127,7 @@ def _insert(
     contact = Subscriber(**columns, email_key=email_key(columns["email"]))
     if insert_new_contacts([contact]):
         raise EmailTaken
+    contact.user_source = user_source
     if user_id:
         set_user_id(contact, user_id)
     set_custom_values(contact, custom_values)
@@ -201,6 +208,7 @@ def create_or_update(
     erased: Collection[str] | None = None,
     existing: Existing = "overwrite",
     warnings: Warnings | None = None,
+    user_source: str = "",
 ) -> tuple[Subscriber, bool]:
     """Create the contact of `fields["email"]`, or update the one that exists.
 
@@ -217,6 +225,7 @@ def create_or_update(
             stays so: a new contact is rejected. None looks the e-mail up, as `create` does.
         existing: what is written to a contact that exists. One that an event made is new.
         warnings: collects what is not written as sent.
+        user_source: the source of the user_id.
 
     Returns:
         The contact, and whether it is new, as one that an event made is.
@@ -226,10 +235,10 @@ def create_or_update(
             values are too large.
     """
     warnings = [] if warnings is None else warnings
-    while (contact := get_for_update(email=fields["email"])) is None:
+    while (contact := get_for_update(email=fields["email"], user_source=user_source)) is None:
         # A concurrent call may create it first. Then it is found, or already deleted again.
         with suppress(EmailTaken):
-            return _insert(fields, erased, warnings), True
+            return _insert(fields, erased, warnings, user_source), True
     is_new = contact.made_by_track
     rules = {"force_status": force_status, "keep_opt_outs": keep_opt_outs, "erased": erased}
     _write(contact, fields, warnings, **rules, existing=existing)
@@ -334,7 +343,9 @@ def non_empty(fields: Mapping[str, Any]) -> dict[str, Any]:
 def update(
     contact: Subscriber, fields: Mapping[str, Any], warnings: Warnings | None = None
 ) -> bool:
-    """Update a contact from `get_for_update`. Returns whether anything changed.
+    """Update a contact from `get_for_update`, which named the source of its user_id.
+
+    Returns whether anything changed.
 
     Args:
         contact: the contact. With the e-mail of an erased contact it becomes pending, unless it
@@ -373,19 +384,20 @@ def update(
 
 
 def set_user_id(contact: Subscriber, user_id: str | None) -> bool:
-    """Set or remove the id that the calling program gave a contact. Returns whether it changed.
+    """Set or remove the id that a program gave a contact, in the source of `contact.user_source`.
 
-    Of a contact that others were merged into, it is the shown one. The others stay.
+    Returns whether it changed. Of a contact that others were merged into, it is the shown one. The
+    others stay, and so do those of other sources.
 
     Raises:
         InvalidFields: 422, another contact has it.
     """
-    if getattr(contact, "user_id", None) == user_id:
+    if contact.user_id == user_id:
         return False
     with transaction.atomic():
-        if not write_user_ids({contact.pk: user_id or None}):
+        if not write_user_ids({contact.pk: user_id or None}, contact.user_source):
             raise InvalidFields({"user_id": USER_ID_TAKEN})
-    contact.user_id = user_id  # type: ignore[attr-defined]  # as _lock sets it
+    contact.user_id = user_id
     return True
 
 
@@ -448,31 +460,33 @@ def find_contact(text: str) -> Subscriber | None:
     return find_by_id(int(text)) if is_valid_id(text) else find_by_email(text)
 
 
-def get_for_update(*, contact_id: int | None = None, email: str = "") -> Subscriber | None:
+def get_for_update(
+    *, contact_id: int | None = None, email: str = "", user_source: str = ""
+) -> Subscriber | None:
     """Return the contact with this id or e-mail, locked until the transaction ends.
 
-    Both may be those of a contact that was merged into it.
+    Both may be those of a contact that was merged into it. Its user_id is that of a source.
     """
     name: Name
     if contact_id is None:
         name = ("email", email_key(email))
-        locked = _lock("email_key = %(key)s", {"key": name[1]})
+        locked = _lock("email_key = %(key)s", {"key": name[1]}, user_source)
     else:
         name = ("contact", str(contact_id))
-        locked = _lock(ONE, {"id": contact_id})
+        locked = _lock(ONE, {"id": contact_id}, user_source)
     # It repeats only if the contact is merged into another one just then.
     while not locked and (holder := find_holder(name)):
-        locked = _lock(ONE, {"id": holder})
+        locked = _lock(ONE, {"id": holder}, user_source)
     return locked[0] if locked else None
 
 
-def lock_of_keys(keys: Sequence[str]) -> dict[str, Subscriber]:
+def lock_of_keys(keys: Sequence[str], user_source: str = "") -> dict[str, Subscriber]:
     """Return the contacts whose e-mails have these keys, locked as by `get_for_update`.
 
     Those that have them as aliases are locked and returned by their own keys, so that none of them
     is erased before the caller has read which e-mails were.
     """
-    locked = _lock(BY_KEYS, {"keys": list(keys)})
+    locked = _lock(BY_KEYS, {"keys": list(keys)}, user_source)
     return {contact.email_key: contact for contact in locked}
 
 
@@ -490,11 +504,12 @@ def set_updated_at(moments: Mapping[int, datetime]) -> None:
     fetch_rows(SET_UPDATED_AT, columns)
 
 
-def _lock(condition: str, parameters: Mapping[str, Any]) -> list[Subscriber]:
+def _lock(condition: str, parameters: Mapping[str, Any], user_source: str = "") -> list[Subscriber]:
     locked = []
+    parameters = {**parameters, "user_source": user_source}
     for *values, user_id in fetch_rows(LOCK.format(condition), parameters):
         contact = Subscriber.from_db("default", LOCKED_COLUMNS, values)
-        contact.user_id = user_id  # type: ignore[attr-defined]  # read beside the columns
+        contact.user_id, contact.user_source = user_id, user_source
         locked.append(contact)
     return locked
 

@@ -1,7 +1,7 @@
 """Export all data of one contact as one JSON object, and erase it with a receipt."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 from django.contrib.admin.models import LogEntry
@@ -54,6 +54,34 @@ ORDER BY o.occurred_at, o.id LIMIT %(limit)s
 """
 
 
+class Part(NamedTuple):
+    """Rows of another app that belong to a contact.
+
+    Attributes:
+        count: returns how many a contact has.
+        rows: returns them as JSON texts.
+    """
+
+    count: Callable[[int], int]
+    rows: Callable[[int], Iterable[str]]
+
+
+# Functions that replace an e-mail by a text, and return in how many rows, by what the rows are.
+_replacers: dict[str, Callable[[str, str], int]] = {"segments": replace_email}
+# By the name of their list in the export.
+_parts: dict[str, Part] = {}
+
+
+def register_part(name: str, part: Part) -> None:
+    """Register rows of another app that the export of a contact has as the list `name`."""
+    _parts[name] = part
+
+
+def register_replacer(name: str, replace: Callable[[str, str], int]) -> None:
+    """Register what replaces the e-mail of an erased contact in rows of another app."""
+    _replacers[name] = replace
+
+
 def export_contact(contact_id: int, write: Write) -> None:
     """Write all data of a contact as one JSON object.
 
@@ -88,6 +116,7 @@ def export_contact(contact_id: int, write: Write) -> None:
                 "events": events,
                 "occurrences": occurrences,
                 "notes": notes,
+                **{name: part.count(contact_id) for name, part in _parts.items()},
             },
         }
         write(f'{{"export":{orjson.dumps(header).decode()},\n"contact":{contact.fields}')
@@ -98,6 +127,8 @@ def export_contact(contact_id: int, write: Write) -> None:
         _write_list("events", (event for _, event in events_of([contact_id])), write)
         _write_list("occurrences", _occurrences(contact_id), write)
         _write_list("notes", notes_of(contact_id), write)
+        for name, part in _parts.items():
+            _write_list(name, part.rows(contact_id), write)
         write("}\n")
 
 
@@ -177,7 +208,10 @@ def erase_contact(contact_id: int, by: str) -> Erasure:
             "deleted": {**delete_contacts([contact_id]), "idempotency_keys": keys},
             "made_nameless": {
                 "admin_history": _erase_in_history(ids, emails),
-                "segments": sum(replace_email(email, ERASED) for email in emails),
+                **{
+                    name: sum(replace(email, ERASED) for email in emails)
+                    for name, replace in _replacers.items()
+                },
             },
         },
     }

@@ -44,9 +44,15 @@ def read_draft(item: Any, declared: Callable[[], Fields]) -> Draft:
 
 
 def add_or_update(
-    drafts: Sequence[Draft], rules: Rules, has_perm: HasPerm
+    drafts: Sequence[Draft], rules: Rules, has_perm: HasPerm, user_source: str = ""
 ) -> list[Written | InvalidFields | Forbidden]:
     """Create or update the contacts of a batch, in its order: together, and alone where need be.
+
+    Args:
+        drafts: the contacts.
+        rules: the rules of `contacts.create_or_update`.
+        has_perm: of the user.
+        user_source: the source of their user_ids.
 
     Returns:
         The outcome of each.
@@ -57,12 +63,12 @@ def add_or_update(
     while len(outcomes) < len(drafts):
         following = drafts[len(outcomes) : len(outcomes) + size]
         try:
-            outcomes += write_together(following, rules, may_change)
+            outcomes += write_together(following, rules, may_change, user_source)
             size = min(2 * size, MAX_TOGETHER)
         except NotTogether as error:
             if not error.position:
                 try:
-                    outcomes.append(write_alone(following[0], rules, has_perm))
+                    outcomes.append(write_alone(following[0], rules, has_perm, user_source))
                 except (InvalidFields, Forbidden) as rejection:
                     outcomes.append(rejection)
             # Short after an exception, because contacts that are alike often follow each other.
@@ -71,7 +77,7 @@ def add_or_update(
 
 
 @in_transaction
-def write_alone(draft: Draft, rules: Rules, has_perm: HasPerm) -> Written:
+def write_alone(draft: Draft, rules: Rules, has_perm: HasPerm, user_source: str) -> Written:
     """Create or update one contact of a batch.
 
     A user_id that another contact has is ignored and reported if the contact exists, because an
@@ -85,12 +91,14 @@ def write_alone(draft: Draft, rules: Rules, has_perm: HasPerm) -> Written:
     # A list of each try, because a deadlock repeats this function.
     reported = [*draft.warnings]
     began = timezone.now()
-    contact, created = contacts.create_or_update(fields, **rules._asdict(), warnings=reported)
+    contact, created = contacts.create_or_update(
+        fields, **rules._asdict(), warnings=reported, user_source=user_source
+    )
     require_change(created, has_perm)
     is_changed = created or contact.updated_at >= began
     user_id = draft.fields.get("user_id")
     try:
-        if user_id and rules.writes_user_id(created, getattr(contact, "user_id", None)):
+        if user_id and rules.writes_user_id(created, contact.user_id):
             is_changed |= contacts.set_user_id(contact, user_id)
     except InvalidFields:
         if created:

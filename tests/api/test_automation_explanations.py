@@ -9,6 +9,7 @@ from automations.explaining import dry_run, explain
 from automations.health import lateness
 from automations.models import Heartbeat, Run, RunStep
 from automations.restores import pause_restored
+from automations.worker import run_once
 from automations.writing import create_automation, pause
 from config.api.errors import ObjectNotFound
 from crm.attachments import attach
@@ -142,7 +143,7 @@ def test_automations_without_a_process_are_late() -> None:
     assert lateness() == ""
     published()
     assert "No process runs automations" in lateness()
-    work()
+    run_once("host:1")
     assert lateness() == ""
     Heartbeat.objects.update(seen_at=timezone.now() - timedelta(minutes=1))
     assert "for 60 seconds" in lateness()
@@ -150,7 +151,7 @@ def test_automations_without_a_process_are_late() -> None:
 
 def test_an_entry_that_waits_for_a_minute_is_late(ada: Subscriber) -> None:
     published()
-    work()
+    run_once("host:1")
     happens(ada)
     OutboxEntry.objects.update(created_at=timezone.now() - timedelta(minutes=2))
     assert lateness() == "Automations are 120 seconds late."

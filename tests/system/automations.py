@@ -18,9 +18,9 @@ ORPHANS = """
 SELECT '{table}', count(*) FROM {table} t
 WHERE NOT EXISTS (SELECT FROM {parent} p WHERE p.id = t.{column}) HAVING count(*) > 0
 """
-OF_CONTACTS = ("crm_outboxentry", "automations_run", "automations_runstep", "automations_refusal")
-OF_AUTOMATIONS = ("automations_run", "automations_runstep", "automations_refusal")
-OF_AUTOMATIONS += ("automations_member", "automations_version", "automations_step")
+OF_CONTACTS = ["crm_outboxentry", "automations_run", "automations_runstep", "automations_refusal"]
+OF_AUTOMATIONS = ["automations_run", "automations_runstep", "automations_refusal"]
+OF_AUTOMATIONS += ["automations_member", "automations_version", "automations_step"]
 # Rows of what was deleted, by tables.
 ALL_ORPHANS = " UNION ALL ".join(
     [
@@ -61,7 +61,7 @@ def working(processes: int = 1) -> Iterator[None]:
 
     def work() -> None:
         while not is_over.is_set():
-            if not run_once(is_over.is_set):
+            if not run_once(is_stopping=is_over.is_set):
                 is_over.wait(0.01)
 
     threads = [threading.Thread(target=on_own_connection(work)) for _ in range(processes)]

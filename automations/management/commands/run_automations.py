@@ -28,9 +28,10 @@ class Command(BaseCommand):
         stopping = threading.Event()
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, lambda *_: stopping.set())
+        name = process_name()
         while not stopping.is_set():
             try:
-                number = run_once(stopping.is_set)
+                number = run_once(name, stopping.is_set)
             except (OperationalError, InterfaceError):
                 logger.warning("The database does not answer. Automations go on when it does.")
                 connections.close_all()
@@ -39,4 +40,4 @@ class Command(BaseCommand):
                 number = 0
             if not number:
                 stopping.wait(POLL_SECONDS)
-        forget(process_name())
+        forget(name)

@@ -50,7 +50,7 @@ from crm.labels import (
     resolve_labels,
 )
 from crm.models import ContactType, Status, Subscriber
-from crm.permissions import Access, user_of
+from crm.permissions import Access, user_of, user_source_of
 from crm.selectors import ids_beyond, read_contacts
 
 
@@ -178,7 +178,9 @@ class ActionViewSet(ApiViewSet):
             for is_attached, label_ids in changes:
                 if label_ids:
                     change_labels_of(request, kind, is_attached, contact_ids, label_ids)
-            return serialize_contacts(read_contacts(contact_ids), ("tags", "lists"))
+            return serialize_contacts(
+                read_contacts(contact_ids, user_source_of(request)), ("tags", "lists")
+            )
 
         try:
             subscribers = sync()

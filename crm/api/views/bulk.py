@@ -23,7 +23,7 @@ from crm.api.views.actions import KEEP_OPT_OUTS, check_attachments
 from crm.batches import Draft, Rules, Written
 from crm.custom_fields import declared_fields
 from crm.models import Erasure
-from crm.permissions import Access
+from crm.permissions import Access, user_source_of
 
 BATCH_FIELDS: dict[str, Validator] = {
     "contacts": json_text_or(to_shallow_list, read_items),
@@ -63,7 +63,9 @@ class BulkViewSet(ApiViewSet):
         )
         created: list[Any] = []
         updated: list[Any] = []
-        outcomes = add_or_update([*drafts.values()], rules, request.user.has_perm)
+        outcomes = add_or_update(
+            [*drafts.values()], rules, request.user.has_perm, user_source_of(request)
+        )
         for index, outcome in zip(drafts, outcomes, strict=True):
             if not isinstance(outcome, Written):
                 errors[index] = errors_of(outcome)
