@@ -289,6 +289,7 @@ def tracked() -> Iterator[list[tuple[int, Any, Any]]]:
             began = clock()
             happens(contact)
             found.append((contact, began, clock()))
+            is_over.wait(0.02)
 
     threads = [threading.Thread(target=on_own_connection(work)) for _ in range(4)]
     for thread in threads:
