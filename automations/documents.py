@@ -5,7 +5,7 @@ docs/reference/automations.md describes every field. Errors are by place, such a
 `steps.2.then.0.tags`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -59,8 +59,19 @@ def read_document(data: Any, *, create_labels: bool = False) -> dict[str, Any]:
     Raises:
         InvalidFields: 422 with every error by its place.
     """
+    document, errors = check_document(data, create_labels=create_labels)
+    if errors:
+        raise InvalidFields(errors)
+    return document
+
+
+def check_document(data: Any, *, create_labels: bool = False) -> tuple[dict[str, Any], FieldErrors]:
+    """Return a document as `read_document` does, and the errors by place.
+
+    Parts that have errors are incomplete.
+    """
     if not isinstance(data, dict):
-        raise InvalidFields({"document": {"object": MESSAGES["object"].format(field="document")}})
+        return {}, {"document": {"object": MESSAGES["object"].format(field="document")}}
     reader = _Reader(create_labels)
     sent = {name: value for name, value in data.items() if name not in (*PARTS, *IGNORED)}
     document = reader.fields(sent, Kind("", RULES, ("title",), RULE_DEFAULTS), "")
@@ -70,9 +81,7 @@ def read_document(data: Any, *, create_labels: bool = False) -> dict[str, Any]:
     reader.check_ids()
     if not reader.errors and len(orjson.dumps(document)) > MAX_DOCUMENT_BYTES:
         reader.add("document", "max", "The {field} may not be greater than 64 KB.")
-    if reader.errors:
-        raise InvalidFields(reader.errors)
-    return document
+    return document, reader.errors
 
 
 class _Reader:
@@ -232,6 +241,17 @@ def walk(steps: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield step
         for name in BRANCHES:
             yield from walk(step.get(name, []))
+
+
+def places(
+    steps: Sequence[dict[str, Any]], path: str = "steps"
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield all steps of a document in their order, each with its place, as "steps.0.then.1"."""
+    for number, step in enumerate(steps):
+        place = f"{path}.{number}"
+        yield place, step
+        for name in BRANCHES:
+            yield from places(step.get(name, ()), f"{place}.{name}")
 
 
 def happenings(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
