@@ -16,6 +16,7 @@ from django.urls import URLPattern, URLResolver, resolve
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
+from automations.models import Automation, Run
 from crm.models import (
     ApplicationPassword,
     Erasure,
@@ -59,7 +60,7 @@ OPENED = [
 ]
 # The status and Location of pages that others are refused otherwise than with 403.
 REFUSALS = {
-    **dict.fromkeys(("crm/", "events/", "transfers/", "auth/"), (404, None)),
+    **dict.fromkeys(("automations/", "crm/", "events/", "transfers/", "auth/"), (404, None)),
     # Whose password it is, is not said: users see their own only.
     f"{PASSWORDS}/{{{PASSWORDS}}}/history/": (302, "/admin/"),
 }
@@ -216,6 +217,37 @@ FORMS: list[tuple[str, dict[str, str], str, Callable[[], bool]]] = [
         {},
         "manager",
         exists(TrackingSwitch, enabled=False),
+    ),
+    (
+        "automations/automation/add/",
+        {"recipe": "welcome"},
+        "manager",
+        exists(Automation, title="Welcome"),
+    ),
+    (
+        "automations/automation/{automations/automation}/change/",
+        {"document": '{"title": "Eve\'s", "trigger": {"type": "manual"}}', "version": "1"},
+        "manager",
+        exists(Automation, title="Eve's"),
+    ),
+    (
+        "automations/automation/{automations/automation}/state/",
+        {"do": "pause"},
+        "manager",
+        exists(Automation, status="paused"),
+    ),
+    (
+        "automations/automation/{automations/automation}/delete/",
+        CONFIRMED,
+        "manager",
+        is_gone(Automation, title="Test"),
+    ),
+    ("automations/run/{automations/run}/cancel/", {}, "manager", exists(Run, status="cancelled")),
+    (
+        "crm/subscriber/",
+        chosen("start_automation", "crm/subscriber", chosen="yes", automation="{open automation}"),
+        "manager",
+        exists(Run, source_kind="manual", automation__title="Open"),
     ),
     ("auth/user/{manager}/change/", PROMOTED, "superuser", exists(User, username="promoted")),
     ("auth/user/{manager}/delete/", CONFIRMED, "superuser", is_gone(User, username="manager")),
