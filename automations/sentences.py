@@ -72,7 +72,7 @@ class Describer:
             case "contact_created":
                 return SafeString("When a contact is created")
             case "segment_entered":
-                title = self._quoted_titles("segments", [trigger["segment"]])
+                title = self.titles("segments", [trigger["segment"]])
                 words = "When a contact enters the segment {}, which is looked up every 5 minutes"
                 return format_html(words, title)
             case "manual":
@@ -140,9 +140,10 @@ class Describer:
 
     def _labels(self, kind: LabelKind, ids: list[int]) -> SafeString:
         noun = kind[:-1] if len(ids) == 1 else kind
-        return format_html("{} {}", noun, self._quoted_titles(kind, ids))
+        return format_html("{} {}", noun, self.titles(kind, ids))
 
-    def _quoted_titles(self, kind: str, ids: list[int]) -> SafeString:
+    def titles(self, kind: str, ids: list[int]) -> SafeString:
+        """Return the titles of tags, lists or segments, or their ids."""
         model = Segment if kind == "segments" else LABEL_MODELS[kind]  # type: ignore[index]
         known = self._titles.setdefault(kind, {})
         missing = [label_id for label_id in ids if label_id not in known]

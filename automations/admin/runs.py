@@ -212,8 +212,9 @@ def where(run: Run, describer: Describer) -> SafeString:
         return SafeString("About to go on")
     sentence = describer.step(step)
     if run.attempts:
-        words = "{}: failed {} times, tried again {}"
-        return format_html(words, sentence, run.attempts, time_ago(run.due_at))
+        words = "{}: failed {} time{}, tried again {}"
+        plural = "" if run.attempts == 1 else "s"
+        return format_html(words, sentence, run.attempts, plural, time_ago(run.due_at))
     if run.entered_at is None or (run.due_at and run.due_at <= timezone.now()):
         return format_html("{}: about to", sentence)
     until = format_html(", until {}", time_ago(run.due_at)) if run.due_at else ""
@@ -229,7 +230,7 @@ def _path(run: Run, describer: Describer) -> list[dict[str, Any]]:
             {
                 "sentence": describer.step(step) if step else "A step that was removed",
                 "outcome": OUTCOMES.get(row.outcome, row.outcome),
-                "detail": details(row.detail),
+                "detail": details(row.detail, describer),
                 "at": row.at,
             }
         )

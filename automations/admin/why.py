@@ -9,6 +9,7 @@ from automations.models import Automation
 from automations.programs import program
 from automations.sentences import OUTCOMES, REASONS, Describer
 from crm.contacts import find_contact
+from crm.labels import LABEL_MODELS
 
 MAX_LENGTH = 254
 
@@ -44,16 +45,23 @@ def _path(automation: Automation, tried: DryRun, describer: Describer) -> list[d
         {
             "sentence": describer.step(steps[each.step_id]),
             "outcome": OUTCOMES.get(each.outcome, each.outcome),
-            "detail": details(each.detail),
+            "detail": details(each.detail, describer),
             "at": each.at,
         }
         for each in tried.steps
     ]
 
 
-def details(detail: dict[str, Any]) -> list[tuple[str, str]]:
+def details(detail: dict[str, Any], describer: Describer) -> list[tuple[str, str]]:
     """Return what a step noted, as names and texts for a page."""
-    return [(name.replace("_", " "), _text(value)) for name, value in detail.items()]
+    return [
+        (
+            name.replace("_", " "),
+            describer.titles(name, value) or "none new" if name in LABEL_MODELS else _text(value),
+        )
+        for name, value in detail.items()
+        if value != ""
+    ]
 
 
 def _text(value: Any) -> str:
