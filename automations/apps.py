@@ -13,8 +13,9 @@ class AutomationsConfig(AppConfig):
         from automations import upkeep
         from crm.contacts import register_deleter
         from crm.merge_plans import register_merger
-        from events.personal_data import Part, register_part
+        from events.personal_data import Part, register_part, register_replacer
 
         register_deleter(upkeep.delete_runs_of, upkeep.count_runs_of)
         register_merger(upkeep.move_runs, upkeep.count_moved)
+        register_replacer("automations", upkeep.replace_email)
         register_part("automations", Part(upkeep.count_own_runs, upkeep.own_runs))

@@ -41,8 +41,11 @@ SELECT id FROM automations_automation WHERE id = %(automation)s AND status = 'pu
 """
 
 
-def read_due_segments() -> None:
-    """Look up the segments of published automations that were not looked up for a while."""
+def read_due_segments() -> int:
+    """Look up the segments of published automations that were not looked up for a while.
+
+    Returns how many contacts have started.
+    """
     old = Q(segment_read_at=None) | Q(segment_read_at__lt=timezone.now() - EVERY)
     due = Automation.objects.filter(
         old,
@@ -50,8 +53,7 @@ def read_due_segments() -> None:
         armed_at__isnull=False,
         version__document__trigger__type="segment_entered",
     )
-    for automation in due.order_by("id"):
-        read_members(automation)
+    return sum(read_members(automation) for automation in due.order_by("id"))
 
 
 def read_members(automation: Automation) -> int:

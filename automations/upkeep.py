@@ -1,12 +1,16 @@
 """Delete, count and move the rows of contacts that are deleted or merged."""
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 from django.db import connection
+from django.utils import timezone
 
+from automations.models import Version
 from config.api.validation import MAX_ID
 from config.database import fetch_one, fetch_rows
 from crm.contacts import Counts
+from crm.emails import without_email
 
 TABLES = ("automations_runstep", "automations_refusal", "automations_member", "automations_run")
 COUNT = "SELECT count(*) FROM automations_run WHERE subscriber_id = ANY(%(contacts)s::bigint[])"
@@ -22,6 +26,19 @@ FROM automations_run r JOIN automations_automation a ON a.id = r.automation_id
 WHERE r.subscriber_id = %(contact)s AND r.id < %(before)s ORDER BY r.id DESC LIMIT %(limit)s
 """
 RUNS_PER_STATEMENT = 20
+# What steps have written about a contact, and why it did not start, is kept so long.
+KEEP_DETAILS = timedelta(days=90)
+DETAILS_PER_STATEMENT = 5_000
+EMPTY_DETAILS = """
+UPDATE automations_runstep SET detail = '{}' WHERE id IN (
+    SELECT id FROM automations_runstep WHERE at < %(before)s AND detail <> '{}' LIMIT %(limit)s)
+RETURNING id
+"""
+DELETE_REFUSALS = """
+DELETE FROM automations_refusal WHERE id IN (
+    SELECT id FROM automations_refusal WHERE last_at < %(before)s LIMIT %(limit)s)
+RETURNING id
+"""
 # A contact is inside of an automation once, and its own run goes on.
 END_OTHER = """
 UPDATE automations_run r
@@ -94,3 +111,31 @@ def own_runs(contact_id: int) -> Iterator[str]:
         if len(rows) < RUNS_PER_STATEMENT:
             return
         before = rows[-1][0]
+
+
+def prune_details() -> int:
+    """Empty the details of old steps, and delete old refusals. Returns how many.
+
+    The steps stay, because reports count them, and runs stay, because they are the rule of
+    re-entry.
+    """
+    number = 0
+    before = timezone.now() - KEEP_DETAILS
+    for statement in (EMPTY_DETAILS, DELETE_REFUSALS):
+        while rows := fetch_rows(statement, {"before": before, "limit": DETAILS_PER_STATEMENT}):
+            number += len(rows)
+    return number
+
+
+def replace_email(email: str, replacement: str) -> int:
+    """Replace the e-mail of an erased contact in all versions of automations.
+
+    Returns:
+        The number of versions that were changed.
+    """
+    number = 0
+    for version in Version.objects.order_by("pk").iterator(100):
+        document = without_email(version.document, email, replacement)
+        if document != version.document:
+            number += Version.objects.filter(pk=version.pk).update(document=document)
+    return number

@@ -4,30 +4,38 @@ import os
 import socket
 from collections.abc import Callable
 
-from automations.segments import read_due_segments
+from automations.segments import EVERY, read_due_segments
 from automations.starting import take_all
 from automations.stepping import step_all
 from config.database import fetch_one, fetch_rows
 
-# What an idle process asks each second, by one statement.
-HAS_WORK = """
+# What an idle process does each second, by one statement: note now and then that it is at work, and
+# look for entries, runs that are due, automations that are not armed, and segments to look up.
+LOOK = """
+WITH beat AS (
+    INSERT INTO automations_heartbeat AS h (name, started_at, seen_at)
+    SELECT %(name)s::text, clock_timestamp(), clock_timestamp()
+    WHERE NOT EXISTS (SELECT FROM automations_heartbeat WHERE name = %(name)s::text
+                          AND seen_at > clock_timestamp() - interval '10 seconds')
+    ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at
+)
 SELECT EXISTS (SELECT FROM crm_outboxentry),
        EXISTS (SELECT FROM automations_automation a WHERE status = 'published' AND EXISTS (
            SELECT FROM automations_run r WHERE r.automation_id = a.id AND r.status = 'active'
                AND r.due_at <= clock_timestamp())),
-       EXISTS (SELECT FROM automations_automation WHERE status = 'published' AND armed_at IS NULL)
+       EXISTS (SELECT FROM automations_automation WHERE status = 'published' AND armed_at IS NULL),
+       EXISTS (SELECT FROM automations_automation a
+                   JOIN automations_version v ON v.id = a.version_id
+               WHERE a.status = 'published' AND a.armed_at IS NOT NULL
+                   AND v.document #>> '{trigger,type}' = 'segment_entered'
+                   AND COALESCE(a.segment_read_at, '-infinity')
+                       < clock_timestamp() - make_interval(secs => %(segments)s))
 """
 # Transactions that began before the trigger was watched have ended. Readers have no number.
 ARM = """
 UPDATE automations_automation SET armed_at = clock_timestamp()
 WHERE status = 'published' AND armed_at IS NULL
     AND arm_after < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-RETURNING id
-"""
-BEAT = """
-INSERT INTO automations_heartbeat AS h (name, started_at, seen_at)
-VALUES (%(name)s, clock_timestamp(), clock_timestamp())
-ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at
 RETURNING id
 """
 FORGET = """
@@ -41,20 +49,16 @@ def process_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def beat(name: str) -> None:
-    """Note that a process is at work."""
-    fetch_rows(BEAT, {"name": name})
-
-
 def forget(name: str) -> None:
     """Forget a process that ends, and those that have died."""
     fetch_rows(FORGET, {"name": name})
 
 
-def run_once(is_stopping: Callable[[], bool] = lambda: False) -> int:
+def run_once(name: str = "", is_stopping: Callable[[], bool] = lambda: False) -> int:
     """Do all that there is to do.
 
     Args:
+        name: the name of this process.
         is_stopping: tells whether to return after the transaction at hand.
 
     Returns:
@@ -63,12 +67,13 @@ def run_once(is_stopping: Callable[[], bool] = lambda: False) -> int:
     Raises:
         django.db.OperationalError: the database is unavailable.
     """
-    has_entries, has_due, has_unarmed = fetch_one(HAS_WORK, {})
+    parameters = {"name": name or process_name(), "segments": EVERY.total_seconds()}
+    has_entries, has_due, has_unarmed, has_segments = fetch_one(LOOK, parameters)
     if has_unarmed:
         arm()
-    read_due_segments()
+    started = read_due_segments() if has_segments else 0
     number = take_all(is_stopping) if has_entries else 0
-    if has_due or number:
+    if has_due or number or started:
         number += step_all(is_stopping)
     return number
 

@@ -134,7 +134,10 @@ FIRST_LOGIN_IS_UNUSED = "crm.bootstrap.first_login_is_unused"
 AUTOMATIONS_LATENESS = "automations.health.lateness"
 # Children of `serve` besides the web server.
 WORKER_COMMANDS = ["run_jobs", "run_automations"]
-HOURLY_COMMANDS = ["prune_idempotency_keys", "clearsessions", "prune_failed_logins", "prune_jobs"]
+HOURLY_COMMANDS = [
+    *("prune_idempotency_keys", "clearsessions", "prune_failed_logins", "prune_jobs"),
+    "prune_automations",
+]
 # What a backup and a restore compare, and what a restore does for those whom the old store knows.
 STORE_FIGURES = "events.verification.store_figures"
 # In this order, because who was erased and came back to opt out is a contact of the old store.

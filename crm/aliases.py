@@ -21,9 +21,8 @@ Name = tuple[Kind, str]
 # been merged into another one, which has it now.
 HOLDERS = """
 SELECT i.kind, i.value, s.id
-FROM unnest(%(kinds)s::text[], %(values)s::text[]) sent(kind, value)
-    JOIN crm_identity i USING (kind, value) JOIN crm_subscriber s ON s.id = i.subscriber_id
-WHERE i.source = ''
+FROM unnest(%(kinds)s::text[], %(sources)s::text[], %(values)s::text[]) sent(kind, source, value)
+    JOIN crm_identity i USING (kind, source, value) JOIN crm_subscriber s ON s.id = i.subscriber_id
 UNION ALL
 SELECT 'email', email_key, id FROM crm_subscriber WHERE email_key = ANY(%(emails)s::text[])
 """
@@ -36,19 +35,25 @@ RETURNING id
 IS_ALIAS = "SELECT id FROM crm_identity WHERE kind = 'email' AND source = '' AND value = %(key)s"
 
 
-def find_holders(names: Collection[Name]) -> dict[Name, int]:
-    """Return the ids of the contacts that have these names now, aliases among them, by name."""
+def find_holders(names: Collection[Name], user_source: str = "") -> dict[Name, int]:
+    """Return the ids of the contacts that have these names now, aliases among them, by name.
+
+    Args:
+        names: the names.
+        user_source: the source of user_ids among them.
+    """
     parameters = {
         "kinds": [kind for kind, _ in names],
+        "sources": [user_source if kind == "user" else "" for kind, _ in names],
         "values": [value for _, value in names],
         "emails": [value for kind, value in names if kind == "email"],
     }
     return {(kind, value): holder for kind, value, holder in fetch_rows(HOLDERS, parameters)}
 
 
-def find_holder(name: Name) -> int | None:
-    """Return the id of the contact that has this name now, or None."""
-    return find_holders([name]).get(name)
+def find_holder(name: Name, user_source: str = "") -> int | None:
+    """Return the id of the contact that has this name now, or None, as `find_holders`."""
+    return find_holders([name], user_source).get(name)
 
 
 def current_ids(contact_ids: Sequence[int]) -> list[int]:

@@ -34,11 +34,11 @@ FOREIGN_FORM = (
 FORM_TYPES = ("", "application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 
 # The columns of the two models, in the order of their fields, as Model.from_db takes them.
-PASSWORD_COLUMNS = ("id", "user_id", "scope", "secret_hash", "new_contacts")
+PASSWORD_COLUMNS = ("id", "user_id", "scope", "secret_hash", "new_contacts", "user_source")
 USER_COLUMNS = ("id", "is_superuser", "username", "email", "is_active")
 # A row by each unique prefix, with its user. A superuser needs no permissions.
 LOOKUP = """
-SELECT p.prefix, p.id, p.user_id, p.scope, p.secret_hash, p.new_contacts,
+SELECT p.prefix, p.id, p.user_id, p.scope, p.secret_hash, p.new_contacts, p.user_source,
        u.id, u.is_superuser, u.username, u.email, u.is_active,
        p.revoked_at IS NOT NULL OR COALESCE(p.expires_at <= %(now)s, false) AS ended,
        CASE WHEN NOT u.is_superuser THEN ARRAY(
@@ -193,9 +193,9 @@ def authenticate(username: str | None, secret: str) -> Credentials:
     row = _lookups.run((secret[:PREFIX_LENGTH], sent_hash))
     if row is None:
         raise AuthenticationFailed
-    password = ApplicationPassword.from_db("default", PASSWORD_COLUMNS, row[:5])
-    user = User.from_db("default", USER_COLUMNS, row[5:10])
-    ended, permissions = row[10:]
+    password = ApplicationPassword.from_db("default", PASSWORD_COLUMNS, row[:6])
+    user = User.from_db("default", USER_COLUMNS, row[6:11])
+    ended, permissions = row[11:]
     names = {user.username.lower(), user.email.lower()} - {""}
     if (
         not hmac.compare_digest(password.secret_hash, sent_hash)

@@ -4,17 +4,18 @@
 or the outcome of an earlier one is left to the caller, who writes that one alone.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from config.api.errors import InvalidFields
 from config.api.warnings import Warnings
-from config.database import fetch_rows, in_transaction
+from config.database import in_transaction
 from crm import contact_rows, contacts
 from crm.attachments import attach_pairs
 from crm.emails import email_key
+from crm.identities import find_named_contacts
 from crm.labels import (
     LABEL_MODELS,
     LabelKind,
@@ -23,15 +24,10 @@ from crm.labels import (
     is_new_title,
     missing_label_warnings,
 )
-from crm.models import Subscriber
+from crm.models import Erasure, Subscriber
 
 # Contacts that are locked at the same time.
 MAX_TOGETHER = 200
-
-HOLDERS = """
-SELECT value FROM crm_identity
-WHERE kind = 'user' AND source = '' AND value = ANY(%(values)s::text[])
-"""
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,7 @@ class Draft:
 
 
 class Rules(NamedTuple):
-    """The rules of `contacts.create_or_update` for a batch.
+    """The rules of `contacts.create_or_update` for a batch. New contacts are not made pending.
 
     Labels and `user_id` of a contact that exists follow `existing` too: `skip` writes none, and
     `fill` adds labels, and a `user_id` where there is none.
@@ -53,7 +49,7 @@ class Rules(NamedTuple):
 
     force_status: bool
     keep_opt_outs: bool
-    erased: Collection[str]
+    erased: Literal["reject", "restore"]
     existing: contacts.Existing = "overwrite"
 
     def writes_labels(self, is_new: bool) -> bool:
@@ -78,13 +74,15 @@ class Written(NamedTuple):
 
 
 class NotTogether(Exception):
-    """Nothing was written, because a contact has to be written alone.
+    """Nothing was written, because a contact has to be written alone, or is rejected.
 
-    Those before `position` can be written together, as far as it is known.
+    Those before `position` can be written together, as far as it is known. With a `rejection`, the
+    contact at the position need not be tried.
     """
 
-    def __init__(self, position: int) -> None:
+    def __init__(self, position: int, rejection: InvalidFields | None = None) -> None:
         self.position = position
+        self.rejection = rejection
 
 
 @dataclass
@@ -102,7 +100,9 @@ class Plan:
 
 
 @in_transaction
-def write_together(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> list[Written]:
+def write_together(
+    drafts: Sequence[Draft], rules: Rules, may_change: bool, user_source: str = ""
+) -> list[Written]:
     """Create or update contacts by e-mail, and attach labels to them, in one transaction.
 
     Locks are those of single writes, in their order: contacts by id, then labels.
@@ -111,16 +111,17 @@ def write_together(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> l
         drafts: at most MAX_TOGETHER.
         rules: the rules of `contacts.create_or_update`.
         may_change: whether the user may change contacts.
+        user_source: the source of their user_ids.
 
     Raises:
         NotTogether: one of them has to be written alone.
     """
-    plans = _plan(drafts, rules, may_change)
-    _check_user_ids(plans)
+    plans = _plan(drafts, rules, may_change, user_source)
+    _check_user_ids(plans, user_source)
     labels = _find_labels(plans)
-    _insert(plans)
+    _insert(plans, rules)
     _update(plans)
-    _identify(plans)
+    _identify(plans, user_source)
     changed = _merge_custom_values(plans, rules) | _attach(plans, labels)
     return [
         Written(
@@ -135,9 +136,13 @@ def write_together(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> l
     ]
 
 
-def _plan(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> list[Plan]:
+def _plan(drafts: Sequence[Draft], rules: Rules, may_change: bool, user_source: str) -> list[Plan]:
     keys = [email_key(draft.fields["email"]) for draft in drafts]
-    existing = contacts.lock_of_keys(keys)
+    existing = contacts.lock_of_keys(keys, user_source)
+    emails = [] if rules.erased == "restore" else [draft.fields["email"] for draft in drafts]
+    # After the lock, so that no contact that exists is erased in between.
+    erased = Erasure.erased_keys(emails)
+    of_existing: dict[str, Any] = {**rules._asdict(), "erased": erased}
     plans: list[Plan] = []
     seen: set[str] = set()
     for position, (key, draft) in enumerate(zip(keys, drafts, strict=True)):
@@ -148,13 +153,12 @@ def _plan(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> list[Plan]
         warnings = [*draft.warnings]
         fields = {name: value for name, value in draft.fields.items() if name != "user_id"}
         if contact := existing.get(key):
-            columns = contacts.written_columns(contact, fields, warnings, **rules._asdict())
+            columns = contacts.written_columns(contact, fields, warnings, **of_existing)
             is_new = contact.made_by_track
         else:
-            try:
-                columns = contacts.new_columns(fields, rules.erased, warnings)
-            except InvalidFields:
-                raise NotTogether(position) from None
+            if key in erased:
+                raise NotTogether(position, InvalidFields({"email": contacts.ERASED}))
+            columns = contacts.new_columns(fields, warnings)
             is_new = True
         if not is_new and not may_change:
             raise NotTogether(position)
@@ -162,22 +166,22 @@ def _plan(drafts: Sequence[Draft], rules: Rules, may_change: bool) -> list[Plan]
         changes = contacts.changed_columns(contact, columns) if contact else {}
         contact = contact or Subscriber(**columns, email_key=key)
         user_id = draft.fields.get("user_id")
-        if not rules.writes_user_id(is_new, getattr(contact, "user_id", None)):
+        if not rules.writes_user_id(is_new, contact.user_id):
             user_id = None
         labels = draft.labels if rules.writes_labels(is_new) else {}
         plans.append(Plan(contact, is_new, changes, custom_values, user_id, labels, warnings))
     return plans
 
 
-def _check_user_ids(plans: Sequence[Plan]) -> None:
+def _check_user_ids(plans: Sequence[Plan], user_source: str) -> None:
     """Keep those plans' `user_id` that change, if no other contact has them."""
     for plan in plans:
-        if plan.user_id == getattr(plan.contact, "user_id", None):
+        if plan.user_id == plan.contact.user_id:
             plan.user_id = None
     sent = [plan.user_id for plan in plans if plan.user_id]
     if not sent:
         return
-    holders = {value for (value,) in fetch_rows(HOLDERS, {"values": sent})}
+    holders = {*find_named_contacts("user", user_source, sent)}
     for position, plan in enumerate(plans):
         if plan.user_id:
             if plan.user_id in holders:
@@ -206,11 +210,14 @@ def _find_labels(plans: Sequence[Plan]) -> dict[LabelKind, list[list[int]]]:
     return labels
 
 
-def _insert(plans: Sequence[Plan]) -> None:
+def _insert(plans: Sequence[Plan], rules: Rules) -> None:
     new = [plan.contact for plan in plans if plan.contact.pk is None]
-    if new and (existing := contact_rows.insert_new_contacts(new)):
-        # Another request has just created one of them, or the e-mail is an alias.
-        raise NotTogether(_first(plan.contact.email_key in existing for plan in plans))
+    if not new:
+        return
+    existing, erased = contact_rows.insert_new_contacts(new)
+    # Another request has just created or erased one of them, or the e-mail is an alias.
+    if alone := existing | (erased if rules.erased == "reject" else set()):
+        raise NotTogether(_first(plan.contact.email_key in alone for plan in plans))
 
 
 def _update(plans: Sequence[Plan]) -> None:
@@ -231,9 +238,9 @@ def _merge_custom_values(plans: Sequence[Plan], rules: Rules) -> set[int]:
     return {each.contact_id for each in merged}
 
 
-def _identify(plans: Sequence[Plan]) -> None:
+def _identify(plans: Sequence[Plan], user_source: str) -> None:
     user_ids = {plan.contact.id: plan.user_id for plan in plans if plan.user_id}
-    if user_ids and not contact_rows.write_user_ids(user_ids):
+    if user_ids and not contact_rows.write_user_ids(user_ids, user_source):
         # Another request has just given one of them to its contact.
         raise NotTogether(_first(bool(plan.user_id) for plan in plans))
 

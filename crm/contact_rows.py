@@ -11,7 +11,7 @@ from django.utils import timezone
 from config.api.json_fields import MAX_KEYS_PER_OBJECT, MAX_OBJECT_BYTES, max_keys
 from config.api.validation import MAX_NAME_LENGTH
 from config.database import fetch_rows
-from crm.models import OutboxKind, Subscriber
+from crm.models import Erasure, OutboxKind, Subscriber
 from crm.outbox import record
 
 VALUES_TOO_LARGE = {"max": "The custom_values may not be greater than 64 KB together."}
@@ -37,13 +37,18 @@ WITH sent AS MATERIALIZED (
 ), recorded AS ({record(OutboxKind.CREATED, "inserted")})
 SELECT email_key, subscriber_id FROM inserted
 """  # noqa: S608
-# A statement of its own, because an insert that waits until a merge has deleted a contact gets
-# through with its e-mail, and does not yet see the alias.
-DELETE_ALIASES = """
-DELETE FROM crm_subscriber s USING crm_identity i
-WHERE s.id = ANY(%(ids)s::bigint[])
-    AND i.kind = 'email' AND i.source = '' AND i.value = s.email_key
-RETURNING s.email_key
+# A statement of its own, because an insert that waits until a merge or an erasure has deleted a
+# contact gets through with its e-mail, and does not yet see the alias or the receipt.
+CHECK_INSERTED = """
+WITH alias AS (
+    DELETE FROM crm_subscriber s USING crm_identity i
+    WHERE s.id = ANY(%(ids)s::bigint[])
+        AND i.kind = 'email' AND i.source = '' AND i.value = s.email_key
+    RETURNING s.email_key
+)
+SELECT email_key, NULL FROM alias
+UNION ALL
+SELECT NULL, email_sha256 FROM crm_erasure WHERE email_sha256 = ANY(%(hashes)s::text[])
 """
 UPDATE = f"""
 WITH written AS (
@@ -83,22 +88,23 @@ WHERE s.id = m.id AND m.merged <> m.before
 RETURNING s.id, octet_length(m.merged::text), octet_length(m.before::text),
           (SELECT count(*) FROM jsonb_object_keys(m.merged)), updated_at
 """  # noqa: S608
-# The shown user_id of each contact. Those of contacts that were merged into it stay, but for the
-# new one itself.
+# The shown user_id of each contact in a source. Those of contacts that were merged into it stay,
+# but for the new one itself.
 RELEASE_USER_IDS = """
 DELETE FROM crm_identity i
 USING unnest(%(contacts)s::bigint[], %(values)s::text[]) sent(contact, value)
-WHERE i.kind = 'user' AND i.source = '' AND i.subscriber_id = sent.contact
+WHERE i.kind = 'user' AND i.source = %(user_source)s AND i.subscriber_id = sent.contact
     AND (i.value = sent.value
          OR i.id = (SELECT min(id) FROM crm_identity
-                    WHERE kind = 'user' AND source = '' AND subscriber_id = sent.contact))
+                    WHERE kind = 'user' AND source = %(user_source)s
+                        AND subscriber_id = sent.contact))
 RETURNING i.subscriber_id, i.id
 """
 # With the id of the row before, because the first one is shown.
 INSERT_USER_IDS = """
 INSERT INTO crm_identity (id, subscriber_id, kind, source, value)
-SELECT COALESCE(id, nextval(pg_get_serial_sequence('crm_identity', 'id'))), contact, 'user', '',
-       value
+SELECT COALESCE(id, nextval(pg_get_serial_sequence('crm_identity', 'id'))), contact, 'user',
+       %(user_source)s, value
 FROM unnest(%(ids)s::bigint[], %(contacts)s::bigint[], %(values)s::text[]) sent(id, contact, value)
 WHERE value IS NOT NULL ORDER BY value
 ON CONFLICT (kind, source, value) DO NOTHING RETURNING subscriber_id
@@ -113,22 +119,36 @@ class MergedValues(NamedTuple):
     error: dict[str, str] | None
 
 
-def insert_new_contacts(new: Sequence[Subscriber]) -> set[str]:
-    """Insert contacts with new e-mails, and set their ids. The caller has a transaction open.
+class Inserted(NamedTuple):
+    """What became of new contacts, by the keys of their e-mails.
 
-    Returns:
-        The keys of the e-mails that a contact has, or had before it was merged into another one.
+    Contacts of `existing` e-mails were not inserted: a contact has the e-mail, or had it before it
+    was merged into another one. Those of `erased` e-mails were, and the caller decides whether they
+    stay.
     """
+
+    existing: set[str]
+    erased: set[str]
+
+
+def insert_new_contacts(new: Sequence[Subscriber]) -> Inserted:
+    """Insert contacts with new e-mails, and set their ids. The caller has a transaction open."""
     by_key = {contact.email_key: contact for contact in new}
     rows = [{name: getattr(each, name) for name in (*COLUMNS, "updated_at")} for each in new]
     inserted: dict[str, int] = dict(fetch_rows(INSERT, {"contacts": _json(rows)}))
+    erased: set[str] = set()
     if inserted:
-        for (key,) in fetch_rows(DELETE_ALIASES, {"ids": [*inserted.values()]}):
-            del inserted[key]
+        hashes = Erasure.keys_by_hash(by_key[key].email for key in inserted)
+        parameters = {"ids": [*inserted.values()], "hashes": [*hashes]}
+        for alias, sha256 in fetch_rows(CHECK_INSERTED, parameters):
+            if alias:
+                del inserted[alias]
+            else:
+                erased.add(hashes[sha256])
     for key, contact_id in inserted.items():
         by_key[key].pk = contact_id
         by_key[key]._state.adding, by_key[key]._state.db = False, "default"
-    return by_key.keys() - inserted.keys()
+    return Inserted(by_key.keys() - inserted.keys(), erased & inserted.keys())
 
 
 def store_changes(changes: Sequence[tuple[Subscriber, Mapping[str, Any]]]) -> bool:
@@ -209,13 +229,17 @@ def values_error(
     return TOO_MANY_VALUES if max(number, max_keys(values)) > MAX_KEYS_PER_OBJECT else None
 
 
-def write_user_ids(user_ids: Mapping[int, str | None]) -> bool:
-    """Set or remove the shown user_id of locked contacts, by the contact's id.
+def write_user_ids(user_ids: Mapping[int, str | None], user_source: str) -> bool:
+    """Set or remove the shown user_id of locked contacts in a source, by the contact's id.
 
     Returns:
         Whether all were set. Otherwise another contact has one, and the caller rolls back.
     """
-    parameters = {"contacts": [*user_ids], "values": [*user_ids.values()]}
+    parameters = {
+        "contacts": [*user_ids],
+        "values": [*user_ids.values()],
+        "user_source": user_source,
+    }
     released: dict[int, int] = {}
     for contact_id, row_id in fetch_rows(RELEASE_USER_IDS, parameters):
         released[contact_id] = min(row_id, released.get(contact_id, row_id))

@@ -3,6 +3,7 @@
 import hashlib
 import unicodedata
 from contextlib import suppress
+from typing import Any
 
 import idna
 
@@ -63,3 +64,16 @@ def email_spellings(email: str) -> set[str]:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def without_email(value: Any, email: str, replacement: str) -> Any:
+    """Return a JSON value in which a text stands in place of an e-mail, however it is spelled.
+
+    A part of the e-mail, as `contains` of a filter may have it, is not recognized.
+    """
+    if isinstance(value, list):
+        return [without_email(each, email, replacement) for each in value]
+    if isinstance(value, dict):
+        return {key: without_email(each, email, replacement) for key, each in value.items()}
+    is_email = isinstance(value, str) and email_key(value) == email_key(email)
+    return replacement if is_email else value

@@ -1,12 +1,25 @@
 """Find contacts by what programs call them, and add such names, many by one statement.
 
-crm/contacts.py and crm/batches.py write the `user_id` of calls, which has the source "".
+crm/contacts.py and crm/batches.py write the `user_id` of calls. docs/decisions/user-ids.md tells
+what a source is.
 """
 
+import re
+from argparse import ArgumentTypeError
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from django.core.exceptions import ValidationError
+
+from config.api.validation import MAX_NAME_LENGTH
 from config.database import fetch_rows
+
+# As the hosts of sites are written. No two of them look alike.
+SOURCE = re.compile(f"[A-Za-z0-9][A-Za-z0-9._:-]{{0,{MAX_NAME_LENGTH - 1}}}")
+INVALID_SOURCE = (
+    "The name of a source has letters from a to z, digits, and . _ : or - behind the first one. It "
+    f"has {MAX_NAME_LENGTH} characters at most."
+)
 
 FIND_NAMED = """
 SELECT i.value, s.id, s.email FROM crm_identity i JOIN crm_subscriber s ON s.id = i.subscriber_id
@@ -18,10 +31,10 @@ INSERT INTO crm_identity (subscriber_id, kind, source, value)
 SELECT contact, kind, source, value
 FROM unnest(%(contacts)s::bigint[], %(kinds)s::text[], %(sources)s::text[], %(values)s::text[])
      sent(contact, kind, source, value)
--- The user_id of a contact is one.
-WHERE NOT (kind = 'user' AND source = '' AND EXISTS (
+-- A contact has one user_id of a source.
+WHERE NOT (kind = 'user' AND EXISTS (
     SELECT FROM crm_identity i
-    WHERE i.subscriber_id = contact AND i.kind = 'user' AND i.source = ''
+    WHERE i.subscriber_id = contact AND i.kind = 'user' AND i.source = sent.source
 )) ORDER BY kind, source, value ON CONFLICT DO NOTHING RETURNING subscriber_id
 """
 FIND_CONTACTS = """
@@ -47,6 +60,26 @@ class Added(NamedTuple):
     taken: set[tuple[int, Name]]
 
 
+def to_user_source(text: str) -> str:
+    """Return the name of a source as it is stored: in small letters. Whitespace alone is "".
+
+    Raises:
+        ValidationError: a name that might be confused with another one.
+    """
+    name = text.strip()
+    if name and not SOURCE.fullmatch(name):
+        raise ValidationError(INVALID_SOURCE)
+    return name.lower()
+
+
+def source_argument(text: str) -> str:
+    """Convert an argument of a command as `to_user_source` does."""
+    try:
+        return to_user_source(text)
+    except ValidationError as error:
+        raise ArgumentTypeError(error.message) from None
+
+
 def emails_of(source: str, user_ids: Collection[str]) -> dict[str, str]:
     """Return the e-mails of the contacts that have these ids in a source."""
     found = find_named_contacts("user", source, user_ids) if user_ids else {}
@@ -64,7 +97,7 @@ def find_named_contacts(
 def add_names(names: Sequence[tuple[int, Name]]) -> Added:
     """Add names to locked contacts, by their ids, in the caller's transaction.
 
-    A name that another contact has is not added, and neither is a second `user_id`.
+    A name that another contact has is not added, and neither is a second `user_id` of a source.
     """
     if not names:
         return Added(set(), set())

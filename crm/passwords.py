@@ -9,6 +9,7 @@ from datetime import datetime
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from crm.identities import to_user_source
 from crm.models import ApplicationPassword, NewContacts, Scope
 
 ALPHABET = string.ascii_letters + string.digits
@@ -23,6 +24,7 @@ def create_application_password(
     scope: Scope | str,
     expires_at: datetime | None = None,
     new_contacts: NewContacts | str = "",
+    user_source: str = "",
 ) -> tuple[ApplicationPassword, str]:
     """Create an application password.
 
@@ -32,12 +34,14 @@ def create_application_password(
         scope: track, read or manage.
         expires_at: when it expires; None means never.
         new_contacts: what its events of unknown e-mails do; "" means as the setting says.
+        user_source: the source of the user_ids of its calls, as `to_user_source` reads it.
 
     Returns:
         The password, and its secret in groups of four characters, which is not stored.
 
     Raises:
         ValueError: the scope or new_contacts is not one of its choices.
+        ValidationError: user_source is no name of a source.
     """
     secret = "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
     password = ApplicationPassword.objects.create(
@@ -48,6 +52,7 @@ def create_application_password(
         secret_hash=secret_hash(secret),
         expires_at=expires_at,
         new_contacts=NewContacts(new_contacts) if new_contacts else "",
+        user_source=to_user_source(user_source),
     )
     groups = [secret[start : start + 4] for start in range(0, SECRET_LENGTH, 4)]
     return password, " ".join(groups)

@@ -47,6 +47,12 @@ def user_of(request: Request) -> User:
     return request.user
 
 
+def user_source_of(request: Request) -> str:
+    """Return the source of the user_ids of a request with an application password."""
+    assert isinstance(request.auth, ApplicationPassword)
+    return request.auth.user_source
+
+
 def is_permitted(request: Request, access: Access) -> bool:
     """Return whether a request has an application password that fulfils both parts."""
     if not isinstance(request.auth, ApplicationPassword):

@@ -8,9 +8,9 @@ import orjson
 from django.db import IntegrityError
 from django.db.models import Exists
 
-from config.api.errors import Forbidden, InvalidFields
+from config.api.errors import FieldErrors, Forbidden, InvalidFields
 from config.database import chunked, in_transaction, insert_new
-from crm.emails import email_key
+from crm.emails import without_email
 from crm.filters import (
     FilterTable,
     compile_filters,
@@ -25,19 +25,26 @@ from crm.labels import LabelKind, SlugTaken, is_slug_taken, missing_labels, with
 from crm.models import Segment, Subscriber, updated_now
 
 MAX_FILTER_BYTES = 64 * 1024
+USER_ID_OF_A_SOURCE = (
+    "A segment is about the user_id without a source, and your application password has a source."
+)
 # Each segment may have fifty conditions.
 SEGMENTS_PER_STATEMENT = 20
 
 
 @in_transaction
-def create_segment(fields: Mapping[str, Any]) -> Segment:
+def create_segment(fields: Mapping[str, Any], user_source: str = "") -> Segment:
     """Create a segment of title, slug and filters.
+
+    Args:
+        fields: the columns.
+        user_source: the source of the user_ids of who creates it.
 
     Raises:
         SlugTaken: another segment has the slug.
         InvalidFields: 422, the filter is invalid.
     """
-    columns = {**fields, "filters": clean_filters(fields["filters"], lock_labels=True)}
+    columns = {**fields, "filters": clean_filters(fields["filters"], True, user_source)}
     segment = Segment(**columns)
     if not insert_new(segment):
         raise SlugTaken
@@ -45,8 +52,10 @@ def create_segment(fields: Mapping[str, Any]) -> Segment:
 
 
 @in_transaction
-def update_segment(segment_id: int, fields: Mapping[str, Any]) -> Segment | None:
-    """Update fields of a segment. Returns None if it does not exist.
+def update_segment(
+    segment_id: int, fields: Mapping[str, Any], user_source: str = ""
+) -> Segment | None:
+    """Update fields of a segment, as `create_segment`. Returns None if it does not exist.
 
     Raises:
         SlugTaken: another segment has the slug.
@@ -54,7 +63,7 @@ def update_segment(segment_id: int, fields: Mapping[str, Any]) -> Segment | None
     """
     columns = dict(fields)
     if "filters" in fields:
-        columns["filters"] = clean_filters(fields["filters"], lock_labels=True)
+        columns["filters"] = clean_filters(fields["filters"], True, user_source)
     rows = Segment.objects.filter(id=segment_id)
     if "slug" in columns and is_slug_taken(Segment, columns["slug"], segment_id):
         raise SlugTaken
@@ -65,21 +74,35 @@ def update_segment(segment_id: int, fields: Mapping[str, Any]) -> Segment | None
     return rows.first()
 
 
-def clean_filters(filters: Any, lock_labels: bool = False) -> list[list[dict[str, Any]]]:
+def clean_filters(
+    filters: Any, lock_labels: bool = False, user_source: str = ""
+) -> list[list[dict[str, Any]]]:
     """Return a filter as it is stored: without the fields that it ignores.
 
     Args:
         filters: the filter as sent.
         lock_labels: whether its labels stay until the transaction ends.
+        user_source: the source of the user_ids of who sends it.
 
     Raises:
-        InvalidFields: 422, the filter is invalid, or larger than 64 KB.
+        InvalidFields: 422, the filter is invalid, larger than 64 KB, or about the user_ids of a
+            source. It would be about others for everyone else who reads the segment.
     """
     groups = read_filters(filters, "filters", lock_labels)
+    if user_source and (errors := _user_id_errors(groups)):
+        raise InvalidFields(errors)
     cleaned = [[condition.item for condition in group] for group in groups]
     if len(orjson.dumps(cleaned)) > MAX_FILTER_BYTES:
         raise InvalidFields({"filters": {"max": "The filters may not be greater than 64 KB."}})
     return cleaned
+
+
+def _user_id_errors(groups: Iterable[ConditionGroup]) -> FieldErrors:
+    return {
+        f"{condition.path}.source": {"user_source": USER_ID_OF_A_SOURCE}
+        for condition in chain.from_iterable(groups)
+        if condition.item["source"] == ["subscriber", "user_id"]
+    }
 
 
 def find_segment(slug: str) -> Segment | None:
@@ -208,27 +231,19 @@ def replace_email(email: str, replacement: str) -> int:
     """Replace the e-mail of an erased contact in the filters of all segments.
 
     They match the same contacts as before, because no contact has the e-mail any more. The caller
-    has a transaction open. A part of the e-mail, as `contains` may have it, is not recognized.
+    has a transaction open.
 
     Returns:
         The number of segments that were changed.
     """
-
-    def without(value: Any) -> Any:
-        if isinstance(value, list):
-            return [without(each) for each in value]
-        is_email = isinstance(value, str) and email_key(value) == email_key(email)
-        return replacement if is_email else value
-
-    def replaced(filters: Any) -> Any:
-        return [
-            [{field: without(value) for field, value in item.items()} for item in group]
-            for group in filters
-        ]
-
     segments = Segment.objects.all()
-    ids = [segment.pk for segment in segments if replaced(segment.filters) != segment.filters]
+    ids = [
+        segment.pk
+        for segment in segments
+        if without_email(segment.filters, email, replacement) != segment.filters
+    ]
     for segment in segments.filter(pk__in=ids).order_by("pk").select_for_update():
-        columns = {"filters": replaced(segment.filters), "updated_at": updated_now()}
+        filters = without_email(segment.filters, email, replacement)
+        columns = {"filters": filters, "updated_at": updated_now()}
         segments.filter(pk=segment.pk).update(**columns)
     return len(ids)

@@ -105,26 +105,32 @@ Contact = Row
 Labels = dict[int, Row]
 
 
-def read_contact(contact_id: int) -> Contact | None:
-    """Return the contact with this id, or the one that it was merged into, or None."""
-    contact = fetch_row(CONTACT, {"id": contact_id})
-    return contact or _read_holder(("contact", str(contact_id)))
+def read_contact(contact_id: int, user_source: str = "") -> Contact | None:
+    """Return the contact with this id, or the one that it was merged into, or None.
+
+    Args:
+        contact_id: the id.
+        user_source: the source of the user_id that is shown.
+    """
+    contact = fetch_row(CONTACT, {"id": contact_id, "user_source": user_source})
+    return contact or _read_holder(("contact", str(contact_id)), user_source)
 
 
-def read_contact_of_email(email: str) -> Contact | None:
-    """Return the contact with this e-mail or alias by its key, or None."""
+def read_contact_of_email(email: str, user_source: str = "") -> Contact | None:
+    """Return the contact with this e-mail or alias by its key, or None, as `read_contact` does."""
     key = email_key(email)
-    return fetch_row(CONTACT_OF_EMAIL, {"email_key": key}) or _read_holder(("email", key))
+    contact = fetch_row(CONTACT_OF_EMAIL, {"email_key": key, "user_source": user_source})
+    return contact or _read_holder(("email", key), user_source)
 
 
-def _read_holder(name: Name) -> Contact | None:
+def _read_holder(name: Name, user_source: str) -> Contact | None:
     holder = find_holder(name)
-    return fetch_row(CONTACT, {"id": holder}) if holder else None
+    return fetch_row(CONTACT, {"id": holder, "user_source": user_source}) if holder else None
 
 
-def read_contacts(contact_ids: Sequence[int]) -> list[Contact]:
-    """Return the contacts with these ids, in the order of their ids."""
-    return fetch_rows(CONTACTS_OF_IDS, {"ids": list(contact_ids)})
+def read_contacts(contact_ids: Sequence[int], user_source: str = "") -> list[Contact]:
+    """Return the contacts with these ids, in the order of their ids, as `read_contact` does."""
+    return fetch_rows(CONTACTS_OF_IDS, {"ids": list(contact_ids), "user_source": user_source})
 
 
 def labels_of(contacts: Iterable[Contact], kinds: Collection[LabelKind]) -> dict[LabelKind, Labels]:
@@ -243,11 +249,11 @@ class AllContacts(NamedTuple):
     column: str = "id"
     direction: str | None = None
 
-    def page(self, start: int, per_page: int) -> tuple[list[Contact], int]:
-        """Return the contacts of a page and the number of all contacts."""
+    def page(self, start: int, per_page: int, user_source: str = "") -> tuple[list[Contact], int]:
+        """Return the contacts of a page, as `read_contact` does, and the number of all contacts."""
         order = _order_of_all(self.column, (self.direction or "").upper() == "ASC")
         statement = PAGE_OF_ALL.format(order=order, limit=per_page, start=_within(start, per_page))
-        if page := fetch_rows(statement, {}):
+        if page := fetch_rows(statement, {"user_source": user_source}):
             return [row[:-1] for row in page], page[0][-1]
         return [], Subscriber.objects.count()
 

@@ -66,6 +66,8 @@ class Part(NamedTuple):
     rows: Callable[[int], Iterable[str]]
 
 
+# Functions that replace an e-mail by a text, and return in how many rows, by what the rows are.
+_replacers: dict[str, Callable[[str, str], int]] = {"segments": replace_email}
 # By the name of their list in the export.
 _parts: dict[str, Part] = {}
 
@@ -73,6 +75,11 @@ _parts: dict[str, Part] = {}
 def register_part(name: str, part: Part) -> None:
     """Register rows of another app that the export of a contact has as the list `name`."""
     _parts[name] = part
+
+
+def register_replacer(name: str, replace: Callable[[str, str], int]) -> None:
+    """Register what replaces the e-mail of an erased contact in rows of another app."""
+    _replacers[name] = replace
 
 
 def export_contact(contact_id: int, write: Write) -> None:
@@ -201,7 +208,10 @@ def erase_contact(contact_id: int, by: str) -> Erasure:
             "deleted": {**delete_contacts([contact_id]), "idempotency_keys": keys},
             "made_nameless": {
                 "admin_history": _erase_in_history(ids, emails),
-                "segments": sum(replace_email(email, ERASED) for email in emails),
+                **{
+                    name: sum(replace(email, ERASED) for email in emails)
+                    for name, replace in _replacers.items()
+                },
             },
         },
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
+from django.core.exceptions import ValidationError
 from django.db import connection
 
 from config.api.errors import FieldErrors, InvalidFields
@@ -19,7 +20,7 @@ from crm.api.batches import add_or_update, errors_of, read_draft
 from crm.batches import Draft, Rules, Written
 from crm.custom_fields import Fields, declared_fields
 from crm.emails import email_key
-from crm.identities import Name, add_names, emails_of
+from crm.identities import Name, add_names, emails_of, to_user_source
 from crm.labels import NAME_KINDS, LabelKind, LabelName, create_missing, find_named, is_new_title
 from crm.models import Erasure, Subscriber
 from transfers.columns import ColumnTargets
@@ -55,7 +56,7 @@ class ContactRules:
     `existing` is what is written to a contact that exists. An opt-out in the file always is.
     `resubscribe` subscribes contacts that opted out, and creates erased ones, as the file says.
     `create` has the kinds of labels that may be created. `source` names the program whose ids
-    `user_id` has, "" for that of calls.
+    `user_id` has, as that of an application password.
     """
 
     existing: contacts.Existing
@@ -132,7 +133,7 @@ def import_contacts(rows: Sequence[ContactRow], rules: ContactRules) -> list[Out
     emails = _emails(rows, rules.source)
     for position, row in enumerate(rows):
         try:
-            read[position] = _read(row, rules.source, emails, declared)
+            read[position] = _read(row, emails, declared)
         except InvalidFields as error:
             outcomes[position] = _rejected(row, error.detail)
     locked = contacts.lock_of_keys([each.key for each in read.values()])
@@ -157,10 +158,11 @@ def import_contacts(rows: Sequence[ContactRow], rules: ContactRules) -> list[Out
         Rules(
             force_status=rules.existing == "overwrite",
             keep_opt_outs=not rules.resubscribe,
-            erased=erased,
+            erased="restore" if rules.resubscribe else "reject",
             existing=rules.existing,
         ),
         lambda name: name not in FORBIDDEN or FORBIDDEN[name] in rules.create,
+        rules.source,
     )
     by_position = {position: each for (_, position), each in zip(order, in_order, strict=True)}
     written = [by_position[position] for position in range(len(valid))]
@@ -187,9 +189,7 @@ def _user_id(item: Mapping[str, Any]) -> str:
         return ""
 
 
-def _read(
-    row: ContactRow, source: str, emails: Mapping[str, str], declared: Callable[[], Fields]
-) -> Read:
+def _read(row: ContactRow, emails: Mapping[str, str], declared: Callable[[], Fields]) -> Read:
     """Validate a row.
 
     Raises:
@@ -206,10 +206,6 @@ def _read(
     draft = read_draft(item, declared)
     warnings: Warnings = []
     names = _names(row.item.get("identities"), warnings)
-    user_id = draft.fields.get("user_id")
-    if source and user_id:
-        del draft.fields["user_id"]
-        names.append(Name("user", source, user_id))
     return Read(row, draft, email_key(draft.fields["email"]), is_found_by_id, names, warnings)
 
 
@@ -223,7 +219,9 @@ def _names(identities: Any, warnings: Warnings) -> list[Name]:
     for identity in identities if isinstance(identities, list) else ():
         try:
             parts = Name(*(to_text(identity[part]) for part in Name._fields))
-        except (InvalidValue, KeyError, TypeError):
+            if parts.kind == "user":
+                parts = parts._replace(source=to_user_source(parts.source))
+        except (InvalidValue, ValidationError, KeyError, TypeError):
             parts = Name("", "", "")
         is_valid = len(parts.kind) <= MAX_KIND_LENGTH and max(map(len, parts)) <= MAX_NAME_LENGTH
         # Names by which a store finds contacts that were merged there mean others elsewhere.

@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 from typing_extensions import override
 
 from config.api.errors import InvalidFields
+from crm.identities import source_argument
 from crm.job_command import JobCommand, claim_new
 from crm.jobs import RESULTS, JobError, Run, delete_files
 from crm.models import Job
@@ -43,7 +44,13 @@ class ImportCommand(JobCommand):
         parser.add_argument("--date-order", choices=ORDERS, default="ymd", help="of 01/02/2026")
         parser.add_argument("--decimal-mark", choices=DECIMALS, default=".")
         parser.add_argument("--zone", default="", metavar="Z", help="of datetimes without one")
-        parser.add_argument("--source", default="", metavar="S", help="whose ids user_id has")
+        parser.add_argument(
+            "--source",
+            type=source_argument,
+            default="",
+            metavar="S",
+            help="whose ids user_id has, as application passwords name it",
+        )
         parser.add_argument("--dry-run", action="store_true", help="only count")
 
     def values(self, options: Mapping[str, Any]) -> dict[str, Any]:

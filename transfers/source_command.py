@@ -12,6 +12,7 @@ from django.core.management.base import CommandError
 from django.db import transaction
 from typing_extensions import override
 
+from crm.identities import source_argument
 from crm.job_command import JobCommand, claim_new
 from crm.jobs import LEASE_SECONDS, RESULTS, JobError, Run, claim_job, create_job, resume
 from crm.models import Job, JobState
@@ -47,7 +48,11 @@ class SourceCommand(JobCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("url", metavar="URL")
         parser.add_argument(
-            "--source", default="", metavar="NAME", help="whose ids contacts get, the host's"
+            "--source",
+            type=source_argument,
+            default="",
+            metavar="NAME",
+            help="whose ids contacts get, the host's",
         )
         parser.add_argument(
             "--rate", type=to_rate, default=5.0, metavar="N", help="requests a second at most"

@@ -32,7 +32,7 @@ from crm.custom_fields import Fields, declared_fields
 from crm.emails import email_key
 from crm.filters import apply_filter
 from crm.labels import LABEL_MODELS, LabelKind, memberships
-from crm.models import Identity, Segment, Status, Subscriber
+from crm.models import Segment, Status, Subscriber
 from crm.segments import find_segment, read_segment
 from crm.selectors import page_ids_and_total
 
@@ -284,9 +284,10 @@ class SubscriberAdmin(PagedModelAdmin):
 
     @admin.display(description="user ID")
     def user_id(self, contact: Subscriber) -> str:
-        """Return the id that the calling program gave the contact."""
-        identity = contact.identities.filter(**Identity.USER).first() if contact.pk else None
-        return identity.value if identity else "-"
+        """Return the ids that programs gave the contact, each with its source."""
+        rows = contact.identities.filter(kind="user").order_by("source", "pk") if contact.pk else ()
+        ids = (f"{row.source}: {row.value}" if row.source else row.value for row in rows)
+        return ", ".join(ids) or "-"
 
     @admin.display(description="tags")
     def tag_titles(self, contact: Subscriber) -> SafeString | str:

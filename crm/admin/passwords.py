@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from config.audit import of_ids, record
 from crm.admin.base import StrictModelAdmin
+from crm.identities import to_user_source
 from crm.models import ApplicationPassword
 from crm.passwords import create_application_password, revoke
 
@@ -28,6 +29,10 @@ class PasswordForm(ModelForm):
             raise ValidationError("It would have expired already.")
         return expires_at
 
+    def clean_user_source(self) -> str:
+        """Reject what is no name of a source."""
+        return to_user_source(self.cleaned_data["user_source"])
+
 
 @admin.register(ApplicationPassword)
 class ApplicationPasswordAdmin(StrictModelAdmin):
@@ -39,7 +44,7 @@ class ApplicationPasswordAdmin(StrictModelAdmin):
     )
     list_select_related = ("user",)
     form = PasswordForm
-    fields = ("user", "name", "scope", "new_contacts", "expires_at")
+    fields = ("user", "name", "scope", "new_contacts", "user_source", "expires_at")
     actions = ("revoke_selected",)
 
     @override
@@ -63,7 +68,7 @@ class ApplicationPasswordAdmin(StrictModelAdmin):
         self, request: HttpRequest, obj: ApplicationPassword, form: ModelForm, change: bool
     ) -> None:
         password, secret = create_application_password(
-            obj.user, obj.name, obj.scope, obj.expires_at, obj.new_contacts
+            obj.user, obj.name, obj.scope, obj.expires_at, obj.new_contacts, obj.user_source
         )
         obj.__dict__.update(password.__dict__)
         fields = {"user": str(obj.user), "scope": obj.scope, "credential": obj.prefix}

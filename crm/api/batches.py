@@ -3,7 +3,7 @@
 Calls and imports share this. crm/batches.py has the writes of several contacts.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.utils import timezone
@@ -20,6 +20,9 @@ from crm.api.rights import CHANGE, require_change
 from crm.batches import MAX_TOGETHER, Draft, NotTogether, Rules, Written, write_together
 from crm.custom_fields import Fields
 from crm.filters.types import HasPerm
+
+# What became of a contact of a batch.
+Outcome = Written | InvalidFields | Forbidden
 
 
 def read_draft(item: Any, declared: Callable[[], Fields]) -> Draft:
@@ -44,34 +47,47 @@ def read_draft(item: Any, declared: Callable[[], Fields]) -> Draft:
 
 
 def add_or_update(
-    drafts: Sequence[Draft], rules: Rules, has_perm: HasPerm
-) -> list[Written | InvalidFields | Forbidden]:
+    drafts: Sequence[Draft], rules: Rules, has_perm: HasPerm, user_source: str = ""
+) -> Iterator[Outcome]:
     """Create or update the contacts of a batch, in its order: together, and alone where need be.
 
-    Returns:
-        The outcome of each.
+    Args:
+        drafts: the contacts.
+        rules: the rules of `contacts.create_or_update`.
+        has_perm: of the user.
+        user_source: the source of their user_ids.
+
+    Yields:
+        The outcome of each, when it is committed.
     """
-    outcomes: list[Written | InvalidFields | Forbidden] = []
     may_change = all(map(has_perm, CHANGE.permissions))
     size = MAX_TOGETHER
-    while len(outcomes) < len(drafts):
-        following = drafts[len(outcomes) : len(outcomes) + size]
+    start = 0
+    while start < len(drafts):
+        following = drafts[start : start + size]
         try:
-            outcomes += write_together(following, rules, may_change)
+            written = write_together(following, rules, may_change, user_source)
+            yield from written
+            start += len(written)
             size = min(2 * size, MAX_TOGETHER)
         except NotTogether as error:
             if not error.position:
-                try:
-                    outcomes.append(write_alone(following[0], rules, has_perm))
-                except (InvalidFields, Forbidden) as rejection:
-                    outcomes.append(rejection)
+                alone = following[0]
+                yield error.rejection or _outcome_alone(alone, rules, has_perm, user_source)
+                start += 1
             # Short after an exception, because contacts that are alike often follow each other.
             size = error.position or 1
-    return outcomes
+
+
+def _outcome_alone(draft: Draft, rules: Rules, has_perm: HasPerm, user_source: str) -> Outcome:
+    try:
+        return write_alone(draft, rules, has_perm, user_source)
+    except (InvalidFields, Forbidden) as rejection:
+        return rejection
 
 
 @in_transaction
-def write_alone(draft: Draft, rules: Rules, has_perm: HasPerm) -> Written:
+def write_alone(draft: Draft, rules: Rules, has_perm: HasPerm, user_source: str) -> Written:
     """Create or update one contact of a batch.
 
     A user_id that another contact has is ignored and reported if the contact exists, because an
@@ -85,12 +101,14 @@ def write_alone(draft: Draft, rules: Rules, has_perm: HasPerm) -> Written:
     # A list of each try, because a deadlock repeats this function.
     reported = [*draft.warnings]
     began = timezone.now()
-    contact, created = contacts.create_or_update(fields, **rules._asdict(), warnings=reported)
+    contact, created = contacts.create_or_update(
+        fields, **rules._asdict(), warnings=reported, user_source=user_source
+    )
     require_change(created, has_perm)
     is_changed = created or contact.updated_at >= began
     user_id = draft.fields.get("user_id")
     try:
-        if user_id and rules.writes_user_id(created, getattr(contact, "user_id", None)):
+        if user_id and rules.writes_user_id(created, contact.user_id):
             is_changed |= contacts.set_user_id(contact, user_id)
     except InvalidFields:
         if created:

@@ -25,11 +25,12 @@ from config.api.validation import (
 )
 from config.api.viewsets import ApiViewSet
 from crm.api.fields import CONTACT_FIELDS, LABEL_FIELDS
-from crm.filters import apply_filter, read_filters
+from crm.filters import FilterTable, apply_filter, read_filters
 from crm.filters.contacts import to_status
 from crm.filters.query import apply_query_filters, query_filter_help
 from crm.labels import LabelKind, memberships, resolve_label_ids
 from crm.models import Segment, Status, Subscriber
+from crm.permissions import user_source_of
 from crm.segments import find_segment, read_segment
 from crm.selectors import AllContacts, order_rows, search_q
 
@@ -134,7 +135,8 @@ class AdvancedFilterBackend(DescribedFilterBackend):
         # The empty list is a filter that all contacts match.
         required = () if view.params.get("advanced_filters") == [] else ADVANCED
         filters = validate(ADVANCED, view.params, required)["advanced_filters"]
-        groups = read_filters(filters, "advanced_filters")
+        table = FilterTable(user_source_of(request))
+        groups = read_filters(filters, "advanced_filters", table=table)
         return apply_filter(queryset, groups, request.user.has_perm)
 
 

@@ -22,6 +22,7 @@ from config.api.warnings import MAX_CHOICES, capped, with_warnings
 from crm.api.serializers import LabelChoiceSerializer
 from crm.models import Subscriber
 from crm.notes import TYPES
+from crm.permissions import user_source_of
 from crm.selectors import AllContacts, Contact, page_ids_and_total, read_contacts
 
 TEXT: Schema = {"type": "string"}
@@ -37,10 +38,11 @@ class SubscriberPagination(FluentPagination):
         self, queryset: QuerySet[Subscriber] | AllContacts, start: int, per_page: int
     ) -> tuple[Sequence[Contact], int]:
         if isinstance(queryset, AllContacts):
-            return queryset.page(start, per_page)
+            return queryset.page(start, per_page, user_source_of(self.request))
         ids, total = page_ids_and_total(queryset, start, per_page)
         positions = {contact_id: position for position, contact_id in enumerate(ids)}
-        return sorted(read_contacts(ids), key=lambda contact: positions[contact[0]]), total
+        contacts = read_contacts(ids, user_source_of(self.request))
+        return sorted(contacts, key=lambda contact: positions[contact[0]]), total
 
 
 class ContactListPagination(SubscriberPagination):

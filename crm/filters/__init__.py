@@ -74,7 +74,9 @@ def providers() -> Mapping[str, Provider]:
 class FilterTable:
     """The properties of all providers. Those that are in the database are read once, if need be."""
 
-    def __init__(self) -> None:
+    def __init__(self, user_source: str = "") -> None:
+        """Begin a table in which user_id is that of a source."""
+        self.user_source = user_source
         self._loaded: dict[str, Mapping[str, Property]] = {}
 
     def properties(self, provider_name: str) -> Mapping[str, Property]:
@@ -282,7 +284,8 @@ def _compile(item: Any, path: str, table: FilterTable, errors: FieldErrors) -> C
         return invalid
     # With lists of PHP as lists, because segments are stored and shown so.
     sent = {f: php_list(item[f]) if isinstance(values[f], list) else item[f] for f in types}
-    condition = Condition(operator_name, operator, values.pop("value", None), values)
+    value = values.pop("value", None)
+    condition = Condition(operator_name, operator, value, values, table.user_source)
     used_item = {"source": item["source"], "operator": operator_name, **sent}
     labels = [(prop.label_kind, each) for each in condition.value] if prop.label_kind else []
     return CompiledCondition(

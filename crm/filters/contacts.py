@@ -132,7 +132,7 @@ USER_OPS = (
 
 def has_user_id(condition: Condition) -> ContactSet:
     """Match contacts by the id that the calling program gave them."""
-    identities = Identity.objects.filter(**Identity.USER)
+    identities = Identity.objects.filter(kind="user", source=condition.user_source)
     return ContactSet(identities.filter(condition.test(F("value"))))
 
 

@@ -49,12 +49,16 @@ class Operator:
 
 @dataclass(frozen=True)
 class Condition:
-    """A validated condition: operator, value, and the further fields that its property needs."""
+    """A validated condition: operator, value, and the further fields that its property needs.
+
+    `user_source` is the source of the user_ids of who asks.
+    """
 
     operator_name: str
     operator: Operator
     value: Any
     extra: Mapping[str, Any]
+    user_source: str = ""
 
     def test(self, column: Column) -> Expression | Q:
         """Return the SQL of the operator on a column."""

@@ -73,6 +73,11 @@ class Subscriber(models.Model):
     `hash`, `full_name`, `photo` and `user_id` are computed. Written by crm/contacts.py.
     """
 
+    # The id that the calling program gave the contact, and the source of that id. crm/contacts.py
+    # sets them in the contacts that it locks or creates.
+    user_id: str | None = None
+    user_source: str = ""
+
     prefix = models.CharField(max_length=192, null=True, blank=True)
     first_name = models.CharField(max_length=192, null=True, blank=True)
     last_name = models.CharField(max_length=192, null=True, blank=True)
@@ -93,6 +98,9 @@ class Subscriber(models.Model):
     life_time_value = models.PositiveBigIntegerField(default=0)
     phone = models.CharField(max_length=50, null=True, blank=True)
     status = models.CharField(max_length=50, choices=Status, default=Status.SUBSCRIBED)
+    # The job that wrote the status to several contacts, until the status is written again. It can
+    # be undone as long.
+    status_change = models.BigIntegerField(null=True, editable=False)
     contact_type = models.CharField(max_length=50, default=ContactType.LEAD)
     source = models.CharField(max_length=50, null=True, blank=True)
     avatar = models.CharField(max_length=192, null=True, blank=True)
@@ -162,22 +170,24 @@ def gravatar(email: str, full_name: str) -> str:
     return f"https://www.gravatar.com/avatar/{digest}?s=128&d={fallback}"
 
 
-# The `user_id` of the contact s, or null. A contact that another one was merged into may have
-# several, of which the oldest row is its own.
+# The `user_id` of the contact s in a source, or null. A contact that another one was merged into
+# may have several, of which the oldest row is its own.
 USER_ID_OF_CONTACT = """
 (SELECT value FROM crm_identity
- WHERE subscriber_id = s.id AND kind = 'user' AND source = '' ORDER BY id LIMIT 1)
+ WHERE subscriber_id = s.id AND kind = 'user' AND source = %(user_source)s ORDER BY id LIMIT 1)
 """
 
 
 class Identity(models.Model):
     """What a contact is called besides its e-mail and id. Written by crm/contacts.py.
 
-    The kind `user` with the source "" is `user_id` on the wire: the id that the calling program
-    gave the contact. It is never the id of a user of Tallybook. The others are aliases, which
-    crm/merging.py makes.
+    The kind `user` is `user_id` on the wire: the id that a program gave the contact. Its source is
+    that of the application password, "" without one. It is never the id of a user of Tallybook.
+    The kind `contact` with a source is the id of the contact in another store. The others are
+    aliases, which crm/merging.py makes.
     """
 
+    # Of passwords without a source.
     USER = {"kind": "user", "source": ""}  # noqa: RUF012
     # The key of an e-mail, and the id in digits, of a contact that was merged into this one.
     EMAIL = {"kind": "email", "source": ""}  # noqa: RUF012

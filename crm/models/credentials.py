@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.timezone import now
 
+from config.api.validation import MAX_NAME_LENGTH
 from crm.models.contacts import Status
 from crm.models.labels import List, Tag
 
@@ -43,6 +44,15 @@ class ApplicationPassword(models.Model):
         blank=True,
         db_default="",
         help_text="What an event of an unknown e-mail does. Empty: as the setting says.",
+    )
+    # It stays, because the ids that the program has sent would mean other contacts.
+    user_source = models.CharField(
+        "source of user IDs",
+        max_length=MAX_NAME_LENGTH,
+        blank=True,
+        db_default="",
+        help_text="Such as shop, if several programs number their users. Passwords with the same "
+        "source share its user_id. Empty: the user_id without a source.",
     )
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)

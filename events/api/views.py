@@ -245,16 +245,18 @@ class Caller(TypedDict):
     created_by: int
     credential: str
     new_contacts: str
+    user_source: str
 
 
 def caller(request: Request) -> Caller:
-    """Return the calling user, the owner of the idempotency keys, and the password's setting."""
+    """Return the calling user, the owner of the idempotency keys, and the password's settings."""
     password = request.auth
     assert isinstance(password, ApplicationPassword)
     return {
         "created_by": password.user_id,
         "credential": f"password:{password.pk}",
         "new_contacts": password.new_contacts,
+        "user_source": password.user_source,
     }
 
 

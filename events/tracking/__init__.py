@@ -21,7 +21,7 @@ from events.signals import event_tracked
 from events.tracking.errors import NotEnabled, SubscriberNotFound
 from events.tracking.fields import parse_event
 from events.tracking.statements import REGISTER_NAME
-from events.tracking.writing import write
+from events.tracking.writing import Write, write
 
 # The owner of the idempotency keys that Python programs send. A request's owner is its credential.
 PYTHON_CREDENTIAL = "python"
@@ -35,6 +35,7 @@ def track(
     idempotency_key: str | None = None,
     credential: str = PYTHON_CREDENTIAL,
     new_contacts: str = "",
+    user_source: str = "",
     warnings: Warnings | None = None,
 ) -> TrackedEvent:
     """Count an event on its contact and keep the occurrence.
@@ -60,6 +61,7 @@ def track(
         credential: the owner of the key, because two callers may choose the same.
         new_contacts: a value of NewContacts: what happens if no contact has the e-mail. By default
             the setting TALLYBOOK_NEW_CONTACTS.
+        user_source: the source of the user_id, as application passwords name it.
         warnings: collects a warning for each text that is cut.
 
     Returns:
@@ -75,12 +77,13 @@ def track(
     """
     choice = to_new_contacts(new_contacts)
     fields = parse_event(data, repeatable, idempotency_key, warnings)
+    one = Write(fields, created_by, credential, user_source)
     try:
-        event = write(fields, created_by, credential)
+        event = write(one)
     except SubscriberNotFound:
         if not create_contacts([fields.email], choice):
             raise
-        event = write(fields, created_by, credential)
+        event = write(one)
     if event_tracked.receivers and not event.replayed:
         transaction.on_commit(
             lambda: event_tracked.send(TrackedEvent, event=event, subscriber=event.subscriber)

@@ -19,7 +19,7 @@ from events.tracking import PYTHON_CREDENTIAL, create_contacts, to_new_contacts
 from events.tracking.errors import NotEnabled
 from events.tracking.fields import EventFields, parse_event
 from events.tracking.item_statements import TRACK_MANY
-from events.tracking.retries import earlier_results, fingerprint, replay
+from events.tracking.retries import earlier_results, replay
 from events.tracking.writing import (
     Write,
     batch_item,
@@ -68,6 +68,7 @@ def track_many(
     created_by: int | None = None,
     credential: str = PYTHON_CREDENTIAL,
     new_contacts: str = "",
+    user_source: str = "",
     atomic: bool = False,
 ) -> list[Outcome]:
     """Count many events.
@@ -80,6 +81,7 @@ def track_many(
         created_by: id of the calling user, as for `track`.
         credential: the owner of the idempotency keys, as for `track`.
         new_contacts: what happens to events of unknown e-mails, as for `track`.
+        user_source: the source of the user_ids, as for `track`.
         atomic: whether one rejected event rolls all others back. Otherwise valid events are
             committed although others are rejected.
 
@@ -93,12 +95,9 @@ def track_many(
     choice = to_new_contacts(new_contacts)
     warnings: dict[int, Warnings] = {}
     rejected, valid = _parse(items, warnings)
-    contents = {
-        number: fingerprint(fields) for number, fields in valid.items() if fields.idempotency_key
-    }
 
     def write(events: Events) -> Outcomes:
-        return _write(events, contents, created_by, credential, choice)
+        return _write(events, created_by, credential, user_source, choice)
 
     if atomic:
         outcomes = _write_all_or_none(rejected, valid, write)
@@ -161,9 +160,9 @@ def _write_all_or_none(
 
 def _write(
     events: Events,
-    contents: Mapping[int, bytes],
     created_by: int | None,
     credential: str,
+    user_source: str,
     new_contacts: NewContacts,
 ) -> Outcomes:
     """Run one statement and return the outcome of each event; a second if contacts are created.
@@ -175,13 +174,7 @@ def _write(
     unnamed = any(is_unnamed(fields) for fields in events.values())
     own_key = own_email_key(created_by) if unnamed else ""
     items = [
-        batch_item(
-            number,
-            Write(fields, created_by, credential),
-            now,
-            contents.get(number, b""),
-            own_key,
-        )
+        batch_item(number, Write(fields, created_by, credential, user_source), now, own_key)
         for number, fields in events.items()
     ]
     parameters = {"events": orjson.dumps(items).decode(), "now": now}
@@ -206,15 +199,14 @@ def _write(
         for number in (*claimed, *without_contact)
         if (key := events[number].idempotency_key)
     }
-    outcomes |= _replay_all(
-        keys, events, credential, {events[number].idempotency_key: number for number in outcomes}
-    )
+    first_uses = {events[number].idempotency_key: number for number in outcomes}
+    outcomes |= _replay_all(keys, events, credential, user_source, first_uses)
     missing = {number: events[number] for number in without_contact if number not in outcomes}
     names = {number: name_of(fields, own_key) for number, fields in missing.items()}
-    holders = find_holders({*names.values()}) if names else {}
+    holders = find_holders({*names.values()}, user_source) if names else {}
     missing = {number: missing[number] for number in missing if names[number] not in holders}
     if create_contacts((fields.email for fields in missing.values()), new_contacts):
-        return outcomes | _write(missing, contents, created_by, credential, NewContacts.NONE)
+        return outcomes | _write(missing, created_by, credential, user_source, NewContacts.NONE)
     return outcomes | {number: contact_error(fields) for number, fields in missing.items()}
 
 
@@ -222,6 +214,7 @@ def _replay_all(
     keys: Mapping[int, str],
     events: Events,
     credential: str,
+    user_source: str,
     first_uses: Mapping[str, int],
 ) -> Outcomes:
     """Return the outcomes of retries, by the results of the first uses of their keys.
@@ -230,6 +223,7 @@ def _replay_all(
         keys: the idempotency keys of events that were not counted, by the number of the item.
         events: the fields of the events, by the number of the item.
         credential: the owner of the keys.
+        user_source: the source of the user_ids.
         first_uses: the keys that this statement claimed, and the number of the item that did.
     """
     outcomes: Outcomes = {}
@@ -239,7 +233,7 @@ def _replay_all(
         if key not in results or first_uses.get(key, -1) >= number:
             continue
         try:
-            event = replay(events[number], results[key])
+            event = replay(events[number], results[key], user_source)
             outcomes[number] = Tracked(event.id, event.counter, replayed=True)
         except ApiError as error:
             outcomes[number] = error

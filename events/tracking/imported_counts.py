@@ -17,9 +17,9 @@ from config.database import fetch_rows
 from crm.emails import email_key
 from events.tracking.errors import SubscriberNotFound
 from events.tracking.fields import EventFields
-from events.tracking.imports import LOCK_SOURCE, USER_ID, Imported, Outcome, import_owner
+from events.tracking.imports import LOCK_SOURCE, Imported, Outcome, import_owner
 from events.tracking.item_statements import ALIASED, NAMED, NEXT_EVENT
-from events.tracking.statements import COUNT_UP, INSERT_NAMES, RECORD_IMPORTED
+from events.tracking.statements import COUNT_UP, INSERT_NAMES, RECORD_IMPORTED, USER_ID
 
 # So that sums of counters stay whole numbers of 64 bits.
 MAX_COUNTER = 10**12

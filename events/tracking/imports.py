@@ -28,12 +28,11 @@ from events.tracking.item_statements import (
     STORED_VALUES,
     track_items,
 )
-from events.tracking.statements import NEXT_OCCURRENCE, RECORD_IMPORTED, STORED
+from events.tracking.statements import NEXT_OCCURRENCE, RECORD_IMPORTED, STORED, USER_ID
 
 # The owner of the keys of an import begins with it.
 OWNER_PREFIX = "import:"
 MAX_OWNER_LENGTH = 40
-USER_ID = "i.kind = 'user' AND i.source = %(user_source)s AND i.value"
 
 # One import of a source at a time remembers counters, from its first statement to its commit.
 LOCK_SOURCE = "SELECT pg_advisory_xact_lock(0x7A11, hashtext(%(owner)s))"

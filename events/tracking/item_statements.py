@@ -13,7 +13,6 @@ from events.tracking.statements import (
     RESULT,
     STORED,
     SWITCH,
-    USER_ID,
 )
 
 # What an occurrence keeps, of the part `item`.
@@ -31,11 +30,14 @@ ITEM_COLUMNS = (
 )
 # The id of the event, should it be new.
 NEXT_EVENT = "nextval('events_trackedevent_id_seq')"
+# The user_id of an item of a call.
+ITEM_USER_ID = "i.kind = 'user' AND i.source = item.user_source AND i.value"
 # Items of calls are a JSON list of objects. Ids are drawn in the order sent.
 CALLED_ITEMS = f"""
 {SWITCH}, item AS MATERIALIZED (
     SELECT sent.*, {NEXT_EVENT} AS event_id, {NEXT_OCCURRENCE} AS occurrence_id
-    FROM json_to_recordset(%(events)s::json) AS sent({", ".join(ITEM_COLUMNS)})
+    FROM json_to_recordset(%(events)s::json) AS sent(
+        {", ".join(ITEM_COLUMNS)}, user_source text)
     WHERE (SELECT enabled FROM switch)
 ),
 """
@@ -155,7 +157,7 @@ def track_items(
     *,
     result: str,
     items: str = CALLED_ITEMS,
-    user_id: str = USER_ID,
+    user_id: str = ITEM_USER_ID,
     aliased: str = ALIASED,
     locked: str = "",
     counter: str = ITEM_COUNTER,
@@ -195,7 +197,7 @@ def track_items(
     )
 
 
-def named_contacts(user_id: str = USER_ID, aliased: str = ALIASED, locked: str = "") -> str:
+def named_contacts(user_id: str = ITEM_USER_ID, aliased: str = ALIASED, locked: str = "") -> str:
     """Return the parts of a statement that find and lock the contacts of the part `item`."""
     named = "aliased" if aliased else "named"
     return NAMED.format(user_id=user_id, aliased=aliased, named=named, locked=locked)

@@ -20,9 +20,10 @@ from events.tracking.statements import EARLIER_RESULTS, EVENT_COLUMNS
 FLOAT = re.compile(r"[0-9](\.0|e)")
 
 
-def fingerprint(fields: EventFields) -> bytes:
+def fingerprint(fields: EventFields, user_source: str = "") -> bytes:
     """Return the SHA-256 of an event's content, by which a retry is recognized.
 
+    The source of a user_id is part of it, because the id means another contact in another source.
     Equal are an instant in two zones, 2 and 2.0 in properties and context, and an e-mail in two
     spellings. Stores keep it, so the order and names of EventFields are part of the format.
     """
@@ -32,6 +33,8 @@ def fingerprint(fields: EventFields) -> bytes:
         "context": canonical_json(fields.context),
         "occurred_at": fields.occurred_at and fields.occurred_at.astimezone(UTC),
     }
+    if user_source and fields.user_id:
+        content["user_source"] = user_source
     return hashlib.sha256(orjson.dumps(content)).digest()
 
 
@@ -63,19 +66,23 @@ def earlier_results(credential: str, keys: list[str]) -> dict[str, tuple[bytes, 
     return {key: (bytes(content), tuple(columns)) for key, content, *columns in rows}
 
 
-def replay(fields: EventFields, earlier: tuple[bytes, Row]) -> TrackedEvent:
+def replay(fields: EventFields, earlier: tuple[bytes, Row], user_source: str = "") -> TrackedEvent:
     """Return the event of an earlier request with the same key.
 
     Args:
         fields: the fields of this request.
         earlier: fingerprint and EVENT_COLUMNS of the earlier one.
+        user_source: the source of the user_id of this request.
 
     Raises:
         IdempotencyMismatch: the fingerprints differ.
         SubscriberNotFound: the contact was deleted since.
     """
     earlier_content, columns = earlier
-    if earlier_content not in (fingerprint(fields), earlier_fingerprint(fields)):
+    known = [fingerprint(fields, user_source)]
+    if not user_source:
+        known.append(earlier_fingerprint(fields))
+    if earlier_content not in known:
         raise IdempotencyMismatch
     event = TrackedEvent.from_db("default", EVENT_COLUMNS, columns)
     if event.id is None:

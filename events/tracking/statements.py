@@ -138,8 +138,8 @@ SELECT switch.enabled, contact.id, event.*
 FROM switch LEFT JOIN contact ON true LEFT JOIN event ON true
 """
 
-# The id that the calling program gave a contact: crm.models.Identity.USER.
-USER_ID = "i.kind = 'user' AND i.source = '' AND i.value"
+# The id that a program gave a contact: crm.models.Identity.
+USER_ID = "i.kind = 'user' AND i.source = %(user_source)s AND i.value"
 CONTACT_CONDITIONS: dict[Kind, str] = {
     "contact": "id = %(contact)s",
     "email": "email_key = %(contact)s",

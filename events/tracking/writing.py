@@ -24,14 +24,27 @@ from events.tracking.statements import EVENT_COLUMNS, TRACK_BY, TRACK_ONCE_BY
 
 
 class Write(NamedTuple):
-    """An event to be written, with the id of the calling user and the owner of its key."""
+    """An event to be written.
+
+    Attributes:
+        fields: its fields.
+        created_by: the id of the calling user.
+        credential: the owner of its key.
+        user_source: the source of its user_id.
+    """
 
     fields: EventFields
     created_by: int | None
     credential: str
+    user_source: str
+
+    def fingerprint(self) -> bytes:
+        """Return the fingerprint of an event with a key, b"" without one."""
+        has_key = self.fields.idempotency_key
+        return fingerprint(self.fields, self.user_source) if has_key else b""
 
 
-def write(fields: EventFields, created_by: int | None, credential: str) -> TrackedEvent:
+def write(one: Write) -> TrackedEvent:
     """Write an event, and return it as it is afterwards, or as an earlier request has written it.
 
     Raises:
@@ -40,7 +53,6 @@ def write(fields: EventFields, created_by: int | None, credential: str) -> Track
         CurrentSubscriberNotFound: no contact is named, and the user is none.
         IdempotencyMismatch: the key was used with other data.
     """
-    one = Write(fields, created_by, credential)
     # What the caller's transaction writes is only to be seen, and to be rolled back, in it.
     event = None if connection.in_atomic_block else _together.run(one)
     return event or _write_alone(one)
@@ -76,26 +88,24 @@ def name_of(fields: EventFields, own_key: str) -> Name:
     return "email", own_key if is_unnamed(fields) else email_key(fields.email)
 
 
-def batch_item(
-    number: int, write: Write, now: datetime, content: bytes, own_key: str = ""
-) -> dict[str, Any]:
+def batch_item(number: int, write: Write, now: datetime, own_key: str = "") -> dict[str, Any]:
     """Return an event as an item of CALLED_ITEMS.
 
     Args:
         number: by which the statement's rows name it.
         write: the event.
         now: when it happened, if it does not say.
-        content: its fingerprint if it has an idempotency key, else empty.
         own_key: the key of the calling user's e-mail, if the event names no contact.
     """
-    fields, created_by, credential = write
+    fields, created_by, credential, user_source = write
     return fields._asdict() | {
         "n": number,
         "email": own_key if is_unnamed(fields) else email_key(fields.email),
         "occurred_at": fields.occurred_at or now,
         "created_by": created_by,
         "credential": credential,
-        "content": content.hex(),
+        "user_source": user_source,
+        "content": write.fingerprint().hex(),
     }
 
 
@@ -109,10 +119,7 @@ def _write_together(writes: list[Write]) -> Sequence[TrackedEvent | Exception | 
     if len(writes) == 1:
         return [_write_alone(writes[0])]
     now = timezone.now()
-    items = [
-        batch_item(number, one, now, fingerprint(one.fields) if one.fields.idempotency_key else b"")
-        for number, one in enumerate(writes)
-    ]
+    items = [batch_item(number, one, now) for number, one in enumerate(writes)]
     try:
         rows = fetch_rows(TRACK_TOGETHER, {"events": orjson.dumps(items).decode(), "now": now})
     except OperationalError as error:
@@ -135,7 +142,7 @@ _together = Group(_write_together)
 
 
 def _write_alone(write: Write) -> TrackedEvent:
-    fields, created_by, credential = write
+    fields, created_by, credential, user_source = write
     name = name_of(fields, own_email_key(created_by) if is_unnamed(fields) else "")
     named_by, contact = name[0], fields.subscriber_id or name[1]
     key, now = fields.idempotency_key, timezone.now()
@@ -143,10 +150,11 @@ def _write_alone(write: Write) -> TrackedEvent:
         "created_by": created_by,
         "occurred_at": fields.occurred_at or now,
         "now": now,
+        "user_source": user_source,
     }
     statements = TRACK_ONCE_BY if key else TRACK_BY
     if key:
-        parameters |= {"credential": credential, "content": fingerprint(fields)}
+        parameters |= {"credential": credential, "content": write.fingerprint()}
     # It repeats only if the key is pruned between the two statements, or if the contact was merged
     # into another one.
     while True:
@@ -155,9 +163,9 @@ def _write_alone(write: Write) -> TrackedEvent:
             return event
         # First the earlier request, because the contact may have another e-mail by now.
         if key and (earlier := earlier_results(credential, [key]).get(key)):
-            return replay(fields, earlier)
+            return replay(fields, earlier, user_source)
         if event is None:
-            holder = find_holder(name)
+            holder = find_holder(name, user_source)
             if holder is None:
                 raise contact_error(fields)
             named_by, contact = "contact", holder

@@ -9,11 +9,11 @@ from automations.explaining import dry_run, explain
 from automations.health import lateness
 from automations.models import Heartbeat, Run, RunStep
 from automations.restores import pause_restored
-from automations.worker import beat
+from automations.worker import run_once
 from automations.writing import create_automation, pause
 from config.api.errors import ObjectNotFound
 from crm.attachments import attach
-from crm.contacts import set_column
+from crm.bulk_columns import set_column
 from crm.models import OutboxEntry, Subscriber, Tag
 from events.models import TrackedEvent
 from tests.api.automation import CHECKOUT, happens, published, work
@@ -143,7 +143,7 @@ def test_automations_without_a_process_are_late() -> None:
     assert lateness() == ""
     published()
     assert "No process runs automations" in lateness()
-    beat("host:1")
+    run_once("host:1")
     assert lateness() == ""
     Heartbeat.objects.update(seen_at=timezone.now() - timedelta(minutes=1))
     assert "for 60 seconds" in lateness()
@@ -151,7 +151,7 @@ def test_automations_without_a_process_are_late() -> None:
 
 def test_an_entry_that_waits_for_a_minute_is_late(ada: Subscriber) -> None:
     published()
-    beat("host:1")
+    run_once("host:1")
     happens(ada)
     OutboxEntry.objects.update(created_at=timezone.now() - timedelta(minutes=2))
     assert lateness() == "Automations are 120 seconds late."

@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from automations.models import Automation, AutomationStatus, Refusal, Run, RunStatus
+from automations.models import Automation, AutomationStatus, Refusal, Run, RunStatus, RunStep
 from automations.starting import start_by_hand
-from automations.upkeep import own_runs
+from automations.upkeep import own_runs, prune_details
 from automations.writing import create_automation, pause, publish, update_automation
 from config.api.errors import InvalidFields, Unprocessable
 from crm.attachments import attach, detach
-from crm.contacts import create, delete_contacts, set_column
+from crm.bulk_columns import set_column
+from crm.contacts import create, delete_contacts
 from crm.merging import merge_contacts
 from crm.models import OutboxEntry, Segment, Subscriber, Tag
 from events.models import EventOccurrence, TrackedEvent
+from events.personal_data import erase_contact
 from tests.api.automation import CHECKOUT, happens, outcomes, pass_time, published, work
 
 pytestmark = pytest.mark.django_db
@@ -563,3 +565,22 @@ def test_the_personal_data_of_a_contact_have_its_runs(ada: Subscriber) -> None:
     [run] = map(json.loads, own_runs(ada.pk))
     assert (run["automation"], run["status"]) == ("Test", "completed")
     assert [step["outcome"] for step in run["steps"]] == ["done"]
+
+
+def test_an_erasure_replaces_the_email_in_conditions(ada: Subscriber) -> None:
+    condition = {"source": ["subscriber", "email"], "operator": "=", "value": "ADA@example.com"}
+    automation = published(MARK, conditions=[[condition]])
+    receipt = erase_contact(ada.pk, "admin")
+    assert automation.version
+    automation.version.refresh_from_db()
+    assert automation.version.document["conditions"][0][0]["value"] == "(erased)"
+    assert receipt.counts["made_nameless"]["automations"] == 1
+
+
+def test_old_details_are_pruned_and_steps_stay(ada: Subscriber) -> None:
+    published(MARK)
+    happens(ada)
+    work()
+    RunStep.objects.update(at=timezone.now() - timedelta(days=91))
+    assert prune_details() == 1
+    assert RunStep.objects.get().detail == {}

@@ -387,6 +387,7 @@ def test_a_contact_keeps_its_user_id_beside_that_of_an_own_export(bob: Subscribe
         "x",
         {},
         {"kind": "user", "source": ""},
+        {"kind": "user", "source": "my shop", "value": "57"},
         {"kind": "k" * 21, "source": "", "value": "x"},
         {"kind": "user", "source": "", "value": "x" * 193},
         {"kind": "user", "source": "", "value": "a\0b"},

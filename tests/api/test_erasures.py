@@ -91,7 +91,7 @@ def test_an_erasure_in_the_admin_stores_a_receipt(admin_client: Client, active: 
     assert (erasure.erased_by, erasure.version) == ("admin", __version__)
     assert erasure.counts == {
         "deleted": DELETED,
-        "made_nameless": {"admin_history": 0, "segments": 0},
+        "made_nameless": {"admin_history": 0, "segments": 0, "automations": 0},
     }
     assert abs(now() - erasure.erased_at) < timedelta(minutes=1)
 
@@ -110,7 +110,11 @@ def test_an_erasure_counts_the_entries_of_the_history_that_it_changed(
     for contact_id, name in ((ada.pk, "old@example.com"), (4321, "ADA@example.com"), (1, "other")):
         add_log_entry(admin_user, contact_id, name, CHANGE)
     erase_by_admin(admin_client, ada)
-    assert Erasure.objects.get().counts["made_nameless"] == {"admin_history": 2, "segments": 0}
+    assert Erasure.objects.get().counts["made_nameless"] == {
+        "admin_history": 2,
+        "segments": 0,
+        "automations": 0,
+    }
 
 
 def test_the_history_of_an_erased_contact_says_that_it_was_erased(
@@ -264,7 +268,7 @@ def test_a_receipt_is_downloaded_from_its_page(
         "erased_by": "admin",
         "tallybook": __version__,
         "deleted": DELETED,
-        "made_nameless": {"admin_history": 0, "segments": 0},
+        "made_nameless": {"admin_history": 0, "segments": 0, "automations": 0},
     }
 
 

@@ -114,6 +114,17 @@ def test_a_contact_that_is_deleted_between_pages_hides_no_other(
     assert [*emails] == [f"c{number}@example.com" for number in range(1, 8)]
 
 
+def test_the_user_ids_of_a_second_site_are_those_of_its_source(played: Played) -> None:
+    other = create({"email": "other@example.com", "user_id": "57"})
+    played.answer = Site(contact(1, user_id="57")).answer
+    run(user_source="shop")
+    ids = Identity.objects.filter(kind="user").order_by("source")
+    assert [*ids.values_list("source", "value", "subscriber__email")] == [
+        ("", "57", other.email),
+        ("shop", "57", "c1@example.com"),
+    ]
+
+
 def test_the_password_is_not_stored(played: Played) -> None:
     job, _ = run_with(played, Site(contact(1)).answer)
     assert "secret" not in str(Job.objects.filter(pk=job.pk).values().get())

@@ -232,6 +232,7 @@ def test_choices_for_other_columns_than_shown_start_nothing(browser: Client) -> 
     [
         ({"column_1": "email"}, "are both email"),
         ({"column_0": "ignore"}, "A column has to be email or user_id."),
+        ({"source": "my shop"}, "The name of a source has letters from a to z"),
         ({"column_1": "nothing"}, "is not one of the available choices"),
         ({"zone": "Moon"}, "There is no time zone Moon."),
     ],

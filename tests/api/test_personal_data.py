@@ -327,7 +327,7 @@ def test_erasing_in_the_admin_gives_a_receipt(admin_client: Client, eventful: Su
         **{"contacts": 1, "tags": 2, "lists": 0, "notes": 0},
         **{"events": 1, "occurrences": 3, "idempotency_keys": 3, "automation_runs": 0},
     }
-    assert receipt["made_nameless"] == {"admin_history": 2, "segments": 0}
+    assert receipt["made_nameless"] == {"admin_history": 2, "segments": 0, "automations": 0}
 
 
 def test_the_page_of_an_erased_contact_redirects_to_the_receipt(

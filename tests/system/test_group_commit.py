@@ -10,7 +10,7 @@ from django.db import DataError, connection, transaction
 from config.database import fetch_rows
 from config.groups import Group
 from crm.contacts import create
-from crm.models import Subscriber
+from crm.models import Identity, Subscriber
 from events.models import EventOccurrence, TrackedEvent, TrackingSwitch
 from events.tracking import track, writing
 from events.tracking.errors import IdempotencyMismatch, NotEnabled, SubscriberNotFound
@@ -21,6 +21,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 EVENT = {"event_key": "checkout", "title": "Order placed", "email": "ada@example.com"}
 OTHER = EVENT | {"email": "grace@example.com"}
 FIRST = EVENT | {"email": "first@example.com"}
+# What an event has beside its data.
+OPTIONS = ("created_by", "user_source")
 # Events, or their errors.
 Outcomes = list[Any]
 TrackTogether = Callable[..., Outcomes]
@@ -47,7 +49,7 @@ def together(
 
         def in_thread(event: dict[str, Any]) -> TrackedEvent:
             try:
-                options = {"created_by": event["created_by"]} if "created_by" in event else {}
+                options = {name: event[name] for name in OPTIONS if name in event}
                 return track(event, **options)
             finally:
                 connection.close()
@@ -131,6 +133,19 @@ def test_equal_keys_of_two_owners_count_both(together: TrackTogether) -> None:
     track(keyed, credential="another")
     (event,) = together(keyed)
     assert (event.replayed, event.counter) == (False, 2)
+
+
+def test_equal_user_ids_of_several_sources_reach_their_own_contacts(
+    together: TrackTogether, contacts: list[Subscriber]
+) -> None:
+    for contact, source in zip(contacts, ("", "shop"), strict=False):
+        Identity.objects.create(subscriber=contact, kind="user", source=source, value="57")
+    event = EVENT | {"email": "", "user_id": "57"}
+    sent = [event | {"user_source": source} for source in ("shop", "", "forum")]
+    of_shop, of_none, of_forum = together(*sent)
+    owners = [of_shop.subscriber_id, of_none.subscriber_id]
+    assert owners == [contacts[1].pk, contacts[0].pk]
+    assert isinstance(of_forum, SubscriberNotFound)
 
 
 def test_all_are_refused_as_soon_as_tracking_is_switched_off(together: TrackTogether) -> None:

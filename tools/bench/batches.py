@@ -38,6 +38,7 @@ def payload() -> str:
                 "idempotency_key": f"KEY-{number}",
                 "created_by": 1,
                 "credential": "bench",
+                "user_source": "",
                 "content": "0" * 64,
             }
             for number in range(SIZE)

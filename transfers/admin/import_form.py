@@ -13,6 +13,7 @@ from django.utils import timezone
 from config.api.errors import InvalidFields
 from config.api.validation import MAX_NAME_LENGTH
 from crm.custom_fields import declared_fields
+from crm.identities import to_user_source
 from crm.labels import LABEL_MODELS
 from crm.models import NewContacts, Status
 from transfers.columns import CUSTOM, IGNORE, TARGETS, Kind, check_mapping
@@ -118,7 +119,7 @@ class ImportForm(forms.Form):
         required=False,
         max_length=MAX_NAME_LENGTH,
         label="Program whose ids user_id has",
-        help_text="Empty: the one that sends user_id to the API.",
+        help_text="The source of its application password. Empty: passwords without a source.",
     )
 
     def __init__(self, data: Any, kind: Kind, guessed: Guess, kept: Mapping[str, Any]) -> None:
@@ -167,6 +168,10 @@ class ImportForm(forms.Form):
             raise ValidationError(f"There is no time zone {zone}.")
         return zone
 
+    def clean_source(self) -> str:
+        """Reject what is no name of a source."""
+        return to_user_source(self.cleaned_data["source"])
+
     @property
     def mapping(self) -> dict[str, str]:
         """The targets that a valid form chooses."""
@@ -201,7 +206,7 @@ class ImportForm(forms.Form):
             may_create: the kinds of labels that the admin user may create.
         """
         data = self.cleaned_data
-        rules = {"source": data["source"].strip()}
+        rules = {"source": data["source"]}
         if self._kind == "events":
             return rules | {"new_contacts": data["new_contacts"]}
         return rules | {

@@ -67,6 +67,8 @@ class Import:
         self._run = run
         self._source = source
         self._name: str = run.job.parameters["source"]
+        # ActiveCampaign has no user ids.
+        self._user_source: str = run.job.parameters.get("user_source", "")
         self._is_dry = bool(run.job.parameters["dry_run"])
         self._reports = Reports(run.job.path / RESULTS, COLUMNS)
         last = last_import(run.job)
@@ -133,7 +135,7 @@ class Import:
         tally = Tally(progress.position["tally"])
         tally.add_contacts(batch.contacts)
         with transaction.atomic():
-            written = Writer(self._name, self._since, self._labels, self._titles)
+            written = Writer(self._name, self._since, self._labels, self._titles, self._user_source)
             ids = written.write_contacts(batch.contacts)
             written.write_events(batch.events(), ids, tally)
             transaction.set_rollback(self._is_dry)

@@ -40,6 +40,7 @@ class Writer:
         since: datetime | None,
         labels: LabelIds,
         titles: Mapping[str, Mapping[str, Any]],
+        user_source: str,
     ) -> None:
         """Prepare to write.
 
@@ -48,11 +49,13 @@ class Writer:
             since: contacts that are known and have not changed since then stay as they are.
             labels: the ids here of the labels of the source.
             titles: the titles there of its labels.
+            user_source: the source of the user_ids of its contacts.
         """
         self._source = source
         self._since = since
         self._labels = labels
         self._titles = titles
+        self._user_source = user_source
         self._emails: dict[int, str] = {}
         self._renamed: set[int] = set()
         self.counts: Counter[str] = Counter()
@@ -138,7 +141,9 @@ class Writer:
     ) -> dict[int, int]:
         """Write contacts by one rule, and again without what was invalid. Returns their ids."""
         rules = ContactRules(
-            existing="fill" if is_later_here else "overwrite", create=[*LABEL_MODELS]
+            existing="fill" if is_later_here else "overwrite",
+            create=[*LABEL_MODELS],
+            source=self._user_source,
         )
         by_id = {each.id: each for each in batch}
         rows = [self._row(each, each.id in known) for each in batch]

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand
 from django.db import InterfaceError, OperationalError, connections
 from typing_extensions import override
 
-from automations.worker import beat, forget, process_name, run_once
+from automations.worker import forget, process_name, run_once
 from config.server.processes import AUTOMATIONS_NAME, prepare
 
 logger = logging.getLogger(__name__)
@@ -30,8 +30,7 @@ class Command(BaseCommand):
         name = process_name()
         while not stopping.is_set():
             try:
-                beat(name)
-                number = run_once(stopping.is_set)
+                number = run_once(name, stopping.is_set)
             except (OperationalError, InterfaceError):
                 logger.warning("The database does not answer. Automations go on when it does.")
                 connections.close_all()

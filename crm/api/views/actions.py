@@ -23,9 +23,9 @@ from config.api.validation import (
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
 from config.database import in_transaction
-from crm import contacts
+from crm import bulk_columns
 from crm.api.absent import NO_MAIL
-from crm.api.changes import delete_named
+from crm.api.changes import delete_named, record_change
 from crm.api.fields import (
     max_length,
     to_contact_ids,
@@ -38,9 +38,15 @@ from crm.api.rights import CHANGE, DELETE
 from crm.api.schema import bulk as schema
 from crm.api.serializers import serialize_contacts
 from crm.attachments import MAX_ATTACHMENTS, attach, detach
+from crm.bulk_changes import (
+    change_column,
+    change_custom_value,
+    change_labels,
+    create_label_change,
+)
+from crm.bulk_columns import BulkColumn, Kept, set_custom_value
 from crm.custom_fields import clean_values, declared_fields
 from crm.filters.query import OTHER_PARAMETERS, query_filter_help
-from crm.label_changes import change_labels, create_label_change
 from crm.labels import (
     LABEL_MODELS,
     LabelKind,
@@ -50,7 +56,7 @@ from crm.labels import (
     resolve_labels,
 )
 from crm.models import ContactType, Status, Subscriber
-from crm.permissions import Access, user_of
+from crm.permissions import Access, user_of, user_source_of
 from crm.selectors import ids_beyond, read_contacts
 
 
@@ -101,7 +107,7 @@ LABEL_ACTIONS: dict[str, tuple[LabelKind, bool]] = {
     "remove_from_lists": ("lists", False),
 }
 # Action -> the column, the error without a value, the message.
-COLUMN_ACTIONS: dict[str, tuple[contacts.BulkColumn, str, str]] = {
+COLUMN_ACTIONS: dict[str, tuple[BulkColumn, str, str]] = {
     "change_contact_status": (
         "status",
         "Please select status",
@@ -122,7 +128,7 @@ ALL_DONE = {
 }
 # Rule of a warning -> which contacts kept their status.
 KEPT = {"keep_opt_outs": "opted out", "erased": "were erased"}
-IS_VALID: dict[contacts.BulkColumn, Callable[[str], bool]] = {
+IS_VALID: dict[BulkColumn, Callable[[str], bool]] = {
     "status": is_status,
     "contact_type": ContactType.values.__contains__,
     "avatar": lambda value: (
@@ -155,7 +161,8 @@ class ActionViewSet(ApiViewSet):
         column = params["property"]
         if column not in IS_VALID:
             raise Unprocessable("Column is not valid")
-        warnings = set_column(column, params.get("value", ""), params["subscribers"], params)
+        value = params.get("value", "")
+        warnings = set_column(request, column, value, params["subscribers"], params)
         return Response(with_warnings({"message": "Subscribers successfully updated"}, warnings))
 
     @schema.SYNC_LABELS
@@ -178,7 +185,9 @@ class ActionViewSet(ApiViewSet):
             for is_attached, label_ids in changes:
                 if label_ids:
                     change_labels_of(request, kind, is_attached, contact_ids, label_ids)
-            return serialize_contacts(read_contacts(contact_ids), ("tags", "lists"))
+            return serialize_contacts(
+                read_contacts(contact_ids, user_source_of(request)), ("tags", "lists")
+            )
 
         try:
             subscribers = sync()
@@ -227,9 +236,9 @@ class ActionViewSet(ApiViewSet):
             column, missing, message = COLUMN_ACTIONS[name]
             if not params.get("new_status"):
                 raise Unprocessable(missing)
-            warnings = set_column(column, params["new_status"], contact_ids, params)
+            warnings = set_column(request, column, params["new_status"], contact_ids, params)
         elif name == "update_custom_fields":
-            contacts.set_custom_values_of(contact_ids, sent_custom_value(params))
+            set_custom_value_of(request, *sent_custom_value(params), contact_ids)
             message = "Custom Fields has been updated for the selected subscribers"
         elif name in LABEL_ACTIONS:
             kind, is_attached = LABEL_ACTIONS[name]
@@ -288,6 +297,7 @@ def change_labels_of(
     user = user_of(request)
     job = create_label_change(kind, is_attached, label_ids, len(contact_ids), user)
     change_labels(job, kind, is_attached, contact_ids, label_ids)
+    record_change(request, kind, job)
 
 
 def check_attachments(field: str, number: int) -> None:
@@ -305,16 +315,25 @@ def check_attachments(field: str, number: int) -> None:
 
 
 def set_column(
-    column: contacts.BulkColumn, value: str, contact_ids: list[int], params: Params
+    request: Request, column: BulkColumn, value: str, contact_ids: list[int], params: Params
 ) -> Warnings:
-    """Set a column of contacts. Returns a warning for each reason for which contacts kept theirs.
+    """Set a column of contacts. That of several contacts can be undone in the admin.
+
+    Returns:
+        A warning for each reason for which contacts kept theirs.
 
     Raises:
         Unprocessable: 422, the column cannot have this value.
     """
     if not IS_VALID[column](value):
         raise Unprocessable("Value is not valid")
-    kept = contacts.set_column(contact_ids, column, value, params.get("keep_opt_outs", True))
+    keep_opt_outs = params.get("keep_opt_outs", True)
+    kept: Kept
+    if len(contact_ids) == 1:
+        kept = bulk_columns.set_column(contact_ids, column, value, keep_opt_outs).kept
+    else:
+        job, kept = change_column(column, value, contact_ids, keep_opt_outs, user_of(request))
+        record_change(request, column, job)
     warnings: Warnings = []
     for rule, kept_ids in kept.items():
         who, ids = KEPT[rule], ", ".join(map(str, kept_ids))
@@ -323,8 +342,21 @@ def set_column(
     return warnings
 
 
-def sent_custom_value(params: Params) -> dict[str, Any]:
-    """Return the value that `custom_field` of an action sets, by its key.
+def set_custom_value_of(request: Request, key: str, value: Any, contact_ids: list[int]) -> None:
+    """Set a custom value of contacts. That of several contacts can be undone in the admin.
+
+    Raises:
+        InvalidFields: 422, as `set_custom_value`.
+    """
+    if len(contact_ids) == 1:
+        set_custom_value(contact_ids, key, value)
+        return
+    job = change_custom_value(key, value, contact_ids, user_of(request))
+    record_change(request, "custom_values", job)
+
+
+def sent_custom_value(params: Params) -> tuple[str, Any]:
+    """Return the key and the value that `custom_field` of an action sets.
 
     Raises:
         Unprocessable: 422, no key.
@@ -339,7 +371,8 @@ def sent_custom_value(params: Params) -> dict[str, Any]:
     cleaned, errors = clean_values(values, declared_fields())
     if errors:
         raise InvalidFields(errors)
-    return cleaned
+    [(key, value)] = cleaned.items()
+    return key, value
 
 
 def missing_id_warnings(field: str, kind: LabelKind, ids: list[int]) -> Warnings:

@@ -56,7 +56,7 @@ from crm.labels import (
     LabelKind,
 )
 from crm.models import Segment, Status, Subscriber
-from crm.permissions import Access
+from crm.permissions import Access, user_source_of
 from crm.segments import segments_of
 from crm.selectors import (
     CONTACT_COLUMNS,
@@ -120,10 +120,11 @@ class SubscriberViewSet(MergedContactMixin):
     def retrieve(self, request: Request, contact_id: str) -> Response:
         """Return a contact by its id, or by `get_by_email` with id 0."""
         params = validate(RETRIEVE_FIELDS, self.params)
+        user_source = user_source_of(request)
         if self.url_id == 0 and params.get("get_by_email"):
-            contact = read_contact_of_email(params["get_by_email"])
+            contact = read_contact_of_email(params["get_by_email"], user_source)
         else:
-            contact = read_contact(self.url_id)
+            contact = read_contact(self.url_id, user_source)
         if contact is None:
             # 422, where every other URL answers 404. See "show nobody" in
             # tests/conformance/subscribers.json.
@@ -245,15 +246,18 @@ class SubscriberViewSet(MergedContactMixin):
         Returns:
             The contact serialized, whether it is new, and all warnings.
         """
+        user_source = user_source_of(self.request)
 
         @in_transaction
         def create() -> tuple[dict[str, Any], bool, Warnings]:
             # A list of each try, because a deadlock repeats this function.
             reported = [*warnings]
             if force:
-                contact, created = contacts.create_or_update(fields, warnings=reported)
+                contact, created = contacts.create_or_update(
+                    fields, warnings=reported, user_source=user_source
+                )
             else:
-                contact, created = contacts.create(fields, warnings=reported), True
+                contact, created = contacts.create(fields, reported, user_source), True
             has_perm = self.request.user.has_perm
             require_change(created, has_perm)
             kinds = change_labels(contact, labels, reported, has_perm)
@@ -280,7 +284,9 @@ class SubscriberViewSet(MergedContactMixin):
         @in_transaction
         def update() -> tuple[dict[str, Any], bool, Warnings]:
             reported = [*warnings]
-            contact = contacts.get_for_update(contact_id=self.url_id)
+            contact = contacts.get_for_update(
+                contact_id=self.url_id, user_source=user_source_of(self.request)
+            )
             if contact is None:
                 raise ObjectNotFound(self.noun)
             changed = contacts.update(contact, fields, reported)

@@ -31,7 +31,7 @@ from crm.filters import apply_filter
 from crm.filters.options import filter_options
 from crm.labels import SlugTaken, slugify
 from crm.models import Scope, Segment, Subscriber
-from crm.permissions import Access
+from crm.permissions import Access, user_source_of
 
 FIELDS: dict[str, Validator] = {
     "title": nullable_line(MAX_NAME_LENGTH),
@@ -82,7 +82,7 @@ class SegmentViewSet(ListModelMixin, ApiViewSet):
         fields = validate(FIELDS, self.params, ("title", *filters), warnings)
         fields["slug"] = slugify(fields.get("slug") or fields["title"])
         try:
-            segment = segments.create_segment(fields)
+            segment = segments.create_segment(fields, user_source_of(request))
         except SlugTaken:
             raise InvalidFields({"slug": SLUG_TAKEN}) from None
         return self._stored("Segment has been created", segment, warnings)
@@ -102,7 +102,7 @@ class SegmentViewSet(ListModelMixin, ApiViewSet):
         if "slug" in fields:
             fields["slug"] = slugify(fields["slug"])
         try:
-            segment = segments.update_segment(self.url_id, fields)
+            segment = segments.update_segment(self.url_id, fields, user_source_of(request))
         except SlugTaken:
             raise InvalidFields({"slug": SLUG_TAKEN}) from None
         if segment is None:

@@ -6,6 +6,7 @@ from django.core.management.base import CommandError
 from typing_extensions import override
 
 from config.commands import DatabaseCommand
+from crm.identities import source_argument
 from crm.models import NewContacts, Scope
 from crm.passwords import create_application_password
 
@@ -26,6 +27,13 @@ class Command(DatabaseCommand):
             choices=NewContacts.values,
             help="what an event of an unknown e-mail does; by default TALLYBOOK_NEW_CONTACTS",
         )
+        parser.add_argument(
+            "--source",
+            type=source_argument,
+            default="",
+            metavar="S",
+            help="whose ids user_id has, such as shop, if several programs number their users",
+        )
 
     @override
     def handle(self, *args: Any, **options: Any) -> None:
@@ -33,7 +41,11 @@ class Command(DatabaseCommand):
         if user is None:
             raise CommandError(f"There is no user {options['user']}.")
         _, secret = create_application_password(
-            user, options["name"], options["scope"], new_contacts=options["new_contacts"]
+            user,
+            options["name"],
+            options["scope"],
+            new_contacts=options["new_contacts"],
+            user_source=options["source"],
         )
         self.stdout.write(f"The application password of {user}, shown once:")
         self.stdout.write(secret)
