@@ -5,7 +5,7 @@ docs/reference/automations.md describes every field. Errors are by place, such a
 `steps.2.then.0.tags`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -42,7 +42,7 @@ PARTS = ("trigger", "conditions", "steps")
 # What our own responses have besides, so that a document can be sent back as it was received.
 IGNORED = (
     *("id", "status", "paused_reason", "version", "created_at", "updated_at", "armed_at"),
-    *("created_by", "counts"),
+    *("created_by", "counts", "last_started_at", "overdue"),
 )
 
 
@@ -59,39 +59,58 @@ def read_document(data: Any, *, create_labels: bool = False) -> dict[str, Any]:
     Raises:
         InvalidFields: 422 with every error by its place.
     """
-    document, errors = check_document(data, create_labels=create_labels)
-    if errors:
-        raise InvalidFields(errors)
-    return document
+    return DocumentReader(create_labels).read(data)
 
 
-def check_document(data: Any, *, create_labels: bool = False) -> tuple[dict[str, Any], FieldErrors]:
-    """Return a document as `read_document` does, and the errors by place.
-
-    Parts that have errors are incomplete.
-    """
-    if not isinstance(data, dict):
-        return {}, {"document": {"object": MESSAGES["object"].format(field="document")}}
-    reader = _Reader(create_labels)
-    sent = {name: value for name, value in data.items() if name not in (*PARTS, *IGNORED)}
-    document = reader.fields(sent, Kind("", RULES, ("title",), RULE_DEFAULTS), "")
-    document["trigger"] = reader.one(data.get("trigger"), TRIGGERS, "trigger")
-    document["conditions"] = reader.conditions(data.get("conditions") or [], "conditions")
-    document["steps"] = reader.steps(data.get("steps") or [], "steps", 1)
-    reader.check_ids()
-    if not reader.errors and len(orjson.dumps(document)) > MAX_DOCUMENT_BYTES:
-        reader.add("document", "max", "The {field} may not be greater than 64 KB.")
-    return document, reader.errors
-
-
-class _Reader:
+class DocumentReader:
     """Reads the parts of a document, and collects the errors."""
 
-    def __init__(self, create_labels: bool) -> None:
+    def __init__(self, create_labels: bool = False) -> None:
         self.errors: FieldErrors = {}
         self._create_labels = create_labels
         self._number = 0
         self._ids: list[tuple[int, str]] = []
+
+    def read(self, data: Any) -> dict[str, Any]:
+        """Return the document as `read_document` does.
+
+        Raises:
+            InvalidFields: 422 with every error by its place.
+        """
+        document = self.check(data)
+        if self.errors:
+            raise InvalidFields(self.errors)
+        # With the defaults.
+        self._check_size(document)
+        return document
+
+    def check(self, data: Any) -> dict[str, Any]:
+        """Return the document, in which parts that are in `errors` are incomplete.
+
+        Raises:
+            InvalidFields: 422, the document is no object or too large.
+        """
+        if not isinstance(data, dict):
+            message = MESSAGES["object"].format(field="document")
+            raise InvalidFields({"document": {"object": message}})
+        self._check_size(data)
+        sent = {name: value for name, value in data.items() if name not in (*PARTS, *IGNORED)}
+        document = self.fields(sent, Kind("", RULES, ("title",), RULE_DEFAULTS), "")
+        document["trigger"] = self.one(data.get("trigger"), TRIGGERS, "trigger")
+        document["conditions"] = self.conditions(data.get("conditions") or [], "conditions")
+        document["steps"] = self.steps(data.get("steps") or [], "steps", 1)
+        self.check_ids()
+        return document
+
+    def _check_size(self, data: Any) -> None:
+        """Check the size before anything is looked up, so that a document takes a bounded time."""
+        try:
+            size = len(orjson.dumps(data))
+        except orjson.JSONEncodeError:  # over 254 levels deep
+            size = MAX_DOCUMENT_BYTES + 1
+        if size > MAX_DOCUMENT_BYTES:
+            self.add("document", "max", "The {field} may not be greater than 64 KB.")
+            raise InvalidFields(self.errors)
 
     def add(self, path: str, rule: str, message: str = "") -> None:
         """Add an error. `{field}` in the message is the path."""
@@ -124,7 +143,7 @@ class _Reader:
         own = {name: value for name, value in data.items() if name not in ("type", kind.labels)}
         values = {"type": data["type"], **self.fields(own, kind, path)}
         if kind.labels:
-            values[kind.labels] = self._label_ids(data, kind.labels, path)
+            values[kind.labels] = self.label_ids(data, kind.labels, path)
         return values
 
     def steps(self, data: Any, path: str, depth: int) -> list[dict[str, Any]]:
@@ -156,7 +175,7 @@ class _Reader:
         own = {name: value for name, value in data.items() if name not in special}
         step = {"id": self._id(data, path), "type": data["type"], **self.fields(own, kind, path)}
         if kind.labels:
-            step[kind.labels] = self._label_ids(data, kind.labels, path)
+            step[kind.labels] = self.label_ids(data, kind.labels, path)
         if kind.happens:
             step["happens"] = self.one(data.get("happens"), HAPPENINGS, f"{path}.happens")
         if kind.wait and not (kind.happens and data.get(kind.wait) is None):
@@ -199,7 +218,8 @@ class _Reader:
                 self.add(path, "unique", "The {field} is that of another step.")
             seen.add(step_id)
 
-    def _label_ids(self, data: Mapping[str, Any], kind: LabelKind, path: str) -> list[int]:
+    def label_ids(self, data: Mapping[str, Any], kind: LabelKind, path: str) -> list[int]:
+        """Return the ids of the labels that a trigger or a step names."""
         place = f"{path}.{kind}"
         try:
             names: list[LabelName] = [
@@ -236,22 +256,19 @@ class _Reader:
 
 
 def walk(steps: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield all steps of a document in their order, with those of branches."""
-    for step in steps:
-        yield step
-        for name in BRANCHES:
-            yield from walk(step.get(name, []))
+    """Return all steps of a document in their order, with those of branches."""
+    return (step for _, step in places(steps))
 
 
 def places(
-    steps: Sequence[dict[str, Any]], path: str = "steps"
+    steps: list[dict[str, Any]], path: str = "steps"
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield all steps of a document in their order, each with its place, as "steps.0.then.1"."""
+    """Yield all steps of a document as `walk` does, each behind its place, such as `steps.0`."""
     for number, step in enumerate(steps):
         place = f"{path}.{number}"
         yield place, step
         for name in BRANCHES:
-            yield from places(step.get(name, ()), f"{place}.{name}")
+            yield from places(step.get(name, []), f"{place}.{name}")
 
 
 def happenings(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

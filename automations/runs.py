@@ -1,42 +1,59 @@
-"""Cancel runs, and try failed ones again, because an admin user or an API client wants it."""
+"""End, try again and delete runs by hand."""
+
+from collections.abc import Iterable
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from automations.models import Run, RunStatus
+from automations.models import Run, RunStatus, RunStep
 from config.api.errors import Unprocessable
-from config.database import in_transaction
-from crm.models import Subscriber
+from config.database import fetch_rows, in_transaction
+
+CANCELLED = "Cancelled by hand."
+# The contacts first, as every statement locks them.
+LOCK_CONTACTS = """
+SELECT id FROM crm_subscriber WHERE id IN (
+    SELECT subscriber_id FROM automations_run WHERE id = ANY(%(runs)s::bigint[]))
+ORDER BY id FOR NO KEY UPDATE
+"""
+END = """
+UPDATE automations_run
+SET status = %(status)s, reason = %(reason)s, ended_at = clock_timestamp(), due_at = NULL
+WHERE id = ANY(%(runs)s::bigint[]) AND status = 'active'
+RETURNING id
+"""
 
 
 @in_transaction
-def cancel_run(run_id: int, reason: str) -> Run:
-    """End a run before its steps have ended.
+def end_runs(
+    run_ids: Iterable[int], status: RunStatus = RunStatus.CANCELLED, reason: str = CANCELLED
+) -> int:
+    """End runs that have not ended. Their contacts keep what the steps have done.
 
-    Raises:
-        Unprocessable: 422, it has ended.
-        Run.DoesNotExist: there is no such run.
+    Args:
+        run_ids: ids of the runs.
+        status: how they end.
+        reason: why.
+
+    Returns:
+        How many were ended.
     """
-    run = _lock(run_id)
-    if run.status != RunStatus.ACTIVE:
-        raise Unprocessable("The run has ended already.")
-    run.status, run.reason = RunStatus.CANCELLED, reason
-    run.ended_at, run.due_at = timezone.now(), None
-    run.save(update_fields=("status", "reason", "ended_at", "due_at"))
-    return run
+    ids = {"runs": [*run_ids]}
+    fetch_rows(LOCK_CONTACTS, ids)
+    return len(fetch_rows(END, {**ids, "status": status.value, "reason": reason}))
 
 
 @in_transaction
-def retry_run(run_id: int) -> Run:
+def retry_run(run_id: int) -> None:
     """Let a run try its failed step again at once.
 
     Raises:
         Unprocessable: 422, no step of it has failed, or the contact has another run that is open.
         Run.DoesNotExist: there is no such run.
     """
-    run = _lock(run_id)
-    has_failed = run.status == RunStatus.FAILED or run.attempts
-    if not has_failed or run.status not in (RunStatus.FAILED, RunStatus.ACTIVE):
+    fetch_rows(LOCK_CONTACTS, {"runs": [run_id]})
+    run = Run.objects.select_for_update().get(pk=run_id)
+    if run.status != RunStatus.FAILED and not (run.status == RunStatus.ACTIVE and run.attempts):
         raise Unprocessable("No step of the run has failed.")
     run.status, run.reason, run.ended_at = RunStatus.ACTIVE, "", None
     run.attempts, run.due_at = 0, timezone.now()
@@ -45,11 +62,19 @@ def retry_run(run_id: int) -> Run:
             run.save(update_fields=("status", "reason", "ended_at", "attempts", "due_at"))
     except IntegrityError:
         raise Unprocessable("The contact is inside of the automation in another run.") from None
-    return run
 
 
-def _lock(run_id: int) -> Run:
-    """Lock a run, and its contact first, as the worker does."""
-    contact_id = Run.objects.values_list("subscriber_id", flat=True).get(pk=run_id)
-    Subscriber.objects.select_for_update(no_key=True).filter(pk=contact_id).first()
-    return Run.objects.select_for_update().get(pk=run_id)
+@in_transaction
+def delete_runs(run_ids: Iterable[int]) -> int:
+    """Delete runs with what is known of their steps, as if they had never started.
+
+    So their contacts may start once more, also where the rule of re-entry is "once".
+
+    Returns:
+        How many were deleted.
+    """
+    ids = [*run_ids]
+    fetch_rows(LOCK_CONTACTS, {"runs": ids})
+    RunStep.objects.filter(run_id__in=ids).delete()
+    deleted, _ = Run.objects.filter(pk__in=ids).delete()
+    return deleted

@@ -405,10 +405,17 @@ def _start(
     starter.start(automation_id, version, entry.contact_id, source)
 
 
-@in_transaction
 def start_by_hand(
     contact_ids: Iterable[int], automation_id: int, cause: Sequence[int] = ()
 ) -> dict[str, int]:
+    """Start contacts as `start_contacts` does. Returns their numbers by what became of them."""
+    return dict(Counter(start_contacts(contact_ids, automation_id, cause).values()))
+
+
+@in_transaction
+def start_contacts(
+    contact_ids: Iterable[int], automation_id: int, cause: Sequence[int] = ()
+) -> dict[int, str]:
     """Start contacts that a person or a program chooses, whatever the trigger.
 
     Conditions, the status and the rule of re-entry count as for others.
@@ -419,8 +426,8 @@ def start_by_hand(
         cause: the ids of the automations that led to it.
 
     Returns:
-        The numbers of contacts by what became of them: "started", or why they were not, such as
-        "inside", "before", "conditions" and "status".
+        What became of each contact by its id: "started", or why it was not, such as "inside",
+        "before", "conditions" and "status".
 
     Raises:
         Unprocessable: 422, the automation does not exist or is not published.
@@ -432,9 +439,9 @@ def start_by_hand(
     starter = Starter(contacts, [automation_id])
     source = Source("manual", starter.now, cause=tuple(cause))
     version = program(row[0])
-    outcomes = Counter(
-        starter.start(automation_id, version, contact_id, source) or "started"
+    outcomes = {
+        contact_id: starter.start(automation_id, version, contact_id, source) or "started"
         for contact_id in contacts
-    )
+    }
     starter.write()
-    return dict(outcomes)
+    return outcomes

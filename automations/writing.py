@@ -158,6 +158,49 @@ def publish(automation_id: int) -> Automation:
 
 
 @in_transaction
+def resume(automation_id: int, choice: str = "") -> int:
+    """Let a paused automation go on.
+
+    Args:
+        automation_id: id of the automation.
+        choice: what becomes of the contacts inside whose time has come meanwhile: "run" lets them
+            go on at once, "cancel" ends their runs. "" is enough without such contacts.
+
+    Returns:
+        How many runs were overdue.
+
+    Raises:
+        Overdue: 422, there are such contacts, and no choice.
+        Unprocessable: 422, it is not paused.
+        InvalidFields: 422, something that the document names does not exist any more.
+        Automation.DoesNotExist: there is no such automation.
+    """
+    automation = _lock(automation_id)
+    if automation.status != AutomationStatus.PAUSED:
+        raise Unprocessable("The automation is not paused.")
+    number = overdue(automation)
+    if number and not choice:
+        raise Overdue(number)
+    if choice == "cancel":
+        cancel_overdue(automation, "It was overdue when the automation went on.")
+    publish(automation_id)
+    return number
+
+
+class Overdue(ApiError):
+    """422: contacts inside would go on at once, and the request does not say whether they shall."""
+
+    status_code = 422
+
+    def __init__(self, number: int) -> None:
+        message = (
+            f"The time of {number} contacts inside has come during the pause. "
+            "Send overdue: run lets them go on now, cancel ends their runs."
+        )
+        super().__init__({"message": message, "error_code": "overdue", "overdue": number})
+
+
+@in_transaction
 def pause(automation_id: int, reason: str = "") -> Automation:
     """Let an automation start nothing, and the contacts inside stay where they are.
 

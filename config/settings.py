@@ -295,7 +295,12 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": [],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "ENUM_NAME_OVERRIDES": {"CustomFieldTypeEnum": "crm.models.FieldType.values"},
+    "ENUM_NAME_OVERRIDES": {
+        "AutomationStatusEnum": "automations.models.AutomationStatus.choices",
+        "CustomFieldTypeEnum": "crm.models.FieldType.values",
+        "RunStatusEnum": "automations.models.RunStatus.choices",
+        "StatusEnum": "crm.models.Status.choices",
+    },
     "PREPROCESSING_HOOKS": ["config.api.schema.select_endpoints"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -23,25 +23,27 @@ from automations.admin.builder import (
     document_from_json,
     error_messages,
     place_name,
-    with_titles,
 )
 from automations.admin.reports import report_context
 from automations.admin.why import why_context
 from automations.models import Automation, AutomationStatus
+from automations.portable import export_document, import_automation
 from automations.recipes import RECIPES
-from automations.reports import totals
+from automations.reports import count_runs
+from automations.rights import require_reading, require_writing
 from automations.writing import (
     Outdated,
-    cancel_overdue,
+    Overdue,
     copy_automation,
     create_automation,
     delete_automation,
     document_of,
     pause,
     publish,
+    resume,
     update_automation,
 )
-from config.api.errors import ApiError, InvalidFields
+from config.api.errors import InvalidFields, Unprocessable
 from config.api.validation import MAX_ID
 from config.audit import of_ids, record
 from config.database import in_transaction
@@ -50,10 +52,6 @@ from crm.admin.history import log_entry
 from events.templatetags.events import time_ago
 
 MAX_UPLOAD = 256 * 1024
-IMPORTED = (
-    "Look at its segments and conditions before you publish it: their tags, lists and segments are "
-    "ids, which may be others where the file is from."
-)
 
 
 class AutomationList(PageByIds):
@@ -96,7 +94,7 @@ class AutomationAdmin(PagedModelAdmin):
     @override
     def page_rows(self, rows: Any) -> list[Any]:
         automations = list(rows)
-        found = totals([each.pk for each in automations])
+        found = count_runs(each.pk for each in automations)
         for each in automations:
             each.totals = found[each.pk]
         return automations
@@ -121,7 +119,7 @@ class AutomationAdmin(PagedModelAdmin):
     @admin.display(description="last start")
     def last_start(self, automation: Any) -> str:
         """Return the time since the last start."""
-        return time_ago(automation.totals.last_start) or "-"
+        return time_ago(automation.totals.last_started_at) or "-"
 
     @override
     def changelist_view(
@@ -146,6 +144,7 @@ class AutomationAdmin(PagedModelAdmin):
             raise PermissionDenied
         if automation is None:
             raise Http404
+        require_reading(document_of(automation), request.user.has_perm)
         return automation
 
     def page_context(
@@ -185,32 +184,42 @@ class AutomationAdmin(PagedModelAdmin):
     def export_view(self, request: HttpRequest, automation_id: int) -> HttpResponse:
         """Send the document as a file, which can be imported."""
         automation = self.find(request, automation_id, to_change=False)
-        text = document_as_json(with_titles(document_of(automation)))
+        try:
+            text = document_as_json(export_document(automation))
+        except InvalidFields as error:
+            messages.error(request, f"Edit it first. {' '.join(_error_lines(error))}")
+            return self._to_report(automation)
         name = f"automation-{automation.pk}.json"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return HttpResponse(text, content_type="application/json", headers=headers)
 
     def state_view(self, request: HttpRequest, automation_id: int) -> HttpResponse:
-        """Publish, pause or copy an automation, as the field `do` says."""
+        """Publish, pause, resume or copy an automation, as the field `do` says."""
         automation = self.find(request, automation_id, to_change=True)
-        assert isinstance(request.user, User)
         do = request.POST.get("do", "")
         try:
             if do == "copy":
-                if not self.has_add_permission(request):
-                    raise PermissionDenied
-                copied = copy_automation(automation, request.user)
-                return self._added(request, copied)
-            message = _change_state(automation.pk, do)
+                return self._copy(request, automation)
+            if do != "pause":
+                require_writing(document_of(automation), request.user.has_perm)
+            message = _change_state(automation, do)
+        except Overdue as error:
+            number = error.detail["overdue"]
+            messages.error(request, f"{number:,} are overdue by now. Choose what becomes of them.")
         except InvalidFields as error:
-            lines = [f"{place_name(p)}: {m}" for p, m in error_messages(error.detail).items()]
-            messages.error(request, f"Edit it first. {' '.join(lines)}")
-        except ApiError as error:
+            messages.error(request, f"Edit it first. {' '.join(_error_lines(error))}")
+        except Unprocessable as error:
             messages.error(request, str(error))
         else:
             self._log(request, automation, CHANGE, message)
             messages.success(request, message)
         return self._to_report(automation)
+
+    def _copy(self, request: HttpRequest, automation: Automation) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        assert isinstance(request.user, User)
+        return self._added(request, copy_automation(automation, request.user))
 
     def check_view(self, request: HttpRequest) -> JsonResponse:
         """Return the errors and sentences of the document that the builder sends as JSON."""
@@ -233,20 +242,25 @@ class AutomationAdmin(PagedModelAdmin):
         if request.method == "POST":
             try:
                 text = _posted_text(request)
-                data = document_from_json(text)
-                is_ready = "document" not in request.POST
-                assert isinstance(request.user, User)
-                may_create = request.user.has_perms(("crm.add_tag", "crm.add_list"))
-                automation = create_automation(
-                    data, request.user, create_labels=is_ready and may_create
-                )
-                response = self._added(request, automation)
-                if "file" in request.FILES:
-                    messages.warning(request, IMPORTED)
-                return response
+                return self._added(request, self._create(request, document_from_json(text)))
             except InvalidFields as error:
                 errors = _error_lines(error)
         return self._form(request, None, "Add automation", text, errors)
+
+    @in_transaction
+    def _create(self, request: HttpRequest, data: Any) -> Automation:
+        """Create a draft by the builder, or by a recipe or a file, which may create labels."""
+        assert isinstance(request.user, User)
+        if "document" in request.POST:
+            automation = create_automation(data, request.user)
+        else:
+            has_perm = request.user.has_perm
+            automation, created = import_automation(data, request.user, has_perm)
+            for kind, titles in created.items():
+                if titles:
+                    messages.info(request, f"New {kind}: {', '.join(titles)}.")
+        require_writing(document_of(automation), request.user.has_perm)
+        return automation
 
     @override
     def change_view(
@@ -267,13 +281,8 @@ class AutomationAdmin(PagedModelAdmin):
             text = request.POST.get("document", "")
             sent = request.POST.get("version", "")
             try:
-                assert isinstance(request.user, User)
-                update_automation(
-                    automation.pk,
-                    document_from_json(text),
-                    request.user,
-                    version=int(sent) if sent.isdecimal() else 0,
-                )
+                version = int(sent) if sent.isascii() and sent.isdecimal() else 0
+                self._update(request, automation.pk, document_from_json(text), version)
                 self._log(request, automation, CHANGE, "Changed.")
                 messages.success(request, "Saved. Contacts inside go on in this version.")
                 return self._to_report(automation)
@@ -288,6 +297,12 @@ class AutomationAdmin(PagedModelAdmin):
                 errors = _error_lines(error)
         title = f"Edit {automation}" if self.has_change_permission(request) else str(automation)
         return self._form(request, automation, title, text, errors, number)
+
+    @in_transaction
+    def _update(self, request: HttpRequest, automation_id: int, data: Any, version: int) -> None:
+        assert isinstance(request.user, User)
+        automation = update_automation(automation_id, data, request.user, version=version)
+        require_writing(document_of(automation), request.user.has_perm)
 
     def _form(
         self,
@@ -328,7 +343,7 @@ class AutomationAdmin(PagedModelAdmin):
             return HttpResponseRedirect(reverse("admin:automations_automation_changelist"))
         context = {
             **self.page_context(request, automation, f"Delete {automation}?"),
-            "totals": totals([automation.pk])[automation.pk],
+            "totals": count_runs([automation.pk])[automation.pk],
         }
         return TemplateResponse(request, "admin/automations/delete.html", context)
 
@@ -346,26 +361,28 @@ class AutomationAdmin(PagedModelAdmin):
         return HttpResponseRedirect(url)
 
 
-@in_transaction
-def _change_state(automation_id: int, do: str) -> str:
-    """Publish or pause, and return what was done.
+def _change_state(automation: Automation, do: str) -> str:
+    """Publish, pause or resume, and return what was done.
 
     Raises:
         Http404: `do` is something else.
         ApiError: 422, the automation is in another state, or its document is invalid.
     """
-    if do == "pause":
-        pause(automation_id)
-        return "Paused. The contacts inside stay where they are."
-    if do not in ("publish", "cancel-overdue"):
-        raise Http404
-    before = Automation.objects.get(pk=automation_id)
-    automation = publish(automation_id)
-    if do == "cancel-overdue":
-        number = cancel_overdue(automation, "Cancelled when the automation was resumed.")
-        return f"Resumed. Overdue runs that were cancelled: {number:,}."
-    resumed = before.status == AutomationStatus.PAUSED
-    return "Resumed." if resumed else "Published. What happens from now on starts it."
+    match do:
+        case "publish" if automation.status == AutomationStatus.PAUSED:
+            resume(automation.pk)
+            return "Resumed."
+        case "publish":
+            publish(automation.pk)
+            return "Published. What happens from now on starts it."
+        case "pause":
+            pause(automation.pk)
+            return "Paused. The contacts inside stay where they are."
+        case "run":
+            return f"Resumed. Overdue runs that go on now: {resume(automation.pk, 'run'):,}."
+        case "cancel":
+            return f"Resumed. Overdue runs that were cancelled: {resume(automation.pk, do):,}."
+    raise Http404
 
 
 def _posted_text(request: HttpRequest) -> str:

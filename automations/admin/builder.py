@@ -10,7 +10,7 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils.html import strip_tags
 
-from automations.documents import check_document, places, walk
+from automations.documents import DocumentReader, places
 from automations.kinds import (
     CUSTOM_PREFIX,
     HAPPENINGS,
@@ -31,7 +31,6 @@ from crm.admin.labels import VIEW_CONTACTS
 from crm.custom_fields import declared_fields
 from crm.filters.options import builder_table
 from crm.filters.types import HasPerm
-from crm.labels import LABEL_MODELS
 from crm.models import Segment, Status
 
 NOT_JSON: FieldErrors = {"document": {"json": "The document must be JSON."}}
@@ -213,28 +212,12 @@ def document_as_json(document: Any) -> str:
     return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
 
 
-def with_titles(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a document for another store.
-
-    The tags and lists of its trigger and steps are named by their titles.
-    """
-    copied: dict[str, Any] = orjson.loads(orjson.dumps(document))
-    parts = [copied["trigger"], *walk(copied["steps"])]
-    parts += [step["happens"] for step in parts if "happens" in step]
-    for kind, model in LABEL_MODELS.items():
-        named = [part for part in parts if kind in part]
-        ids = {label_id for part in named for label_id in part[kind]}
-        titles = dict(model._default_manager.filter(pk__in=ids).values_list("pk", "title"))
-        for part in named:
-            part[kind] = [titles.get(label_id, label_id) for label_id in part[kind]]
-    return copied
-
-
 @transaction.atomic
 def check(text: bytes, has_perm: HasPerm) -> dict[str, dict[str, str]]:
     """Return the errors of a document by place, and the sentences of its valid parts."""
+    reader = DocumentReader()
     try:
-        document, errors = check_document(document_from_json(text))
+        document, errors = reader.check(document_from_json(text)), reader.errors
     except InvalidFields as error:
         document, errors = {}, error.detail
     sentences = dict(_sentences(document, errors, Describer(has_perm)))

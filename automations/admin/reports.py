@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Count, Sum
 from django.utils.safestring import SafeString
 
-from automations.documents import walk
-from automations.models import Automation, AutomationStatus
-from automations.reports import StepCounts, refusals, step_counts, totals
+from automations.models import Automation, AutomationStatus, Refusal
+from automations.reports import StepReport, count_runs, report_steps
 from automations.sentences import REASONS, REENTRIES, Describer
 from automations.writing import document_of, overdue
 from crm.filters.types import HasPerm
@@ -19,7 +19,7 @@ class ReportedStep:
 
     step_id: int
     sentence: SafeString
-    counts: StepCounts
+    counts: StepReport
     branches: list[tuple[str, list["ReportedStep"]]]
 
 
@@ -32,21 +32,20 @@ def report_context(automation: Automation, has_perm: HasPerm) -> dict[str, Any]:
     """
     document = document_of(automation)
     describer = Describer(has_perm)
-    counts = step_counts(automation.pk)
-    current = {step["id"] for step in walk(document["steps"])}
+    counts = {report.step_id: report for report in report_steps(automation)}
     is_paused = automation.status == AutomationStatus.PAUSED
     return {
-        "totals": totals([automation.pk])[automation.pk],
+        "totals": count_runs([automation.pk])[automation.pk],
         "trigger": describer.trigger(document["trigger"]),
         "conditions": document["conditions"] and describer.conditions(document["conditions"]),
         "reentry": REENTRIES[document["reentry"]],
         "only_subscribed": document["only_subscribed"],
         "steps": _steps(document["steps"], counts, describer),
         # What became of runs at steps that are no more.
-        "removed": sum(row.entered for step, row in counts.items() if step not in current),
+        "removed": sum(report.entered for report in counts.values() if not report.type),
         "refusals": [
             {**row, "reason": REASONS.get(row["reason"], row["reason"])}
-            for row in refusals(automation.pk)
+            for row in _refusals(automation)
         ],
         "overdue": overdue(automation) if is_paused else 0,
         "sees_runs": has_perm("automations.view_run"),
@@ -54,14 +53,20 @@ def report_context(automation: Automation, has_perm: HasPerm) -> dict[str, Any]:
     }
 
 
+def _refusals(automation: Automation) -> Any:
+    """Return why contacts did not start: each reason with contacts and times, the most first."""
+    rows = Refusal.objects.filter(automation=automation).order_by().values("reason")
+    return rows.annotate(contacts=Count("id"), sum=Sum("times")).order_by("-sum")
+
+
 def _steps(
-    steps: list[dict[str, Any]], counts: dict[int, StepCounts], describer: Describer
+    steps: list[dict[str, Any]], counts: dict[int, StepReport], describer: Describer
 ) -> list[ReportedStep]:
     return [
         ReportedStep(
             step["id"],
             describer.step(step),
-            counts.get(step["id"], StepCounts()),
+            counts[step["id"]],
             [
                 (title, _steps(step[name], counts, describer))
                 for name, title in branch_titles(step).items()

@@ -19,13 +19,15 @@ from typing_extensions import override
 from automations.admin.why import details
 from automations.models import Automation, Run, RunStatus, RunStep
 from automations.programs import program
-from automations.runs import cancel_run, retry_run
+from automations.runs import end_runs, retry_run
 from automations.sentences import OUTCOMES, Describer, started_by
 from config.api.errors import Unprocessable
 from config.api.validation import MAX_ID, MAX_ITEMS
 from crm.admin.base import ContactFilter, PageByIds, ReadOnlyAdmin, ValueFilter
 from crm.admin.history import log_entry
 from events.templatetags.events import time_ago
+
+TRIED = "Tried again."
 
 
 class AutomationFilter(ValueFilter):
@@ -178,7 +180,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     def retry_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """Try the failed step again at once."""
-        return self._change(request, run_id, "Tried again.")
+        return self._change(request, run_id, TRIED)
 
     def cancel_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """End the run."""
@@ -189,10 +191,11 @@ class RunAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         run_id = min(run_id, MAX_ID)
         try:
-            if message == "Cancelled.":
-                run = cancel_run(run_id, f"Cancelled by {request.user}.")
-            else:
-                run = retry_run(run_id)
+            run = Run.objects.get(pk=run_id)
+            if message == TRIED:
+                retry_run(run_id)
+            elif not end_runs([run_id], reason=f"Cancelled by {request.user}."):
+                raise Unprocessable("The run has ended already.")
         except Run.DoesNotExist:
             raise Http404 from None
         except Unprocessable as error:

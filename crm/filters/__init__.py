@@ -48,6 +48,7 @@ __all__ = [
     "read_filters",
     "register_provider",
     "require_permissions",
+    "require_providers",
     "trusted",
 ]
 
@@ -161,8 +162,17 @@ def require_permissions(groups: Iterable[ConditionGroup], has_perm: HasPerm) -> 
     Raises:
         Forbidden: 403, a condition is about what the user may not see.
     """
-    for condition in chain.from_iterable(groups):
-        provider = _providers[condition.item["source"][0]]
+    require_providers((each.item["source"][0] for each in chain.from_iterable(groups)), has_perm)
+
+
+def require_providers(names: Iterable[str], has_perm: HasPerm) -> None:
+    """Check that a user may see what providers of filters are about.
+
+    Raises:
+        Forbidden: 403.
+    """
+    for name in names:
+        provider = _providers[name]
         if not all(map(has_perm, provider.permissions)):
             raise Forbidden(f"You may not filter by {provider.verbose_name}.")
 

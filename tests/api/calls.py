@@ -72,6 +72,26 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("PUT", "/segments/1", None),
     ("DELETE", "/segments/1", None),
     ("GET", "/segments/1/subscribers", "read"),
+    ("GET", "/automations", "read"),
+    ("POST", "/automations", None),
+    ("GET", "/automations/1", "read"),
+    ("PUT", "/automations/1", None),
+    ("DELETE", "/automations/1", None),
+    ("POST", "/automations/1/publish", None),
+    ("POST", "/automations/1/pause", None),
+    ("POST", "/automations/1/resume", None),
+    ("POST", "/automations/1/copy", None),
+    ("GET", "/automations/1/export", "read"),
+    ("POST", "/automations/import", None),
+    ("POST", "/automations/1/start", None),
+    ("GET", "/automations/1/report", "read"),
+    ("GET", "/automations/1/runs", "read"),
+    ("GET", "/automations/1/refusals", "read"),
+    ("GET", "/automations/1/explain", "read"),
+    ("POST", "/automations/1/dry-run", None),
+    ("GET", "/automations/runs/1", "read"),
+    ("POST", "/automations/runs/1/cancel", None),
+    ("GET", "/subscribers/1/automations", "read"),
     ("GET", "/webhooks", None),
     ("POST", "/webhooks", None),
     ("PUT", "/webhooks/1", None),
@@ -129,6 +149,8 @@ CALLS: list[tuple[str, str, str | None]] = [
 # What the user of the application password needs for a call, besides the scope.
 CONTACT, SEGMENT, FIELD = "crm.{}_subscriber", "crm.{}_segment", "crm.{}_customfield"
 WEBHOOK = "crm.{}_incomingwebhook"
+AUTOMATION, RUN = "automations.{}_automation", "automations.{}_run"
+SEE_RUNS = (RUN.format("view"), CONTACT.format("view"), "events.view_trackedevent")
 SWITCH, NAME = "events.{}_trackingswitch", "events.{}_eventname"
 PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/subscribers/track-event"): ("events.add_trackedevent",),
@@ -176,6 +198,35 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
             ("DELETE", "/1", "delete"),
             ("POST", "/bulk", "add"),
             ("POST", "/do-bulk-action", "delete"),
+        )
+    },
+    **{
+        ("GET", f"/automations{path}"): (AUTOMATION.format("view"),)
+        for path in ("", "/1", "/1/export", "/1/report")
+    },
+    **{
+        (method, f"/automations{path}"): (AUTOMATION.format(verb), CONTACT.format("change"))
+        for method, path, verb in (
+            ("POST", "", "add"),
+            ("POST", "/import", "add"),
+            ("POST", "/1/copy", "add"),
+            ("PUT", "/1", "change"),
+            ("POST", "/1/publish", "change"),
+            ("POST", "/1/resume", "change"),
+        )
+    },
+    ("POST", "/automations/1/pause"): (AUTOMATION.format("change"),),
+    ("DELETE", "/automations/1"): (AUTOMATION.format("delete"),),
+    **{
+        ("POST", f"/automations/1/{name}"): (RUN.format("change"), CONTACT.format("change"))
+        for name in ("start", "dry-run")
+    },
+    ("POST", "/automations/runs/1/cancel"): (RUN.format("change"),),
+    **{
+        ("GET", path): SEE_RUNS
+        for path in (
+            *("/automations/1/runs", "/automations/1/refusals", "/automations/runs/1"),
+            *("/automations/1/explain", "/subscribers/1/automations"),
         )
     },
     ("GET", "/webhooks"): (WEBHOOK.format("view"),),

@@ -282,7 +282,7 @@ def test_a_paused_automation_tells_why_and_how_many_are_overdue(
 
 
 @pytest.mark.parametrize(
-    ("do", "status"), [("publish", RunStatus.COMPLETED), ("cancel-overdue", RunStatus.CANCELLED)]
+    ("do", "status"), [("run", RunStatus.COMPLETED), ("cancel", RunStatus.CANCELLED)]
 )
 def test_overdue_runs_go_on_or_are_cancelled_when_an_automation_is_resumed(
     admin_client: Client, overdue: Run, do: str, status: str

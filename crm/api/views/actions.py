@@ -1,6 +1,6 @@
 """FluentCRM's endpoints that make one change to several contacts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from rest_framework.decorators import action
@@ -38,6 +38,7 @@ from crm.api.rights import CHANGE, DELETE
 from crm.api.schema import bulk as schema
 from crm.api.serializers import serialize_contacts
 from crm.attachments import MAX_ATTACHMENTS, attach, detach
+from crm.bulk_actions import find_bulk_action
 from crm.bulk_changes import (
     change_column,
     change_custom_value,
@@ -225,6 +226,7 @@ class ActionViewSet(ApiViewSet):
         if not contact_ids:
             raise Unprocessable("Subscribers selection is required")
         warnings: Warnings = []
+        changed_ids: Sequence[int] | None = None
         if name == "delete_contacts":
             # The scope was checked already.
             if not request.user.has_perms(DELETE.permissions):
@@ -251,13 +253,20 @@ class ActionViewSet(ApiViewSet):
             change(request, kind, is_attached, contact_ids, params["action_options"])
             warnings = missing_id_warnings("action_options", kind, params["action_options"])
             message = "Selected bulk action has been successfully completed"
+        elif added := find_bulk_action(name):
+            if not request.user.has_perms(added.permissions):
+                self.permission_denied(request)
+            result = added.run(contact_ids, params.get("new_status", ""))
+            message, changed_ids = result.message, result.contact_ids
         else:
             raise Unprocessable("Selected Action is not valid")
-        body = {
+        body: dict[str, Any] = {
             "last_contact_id": contact_ids[-1],
             "completed_contacts": len(contact_ids),
             "message": message,
         }
+        if changed_ids is not None:
+            body["subscribers"] = serialize_contacts(read_contacts(changed_ids))
         return Response(with_warnings(body, warnings))
 
     def _next_contacts(self, query: dict[str, Any], last_id: int) -> list[int]:
