@@ -126,6 +126,43 @@ def test_a_file_that_is_no_json_is_an_error(admin_client: Client) -> None:
     assert "The document must be JSON." in page
 
 
+def test_a_recipe_creates_no_tags_without_the_permission() -> None:
+    browser = browser_of(staff_user("view_automation", "add_automation", "view_trackedevent"))
+    page = browser.post(f"{AUTOMATIONS}add/", {"recipe": "third-purchase"}).content.decode()
+    assert "tags that do not exist: Regular customer" in page
+    assert not Automation.objects.exists()
+
+
+def test_steps_that_track_are_saved_by_who_may_track() -> None:
+    codenames = ("view_automation", "add_automation", "view_trackedevent", "add_tag")
+    browser = browser_of(staff_user(*codenames))
+    response = browser.post(f"{AUTOMATIONS}add/", {"recipe": "third-purchase"})
+    assert response.status_code == 403
+    assert not Automation.objects.exists()
+    assert not Tag.objects.exists()
+
+
+@pytest.mark.parametrize("suffix", ["", "change/", "export/", "delete/", "why/"])
+def test_an_automation_about_events_is_not_shown_without_their_permission(suffix: str) -> None:
+    codenames = ("view_automation", "delete_automation", "view_subscriber")
+    browser = browser_of(staff_user(*codenames))
+    assert browser.get(page_of(published(WAIT), suffix)).status_code == 403
+
+
+def test_an_automation_whose_tag_was_deleted_is_not_exported(admin_client: Client) -> None:
+    tag = Tag.objects.create(title="VIP", slug="vip")
+    automation = published({"type": "add_tags", "tags": ["VIP"]})
+    tag.delete()
+    page = admin_client.get(page_of(automation, "export/"), follow=True).content.decode()
+    assert "names tags that do not exist" in page
+
+
+def test_a_file_that_is_too_large_is_an_error(admin_client: Client) -> None:
+    file = SimpleUploadedFile("a.json", b" " * 300_000)
+    page = admin_client.post(f"{AUTOMATIONS}add/", {"file": file}).content.decode()
+    assert "The file is larger than 256 KB." in page
+
+
 def test_a_change_is_a_new_version(admin_client: Client) -> None:
     automation = published(WAIT)
     assert save(admin_client, automation, 1, title="Changed").status_code == 302
@@ -260,6 +297,12 @@ def test_an_automation_whose_tag_was_deleted_is_not_published(admin_client: Clie
     assert "Edit it first. Step 1: The tags name no tags:" in page
 
 
+@pytest.mark.parametrize("do", ["", "fly", "resume"])
+def test_another_state_is_404(admin_client: Client, do: str) -> None:
+    path = page_of(published(WAIT), "state/")
+    assert admin_client.post(path, {"do": do}).status_code == 404
+
+
 @pytest.fixture
 def overdue(ada: Subscriber) -> Run:
     """A run that is overdue, in an automation that is paused."""
@@ -279,6 +322,15 @@ def test_a_paused_automation_tells_why_and_how_many_are_overdue(
     assert "Paused: A test." in page
     assert "1 is overdue" in page
     assert "“Test” is paused: A test." in text_of(open_page(admin_client, AUTOMATIONS))
+
+
+def test_an_automation_that_has_overdue_runs_by_now_is_not_resumed_without_a_choice(
+    admin_client: Client, overdue: Run
+) -> None:
+    page = state(admin_client, overdue.automation, "publish")
+    assert "1 are overdue by now. Choose what becomes of them." in page
+    overdue.automation.refresh_from_db()
+    assert overdue.automation.status == AutomationStatus.PAUSED
 
 
 @pytest.mark.parametrize(
@@ -383,6 +435,17 @@ def test_a_failed_step_is_tried_again(admin_client: Client, run: Run) -> None:
     work()
     run.refresh_from_db()
     assert (run.status, run.reason) == (RunStatus.COMPLETED, "")
+
+
+@pytest.mark.parametrize("path", ["7/retry/", f"{10**18}/cancel/"])
+def test_a_run_that_does_not_exist_is_404(admin_client: Client, path: str) -> None:
+    assert admin_client.post(RUNS + path).status_code == 404
+
+
+def test_a_run_that_has_ended_is_not_cancelled(admin_client: Client, run: Run) -> None:
+    Run.objects.update(status=RunStatus.COMPLETED)
+    response = admin_client.post(f"{RUNS}{run.pk}/cancel/", follow=True)
+    assert "The run has ended already." in response.content.decode()
 
 
 def test_a_run_whose_steps_did_not_fail_is_not_tried_again(admin_client: Client, run: Run) -> None:
