@@ -15,7 +15,10 @@ MAX_LENGTH = 254
 
 
 def why_context(request: HttpRequest, automation: Automation) -> dict[str, Any]:
-    """Return the context of the page, for the contact that the URL names by id or e-mail."""
+    """Return the context of the page, for the contact that the URL names by id or e-mail.
+
+    The dry run is for those who may change automations, because it locks the contact.
+    """
     text = request.GET.get("contact", "").strip()[:MAX_LENGTH]
     context: dict[str, Any] = {"text": text, "happens": request.GET.get("happens", "yes")}
     contact = find_contact(text) if text and "\0" not in text else None
@@ -23,7 +26,9 @@ def why_context(request: HttpRequest, automation: Automation) -> dict[str, Any]:
         return context | {"is_unknown": bool(text)}
     describer = Describer(request.user.has_perm)
     explanation = explain(automation.pk, contact.pk)
-    tried = dry_run(automation.pk, contact.pk, happens=context["happens"] == "yes")
+    if request.user.has_perm("automations.change_automation"):
+        tried = dry_run(automation.pk, contact.pk, happens=context["happens"] == "yes")
+        context |= {"tried": tried, "path": _path(automation, tried, describer)}
     return context | {
         "contact": contact,
         "explanation": explanation,
@@ -33,8 +38,6 @@ def why_context(request: HttpRequest, automation: Automation) -> dict[str, Any]:
         "refusals": [
             (REASONS.get(each.reason, each.reason), each) for each in explanation.refusals
         ],
-        "tried": tried,
-        "path": _path(automation, tried, describer),
     }
 
 

@@ -496,6 +496,13 @@ def test_a_dry_run_shows_the_path_and_changes_nothing(
     assert not Run.objects.exists()
 
 
+def test_a_dry_run_is_for_those_who_may_change_automations(ada: Subscriber) -> None:
+    browser = browser_of(staff_user("view_automation", "view_subscriber", "view_trackedevent"))
+    page = open_page(browser, page_of(published(WAIT), f"why/?contact={ada.pk}"))
+    assert "would start now" in page
+    assert "Dry run" not in page
+
+
 def test_an_unknown_contact_is_an_error(admin_client: Client) -> None:
     page = open_page(admin_client, page_of(published(WAIT), "why/?contact=bob"))
     assert "There is no contact “bob”." in page
