@@ -6,6 +6,7 @@ from typing import Any
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from automations.documents import walk
 from automations.kinds import CUSTOM_PREFIX, STEPS, TRIGGERS
 from automations.waits import describe_wait, parse_wait
 from config.api.errors import ApiError
@@ -55,16 +56,30 @@ REASONS = {
 
 
 class Describer:
-    """Describe the parts of documents. Titles of tags, lists and segments are read once.
+    """Describe the parts of documents.
 
-    A part has no errors. Fields with defaults may be missing. `has_perm(permission)` tells whether
-    the admin user may see the titles. Without the permission a sentence has ids.
+    A part has no errors. `has_perm(permission)` tells whether the admin user may see the titles of
+    tags, lists and segments. Without the permission a sentence has ids.
     """
 
     def __init__(self, has_perm: HasPerm) -> None:
         self._has_perm = has_perm
         self._filters = FilterDescriber(has_perm)
         self._titles: dict[str, dict[int, str]] = {}
+
+    def learn(self, documents: Iterable[Mapping[str, Any]]) -> None:
+        """Read the titles that valid parts of documents name, by one statement for each kind."""
+        ids: dict[str, set[int]] = {"tags": set(), "lists": set(), "segments": set()}
+        for document in documents:
+            parts = [document.get("trigger", {}), *walk(document.get("steps", []))]
+            parts += [part["happens"] for part in parts if "happens" in part]
+            for part in parts:
+                for kind in LABEL_MODELS:
+                    ids[kind].update(part.get(kind, ()))
+                if "segment" in part:
+                    ids["segments"].add(part["segment"])
+        for name, found in ids.items():
+            self._read(name, found)
 
     def trigger(self, trigger: Mapping[str, Any]) -> SafeString:
         """Return what an automation starts by, such as "When “checkout” is tracked"."""
@@ -144,12 +159,16 @@ class Describer:
 
     def titles(self, kind: str, ids: list[int]) -> SafeString:
         """Return the titles of tags, lists or segments, or their ids."""
-        model = Segment if kind == "segments" else LABEL_MODELS[kind]  # type: ignore[index]
-        known = self._titles.setdefault(kind, {})
-        missing = [label_id for label_id in ids if label_id not in known]
-        if missing and self._has_perm(f"crm.view_{kind[:-1]}"):
-            known |= dict(model._default_manager.filter(pk__in=missing).values_list("pk", "title"))
+        self._read(kind, ids)
+        known = self._titles[kind]
         return _join(", ", (_quote(known.get(each, f"id {each}")) for each in ids))
+
+    def _read(self, kind: str, ids: Iterable[int]) -> None:
+        known = self._titles.setdefault(kind, {})
+        missing = [each for each in ids if each not in known]
+        if missing and self._has_perm(f"crm.view_{kind[:-1]}"):
+            model = Segment if kind == "segments" else LABEL_MODELS[kind]  # type: ignore[index]
+            known |= dict(model._default_manager.filter(pk__in=missing).values_list("pk", "title"))
 
 
 def _times(happening: Mapping[str, Any]) -> str:

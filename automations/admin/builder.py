@@ -169,7 +169,9 @@ def _kinds(kinds: Mapping[str, Kind], options: Mapping[str, Any]) -> dict[str, A
 
 def _fields(kind_name: str, kind: Kind, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if kind.labels:
-        yield _field(kind.labels, kind.labels.capitalize(), "boxes", options=options[kind.labels])
+        hint = f"The page {kind.labels.capitalize()} adds others."
+        label = kind.labels.capitalize()
+        yield _field(kind.labels, label, "boxes", options=options[kind.labels], hint=hint)
     for name in kind.fields:
         if name == "segment":
             yield _field(name, "Segment", "choice", options=options[name])
@@ -220,7 +222,9 @@ def check(text: bytes, has_perm: HasPerm) -> dict[str, dict[str, str]]:
         document, errors = reader.check(document_from_json(text)), reader.errors
     except InvalidFields as error:
         document, errors = {}, error.detail
-    sentences = dict(_sentences(document, errors, Describer(has_perm)))
+    describer = Describer(has_perm)
+    describer.learn([document])
+    sentences = dict(_sentences(document, errors, describer))
     return {"errors": error_messages(errors), "sentences": sentences}
 
 

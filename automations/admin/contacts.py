@@ -12,9 +12,9 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 
-from automations.admin.runs import where
+from automations.admin.runs import describe_runs
 from automations.models import Automation, AutomationStatus, Run, RunStatus
-from automations.sentences import REASONS, Describer
+from automations.sentences import REASONS
 from automations.starting import start_by_hand
 from config.api.errors import ApiError
 from config.database import chunked
@@ -85,15 +85,13 @@ def runs_section(request: HttpRequest, contact: Subscriber) -> SafeString:
     runs: list[Any] = list(
         Run.objects.filter(subscriber_id=contact.pk)
         .select_related("automation")
-        .order_by("-id")[: SHOWN_RUNS + 1]
+        .order_by("-id")[:SHOWN_RUNS]
     )
     if not runs:
         return SafeString("")
-    describer = Describer(request.user.has_perm)
     # Those that go on come first.
-    runs = sorted(runs[:SHOWN_RUNS], key=lambda run: run.status != RunStatus.ACTIVE)
-    for run in runs:
-        run.where = where(run, describer)
+    runs.sort(key=lambda run: run.status != RunStatus.ACTIVE)
+    describe_runs(runs, request)
     context = {"contact": contact, "runs": runs}
     return render_to_string("automations/contact.html", context, request)
 

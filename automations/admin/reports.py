@@ -32,6 +32,7 @@ def report_context(automation: Automation, has_perm: HasPerm) -> dict[str, Any]:
     """
     document = document_of(automation)
     describer = Describer(has_perm)
+    describer.learn([document])
     counts = {report.step_id: report for report in report_steps(automation)}
     is_paused = automation.status == AutomationStatus.PAUSED
     return {

@@ -1,5 +1,6 @@
 """Admin pages of runs: the list, and the path of each, with buttons to try again and to cancel."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -23,7 +24,7 @@ from automations.runs import end_runs, retry_run
 from automations.sentences import OUTCOMES, Describer, started_by
 from config.api.errors import Unprocessable
 from config.api.validation import MAX_ID, MAX_ITEMS
-from crm.admin.base import ContactFilter, PageByIds, ReadOnlyAdmin, ValueFilter
+from crm.admin.base import ContactFilter, NewestRowsAdmin, PageByIds, ValueFilter
 from crm.admin.history import log_entry
 from events.templatetags.events import time_ago
 
@@ -80,24 +81,26 @@ class StepFilter(ValueFilter):
 
 
 class RunList(PageByIds):
-    """Runs with where they are. What the sentences name is looked up together."""
+    """Runs with where they are."""
 
     @override
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        describer = Describer(request.user.has_perm)
-        for run in self.result_list:
-            run.where = where(run, describer)
+        describe_runs(self.result_list, request)
 
 
 @admin.register(Run)
-class RunAdmin(ReadOnlyAdmin):
+class RunAdmin(NewestRowsAdmin):
     """Runs of contacts through automations, the newest first."""
 
     list_display = ("contact", "of", "status", "where", "started")
     list_filter = (AutomationFilter, StatusFilter, StepFilter, ContactFilter)
     sortable_by = ()
-    ordering = ("-id",)
+
+    @override
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        # By the index automations_run_newest.
+        return ("-created_at", "-id") if request.GET.get("automation") else ("-id",)
 
     @override
     def get_urls(self) -> list[URLPattern]:
@@ -204,6 +207,14 @@ class RunAdmin(ReadOnlyAdmin):
             log_entry(request, str(run.pk), str(run), CHANGE, message, model=Run)
             messages.success(request, message)
         return HttpResponseRedirect(reverse("admin:automations_run_change", args=[run_id]))
+
+
+def describe_runs(runs: Sequence[Any], request: HttpRequest) -> None:
+    """Set `where` of runs. What their sentences name is looked up together."""
+    describer = Describer(request.user.has_perm)
+    describer.learn(program(run.version_id).document for run in runs)
+    for run in runs:
+        run.where = where(run, describer)
 
 
 def where(run: Run, describer: Describer) -> SafeString:

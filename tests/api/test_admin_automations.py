@@ -5,14 +5,16 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from automations.models import Automation, AutomationStatus, Run, RunStatus
 from automations.recipes import RECIPES
 from automations.starting import start_by_hand
 from automations.writing import document_of, pause, update_automation
 from crm.contacts import create
-from crm.models import Subscriber, Tag
+from crm.models import Segment, Subscriber, Tag
 from tests.api.automation import happens, outcomes, pass_time, published, work
 from tests.api.pages import CONTACTS, ESCAPED, HOSTILE, browser_of, open_page, staff_user, text_of
 
@@ -254,6 +256,49 @@ def test_a_check_returns_the_sentences_of_a_document(admin_client: Client) -> No
 def test_a_check_describes_a_trigger(admin_client: Client, trigger: Any, sentence: str) -> None:
     found = check(admin_client, {"title": "t", "trigger": trigger})
     assert found["sentences"] == {"trigger": sentence}
+
+
+@pytest.mark.parametrize(
+    ("trigger", "sentence"),
+    [
+        ({"type": "tag_added", "tags": ["VIP"]}, "When the tag “VIP” is added"),
+        (
+            {"type": "tag_removed", "tags": ["VIP", "New"]},
+            "When one of the tags “VIP”, “New” is removed",
+        ),
+        (
+            {"type": "tag_added", "tags": ["VIP", "New"], "match": "all"},
+            "When the tags “VIP”, “New” are all there",
+        ),
+        (
+            {"type": "segment_entered", "segment": "{segment}"},
+            "When a contact enters the segment “All”, which is looked up every 5 minutes",
+        ),
+    ],
+)
+def test_a_check_describes_a_trigger_with_titles(
+    admin_client: Client, trigger: Any, sentence: str
+) -> None:
+    for title in ("VIP", "New"):
+        Tag.objects.create(title=title, slug=title.lower())
+    segment = Segment.objects.create(title="All", slug="all")
+    filled = json.loads(json.dumps(trigger).replace('"{segment}"', str(segment.pk)))
+    found = check(admin_client, {"title": "t", "trigger": filled})
+    assert found["sentences"] == {"trigger": sentence}
+
+
+def test_the_report_takes_as_many_statements_for_one_tag_as_for_ten(
+    admin_client: Client,
+) -> None:
+    tags = [Tag.objects.create(title=f"tag {n}", slug=f"t{n}").pk for n in range(10)]
+    steps = [{"type": "add_tags", "tags": [tag]} for tag in tags]
+    automation = published(*steps)
+    with CaptureQueriesContext(connection) as ten:
+        open_page(admin_client, page_of(automation))
+    update_automation(automation.pk, {**document_of(automation), "steps": steps[:1]})
+    with CaptureQueriesContext(connection) as one:
+        open_page(admin_client, page_of(automation))
+    assert len(one) == len(ten)
 
 
 def test_a_check_returns_errors_by_place_beside_the_sentences_of_what_is_valid(

@@ -16,11 +16,11 @@ from tests.browser.chromium import (
     errors_in_both_themes,
     overflow,
 )
-from tests.system.server import API, Client, Server
+from tests.system.server import API, Client, Server, wait_until
 
 ADD = "/admin/automations/automation/add/"
 # The worker looks for work every second, and publishing waits for older transactions.
-WORK = 20_000  # milliseconds
+WORK = 30.0  # seconds
 
 
 def step(page: Page, name: str) -> Locator:
@@ -107,12 +107,12 @@ def test_an_abandoned_cart_is_built_tried_published_and_seen_at_work(
 
 def until_seen(page: Page, url: str, what: Locator) -> None:
     """Reload a page until it shows something."""
-    for _ in range(WORK // 500):
+
+    def is_seen() -> bool:
         page.goto(url)
-        if what.count():
-            return
-        page.wait_for_timeout(500)
-    expect(what).to_be_visible()
+        return what.count() > 0
+
+    wait_until(is_seen, WORK)
 
 
 def test_steps_are_moved_into_branches_and_out_by_the_keyboard(page: Page, http: Client) -> None:
