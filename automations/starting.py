@@ -18,9 +18,9 @@ from automations.programs import Program, program
 from automations.waking import Entry, entries_of, is_awaited, matches
 from config.api.errors import ApiError, Unprocessable
 from config.database import fetch_one, fetch_row, fetch_rows, in_transaction
-from crm.filters import contact_if_matching, read_filters
+from crm.filters import read_filters, those_matching
 from crm.filters.types import ConditionGroup
-from crm.models import OutboxKind, Status, Subscriber
+from crm.models import OutboxKind, Status
 
 logger = logging.getLogger(__name__)
 
@@ -220,9 +220,8 @@ class Starter:
         groups = self._groups[version.version_id]
         if isinstance(groups, str):
             return "error", groups
-        contact = Subscriber(pk=contact_id)
         with transaction.atomic():
-            if contact_if_matching(contact, groups).exists():
+            if those_matching([contact_id], groups).exists():
                 return "", ""
         return "conditions", ""
 

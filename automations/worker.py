@@ -10,7 +10,8 @@ from automations.stepping import step_all
 from config.database import fetch_one, fetch_rows
 
 # What an idle process does each second, by one statement: note now and then that it is at work, and
-# look for entries, runs that are due, automations that are not armed, and segments to look up.
+# look for entries, runs that are due, automations that are not armed, segments to look up, and
+# webhooks to send.
 LOOK = """
 WITH beat AS (
     INSERT INTO automations_heartbeat AS h (name, started_at, seen_at)
@@ -29,7 +30,9 @@ SELECT EXISTS (SELECT FROM crm_outboxentry),
                WHERE a.status = 'published' AND a.armed_at IS NOT NULL
                    AND v.document #>> '{trigger,type}' = 'segment_entered'
                    AND COALESCE(a.segment_read_at, '-infinity')
-                       < clock_timestamp() - make_interval(secs => %(segments)s))
+                       < clock_timestamp() - make_interval(secs => %(segments)s)),
+       EXISTS (SELECT FROM automations_delivery
+               WHERE status = 'pending' AND next_at <= clock_timestamp())
 """
 # Transactions that began before the trigger was watched have ended. Readers have no number.
 ARM = """
@@ -54,12 +57,17 @@ def forget(name: str) -> None:
     fetch_rows(FORGET, {"name": name})
 
 
-def run_once(name: str = "", is_stopping: Callable[[], bool] = lambda: False) -> int:
+def run_once(
+    name: str = "",
+    is_stopping: Callable[[], bool] = lambda: False,
+    deliver: Callable[[], None] = lambda: None,
+) -> int:
     """Do all that there is to do.
 
     Args:
         name: the name of this process.
         is_stopping: tells whether to return after the transaction at hand.
+        deliver: sends the webhooks that are due, without waiting for their receivers.
 
     Returns:
         How many entries were acted on, and runs moved.
@@ -68,13 +76,15 @@ def run_once(name: str = "", is_stopping: Callable[[], bool] = lambda: False) ->
         django.db.OperationalError: the database is unavailable.
     """
     parameters = {"name": name or process_name(), "segments": EVERY.total_seconds()}
-    has_entries, has_due, has_unarmed, has_segments = fetch_one(LOOK, parameters)
+    has_entries, has_due, has_unarmed, has_segments, has_deliveries = fetch_one(LOOK, parameters)
     if has_unarmed:
         arm()
     started = read_due_segments() if has_segments else 0
     number = take_all(is_stopping) if has_entries else 0
     if has_due or number or started:
         number += step_all(is_stopping)
+    if has_deliveries or number:
+        deliver()
     return number
 
 

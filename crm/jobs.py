@@ -161,7 +161,9 @@ class Run:
         self.progress = Progress(job.done, job.total, job.position, job.counts)
         # Is called with the items done and in total after each step.
         self.report: Callable[[int, int | None], object] = lambda *_: None
-        self._shown: tuple[int, int | None] = (job.done, job.total)
+        # What a renewal of the lease writes. Nothing but what `show` has shown, because a step may
+        # commit a later position meanwhile.
+        self._shown: tuple[int, int | None] = (0, None)
         self._is_lost = self._is_to_stop = False
         self.is_left = False
         self._has_ended = threading.Event()
@@ -225,7 +227,7 @@ class Run:
             shutil.rmtree(self.job.path / RESULTS, ignore_errors=True)
 
     def show(self, done: int, total: int | None = None) -> None:
-        """Show within a long step how far it is. The numbers are no position to go on from.
+        """Show within a job's only step how far it is. The numbers are no position to go on from.
 
         Raises:
             Stopped: the job has to stop. The step is rolled back.

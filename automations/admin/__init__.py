@@ -1,5 +1,5 @@
-"""Admin pages of automations and of the runs of contacts through them."""
+"""Admin pages of automations, of the runs of contacts, and of outgoing webhooks."""
 
-from automations.admin import automations, contacts, runs
+from automations.admin import automations, contacts, deliveries, endpoints, runs
 
-__all__ = ["automations", "contacts", "runs"]
+__all__ = ["automations", "contacts", "deliveries", "endpoints", "runs"]

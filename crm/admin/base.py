@@ -22,10 +22,11 @@ from crm.contacts import EmailTaken, find_contact
 from crm.filters.describe import error_sentences, humanize_errors
 from crm.labels import SlugTaken
 
+# A list of rows that grow without a bound shows this number at most, because counting millions
+# takes longer than reading a page.
+MAX_ROWS = 10_000
 # The length of an e-mail, in characters.
 MAX_VALUE_LENGTH = 254
-# Rows of a list of the newest ones, because counting millions takes longer than reading a page.
-MAX_ROWS = 10_000
 
 
 class PageByIds(ChangeList):
@@ -212,7 +213,10 @@ class ReadOnlyAdmin(NoAddOrChangeAdmin):
 
 
 class NewestRowsAdmin(ReadOnlyAdmin):
-    """The newest rows that match the filters, because counting all of them takes long."""
+    """A list of the newest MAX_ROWS rows that match the filters."""
+
+    sortable_by = ()
+    ordering = ("-id",)
 
     @override
     def page_ids(

@@ -73,8 +73,6 @@ class EventLogAdmin(NewestRowsAdmin):
     """The newest rows that match the filters."""
 
     list_filter = (KeyFilter, ProviderFilter, ContactFilter)
-    sortable_by = ()
-    ordering = ("-id",)
 
     @override
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:

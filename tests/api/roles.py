@@ -14,6 +14,7 @@ from django.test import Client
 
 from automations.models import Run
 from automations.starting import start_by_hand
+from automations.webhooks.deliveries import create_delivery, hold_deliveries
 from crm.contacts import create
 from crm.models import CustomField, HistoryEntry, List, Segment, Subscriber, Tag
 from crm.notes import add_note
@@ -52,6 +53,8 @@ MODELS = {
     "transfers/import": ("manager", "manager", NO_ROLE),
     "automations/automation": ("viewer", "manager", "manager"),
     "automations/run": ("viewer", NO_ROLE, NO_ROLE),
+    "automations/endpoint": ("manager", NO_ROLE, NO_ROLE),
+    "automations/delivery": ("manager", NO_ROLE, NO_ROLE),
     "events/trackedevent": ("viewer", NO_ROLE, NO_ROLE),
     "events/eventoccurrence": ("viewer", NO_ROLE, NO_ROLE),
     "events/eventname": ("viewer", NO_ROLE, "manager"),
@@ -106,6 +109,13 @@ PAGES = [
     ("automations/run/{automations/run}/cancel/", "staff", 405),
     ("events/eventoccurrence/{events/eventoccurrence}/take-back/", "manager", 200),
     ("events/eventoccurrence/take-back/", "manager", 200),
+    ("automations/endpoint/{automations/endpoint}/secret/", "staff", 405),
+    ("automations/endpoint/{automations/endpoint}/rotate/", "staff", 405),
+    ("automations/endpoint/{automations/endpoint}/test/", "staff", 405),
+    ("automations/endpoint/{automations/endpoint}/switch/", "staff", 405),
+    ("automations/delivery/release/", "staff", 405),
+    ("automations/delivery/{automations/delivery}/progress/", "manager", 200),
+    ("automations/delivery/{automations/delivery}/send-again/", "staff", 405),
     ("events/", "viewer", 200),
     ("auth/", "superuser", 200),
     ("auth/user/{auth/user}/password/", "superuser", 200),
@@ -127,6 +137,8 @@ PAGES = [
 # The least role that may run each action on selected rows.
 ACTIONS = {
     "auth/group delete_selected": "superuser",
+    "automations/delivery cancel_selected": "manager",
+    "automations/delivery send_again_selected": "manager",
     "auth/user delete_selected": "superuser",
     "crm/applicationpassword delete_selected": "manager",
     "crm/applicationpassword revoke_selected": "manager",
@@ -234,6 +246,10 @@ def _create_rows(superuser: Client) -> dict[str, str]:
     automation = published({"type": "wait", "wait": {"days": 1}})
     start_by_hand([contact], automation.pk)
     job = create_export(ExportOptions("contacts", "csv"), users["manager"]).pk
+    webhook = create_delivery(
+        "https://hook.example/", "a.b", {}, run_id=1, step_id=1, contact_id=contact
+    )
+    hold_deliveries()
     values = {
         "crm/subscriber": contact,
         "crm/job": job,
@@ -257,6 +273,8 @@ def _create_rows(superuser: Client) -> dict[str, str]:
         "automations/run": Run.objects.get().pk,
         # The contact is not inside.
         "open automation": published(title="Open").pk,
+        "automations/endpoint": webhook.endpoint_id,
+        "automations/delivery": webhook.pk,
         "events/trackedevent": event.pk,
         "events/eventoccurrence": EventOccurrence.objects.get().pk,
         "events/eventname": EventName.objects.get().pk,

@@ -33,6 +33,7 @@ CONTACT = {
 EVERY_LINK = {
     f"/admin/{path}"
     for path in (
+        *("automations/delivery/", "automations/endpoint/"),
         *("auth/group/", "auth/group/add/", "auth/user/", "auth/user/add/"),
         *("automations/automation/", "automations/automation/add/", "automations/run/"),
         *("crm/applicationpassword/", "crm/applicationpassword/add/"),

@@ -16,7 +16,7 @@ from django.urls import URLPattern, URLResolver, resolve
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
-from automations.models import Automation, Run
+from automations.models import Automation, Delivery, Endpoint, Run
 from crm.models import (
     ApplicationPassword,
     Erasure,
@@ -210,6 +210,23 @@ FORMS: list[tuple[str, dict[str, str], str, Callable[[], bool]]] = [
         {"title": "changed"},
         NO_ROLE,
         exists(TrackedEvent, title="changed"),
+    ),
+    *(
+        (f"automations/endpoint/{{automations/endpoint}}/{path}/", form, "manager", is_done)
+        for path, form, is_done in (
+            ("rotate", {}, lambda: Endpoint.objects.exclude(old_secret="").exists()),
+            ("test", {}, exists(Delivery, run_id__isnull=True)),
+            ("switch", {"to": "off"}, exists(Endpoint, enabled=False)),
+        )
+    ),
+    *(
+        (f"automations/delivery/{path}", form, "manager", exists(Delivery, status=status))
+        for path, form, status in (
+            ("release/", {}, "pending"),
+            ("{automations/delivery}/send-again/", {}, "pending"),
+            ("", chosen("send_again_selected", "automations/delivery"), "pending"),
+            ("", chosen("cancel_selected", "automations/delivery"), "cancelled"),
+        )
     ),
     ("events/trackingkey/", chosen("rotate_key", "events/trackingkey"), "manager", is_rotated),
     (

@@ -60,6 +60,8 @@ PAGES = (
     ("segments", "/admin/crm/segment/"),
     ("a segment, the builder", "/admin/crm/segment/{segment}/change/"),
     ("history", "/admin/crm/historyentry/"),
+    ("webhook endpoints", "/admin/automations/endpoint/"),
+    ("webhook deliveries", "/admin/automations/delivery/"),
     ("application passwords", "/admin/crm/applicationpassword/"),
     ("authorize an application", "/wp-admin/authorize-application.php"),
     ("tracking key", "/admin/events/trackingkey/"),

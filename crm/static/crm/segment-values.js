@@ -160,7 +160,8 @@ export function valueOf(label, type, choices, list, value, set) {
   if (type === "date") return labelled(label, input("date", value, set));
   if (type === "date or time") return momentOf(label, value, set);
   if (NUMBERS.includes(type)) {
-    const limits = type === "number" ? { step: "any" } : { min: 0, step: 1 };
+    const whole = { min: type === "hours" ? 1 : 0, step: 1 };
+    const limits = type === "number" ? { step: "any" } : whole;
     return labelled(label, input("number", value, (text) => set(asNumber(text)), limits));
   }
   const convert = type === "text or number" ? asNumber : (text) => text;

@@ -5,8 +5,14 @@ import { counter } from "./segment-count.js";
 import { asJSON, fitted, itemFor, known, readJSON } from "./segment-json.js";
 import { button, make, newId, selectOf, valueOf } from "./segment-values.js";
 
-const LABELS = { extra_value: "For event key", path: "Path", within_days: "In the last days" };
-const HINTS = { path: "order.total" };
+const LABELS = {
+  extra_value: "For event key",
+  path: "Path",
+  same: "With the same property",
+  within_days: "In the last days",
+  within_hours: "Or in the last hours",
+};
+const HINTS = { path: "order.total", same: "cart_id" };
 const named = (one) => [one.value, one.label];
 const hint = (text) => make("p", { className: "segment-hint", textContent: text });
 
@@ -48,7 +54,8 @@ export function filterBuilder(textarea, table, onChange, none = "No condition: a
     const addValue = (field, label, type) => {
       const choices = property.choices[field];
       const set = (value) => {
-        item[field] = value;
+        if (value === "" && field in property.optional) delete item[field];
+        else item[field] = value;
         fresh.delete(item);
         changed(false);
       };
@@ -67,7 +74,7 @@ export function filterBuilder(textarea, table, onChange, none = "No condition: a
       }));
     }
     if (property) {
-      for (const [field, type] of Object.entries(property.needs)) {
+      for (const [field, type] of Object.entries({ ...property.needs, ...property.optional })) {
         addValue(field, LABELS[field] ?? field, type);
       }
       add("operator", selectOf("Operator", property.operators.map(named), item.operator, (value) => {
