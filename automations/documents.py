@@ -182,8 +182,9 @@ class DocumentReader:
             step[kind.wait] = self._wait(data.get(kind.wait), f"{path}.{kind.wait}")
         if kind.conditions:
             step["conditions"] = self.conditions(data.get("conditions"), f"{path}.conditions")
-            if not step["conditions"] and f"{path}.conditions" not in self.errors:
-                self.add(f"{path}.conditions", "required")
+            place = f"{path}.conditions"
+            if not step["conditions"] and not any(e.startswith(place) for e in self.errors):
+                self.add(place, "required")
         if kind.branches:
             for name in BRANCHES:
                 step[name] = self.steps(data.get(name) or [], f"{path}.{name}", depth + 1)

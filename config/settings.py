@@ -302,6 +302,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "AutomationStatusEnum": "automations.models.AutomationStatus.choices",
         "CustomFieldTypeEnum": "crm.models.FieldType.values",
+        "FunnelStatusEnum": "automations.funnels.rows.FUNNEL_STATUSES",
         "RunStatusEnum": "automations.models.RunStatus.choices",
         "StatusEnum": "crm.models.Status.choices",
     },

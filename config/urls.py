@@ -29,6 +29,7 @@ def urls_of(module: str) -> list[URLPattern]:
 fluentcrm = [
     *urls_of("events.api.urls"),
     *urls_of("automations.api.urls"),
+    *urls_of("automations.api.funnels.urls"),
     # Last, because it ends with the routes that are answered with nothing.
     *urls_of("crm.api.urls"),
 ]

@@ -1,6 +1,6 @@
 """What calls about automations require of an API client."""
 
-from automations.rights import VIEW_EVENTS
+from automations.rights import VIEW_EVENTS, VIEW_SEGMENTS
 from crm.models import Scope
 from crm.permissions import Access
 
@@ -12,6 +12,8 @@ CHANGE = Access(Scope.MANAGE, "automations.change_automation", CHANGE_CONTACTS)
 # To pause is never a risk.
 PAUSE = Access(Scope.MANAGE, "automations.change_automation")
 DELETE = Access(Scope.MANAGE, "automations.delete_automation")
+# A funnel is shown with its trigger.
+READ_FUNNELS = Access(Scope.READ, "automations.view_automation", VIEW_EVENTS, VIEW_SEGMENTS)
 # A run may tell what its contact did.
 SEE_RUNS = ("automations.view_run", "crm.view_subscriber", VIEW_EVENTS)
 READ_RUNS = Access(Scope.READ, *SEE_RUNS)

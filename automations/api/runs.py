@@ -13,6 +13,7 @@ from automations.models import Run
 from automations.programs import program
 from automations.runs import end_runs
 from config.api.errors import ObjectNotFound, Unprocessable
+from config.api.pagination import check_rows
 from config.api.responses import Response
 from config.api.routers import ID_REGEX
 from config.api.validation import clamp_id
@@ -86,4 +87,6 @@ class ContactAutomationViewSet(MergedContactMixin):
         )
         if not page and not Subscriber.objects.filter(pk=contact).exists():
             raise ObjectNotFound("Subscriber")
-        return self.get_paginated_response(show_runs(page))
+        rows = show_runs(page)
+        check_rows(rows)
+        return self.get_paginated_response(rows)

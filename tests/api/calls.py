@@ -92,6 +92,26 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("GET", "/automations/runs/1", "read"),
     ("POST", "/automations/runs/1/cancel", None),
     ("GET", "/subscribers/1/automations", "read"),
+    ("GET", "/funnels", "read"),
+    ("POST", "/funnels", None),
+    ("GET", "/funnels/triggers", "read"),
+    ("GET", "/funnels/all-activities", "read"),
+    ("GET", "/funnels/subscriber/1/automations", "read"),
+    ("POST", "/funnels/do-bulk-action", None),
+    ("POST", "/funnels/remove-bulk-subscribers", None),
+    ("POST", "/funnels/funnel/save-funnel-sequences", None),
+    ("PUT", "/funnels/funnel/1/title", None),
+    ("GET", "/funnels/1", "read"),
+    ("PUT", "/funnels/1", None),
+    ("DELETE", "/funnels/1", None),
+    ("POST", "/funnels/1/clone", None),
+    ("PUT", "/funnels/1/change-trigger", None),
+    ("POST", "/funnels/1/sequences", None),
+    ("GET", "/funnels/1/report", "read"),
+    ("GET", "/funnels/1/subscribers", "read"),
+    ("DELETE", "/funnels/1/subscribers", None),
+    ("GET", "/funnels/1/subscribers/1", "read"),
+    ("PUT", "/funnels/1/subscribers/1/status", None),
     ("GET", "/webhooks", None),
     ("POST", "/webhooks", None),
     ("PUT", "/webhooks/1", None),
@@ -229,6 +249,42 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
             *("/automations/1/explain", "/subscribers/1/automations"),
         )
     },
+    **{
+        ("GET", f"/funnels{path}"): (
+            *(AUTOMATION.format("view"), SEGMENT.format("view")),
+            "events.view_trackedevent",
+        )
+        for path in ("", "/triggers", "/1", "/1/report")
+    },
+    **{
+        ("GET", f"/funnels{path}"): SEE_RUNS
+        for path in (
+            *("/all-activities", "/subscriber/1/automations"),
+            *("/1/subscribers", "/1/subscribers/1"),
+        )
+    },
+    **{
+        call: (RUN.format("change"),)
+        for call in (
+            ("POST", "/funnels/remove-bulk-subscribers"),
+            ("DELETE", "/funnels/1/subscribers"),
+            ("PUT", "/funnels/1/subscribers/1/status"),
+        )
+    },
+    **{
+        (method, f"/funnels{path}"): (AUTOMATION.format(verb), CONTACT.format("change"))
+        for method, path, verb in (
+            ("POST", "", "add"),
+            ("POST", "/1/clone", "add"),
+            ("PUT", "/1", "change"),
+            ("PUT", "/1/change-trigger", "change"),
+            ("POST", "/1/sequences", "change"),
+            ("POST", "/funnel/save-funnel-sequences", "change"),
+            ("PUT", "/funnel/1/title", "change"),
+            ("POST", "/do-bulk-action", "change"),
+        )
+    },
+    ("DELETE", "/funnels/1"): (AUTOMATION.format("delete"),),
     ("GET", "/webhooks"): (WEBHOOK.format("view"),),
     ("POST", "/webhooks"): (
         *(WEBHOOK.format("view"), WEBHOOK.format("add")),

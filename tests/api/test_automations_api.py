@@ -10,7 +10,8 @@ from rest_framework.test import APIClient
 from automations.models import Automation, AutomationStatus, Run, RunStatus, Version
 from automations.writing import pause
 from crm.attachments import attach
-from crm.contacts import create, set_column
+from crm.bulk_columns import set_column
+from crm.contacts import create
 from crm.models import List, Subscriber, Tag
 from crm.segments import create_segment
 from tests.api.automation import CHECKOUT, happens, pass_time, published, work

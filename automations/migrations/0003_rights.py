@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
-        ("automations", "0001_initial"),
+        ("automations", "0002_webhooks"),
         # It makes the groups.
         ("events", "0003_roles"),
     ]
