@@ -77,6 +77,19 @@ class DocumentReader:
         Raises:
             InvalidFields: 422 with every error by its place.
         """
+        document = self.check(data)
+        if self.errors:
+            raise InvalidFields(self.errors)
+        # With the defaults.
+        self._check_size(document)
+        return document
+
+    def check(self, data: Any) -> dict[str, Any]:
+        """Return the document, in which parts that are in `errors` are incomplete.
+
+        Raises:
+            InvalidFields: 422, the document is no object or too large.
+        """
         if not isinstance(data, dict):
             message = MESSAGES["object"].format(field="document")
             raise InvalidFields({"document": {"object": message}})
@@ -87,10 +100,6 @@ class DocumentReader:
         document["conditions"] = self.conditions(data.get("conditions") or [], "conditions")
         document["steps"] = self.steps(data.get("steps") or [], "steps", 1)
         self.check_ids()
-        if self.errors:
-            raise InvalidFields(self.errors)
-        # With the defaults.
-        self._check_size(document)
         return document
 
     def _check_size(self, data: Any) -> None:

@@ -1,8 +1,12 @@
-"""End and delete runs by hand."""
+"""End, try again and delete runs by hand."""
 
 from collections.abc import Iterable
 
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
 from automations.models import Run, RunStatus, RunStep
+from config.api.errors import Unprocessable
 from config.database import fetch_rows, in_transaction
 
 CANCELLED = "Cancelled by hand."
@@ -37,6 +41,27 @@ def end_runs(
     ids = {"runs": [*run_ids]}
     fetch_rows(LOCK_CONTACTS, ids)
     return len(fetch_rows(END, {**ids, "status": status.value, "reason": reason}))
+
+
+@in_transaction
+def retry_run(run_id: int) -> None:
+    """Let a run try its failed step again at once.
+
+    Raises:
+        Unprocessable: 422, no step of it has failed, or the contact has another run that is open.
+        Run.DoesNotExist: there is no such run.
+    """
+    fetch_rows(LOCK_CONTACTS, {"runs": [run_id]})
+    run = Run.objects.select_for_update().get(pk=run_id)
+    if run.status != RunStatus.FAILED and not (run.status == RunStatus.ACTIVE and run.attempts):
+        raise Unprocessable("No step of the run has failed.")
+    run.status, run.reason, run.ended_at = RunStatus.ACTIVE, "", None
+    run.attempts, run.due_at = 0, timezone.now()
+    try:
+        with transaction.atomic():
+            run.save(update_fields=("status", "reason", "ended_at", "attempts", "due_at"))
+    except IntegrityError:
+        raise Unprocessable("The contact is inside of the automation in another run.") from None
 
 
 @in_transaction

@@ -34,6 +34,17 @@ LOCK_WATCHES = "SELECT pg_advisory_xact_lock(0x7A11, 0x3A7C)"
 TRANSACTION = "SELECT pg_current_xact_id()::text::bigint"
 
 
+class Outdated(ApiError):
+    """409: another version was saved since the caller read the automation."""
+
+    status_code = 409
+
+    def __init__(self, version: Version) -> None:
+        self.version = version
+        message = f"Version {version.number} was saved meanwhile."
+        super().__init__({"message": message, "version": version.number})
+
+
 @in_transaction
 def create_automation(
     data: Any, created_by: User | None = None, *, create_labels: bool = False
@@ -60,7 +71,9 @@ def create_automation(
 
 
 @in_transaction
-def update_automation(automation_id: int, data: Any, user: User | None = None) -> Automation:
+def update_automation(
+    automation_id: int, data: Any, user: User | None = None, *, version: int | None = None
+) -> Automation:
     """Save a new version. Contacts that are inside go on in it.
 
     Args:
@@ -68,12 +81,16 @@ def update_automation(automation_id: int, data: Any, user: User | None = None) -
         data: the whole document as sent. A step with an id is the one that it was, one without is
             new, and one that is missing is removed.
         user: the user.
+        version: the number of the version that the user has changed, or None if any will do.
 
     Raises:
         InvalidFields: 422 with every error by its place.
+        Outdated: 409, `version` is not the current one.
         Automation.DoesNotExist: there is no such automation.
     """
     automation = _lock(automation_id)
+    if version is not None and automation.version and automation.version.number != version:
+        raise Outdated(automation.version)
     document = read_document(data)
     own = {*automation.steps.values_list("pk", flat=True)}
     errors = {

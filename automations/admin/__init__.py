@@ -1,5 +1,5 @@
-"""Admin pages of outgoing webhooks."""
+"""Admin pages of automations, of the runs of contacts, and of outgoing webhooks."""
 
-from automations.admin import deliveries, endpoints
+from automations.admin import automations, contacts, deliveries, endpoints, runs
 
-__all__ = ["deliveries", "endpoints"]
+__all__ = ["automations", "contacts", "deliveries", "endpoints", "runs"]

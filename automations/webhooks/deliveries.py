@@ -105,10 +105,11 @@ def create_delivery(
         InvalidWebhook: the URL, the type or the data are invalid, or too long.
         django.db.IntegrityError: the step has a delivery in this run already.
     """
-    return _create(
-        endpoint_of(url),
-        body_type,
-        data,
+    message_id, body = _message(body_type, data)
+    return Delivery.objects.create(
+        message_id=message_id,
+        body=body,
+        endpoint=endpoint_of(url),
         run_id=run_id,
         step_id=step_id,
         subscriber_id=contact_id,
@@ -120,27 +121,32 @@ def send_test(endpoint: Endpoint) -> Delivery:
 
     There is one attempt. If the endpoint accepts it, it is switched on.
     """
-    return _create(endpoint, TEST_TYPE, {"message": "This is a test."})
+    message_id, body = _message(TEST_TYPE, {"message": "This is a test."})
+    return Delivery.objects.create(message_id=message_id, body=body, endpoint=endpoint)
 
 
-def _create(
-    endpoint: Endpoint, body_type: str, data: Mapping[str, Any], **columns: int
-) -> Delivery:
+def _message(body_type: str, data: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a new id, and the text that is sent.
+
+    Raises:
+        InvalidWebhook: the type or the data are invalid, or too long.
+    """
     if not BODY_TYPE.fullmatch(body_type):
         raise InvalidWebhook(
-            "The type of a webhook has 1 to 100 letters, digits, and . - _ between them."
+            "The type of a webhook has 1 to 100 letters and digits, and . - _ besides."
         )
     message_id = f"msg_{secrets.token_hex(16)}"
     message = {"type": body_type, "timestamp": timezone.now(), "id": message_id, "data": data}
     try:
-        body = orjson.dumps(message).decode()
+        encoded = orjson.dumps(message)
     except orjson.JSONEncodeError as error:
         raise InvalidWebhook(f"The data of a webhook cannot be written as JSON: {error}.") from None
-    if (size := len(body.encode())) > MAX_BODY_BYTES:
+    if len(encoded) > MAX_BODY_BYTES:
         raise InvalidWebhook(
-            f"The message of a webhook has {size:,} bytes. It may have {MAX_BODY_BYTES:,} at most."
+            f"The message of a webhook has {len(encoded):,} bytes. It may have "
+            f"{MAX_BODY_BYTES:,} at most."
         )
-    return Delivery.objects.create(message_id=message_id, endpoint=endpoint, body=body, **columns)
+    return message_id, encoded.decode()
 
 
 def send_again(delivery_ids: Collection[int]) -> int:

@@ -24,10 +24,19 @@ from events.tracking.item_statements import (
     ITEM_COLUMNS,
     ITEM_COUNTER,
     NEXT_EVENT,
+    RECORDED_ITEMS,
     STORED_VALUES,
     track_items,
 )
-from events.tracking.statements import NEXT_OCCURRENCE, RECORD_IMPORTED, STORED, USER_ID
+from events.tracking.statements import (
+    IS_LOUD,
+    NEXT_OCCURRENCE,
+    RECORD,
+    RECORD_IMPORTED,
+    STORED,
+    USER_ID,
+    WATCHED,
+)
 
 # The owner of the keys of an import begins with it.
 OWNER_PREFIX = "import:"
@@ -62,6 +71,17 @@ ANALYZED = 2_000
 EMPTY = "TRUNCATE item"
 
 
+RECORD_QUIET = RECORD_IMPORTED.format(
+    contact="contact_id", amount="1", counted="counting", quiet=f"({IS_LOUD}) IS NOT TRUE"
+)
+RECORD_LOUD = RECORD.format(
+    name="loud_entry",
+    watched=WATCHED,
+    order=f"AND {IS_LOUD} ORDER BY occurrence_id",
+    **{**RECORDED_ITEMS, "occurred_at": "COALESCE(occurred_at, %(now)s)"},
+)
+
+
 def _import(items: str) -> str:
     return track_items(
         items=items,
@@ -70,7 +90,7 @@ def _import(items: str) -> str:
         counter=f"COALESCE(item.counter, {ITEM_COUNTER})",
         received_at="COALESCE(item.received_at, %(now)s)",
         occurred_at="COALESCE(occurred_at, %(now)s)",
-        entry=RECORD_IMPORTED.format(contact="contact_id", amount="1", counted="counting"),
+        entry=f"{RECORD_QUIET}, {RECORD_LOUD}",
         result="""
 (SELECT count(*) FROM occurrence),
 ARRAY(SELECT n FROM item WHERE NOT EXISTS (SELECT FROM ready WHERE ready.n = item.n))
@@ -149,6 +169,7 @@ WITH contact AS MATERIALIZED (
     RECORD_IMPORTED.format(
         contact="e.subscriber_id",
         amount="(l.number - l.covered)",
+        quiet="true",
         counted="logged l JOIN event e ON e.id = l.event_id AND e.subscriber_id = l.subscriber_id",
     )
 }

@@ -138,13 +138,18 @@ WITH {items} {contacts}, ready AS MATERIALIZED (
 SELECT {result}
 """
 ITEM_COUNTER = "e.counter - c.size + c.place"
+RECORDED_ITEMS = {
+    "contact": "contact_id",
+    "occurrence": "occurrence_id",
+    "counter": "occurrence.counter",
+    "occurred_at": "occurred_at",
+    "counted": "counting JOIN occurrence ON occurrence.id = occurrence_id",
+}
 RECORD_ITEMS = RECORD.format(
-    contact="contact_id",
-    occurrence="occurrence_id",
-    counter="occurrence.counter",
-    occurred_at="occurred_at",
-    counted="counting JOIN occurrence ON occurrence.id = occurrence_id",
+    name="entry",
+    watched="(SELECT watched FROM switch)",
     order="ORDER BY occurrence_id",
+    **RECORDED_ITEMS,
 )
 # A row for each item: whether tracking is enabled, and its number.
 RESULT_OF_CALLS = """

@@ -12,6 +12,8 @@ from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.test import Client
 
+from automations.models import Run
+from automations.starting import start_by_hand
 from automations.webhooks.deliveries import create_delivery, hold_deliveries
 from crm.contacts import create
 from crm.models import CustomField, HistoryEntry, List, Segment, Subscriber, Tag
@@ -22,6 +24,7 @@ from events.activecampaign.credentials import tracking_key
 from events.models import EventName, EventOccurrence, TrackingSwitch
 from events.personal_data import erase_contact
 from events.tracking import track
+from tests.api.automation import published
 from tests.api.pages import CONTACTS, browser_of, hidden_fields_of
 from transfers.exports import ExportOptions, create_export
 from transfers.imports.drafts import create_draft
@@ -48,6 +51,8 @@ MODELS = {
     "crm/job": ("viewer", NO_ROLE, NO_ROLE),
     "transfers/export": ("viewer", "viewer", NO_ROLE),
     "transfers/import": ("manager", "manager", NO_ROLE),
+    "automations/automation": ("viewer", "manager", "manager"),
+    "automations/run": ("viewer", NO_ROLE, NO_ROLE),
     "automations/endpoint": ("manager", NO_ROLE, NO_ROLE),
     "automations/delivery": ("manager", NO_ROLE, NO_ROLE),
     "events/trackedevent": ("viewer", NO_ROLE, NO_ROLE),
@@ -58,6 +63,8 @@ MODELS = {
     "auth/user": ("superuser", "superuser", "superuser"),
     "auth/group": ("superuser", "superuser", "superuser"),
 }
+# Those whose rows have pages besides their forms.
+WITH_PAGES = ("crm/subscriber", "automations/automation")
 # path, the least role that opens it, and the status
 PAGES = [
     ("", "staff", 200),
@@ -91,9 +98,17 @@ PAGES = [
     # The draft is another admin user's.
     ("transfers/import/{transfers/import}/upload/", "staff", 405),
     ("transfers/import/{transfers/import}/columns/", NO_ROLE, 200),
+    ("automations/", "viewer", 200),
+    ("automations/automation/no-number/", "staff", 302),
+    ("automations/automation/check/", "staff", 405),
+    ("automations/automation/{automations/automation}/", "viewer", 200),
+    ("automations/automation/{automations/automation}/why/?contact=ada@example.com", "viewer", 200),
+    ("automations/automation/{automations/automation}/export/", "viewer", 200),
+    ("automations/automation/{automations/automation}/state/", "staff", 405),
+    ("automations/run/{automations/run}/retry/", "staff", 405),
+    ("automations/run/{automations/run}/cancel/", "staff", 405),
     ("events/eventoccurrence/{events/eventoccurrence}/take-back/", "manager", 200),
     ("events/eventoccurrence/take-back/", "manager", 200),
-    ("automations/", "manager", 200),
     ("automations/endpoint/{automations/endpoint}/secret/", "staff", 405),
     ("automations/endpoint/{automations/endpoint}/rotate/", "staff", 405),
     ("automations/endpoint/{automations/endpoint}/test/", "staff", 405),
@@ -111,7 +126,7 @@ PAGES = [
             # The switch is one row, and has no list.
             (f"{model}/", seen_by, 302 if model == "events/trackingswitch" else 200),
             (f"{model}/add/", added_by, 200),
-            *([] if model == "crm/subscriber" else [(f"{model}/{{{model}}}/", "staff", 302)]),
+            *([] if model in WITH_PAGES else [(f"{model}/{{{model}}}/", "staff", 302)]),
             (f"{model}/{{{model}}}/change/", seen_by, 200),
             (f"{model}/{{{model}}}/history/", seen_by, 200),
             (f"{model}/{{{model}}}/delete/", deleted_by, 200),
@@ -138,6 +153,7 @@ ACTIONS = {
     "crm/subscriber export_ndjson": "viewer",
     "crm/subscriber remove_lists": "manager",
     "crm/subscriber remove_tags": "manager",
+    "crm/subscriber start_automation": "manager",
     "crm/tag delete_selected": "manager",
     "events/eventname delete_selected": "manager",
     "events/trackingkey rotate_key": "manager",
@@ -146,6 +162,7 @@ ACTIONS = {
 CHANGED = {
     "auth/group": "superuser",
     "auth/user": "superuser",
+    "automations/automation": "manager",
     "crm/customfield": "manager",
     "crm/incomingwebhook": "manager",
     "crm/list": "manager",
@@ -226,6 +243,8 @@ def _create_rows(superuser: Client) -> dict[str, str]:
     Subscriber.tags.through.objects.all().delete()
     selected = {"action": "delete_selected", "_selected_action": contact}
     page = superuser.post(CONTACTS, selected).content.decode()
+    automation = published({"type": "wait", "wait": {"days": 1}})
+    start_by_hand([contact], automation.pk)
     job = create_export(ExportOptions("contacts", "csv"), users["manager"]).pk
     webhook = create_delivery(
         "https://hook.example/", "a.b", {}, run_id=1, step_id=1, contact_id=contact
@@ -250,6 +269,10 @@ def _create_rows(superuser: Client) -> dict[str, str]:
         ).pk,
         "own": own.pk,
         "other's": others.pk,
+        "automations/automation": automation.pk,
+        "automations/run": Run.objects.get().pk,
+        # The contact is not inside.
+        "open automation": published(title="Open").pk,
         "automations/endpoint": webhook.endpoint_id,
         "automations/delivery": webhook.pk,
         "events/trackedevent": event.pk,

@@ -16,7 +16,7 @@ from django.urls import URLPattern, URLResolver, resolve
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
-from automations.models import Delivery, Endpoint
+from automations.models import Automation, Delivery, Endpoint, Run
 from crm.models import (
     ApplicationPassword,
     Erasure,
@@ -234,6 +234,37 @@ FORMS: list[tuple[str, dict[str, str], str, Callable[[], bool]]] = [
         {},
         "manager",
         exists(TrackingSwitch, enabled=False),
+    ),
+    (
+        "automations/automation/add/",
+        {"recipe": "welcome"},
+        "manager",
+        exists(Automation, title="Welcome"),
+    ),
+    (
+        "automations/automation/{automations/automation}/change/",
+        {"document": '{"title": "Eve\'s", "trigger": {"type": "manual"}}', "version": "1"},
+        "manager",
+        exists(Automation, title="Eve's"),
+    ),
+    (
+        "automations/automation/{automations/automation}/state/",
+        {"do": "pause"},
+        "manager",
+        exists(Automation, status="paused"),
+    ),
+    (
+        "automations/automation/{automations/automation}/delete/",
+        CONFIRMED,
+        "manager",
+        is_gone(Automation, title="Test"),
+    ),
+    ("automations/run/{automations/run}/cancel/", {}, "manager", exists(Run, status="cancelled")),
+    (
+        "crm/subscriber/",
+        chosen("start_automation", "crm/subscriber", chosen="yes", automation="{open automation}"),
+        "manager",
+        exists(Run, source_kind="manual", automation__title="Open"),
     ),
     ("auth/user/{manager}/change/", PROMOTED, "superuser", exists(User, username="promoted")),
     ("auth/user/{manager}/delete/", CONFIRMED, "superuser", is_gone(User, username="manager")),

@@ -139,12 +139,13 @@ def test_a_step_has_one_delivery_in_a_run() -> None:
         (NOWHERE, "a.b", {"text": "\ud800"}, "cannot be written as JSON"),
     ],
 )
-def test_what_no_webhook_can_be_is_refused_and_stores_no_delivery(
+def test_what_no_webhook_can_be_is_refused_and_stores_nothing(
     url: str, body_type: str, data: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InvalidWebhook, match=message):
         create_delivery(url, body_type, data, run_id=1, step_id=1, contact_id=1)
     assert not Delivery.objects.exists()
+    assert not Endpoint.objects.exists()
 
 
 def test_the_number_of_endpoints_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

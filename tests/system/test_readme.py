@@ -152,6 +152,24 @@ def test_the_page_on_filters_shows_what_happens(started: Reader) -> None:
     assert started.python("filter-python").split() == ["1", "True"]
 
 
+def test_the_tutorial_on_abandoned_carts_shows_what_happens(started: Reader) -> None:
+    assert '"status":"draft"' in started.run("cart-create")
+    dry = json.loads(started.run("cart-dry-run"))["dry_run"]
+    assert [step["type"] for step in dry["steps"]] == ["wait_until", "add_tags"]
+    assert '"status":"published"' in started.run("cart-publish")
+
+    def runs() -> list[str]:
+        return [row["status"] for row in json.loads(started.run("cart-runs"))["runs"]["data"]]
+
+    client = started.server.client()
+    wait_until(lambda: client("GET", "/automations/1").json()["automation"]["armed_at"], 30)
+    client.close()
+    started.run("cart-track")
+    wait_until(lambda: runs() == ["active"], 30)
+    started.run("cart-checkout")
+    wait_until(lambda: runs() == ["completed"], 30)
+
+
 def test_the_page_on_moving_shows_what_happens(started: Reader) -> None:
     started.run("track")
     printed = started.run("import-contacts")

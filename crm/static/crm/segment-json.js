@@ -6,10 +6,12 @@ const exact = (_, value, context) =>
     ? JSON.rawJSON(context.source)
     : value;
 
+export const parseJSON = (text) => JSON.parse(text, exact);
+
 export function readJSON(text) {
   let found;
   try {
-    found = JSON.parse(text, exact);
+    found = parseJSON(text);
   } catch {
     return { mistake: "This is no JSON yet. The builder is back as soon as it is." };
   }

@@ -23,7 +23,7 @@ export function make(tag, properties = {}, ...children) {
 export const button = (label, className, onclick) =>
   make("button", { type: "button", className, textContent: label, onclick });
 
-function labelled(name, control, ...more) {
+export function labelled(name, control, ...more) {
   control.id ||= newId("control");
   const label = make("label", { htmlFor: control.id, textContent: name });
   return make("div", { className: "segment-field" }, label, control, ...more);
@@ -51,7 +51,7 @@ export function selectOf(name, options, chosen, change) {
   return labelled(name, select);
 }
 
-function input(type, value, set, more = {}) {
+export function input(type, value, set, more = {}) {
   const element = make("input", { type, value: asText(value), autocomplete: "off", ...more });
   element.addEventListener("input", () => set(element.value));
   return element;
