@@ -96,7 +96,7 @@ export function happeningOf(context, label, kinds, happening, choose) {
   return [select, ...fieldsOf(context, kinds[happening.type]?.fields ?? [], happening)];
 }
 
-export function conditionsOf(context, owner, none) {
+export function conditionFields(context, owner, none) {
   const textarea = make("textarea", { hidden: true, value: JSON.stringify(owner.conditions ?? []) });
   textarea.setAttribute("aria-label", "Conditions as JSON");
   const box = make("div", { className: "automation-conditions" }, textarea);

@@ -3,7 +3,7 @@
 
 import { parseJSON } from "../crm/segment-json.js";
 import { make } from "../crm/segment-values.js";
-import { conditionsOf, fieldsOf, happeningOf } from "./builder-fields.js";
+import { conditionFields, fieldsOf, happeningOf } from "./builder-fields.js";
 import { stepsOf } from "./builder-steps.js";
 
 const WAIT = 300; // milliseconds
@@ -82,7 +82,7 @@ function start(textarea, table) {
         grid(...fieldsOf(context, rules, draft)),
         ruled,
         conditions,
-        conditionsOf(context, draft, none),
+        conditionFields(context, draft, none),
         context.lines("conditions", draft),
       ),
       section("Steps", stepsOf(context, draft.steps, "steps", [])),
