@@ -62,11 +62,10 @@ Action = Callable[[Context, Mapping[str, Any]], Outcome]
 def _labels(kind: LabelKind, is_attached: bool) -> Action:
     def change(context: Context, step: Mapping[str, Any]) -> Outcome:
         wanted = step[kind]
-        known = {*LABEL_MODELS[kind].objects.filter(pk__in=wanted).values_list("pk", flat=True)}
-        if not known:
-            return Outcome("skipped", {"reason": f"The {kind} were deleted."})
         write = attach if is_attached else detach
         pairs = write(kind, [context.run.subscriber_id], wanted)
+        if not pairs and not LABEL_MODELS[kind].objects.filter(pk__in=wanted).exists():
+            return Outcome("skipped", {"reason": f"The {kind} were deleted."})
         context.changed()
         return Outcome("done", {kind: [pair.label_id for pair in pairs]})
 
@@ -99,7 +98,6 @@ def _track_event(context: Context, step: Mapping[str, Any]) -> Outcome:
     fields = {name: context.render(step[name]) for name in ("event_key", "title", "value")}
     data = {**fields, "provider": PROVIDER, "subscriber_id": context.run.subscriber_id}
     event = track(data)
-    context.changed()
     return Outcome("done", {**fields, "counter": event.counter})
 
 
@@ -126,7 +124,7 @@ def _send_webhook(context: Context, step: Mapping[str, Any]) -> Outcome:
     return Outcome("done", {"url": step["url"], "message_id": delivery.message_id})
 
 
-# By the type of the step. Waits, conditions and the end are in automations/stepping.py.
+# By the type of the step. Waits, conditions and the end are in automations/moving.py.
 ACTIONS: dict[str, Action] = {
     "add_tags": _labels("tags", True),
     "remove_tags": _labels("tags", False),

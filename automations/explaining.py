@@ -13,14 +13,15 @@ from django.db import transaction
 from django.db.models import Sum
 
 from automations.models import Automation, Refusal, Run, RunStatus, RunStep
+from automations.moving import Mover, store
 from automations.programs import Program, program
-from automations.stepping import Mover
 from automations.values import contact_values
 from config.api.errors import ApiError, ObjectNotFound
 from config.database import fetch_one
 from crm.filters import read_filters, those_matching
 from crm.labels import LABEL_MODELS
 from crm.models import Status, Subscriber
+from crm.outbox import set_cause
 from events.models import EventOccurrence, TrackedEvent
 
 CLOCK = "SELECT clock_timestamp()"
@@ -216,7 +217,11 @@ def dry_run(automation_id: int, contact_id: int, *, happens: bool = True) -> Dry
         now = fetch_one(CLOCK, {})[0]
         run = _begin(automation, version, contact_id, now)
         for _ in range(MAX_TRANSACTIONS):
-            Mover(run, version, now, contact.status).move()
+            done = RunStep.objects.filter(run=run).values_list("step_id", flat=True)
+            mover = Mover(run, version, now, contact.status, done)
+            set_cause([automation.pk])
+            mover.move()
+            store([mover])
             if run.status != RunStatus.ACTIVE:
                 break
             step = version.steps.get(run.step_id or 0, {})

@@ -1,21 +1,25 @@
 """Start automations whose segment a contact has entered, which is looked up every few minutes."""
 
+import logging
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db import connection
+from django.db.models import F
 from django.utils import timezone
 
 from automations.models import Automation, AutomationStatus
 from automations.programs import program
 from automations.starting import LOCK_CONTACTS, Source, Starter
 from automations.writing import pause
-from config.api.errors import ApiError
-from config.database import fetch_row, fetch_rows
+from config.api.errors import ApiError, Unprocessable
+from config.database import fetch_row, fetch_rows, in_transaction, is_disconnected
 from crm.filters import apply_filter, trusted
 from crm.models import Segment, Subscriber
 from crm.segments import read_segment
+
+logger = logging.getLogger(__name__)
 
 # How often the contacts of a segment are looked up.
 EVERY = timedelta(minutes=5)
@@ -31,29 +35,38 @@ DELETE FROM automations_member m
 WHERE m.automation_id = %s AND NOT EXISTS (
     SELECT FROM ({statement}) found WHERE found.subscriber_id = m.subscriber_id)
 """
+# A deletion of the contact waits for the lock, or this finds no contact.
 ADD = """
 INSERT INTO automations_member (automation_id, subscriber_id)
-SELECT %(automation)s, id FROM unnest(%(contacts)s::bigint[]) id
+SELECT %(automation)s, id FROM crm_subscriber WHERE id = ANY(%(contacts)s::bigint[])
+ORDER BY id FOR KEY SHARE
 ON CONFLICT DO NOTHING RETURNING subscriber_id
 """
 LOCK_PUBLISHED = """
-SELECT id FROM automations_automation WHERE id = %(automation)s AND status = 'published' FOR SHARE
+SELECT segment_read_at IS NULL FROM automations_automation
+WHERE id = %(automation)s AND status = 'published' FOR SHARE
 """
 
 
-def read_due_segments() -> int:
-    """Look up the segments of published automations that were not looked up for a while.
+def read_segment_of(automation_id: int) -> int:
+    """Look up the segment of a published automation. One that cannot be read pauses it.
 
-    Returns how many contacts have started.
+    Returns:
+        How many contacts have started.
+
+    Raises:
+        django.db.OperationalError: the database is unavailable.
     """
-    old = Q(segment_read_at=None) | Q(segment_read_at__lt=timezone.now() - EVERY)
-    due = Automation.objects.filter(
-        old,
-        status=AutomationStatus.PUBLISHED,
-        armed_at__isnull=False,
-        version__document__trigger__type="segment_entered",
-    )
-    return sum(read_members(automation) for automation in due.order_by("id"))
+    automation = Automation.objects.filter(pk=automation_id, status=AutomationStatus.PUBLISHED)
+    try:
+        return sum(read_members(each) for each in automation)
+    except Exception as error:
+        if is_disconnected(error):
+            raise
+        logger.exception("The segment of automation %d could not be read.", automation_id)
+        with suppress(Unprocessable, Automation.DoesNotExist):
+            pause(automation_id, f"The segment of the trigger could not be read: {error}")
+        return 0
 
 
 def read_members(automation: Automation) -> int:
@@ -63,7 +76,6 @@ def read_members(automation: Automation) -> int:
     """
     version = program(automation.version_id or 0)
     segment_id = version.document["trigger"]["segment"]
-    is_first = automation.segment_read_at is None
     try:
         groups = read_segment(Segment.objects.get(pk=segment_id))
     except Segment.DoesNotExist:
@@ -80,21 +92,25 @@ def read_members(automation: Automation) -> int:
         new = [row[0] for row in cursor.fetchall()]
     started = 0
     for start in range(0, len(new), CONTACTS):
-        started += _enter(automation, new[start : start + CONTACTS], segment_id, is_first)
-    Automation.objects.filter(pk=automation.pk).update(segment_read_at=timezone.now())
+        started += _enter(automation, new[start : start + CONTACTS], segment_id)
+    # Unless it was published again meanwhile, and who is in the segment now does not start.
+    unchanged = Automation.objects.filter(pk=automation.pk, armed_at=automation.armed_at)
+    unchanged.update(segment_read_at=timezone.now())
     return started
 
 
-@transaction.atomic
-def _enter(automation: Automation, contact_ids: list[int], segment_id: int, is_first: bool) -> int:
+@in_transaction
+def _enter(automation: Automation, contact_ids: list[int], segment_id: int) -> int:
     ids: dict[str, Any] = {"contacts": contact_ids, "automation": automation.pk}
+    row = fetch_row(LOCK_PUBLISHED, ids)
+    if row is None:
+        return 0
+    [is_first] = row
     if is_first:
         fetch_rows(ADD, ids)
         return 0
     # Contacts that are locked enter the next time.
     locked: dict[int, str] = dict(fetch_rows(LOCK_CONTACTS, ids))
-    if fetch_row(LOCK_PUBLISHED, ids) is None:
-        return 0
     new = fetch_rows(ADD, {**ids, "contacts": [*locked]})
     starter = Starter(locked, [automation.pk])
     source = Source("segment", starter.now, str(segment_id))

@@ -3,12 +3,15 @@
 import os
 import socket
 from collections.abc import Callable
+from time import monotonic
 
-from automations.segments import EVERY, read_due_segments
-from automations.starting import take_all
+from automations.segments import EVERY, read_segment_of
 from automations.stepping import step_all
+from automations.taking import take_all
 from config.database import fetch_one, fetch_rows
 
+# How long entries are acted on, and runs moved, before the other has its turn.
+TURN_SECONDS = 1.0
 # What an idle process does each second, by one statement: note now and then that it is at work, and
 # look for entries, runs that are due, automations that are not armed, segments to look up, and
 # webhooks to send.
@@ -23,16 +26,17 @@ WITH beat AS (
 SELECT EXISTS (SELECT FROM crm_outboxentry),
        EXISTS (SELECT FROM automations_automation a WHERE status = 'published' AND EXISTS (
            SELECT FROM automations_run r WHERE r.automation_id = a.id AND r.status = 'active'
-               AND r.due_at <= clock_timestamp())),
+               AND r.due_at <= statement_timestamp())),
        EXISTS (SELECT FROM automations_automation WHERE status = 'published' AND armed_at IS NULL),
-       EXISTS (SELECT FROM automations_automation a
-                   JOIN automations_version v ON v.id = a.version_id
-               WHERE a.status = 'published' AND a.armed_at IS NOT NULL
-                   AND v.document #>> '{trigger,type}' = 'segment_entered'
-                   AND COALESCE(a.segment_read_at, '-infinity')
-                       < clock_timestamp() - make_interval(secs => %(segments)s)),
+       ARRAY(SELECT a.id FROM automations_automation a
+                 JOIN automations_version v ON v.id = a.version_id
+             WHERE a.status = 'published' AND a.armed_at IS NOT NULL
+                 AND v.document #>> '{trigger,type}' = 'segment_entered'
+                 AND COALESCE(a.segment_read_at, '-infinity')
+                     < clock_timestamp() - make_interval(secs => %(segments)s)
+             ORDER BY a.id),
        EXISTS (SELECT FROM automations_delivery
-               WHERE status = 'pending' AND next_at <= clock_timestamp())
+               WHERE status = 'pending' AND next_at <= statement_timestamp())
 """
 # Transactions that began before the trigger was watched have ended. Readers have no number.
 ARM = """
@@ -62,7 +66,7 @@ def run_once(
     is_stopping: Callable[[], bool] = lambda: False,
     deliver: Callable[[], None] = lambda: None,
 ) -> int:
-    """Do all that there is to do.
+    """Do what there is to do, for some seconds at most.
 
     Args:
         name: the name of this process.
@@ -76,16 +80,22 @@ def run_once(
         django.db.OperationalError: the database is unavailable.
     """
     parameters = {"name": name or process_name(), "segments": EVERY.total_seconds()}
-    has_entries, has_due, has_unarmed, has_segments, has_deliveries = fetch_one(LOOK, parameters)
+    has_entries, has_due, has_unarmed, segments, has_deliveries = fetch_one(LOOK, parameters)
     if has_unarmed:
         arm()
-    started = read_due_segments() if has_segments else 0
-    number = take_all(is_stopping) if has_entries else 0
+    started = sum(map(read_segment_of, segments))
+    number = take_all(_turn(is_stopping)) if has_entries else 0
     if has_due or number or started:
-        number += step_all(is_stopping)
+        number += step_all(_turn(is_stopping))
     if has_deliveries or number:
         deliver()
     return number
+
+
+def _turn(is_stopping: Callable[[], bool]) -> Callable[[], bool]:
+    """Return what tells that a turn is over, so that neither entries nor runs wait for long."""
+    ends = monotonic() + TURN_SECONDS
+    return lambda: is_stopping() or monotonic() > ends
 
 
 def arm() -> None:

@@ -34,6 +34,10 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 MAX_TRIES = 3
+# Columns of the first statement of a transaction that no other may stop for long: it fails instead.
+LIMIT_WAITS = "set_config('lock_timeout', '2s', true), set_config('statement_timeout', '10s', true)"
+# Classes of SQLSTATE of a server that cannot work, which every other statement would find as well.
+UNAVAILABLE = ("08", "53", "57P", "58")
 TEMPORARY = (DeadlockDetected, SerializationFailure, ForeignKeyViolation)
 # The most that the rows of a page have together. A worker takes several times as much for them.
 MAX_PAGE_BYTES = 8 * 1024 * 1024
@@ -168,6 +172,16 @@ def drop_closed_connection() -> bool:
             return False
     database.close()
     return True
+
+
+def is_disconnected(error: Exception) -> bool:
+    """Return whether an error says that PostgreSQL is unavailable, and not that a statement failed.
+
+    Without a SQLSTATE it is psycopg that has lost the connection.
+    """
+    state = getattr(error.__cause__, "sqlstate", None)
+    is_of_connection = isinstance(error, OperationalError | InterfaceError)
+    return is_of_connection and (state is None or state.startswith(UNAVAILABLE))
 
 
 def insert_new(row: Model) -> bool:
