@@ -25,7 +25,7 @@ WITH beat AS (
 SELECT EXISTS (SELECT FROM crm_outboxentry),
        EXISTS (SELECT FROM automations_automation a WHERE status = 'published' AND EXISTS (
            SELECT FROM automations_run r WHERE r.automation_id = a.id AND r.status = 'active'
-               AND r.due_at <= clock_timestamp())),
+               AND r.due_at <= statement_timestamp())),
        EXISTS (SELECT FROM automations_automation WHERE status = 'published' AND armed_at IS NULL),
        ARRAY(SELECT a.id FROM automations_automation a
                  JOIN automations_version v ON v.id = a.version_id
