@@ -9,6 +9,8 @@ from automations.kinds import CUSTOM_PREFIX
 from automations.models import Run
 from automations.placeholders import parse_text, render
 from automations.values import contact_values, event_values
+from automations.webhooks.deliveries import create_delivery
+from automations.webhooks.endpoints import InvalidWebhook
 from config.api.warnings import Warnings
 from crm.api.fields import contact_fields
 from crm.attachments import attach, detach
@@ -99,6 +101,29 @@ def _track_event(context: Context, step: Mapping[str, Any]) -> Outcome:
     return Outcome("done", {**fields, "counter": event.counter})
 
 
+def _send_webhook(context: Context, step: Mapping[str, Any]) -> Outcome:
+    run = context.run
+    data: dict[str, Any] = {name: context.render(text) for name, text in step["data"].items()}
+    if not data:
+        data = {
+            "automation_id": run.automation_id,
+            "contact": context.contact,
+            "event": context.event,
+        }
+    try:
+        delivery = create_delivery(
+            step["url"],
+            "automation.webhook",
+            data,
+            run_id=run.pk,
+            step_id=step["id"],
+            contact_id=run.subscriber_id,
+        )
+    except InvalidWebhook as error:
+        return Outcome("skipped", {"reason": str(error)})
+    return Outcome("done", {"url": step["url"], "message_id": delivery.message_id})
+
+
 # By the type of the step. Waits, conditions and the end are in automations/moving.py.
 ACTIONS: dict[str, Action] = {
     "add_tags": _labels("tags", True),
@@ -107,4 +132,5 @@ ACTIONS: dict[str, Action] = {
     "remove_lists": _labels("lists", False),
     "set_fields": _set_fields,
     "track_event": _track_event,
+    "webhook": _send_webhook,
 }

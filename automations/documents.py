@@ -42,7 +42,7 @@ PARTS = ("trigger", "conditions", "steps")
 # What our own responses have besides, so that a document can be sent back as it was received.
 IGNORED = (
     *("id", "status", "paused_reason", "version", "created_at", "updated_at", "armed_at"),
-    *("created_by", "counts"),
+    *("created_by", "counts", "last_started_at", "overdue"),
 )
 
 
@@ -59,30 +59,58 @@ def read_document(data: Any, *, create_labels: bool = False) -> dict[str, Any]:
     Raises:
         InvalidFields: 422 with every error by its place.
     """
-    if not isinstance(data, dict):
-        raise InvalidFields({"document": {"object": MESSAGES["object"].format(field="document")}})
-    reader = _Reader(create_labels)
-    sent = {name: value for name, value in data.items() if name not in (*PARTS, *IGNORED)}
-    document = reader.fields(sent, Kind("", RULES, ("title",), RULE_DEFAULTS), "")
-    document["trigger"] = reader.one(data.get("trigger"), TRIGGERS, "trigger")
-    document["conditions"] = reader.conditions(data.get("conditions") or [], "conditions")
-    document["steps"] = reader.steps(data.get("steps") or [], "steps", 1)
-    reader.check_ids()
-    if not reader.errors and len(orjson.dumps(document)) > MAX_DOCUMENT_BYTES:
-        reader.add("document", "max", "The {field} may not be greater than 64 KB.")
-    if reader.errors:
-        raise InvalidFields(reader.errors)
-    return document
+    return DocumentReader(create_labels).read(data)
 
 
-class _Reader:
+class DocumentReader:
     """Reads the parts of a document, and collects the errors."""
 
-    def __init__(self, create_labels: bool) -> None:
+    def __init__(self, create_labels: bool = False) -> None:
         self.errors: FieldErrors = {}
         self._create_labels = create_labels
         self._number = 0
         self._ids: list[tuple[int, str]] = []
+
+    def read(self, data: Any) -> dict[str, Any]:
+        """Return the document as `read_document` does.
+
+        Raises:
+            InvalidFields: 422 with every error by its place.
+        """
+        document = self.check(data)
+        if self.errors:
+            raise InvalidFields(self.errors)
+        # With the defaults.
+        self._check_size(document)
+        return document
+
+    def check(self, data: Any) -> dict[str, Any]:
+        """Return the document, in which parts that are in `errors` are incomplete.
+
+        Raises:
+            InvalidFields: 422, the document is no object or too large.
+        """
+        if not isinstance(data, dict):
+            message = MESSAGES["object"].format(field="document")
+            raise InvalidFields({"document": {"object": message}})
+        self._check_size(data)
+        sent = {name: value for name, value in data.items() if name not in (*PARTS, *IGNORED)}
+        document = self.fields(sent, Kind("", RULES, ("title",), RULE_DEFAULTS), "")
+        document["trigger"] = self.one(data.get("trigger"), TRIGGERS, "trigger")
+        document["conditions"] = self.conditions(data.get("conditions") or [], "conditions")
+        document["steps"] = self.steps(data.get("steps") or [], "steps", 1)
+        self.check_ids()
+        return document
+
+    def _check_size(self, data: Any) -> None:
+        """Check the size before anything is looked up, so that a document takes a bounded time."""
+        try:
+            size = len(orjson.dumps(data))
+        except orjson.JSONEncodeError:  # over 254 levels deep
+            size = MAX_DOCUMENT_BYTES + 1
+        if size > MAX_DOCUMENT_BYTES:
+            self.add("document", "max", "The {field} may not be greater than 64 KB.")
+            raise InvalidFields(self.errors)
 
     def add(self, path: str, rule: str, message: str = "") -> None:
         """Add an error. `{field}` in the message is the path."""
@@ -115,7 +143,7 @@ class _Reader:
         own = {name: value for name, value in data.items() if name not in ("type", kind.labels)}
         values = {"type": data["type"], **self.fields(own, kind, path)}
         if kind.labels:
-            values[kind.labels] = self._label_ids(data, kind.labels, path)
+            values[kind.labels] = self.label_ids(data, kind.labels, path)
         return values
 
     def steps(self, data: Any, path: str, depth: int) -> list[dict[str, Any]]:
@@ -147,15 +175,16 @@ class _Reader:
         own = {name: value for name, value in data.items() if name not in special}
         step = {"id": self._id(data, path), "type": data["type"], **self.fields(own, kind, path)}
         if kind.labels:
-            step[kind.labels] = self._label_ids(data, kind.labels, path)
+            step[kind.labels] = self.label_ids(data, kind.labels, path)
         if kind.happens:
             step["happens"] = self.one(data.get("happens"), HAPPENINGS, f"{path}.happens")
         if kind.wait and not (kind.happens and data.get(kind.wait) is None):
             step[kind.wait] = self._wait(data.get(kind.wait), f"{path}.{kind.wait}")
         if kind.conditions:
             step["conditions"] = self.conditions(data.get("conditions"), f"{path}.conditions")
-            if not step["conditions"] and f"{path}.conditions" not in self.errors:
-                self.add(f"{path}.conditions", "required")
+            place = f"{path}.conditions"
+            if not step["conditions"] and not any(e.startswith(place) for e in self.errors):
+                self.add(place, "required")
         if kind.branches:
             for name in BRANCHES:
                 step[name] = self.steps(data.get(name) or [], f"{path}.{name}", depth + 1)
@@ -190,7 +219,8 @@ class _Reader:
                 self.add(path, "unique", "The {field} is that of another step.")
             seen.add(step_id)
 
-    def _label_ids(self, data: Mapping[str, Any], kind: LabelKind, path: str) -> list[int]:
+    def label_ids(self, data: Mapping[str, Any], kind: LabelKind, path: str) -> list[int]:
+        """Return the ids of the labels that a trigger or a step names."""
         place = f"{path}.{kind}"
         try:
             names: list[LabelName] = [
@@ -227,11 +257,19 @@ class _Reader:
 
 
 def walk(steps: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield all steps of a document in their order, with those of branches."""
-    for step in steps:
-        yield step
+    """Return all steps of a document in their order, with those of branches."""
+    return (step for _, step in places(steps))
+
+
+def places(
+    steps: list[dict[str, Any]], path: str = "steps"
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield all steps of a document as `walk` does, each behind its place, such as `steps.0`."""
+    for number, step in enumerate(steps):
+        place = f"{path}.{number}"
+        yield place, step
         for name in BRANCHES:
-            yield from walk(step.get(name, []))
+            yield from places(step.get(name, []), f"{place}.{name}")
 
 
 def happenings(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

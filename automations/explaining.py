@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, Sum
+from django.db.models import Sum
 
 from automations.models import Automation, Refusal, Run, RunStatus, RunStep
 from automations.moving import Mover, store
@@ -18,7 +18,7 @@ from automations.programs import Program, program
 from automations.values import contact_values
 from config.api.errors import ApiError, ObjectNotFound
 from config.database import fetch_one
-from crm.filters import contact_if_matching, read_filters
+from crm.filters import read_filters, those_matching
 from crm.labels import LABEL_MODELS
 from crm.models import Status, Subscriber
 from crm.outbox import set_cause
@@ -146,9 +146,7 @@ def _conditions(filters: list[list[dict[str, Any]]], contact: Subscriber) -> lis
             error, is_match = "", False
             try:
                 groups = read_filters([[item]], "conditions")
-                is_match = Subscriber.objects.filter(
-                    Exists(contact_if_matching(contact, groups)), pk=contact.pk
-                ).exists()
+                is_match = those_matching([contact.pk], groups).exists()
             except ApiError as exception:
                 error = str(exception)
             value = _value_of(item, contact.pk, values)

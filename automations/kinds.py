@@ -6,6 +6,7 @@ from typing import Any
 
 from automations.placeholders import parse_text
 from automations.waits import whole_number
+from automations.webhooks.endpoints import InvalidWebhook, check_url
 from config.api.validation import (
     MAX_ID,
     MAX_NAME_LENGTH,
@@ -31,6 +32,8 @@ SETTABLE = (
     *("contact_type", "status"),
 )
 CUSTOM_PREFIX = "custom_values."
+# Of the data of a webhook.
+MAX_TEXTS, MAX_TEXT_LENGTH = 50, 1000
 BRANCHES = ("then", "else")
 DEFAULT_MAX_AGE_HOURS = 24
 
@@ -96,6 +99,23 @@ def to_settings(value: Any) -> dict[str, str]:
         if "\0" in name or len(name) > MAX_NAME_LENGTH:
             raise InvalidValue("max", "The {field} has a name that is too long.")
     return {name: template(MAX_NAME_LENGTH)(text) for name, text in value.items()}
+
+
+def to_webhook_url(value: Any) -> str:
+    """Convert the URL of a webhook."""
+    try:
+        return check_url(to_text(value))
+    except InvalidWebhook as error:
+        raise InvalidValue("url", str(error).replace("{", "{{").replace("}", "}}")) from None
+
+
+def to_texts(value: Any) -> dict[str, str]:
+    """Convert what a webhook sends in place of contact and event: texts with placeholders."""
+    if not isinstance(value, dict):
+        raise InvalidValue("object")
+    if len(value) > MAX_TEXTS:
+        raise InvalidValue("max", f"The {{field}} may not have more than {MAX_TEXTS} texts.")
+    return {to_text(name): template(MAX_TEXT_LENGTH)(text) for name, text in value.items()}
 
 
 @dataclass(frozen=True)
@@ -177,7 +197,9 @@ STEPS: dict[str, Kind] = {
         ("event_key", "title"),
         {"value": ""},
     ),
-    "webhook": Kind("Send a webhook", {"url": single_line(2048)}, ("url",)),
+    "webhook": Kind(
+        "Send a webhook", {"url": to_webhook_url, "data": to_texts}, ("url",), {"data": {}}
+    ),
     "wait": Kind("Wait", wait="wait"),
     "wait_until": Kind(
         "Wait until something happens",

@@ -14,9 +14,9 @@ from automations.models import Run, RunStatus
 from automations.programs import Program, program
 from config.api.errors import ApiError, Unprocessable
 from config.database import fetch_one, fetch_row, fetch_rows, in_transaction
-from crm.filters import contact_if_matching, read_filters
+from crm.filters import read_filters, those_matching
 from crm.filters.types import ConditionGroup
-from crm.models import Status, Subscriber
+from crm.models import Status
 
 logger = logging.getLogger(__name__)
 
@@ -188,7 +188,7 @@ class Starter:
             return "error", groups
         try:
             with transaction.atomic():
-                is_match = contact_if_matching(Subscriber(pk=contact_id), groups).exists()
+                is_match = those_matching([contact_id], groups).exists()
         except (DataError, OperationalError) as error:
             # Such as a regular expression that PostgreSQL rejects, or that takes too long.
             if not isinstance(error.__cause__, psycopg.DataError | QueryCanceled):
@@ -237,10 +237,17 @@ class Starter:
             logger.warning("Automation %d is paused: too many starts.", automation_id)
 
 
-@in_transaction
 def start_by_hand(
     contact_ids: Iterable[int], automation_id: int, cause: Sequence[int] = ()
 ) -> dict[str, int]:
+    """Start contacts as `start_contacts` does. Returns their numbers by what became of them."""
+    return dict(Counter(start_contacts(contact_ids, automation_id, cause).values()))
+
+
+@in_transaction
+def start_contacts(
+    contact_ids: Iterable[int], automation_id: int, cause: Sequence[int] = ()
+) -> dict[int, str]:
     """Start contacts that a person or a program chooses, whatever the trigger.
 
     Conditions, the status and the rule of re-entry count as for others.
@@ -251,8 +258,8 @@ def start_by_hand(
         cause: the ids of the automations that led to it.
 
     Returns:
-        The numbers of contacts by what became of them: "started", or why they were not, such as
-        "inside", "before", "conditions" and "status".
+        What became of each contact by its id: "started", or why it was not, such as "inside",
+        "before", "conditions" and "status".
 
     Raises:
         Unprocessable: 422, the automation does not exist or is not published.
@@ -264,9 +271,9 @@ def start_by_hand(
     starter = Starter(contacts, [automation_id])
     source = Source("manual", starter.now, cause=tuple(cause))
     version = program(row[0])
-    outcomes = Counter(
-        starter.start(automation_id, version, contact_id, source) or "started"
+    outcomes = {
+        contact_id: starter.start(automation_id, version, contact_id, source) or "started"
         for contact_id in contacts
-    )
+    }
     starter.write()
-    return dict(outcomes)
+    return outcomes

@@ -53,7 +53,7 @@ LOCK_RUNS = """
 SELECT id FROM automations_run
 WHERE id = ANY(%(runs)s::bigint[]) AND subscriber_id = ANY(%(contacts)s::bigint[])
     AND automation_id = ANY(%(automations)s::bigint[]) AND status = 'active'
-    AND due_at <= clock_timestamp()
+    AND due_at <= statement_timestamp()
 ORDER BY id FOR UPDATE SKIP LOCKED
 """
 # When the first entry of each contact was recorded.

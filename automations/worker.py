@@ -13,7 +13,8 @@ from config.database import fetch_one, fetch_rows
 # How long entries are acted on, and runs moved, before the other has its turn.
 TURN_SECONDS = 1.0
 # What an idle process does each second, by one statement: note now and then that it is at work, and
-# look for entries, runs that are due, automations that are not armed, and segments to look up.
+# look for entries, runs that are due, automations that are not armed, segments to look up, and
+# webhooks to send.
 LOOK = """
 WITH beat AS (
     INSERT INTO automations_heartbeat AS h (name, started_at, seen_at)
@@ -33,7 +34,9 @@ SELECT EXISTS (SELECT FROM crm_outboxentry),
                  AND v.document #>> '{trigger,type}' = 'segment_entered'
                  AND COALESCE(a.segment_read_at, '-infinity')
                      < clock_timestamp() - make_interval(secs => %(segments)s)
-             ORDER BY a.id)
+             ORDER BY a.id),
+       EXISTS (SELECT FROM automations_delivery
+               WHERE status = 'pending' AND next_at <= statement_timestamp())
 """
 # Transactions that began before the trigger was watched have ended. Readers have no number.
 ARM = """
@@ -58,12 +61,17 @@ def forget(name: str) -> None:
     fetch_rows(FORGET, {"name": name})
 
 
-def run_once(name: str = "", is_stopping: Callable[[], bool] = lambda: False) -> int:
+def run_once(
+    name: str = "",
+    is_stopping: Callable[[], bool] = lambda: False,
+    deliver: Callable[[], None] = lambda: None,
+) -> int:
     """Do what there is to do, for some seconds at most.
 
     Args:
         name: the name of this process.
         is_stopping: tells whether to return after the transaction at hand.
+        deliver: sends the webhooks that are due, without waiting for their receivers.
 
     Returns:
         How many entries were acted on, and runs moved.
@@ -72,13 +80,15 @@ def run_once(name: str = "", is_stopping: Callable[[], bool] = lambda: False) ->
         django.db.OperationalError: the database is unavailable.
     """
     parameters = {"name": name or process_name(), "segments": EVERY.total_seconds()}
-    has_entries, has_due, has_unarmed, segments = fetch_one(LOOK, parameters)
+    has_entries, has_due, has_unarmed, segments, has_deliveries = fetch_one(LOOK, parameters)
     if has_unarmed:
         arm()
     started = sum(map(read_segment_of, segments))
     number = take_all(_turn(is_stopping)) if has_entries else 0
     if has_due or number or started:
         number += step_all(_turn(is_stopping))
+    if has_deliveries or number:
+        deliver()
     return number
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from automations.documents import happenings, read_document, walk
+from automations.documents import happenings, places, read_document, walk
 from automations.models import (
     Automation,
     AutomationStatus,
@@ -21,7 +21,7 @@ from automations.models import (
     Version,
 )
 from automations.waking import entries_of
-from config.api.errors import InvalidFields, Unprocessable
+from config.api.errors import ApiError, InvalidFields, Unprocessable
 from config.api.validation import MAX_NAME_LENGTH
 from config.database import fetch_one, in_transaction
 from crm.models import OutboxKind, Status
@@ -32,6 +32,17 @@ from events.tracking.watching import set_watched_keys
 LOCK_WATCHES = "SELECT pg_advisory_xact_lock(0x7A11, 0x3A7C)"
 # Draws a number for the transaction, if it has none.
 TRANSACTION = "SELECT pg_current_xact_id()::text::bigint"
+
+
+class Outdated(ApiError):
+    """409: another version was saved since the caller read the automation."""
+
+    status_code = 409
+
+    def __init__(self, version: Version) -> None:
+        self.version = version
+        message = f"Version {version.number} was saved meanwhile."
+        super().__init__({"message": message, "version": version.number})
 
 
 @in_transaction
@@ -60,7 +71,9 @@ def create_automation(
 
 
 @in_transaction
-def update_automation(automation_id: int, data: Any, user: User | None = None) -> Automation:
+def update_automation(
+    automation_id: int, data: Any, user: User | None = None, *, version: int | None = None
+) -> Automation:
     """Save a new version. Contacts that are inside go on in it.
 
     Args:
@@ -68,17 +81,21 @@ def update_automation(automation_id: int, data: Any, user: User | None = None) -
         data: the whole document as sent. A step with an id is the one that it was, one without is
             new, and one that is missing is removed.
         user: the user.
+        version: the number of the version that the user has changed, or None if any will do.
 
     Raises:
         InvalidFields: 422 with every error by its place.
+        Outdated: 409, `version` is not the current one.
         Automation.DoesNotExist: there is no such automation.
     """
     automation = _lock(automation_id)
+    if version is not None and automation.version and automation.version.number != version:
+        raise Outdated(automation.version)
     document = read_document(data)
     own = {*automation.steps.values_list("pk", flat=True)}
     errors = {
-        place: {"exists": f"The {place} is no step of this automation."}
-        for place, step in _places(document["steps"], "steps")
+        f"{place}.id": {"exists": f"The {place}.id is no step of this automation."}
+        for place, step in places(document["steps"])
         if step["id"] is not None and step["id"] not in own
     }
     if errors:
@@ -96,15 +113,6 @@ def update_automation(automation_id: int, data: Any, user: User | None = None) -
             _disarm(automation)
         refresh_watches()
     return automation
-
-
-def _places(steps: list[dict[str, Any]], path: str) -> list[tuple[str, dict[str, Any]]]:
-    places = []
-    for number, step in enumerate(steps):
-        places.append((f"{path}.{number}.id", step))
-        for name in ("then", "else"):
-            places += _places(step.get(name, []), f"{path}.{number}.{name}")
-    return places
 
 
 def _save_version(automation: Automation, document: dict[str, Any], user: User | None) -> None:
@@ -147,6 +155,49 @@ def publish(automation_id: int) -> Automation:
     automation.save()
     refresh_watches()
     return automation
+
+
+@in_transaction
+def resume(automation_id: int, choice: str = "") -> int:
+    """Let a paused automation go on.
+
+    Args:
+        automation_id: id of the automation.
+        choice: what becomes of the contacts inside whose time has come meanwhile: "run" lets them
+            go on at once, "cancel" ends their runs. "" is enough without such contacts.
+
+    Returns:
+        How many runs were overdue.
+
+    Raises:
+        Overdue: 422, there are such contacts, and no choice.
+        Unprocessable: 422, it is not paused.
+        InvalidFields: 422, something that the document names does not exist any more.
+        Automation.DoesNotExist: there is no such automation.
+    """
+    automation = _lock(automation_id)
+    if automation.status != AutomationStatus.PAUSED:
+        raise Unprocessable("The automation is not paused.")
+    number = overdue(automation)
+    if number and not choice:
+        raise Overdue(number)
+    if choice == "cancel":
+        cancel_overdue(automation, "It was overdue when the automation went on.")
+    publish(automation_id)
+    return number
+
+
+class Overdue(ApiError):
+    """422: contacts inside would go on at once, and the request does not say whether they shall."""
+
+    status_code = 422
+
+    def __init__(self, number: int) -> None:
+        message = (
+            f"The time of {number} contacts inside has come during the pause. "
+            "Send overdue: run lets them go on now, cancel ends their runs."
+        )
+        super().__init__({"message": message, "error_code": "overdue", "overdue": number})
 
 
 @in_transaction

@@ -1,4 +1,4 @@
-"""Write the audit log: who was refused, and who deleted, exported, or changed rights.
+"""Write the audit log: who was refused, and who deleted, exported, or changed rights or many rows.
 
 Each entry is one line of JSON of the logger `tallybook.audit`. It has no secrets and no e-mails of
 contacts. JSON escapes control characters, so that no text can fake a line.

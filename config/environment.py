@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from io import StringIO
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -186,6 +186,10 @@ def _list(item: re.Pattern[str]) -> Callable[[str], list[str]]:
     return parse
 
 
+def _networks(value: str) -> list[IPv4Network | IPv6Network]:
+    return [ip_network(part.strip()) for part in value.split(",")] if value else []
+
+
 def _origins(value: str) -> list[str]:
     if value.lower() in ("*", "none"):
         return ["*"] if value == "*" else []
@@ -267,6 +271,18 @@ VARIABLES = {
         "",
         f"a path such as /crm, whose first part is none of Tallybook's own: {', '.join(OWN_PATHS)}",
         _url_prefix,
+    ),
+    "TALLYBOOK_WEBHOOK_ALLOWED_HOSTS": Variable(
+        "",
+        "host names without scheme, port and path, separated by commas, such as "
+        "n8n,hooks.internal.example.com",
+        _list(re.compile(HOST_NAME)),
+    ),
+    "TALLYBOOK_WEBHOOK_ALLOWED_NETS": Variable(
+        "",
+        "networks in CIDR notation without host bits, separated by commas, such as "
+        "10.0.3.0/24,fd12:3456::/32",
+        _networks,
     ),
     "CORS_ALLOWED_ORIGINS": Variable(
         "*",

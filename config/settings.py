@@ -33,6 +33,9 @@ NEW_CONTACTS = chosen["TALLYBOOK_NEW_CONTACTS"]
 HTTPS = chosen["TALLYBOOK_HTTPS"]
 # How many proxies add the address before them to X-Forwarded-For.
 PROXIES = int(HTTPS) if chosen["TALLYBOOK_PROXIES"] is None else chosen["TALLYBOOK_PROXIES"]
+# Receivers of webhooks that may be private, and may be sent to without TLS.
+WEBHOOK_ALLOWED_HOSTS = chosen["TALLYBOOK_WEBHOOK_ALLOWED_HOSTS"]
+WEBHOOK_ALLOWED_NETS = chosen["TALLYBOOK_WEBHOOK_ALLOWED_NETS"]
 # The path of Tallybook on its site, such as /crm. config/server/target.py removes it from requests.
 FORCE_SCRIPT_NAME: str = chosen["TALLYBOOK_URL_PREFIX"]
 
@@ -146,6 +149,7 @@ RESTORE_STEPS = [
     "crm.restores.keep_opt_outs",
     "automations.restores.pause_restored",
     "crm.jobs.stop_restored_jobs",
+    "automations.webhooks.deliveries.hold_restored_deliveries",
 ]
 # The rows that migrations, a first start and logins write, as SQL conditions. A restore replaces a
 # store that holds no others without being told to.
@@ -295,7 +299,13 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": [],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "ENUM_NAME_OVERRIDES": {"CustomFieldTypeEnum": "crm.models.FieldType.values"},
+    "ENUM_NAME_OVERRIDES": {
+        "AutomationStatusEnum": "automations.models.AutomationStatus.choices",
+        "CustomFieldTypeEnum": "crm.models.FieldType.values",
+        "FunnelStatusEnum": "automations.funnels.rows.FUNNEL_STATUSES",
+        "RunStatusEnum": "automations.models.RunStatus.choices",
+        "StatusEnum": "crm.models.Status.choices",
+    },
     "PREPROCESSING_HOOKS": ["config.api.schema.select_endpoints"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

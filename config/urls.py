@@ -26,7 +26,13 @@ def urls_of(module: str) -> list[URLPattern]:
     return patterns
 
 
-fluentcrm = [*urls_of("events.api.urls"), *urls_of("crm.api.urls")]
+fluentcrm = [
+    *urls_of("events.api.urls"),
+    *urls_of("automations.api.urls"),
+    *urls_of("automations.api.funnels.urls"),
+    # Last, because it ends with the routes that are answered with nothing.
+    *urls_of("crm.api.urls"),
+]
 
 urlpatterns = [
     path("wp-json/fluent-crm/v2/", include(fluentcrm)),

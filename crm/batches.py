@@ -4,10 +4,10 @@
 or the outcome of an earlier one is left to the caller, who writes that one alone.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from config.api.errors import InvalidFields
 from config.api.warnings import Warnings
@@ -24,7 +24,7 @@ from crm.labels import (
     is_new_title,
     missing_label_warnings,
 )
-from crm.models import Subscriber
+from crm.models import Erasure, Subscriber
 
 # Contacts that are locked at the same time.
 MAX_TOGETHER = 200
@@ -41,7 +41,7 @@ class Draft:
 
 
 class Rules(NamedTuple):
-    """The rules of `contacts.create_or_update` for a batch.
+    """The rules of `contacts.create_or_update` for a batch. New contacts are not made pending.
 
     Labels and `user_id` of a contact that exists follow `existing` too: `skip` writes none, and
     `fill` adds labels, and a `user_id` where there is none.
@@ -49,7 +49,7 @@ class Rules(NamedTuple):
 
     force_status: bool
     keep_opt_outs: bool
-    erased: Collection[str]
+    erased: Literal["reject", "restore"]
     existing: contacts.Existing = "overwrite"
 
     def writes_labels(self, is_new: bool) -> bool:
@@ -74,13 +74,15 @@ class Written(NamedTuple):
 
 
 class NotTogether(Exception):
-    """Nothing was written, because a contact has to be written alone.
+    """Nothing was written, because a contact has to be written alone, or is rejected.
 
-    Those before `position` can be written together, as far as it is known.
+    Those before `position` can be written together, as far as it is known. With a `rejection`, the
+    contact at the position need not be tried.
     """
 
-    def __init__(self, position: int) -> None:
+    def __init__(self, position: int, rejection: InvalidFields | None = None) -> None:
         self.position = position
+        self.rejection = rejection
 
 
 @dataclass
@@ -117,7 +119,7 @@ def write_together(
     plans = _plan(drafts, rules, may_change, user_source)
     _check_user_ids(plans, user_source)
     labels = _find_labels(plans)
-    _insert(plans)
+    _insert(plans, rules)
     _update(plans)
     _identify(plans, user_source)
     changed = _merge_custom_values(plans, rules) | _attach(plans, labels)
@@ -137,6 +139,10 @@ def write_together(
 def _plan(drafts: Sequence[Draft], rules: Rules, may_change: bool, user_source: str) -> list[Plan]:
     keys = [email_key(draft.fields["email"]) for draft in drafts]
     existing = contacts.lock_of_keys(keys, user_source)
+    emails = [] if rules.erased == "restore" else [draft.fields["email"] for draft in drafts]
+    # After the lock, so that no contact that exists is erased in between.
+    erased = Erasure.erased_keys(emails)
+    of_existing: dict[str, Any] = {**rules._asdict(), "erased": erased}
     plans: list[Plan] = []
     seen: set[str] = set()
     for position, (key, draft) in enumerate(zip(keys, drafts, strict=True)):
@@ -147,13 +153,12 @@ def _plan(drafts: Sequence[Draft], rules: Rules, may_change: bool, user_source: 
         warnings = [*draft.warnings]
         fields = {name: value for name, value in draft.fields.items() if name != "user_id"}
         if contact := existing.get(key):
-            columns = contacts.written_columns(contact, fields, warnings, **rules._asdict())
+            columns = contacts.written_columns(contact, fields, warnings, **of_existing)
             is_new = contact.made_by_track
         else:
-            try:
-                columns = contacts.new_columns(fields, rules.erased, warnings)
-            except InvalidFields:
-                raise NotTogether(position) from None
+            if key in erased:
+                raise NotTogether(position, InvalidFields({"email": contacts.ERASED}))
+            columns = contacts.new_columns(fields, warnings)
             is_new = True
         if not is_new and not may_change:
             raise NotTogether(position)
@@ -205,11 +210,14 @@ def _find_labels(plans: Sequence[Plan]) -> dict[LabelKind, list[list[int]]]:
     return labels
 
 
-def _insert(plans: Sequence[Plan]) -> None:
+def _insert(plans: Sequence[Plan], rules: Rules) -> None:
     new = [plan.contact for plan in plans if plan.contact.pk is None]
-    if new and (existing := contact_rows.insert_new_contacts(new)):
-        # Another request has just created one of them, or the e-mail is an alias.
-        raise NotTogether(_first(plan.contact.email_key in existing for plan in plans))
+    if not new:
+        return
+    existing, erased = contact_rows.insert_new_contacts(new)
+    # Another request has just created or erased one of them, or the e-mail is an alias.
+    if alone := existing | (erased if rules.erased == "reject" else set()):
+        raise NotTogether(_first(plan.contact.email_key in alone for plan in plans))
 
 
 def _update(plans: Sequence[Plan]) -> None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from config.api.json_fields import MAX_KEYS_PER_OBJECT, MAX_OBJECT_BYTES, max_keys
 from config.api.validation import MAX_NAME_LENGTH
 from config.database import fetch_rows
-from crm.models import OutboxKind, Subscriber
+from crm.models import Erasure, OutboxKind, Subscriber
 from crm.outbox import record
 
 VALUES_TOO_LARGE = {"max": "The custom_values may not be greater than 64 KB together."}
@@ -37,13 +37,18 @@ WITH sent AS MATERIALIZED (
 ), recorded AS ({record(OutboxKind.CREATED, "inserted")})
 SELECT email_key, subscriber_id FROM inserted
 """  # noqa: S608
-# A statement of its own, because an insert that waits until a merge has deleted a contact gets
-# through with its e-mail, and does not yet see the alias.
-DELETE_ALIASES = """
-DELETE FROM crm_subscriber s USING crm_identity i
-WHERE s.id = ANY(%(ids)s::bigint[])
-    AND i.kind = 'email' AND i.source = '' AND i.value = s.email_key
-RETURNING s.email_key
+# A statement of its own, because an insert that waits until a merge or an erasure has deleted a
+# contact gets through with its e-mail, and does not yet see the alias or the receipt.
+CHECK_INSERTED = """
+WITH alias AS (
+    DELETE FROM crm_subscriber s USING crm_identity i
+    WHERE s.id = ANY(%(ids)s::bigint[])
+        AND i.kind = 'email' AND i.source = '' AND i.value = s.email_key
+    RETURNING s.email_key
+)
+SELECT email_key, NULL FROM alias
+UNION ALL
+SELECT NULL, email_sha256 FROM crm_erasure WHERE email_sha256 = ANY(%(hashes)s::text[])
 """
 UPDATE = f"""
 WITH written AS (
@@ -114,22 +119,36 @@ class MergedValues(NamedTuple):
     error: dict[str, str] | None
 
 
-def insert_new_contacts(new: Sequence[Subscriber]) -> set[str]:
-    """Insert contacts with new e-mails, and set their ids. The caller has a transaction open.
+class Inserted(NamedTuple):
+    """What became of new contacts, by the keys of their e-mails.
 
-    Returns:
-        The keys of the e-mails that a contact has, or had before it was merged into another one.
+    Contacts of `existing` e-mails were not inserted: a contact has the e-mail, or had it before it
+    was merged into another one. Those of `erased` e-mails were, and the caller decides whether they
+    stay.
     """
+
+    existing: set[str]
+    erased: set[str]
+
+
+def insert_new_contacts(new: Sequence[Subscriber]) -> Inserted:
+    """Insert contacts with new e-mails, and set their ids. The caller has a transaction open."""
     by_key = {contact.email_key: contact for contact in new}
     rows = [{name: getattr(each, name) for name in (*COLUMNS, "updated_at")} for each in new]
     inserted: dict[str, int] = dict(fetch_rows(INSERT, {"contacts": _json(rows)}))
+    erased: set[str] = set()
     if inserted:
-        for (key,) in fetch_rows(DELETE_ALIASES, {"ids": [*inserted.values()]}):
-            del inserted[key]
+        hashes = Erasure.keys_by_hash(by_key[key].email for key in inserted)
+        parameters = {"ids": [*inserted.values()], "hashes": [*hashes]}
+        for alias, sha256 in fetch_rows(CHECK_INSERTED, parameters):
+            if alias:
+                del inserted[alias]
+            else:
+                erased.add(hashes[sha256])
     for key, contact_id in inserted.items():
         by_key[key].pk = contact_id
         by_key[key]._state.adding, by_key[key]._state.db = False, "default"
-    return by_key.keys() - inserted.keys()
+    return Inserted(by_key.keys() - inserted.keys(), erased & inserted.keys())
 
 
 def store_changes(changes: Sequence[tuple[Subscriber, Mapping[str, Any]]]) -> bool:

@@ -21,25 +21,24 @@ from crm.contact_rows import (
     store_changes,
     write_user_ids,
 )
-from crm.emails import email_key
+from crm.emails import email_hashes, email_key
 from crm.models import (
     OPT_INS,
     OPT_OUTS,
     USER_ID_OF_CONTACT,
     Erasure,
-    OutboxKind,
     Status,
     Subscriber,
-    updated_now,
 )
-from crm.outbox import record_now
-
-# The columns that are set for several contacts at once.
-BulkColumn = Literal["status", "contact_type", "avatar"]
 
 # What is written to a contact that exists: an opt-out alone, besides what the contact has no value
 # of, or all fields.
 Existing = Literal["skip", "fill", "overwrite"]
+
+# What becomes of a contact whose e-mail was erased. `pending`: a new one is pending, unless it opts
+# out, and one that exists keeps its status. `reject`: a new one is rejected. `restore`: all is
+# written.
+Erased = Literal["pending", "reject", "restore"]
 
 # Numbers of rows by what they are called, such as {"contacts": 1, "events": 3}.
 Counts = dict[str, int]
@@ -99,7 +98,7 @@ def create(
     """
     warnings = [] if warnings is None else warnings
     try:
-        return _insert(fields, None, warnings, user_source)
+        return _insert(fields, "pending", warnings, user_source)
     except EmailTaken:
         contact = get_for_update(email=fields["email"], user_source=user_source)
         if contact is None or not contact.made_by_track:
@@ -109,10 +108,7 @@ def create(
 
 
 def _insert(
-    fields: Mapping[str, Any],
-    erased: Collection[str] | None,
-    warnings: Warnings,
-    user_source: str,
+    fields: Mapping[str, Any], erased: Erased, warnings: Warnings, user_source: str
 ) -> Subscriber:
     """Create a contact, as `create` and `create_or_update` describe it.
 
@@ -121,12 +117,18 @@ def _insert(
         InvalidFields: 422, another contact has the user_id, or the contact stays erased.
     """
     found: Warnings = []
-    columns = new_columns(fields, erased, found)
+    columns = new_columns(fields, found)
     user_id = columns.pop("user_id", None)
     custom_values = columns.pop("custom_values", {})
     contact = Subscriber(**columns, email_key=email_key(columns["email"]))
-    if insert_new_contacts([contact]):
+    inserted = insert_new_contacts([contact])
+    if inserted.existing:
         raise EmailTaken
+    if inserted.erased and erased == "reject":
+        raise InvalidFields({"email": ERASED})
+    if inserted.erased and erased == "pending" and contact.status not in OPT_OUTS:
+        store_changes([(contact, {"status": Status.PENDING})])
+        found.append(_erasure_warning("is pending"))
     contact.user_source = user_source
     if user_id:
         set_user_id(contact, user_id)
@@ -135,20 +137,10 @@ def _insert(
     return contact
 
 
-def new_columns(
-    fields: Mapping[str, Any], erased: Collection[str] | None, warnings: Warnings
-) -> dict[str, Any]:
-    """Return the columns of a new contact, and its `user_id` and `custom_values`.
-
-    Raises:
-        InvalidFields: 422, the contact stays erased.
-    """
+def new_columns(fields: Mapping[str, Any], warnings: Warnings) -> dict[str, Any]:
+    """Return the columns of a new contact, and its `user_id` and `custom_values`."""
     columns = non_empty(fields)
     columns["status"] = _read_status(columns.get("status", Status.SUBSCRIBED), None, warnings)
-    if erased is None:
-        columns["status"] = _status_after_erasure(columns["email"], columns["status"], warnings)
-    elif email_key(columns["email"]) in erased:
-        raise InvalidFields({"email": ERASED})
     return columns
 
 
@@ -195,8 +187,10 @@ def create_for_events(emails: Iterable[str], status: str) -> bool:
         Subscriber(email=email, email_key=key, status=status, made_by_track=True)
         for key, email in by_key.items()
     ]
-    if rows:
-        insert_new_contacts(rows)
+    if rows and (erased := insert_new_contacts(rows).erased):
+        # They were erased between the look and the insert.
+        delete_contacts(row.pk for row in rows if row.email_key in erased)
+        rows = [row for row in rows if row.email_key not in erased]
     return bool(rows)
 
 
@@ -205,7 +199,7 @@ def create_or_update(
     *,
     force_status: bool = False,
     keep_opt_outs: bool = False,
-    erased: Collection[str] | None = None,
+    erased: Erased = "pending",
     existing: Existing = "overwrite",
     warnings: Warnings | None = None,
     user_source: str = "",
@@ -221,8 +215,7 @@ def create_or_update(
             subscribed, unless the status is an opt-out.
         keep_opt_outs: whether a contact that opted out stays so, as calls about several contacts
             keep them. Another opt-out is written.
-        erased: of a call about several contacts, the keys of e-mails whose contact was erased and
-            stays so: a new contact is rejected. None looks the e-mail up, as `create` does.
+        erased: what becomes of a contact whose e-mail was erased.
         existing: what is written to a contact that exists. One that an event made is new.
         warnings: collects what is not written as sent.
         user_source: the source of the user_id.
@@ -240,7 +233,9 @@ def create_or_update(
         with suppress(EmailTaken):
             return _insert(fields, erased, warnings, user_source), True
     is_new = contact.made_by_track
-    rules = {"force_status": force_status, "keep_opt_outs": keep_opt_outs, "erased": erased}
+    # The look comes after the lock, so that the contact is not erased in between.
+    keys = () if erased == "restore" else None
+    rules = {"force_status": force_status, "keep_opt_outs": keep_opt_outs, "erased": keys}
     _write(contact, fields, warnings, **rules, existing=existing)
     return contact, is_new
 
@@ -268,8 +263,17 @@ def written_columns(
 ) -> dict[str, Any]:
     """Return those of the fields that are written to a contact that was found by its e-mail.
 
-    The arguments are those of `create_or_update`. Custom values are returned also where the
-    contact may have them.
+    Custom values are returned also where the contact may have them.
+
+    Args:
+        contact: the contact, which is locked.
+        fields: as of `create_or_update`, and so are the others.
+        warnings: collects what is not written as sent.
+        force_status: whether any status is written.
+        keep_opt_outs: whether a contact that opted out stays so.
+        erased: the keys of those e-mails whose contact was erased and stays so, which were read
+            since the contact is locked. None reads them.
+        existing: what is written.
     """
     columns = non_empty(fields)
     if existing != "overwrite" and not contact.made_by_track:
@@ -279,9 +283,9 @@ def written_columns(
         columns.pop("email", None)
     if "status" in columns:
         status = _read_status(columns.pop("status"), contact, warnings)
-        if status in OPT_OUTS:
+        if status in OPT_OUTS or status == contact.status:
             columns["status"] = status
-        elif status != contact.status:
+        else:
             message = f'The contact stays {contact.status}, "{status}" was not written.'
             if keep_opt_outs and contact.status in OPT_OUTS:
                 warnings.append({"field": "status", "rule": "keep_opt_outs", "message": message})
@@ -315,6 +319,9 @@ def _kept_empty(
 def changed_columns(contact: Subscriber, columns: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns that a write of these changes, also those that belong to others."""
     written = {**columns, "made_by_track": False}
+    if "status" in columns:
+        # Also an equal one: a change before cannot be undone, because this may be an opt-out.
+        written["status_change"] = None
     changes = {name: value for name, value in written.items() if getattr(contact, name) != value}
     if "email" in changes:
         changes["email_key"] = email_key(changes["email"])
@@ -326,7 +333,7 @@ def stays_erased(contact: Subscriber, erased: Collection[str] | None, email: str
 
     Args:
         contact: the contact.
-        erased: as for `create_or_update`.
+        erased: as of `written_columns`.
         email: the e-mail by which the contact was found, which may be an alias.
     """
     if contact.status in OPT_INS:
@@ -380,6 +387,11 @@ def update(
                 raise EmailTaken
     except IntegrityError as error:
         raise EmailTaken from error
+    # The contact that had the e-mail may have been erased since the look before.
+    receipts = Erasure.objects.filter(email_sha256__in=email_hashes(contact.email))
+    if contact.status in OPT_INS and receipts.exists():
+        store_changes([(contact, {"status": Status.PENDING})])
+        warnings.append(_erasure_warning("is pending"))
     return True
 
 
@@ -422,19 +434,6 @@ def set_custom_values(
         if merged.error:
             raise InvalidFields({"custom_values": merged.error})
         contact.updated_at = merged.updated_at
-
-
-@in_transaction
-def set_custom_values_of(contact_ids: Sequence[int], values: Mapping[str, Any]) -> None:
-    """Merge the same values into the custom values of contacts. Unknown ids are ignored.
-
-    Raises:
-        InvalidFields: 422, as `set_custom_values`, and none is changed.
-    """
-    locked = _lock(SEVERAL, {"ids": list(contact_ids)})
-    for merged in merge_custom_values(dict.fromkeys((each.pk for each in locked), values)):
-        if merged.error:
-            raise InvalidFields({"custom_values": merged.error})
 
 
 def find_by_email(email: str) -> Subscriber | None:
@@ -524,51 +523,6 @@ def find_key_collisions() -> list[tuple[Subscriber, Subscriber]]:
         if contact.email_key != key and (other := Subscriber.objects.filter(email_key=key).first()):
             collisions.append((contact, other))
     return collisions
-
-
-@in_transaction
-def set_column(
-    contact_ids: Iterable[int], column: BulkColumn, value: str, keep_opt_outs: bool = True
-) -> dict[Literal["keep_opt_outs", "erased"], list[int]]:
-    """Set one column of several contacts, which are locked in id order. Equal values stay.
-
-    Args:
-        contact_ids: ids of the contacts. Unknown ones are ignored.
-        column: the column.
-        value: its value.
-        keep_opt_outs: whether contacts that opted out stay so, unless the value is an opt-out too.
-
-    Returns:
-        The ids of the contacts that kept their status, by the reason: an opt-out, or an erasure
-        after which the contact was not restored.
-
-    Raises:
-        ValueError: an unknown status.
-    """
-    if column == "status":
-        value = Status(value)
-    contacts = list(
-        Subscriber.objects.filter(id__in=list(contact_ids))
-        .exclude(**{column: value})
-        .order_by("id")
-        .select_for_update(no_key=True)
-        .only("email", "status")
-    )
-    ids = {contact.pk for contact in contacts}
-    kept: dict[Literal["keep_opt_outs", "erased"], list[int]] = {}
-    if column == "status" and value not in OPT_OUTS:
-        staying = OPT_OUTS if keep_opt_outs else ()
-        opt_outs = [each.pk for each in contacts if each.status in staying]
-        others = [each for each in contacts if each.status not in staying]
-        keys = Erasure.erased_keys(each.email for each in others if each.status not in OPT_INS)
-        erased = [each.pk for each in others if stays_erased(each, keys, each.email)]
-        kept = {"keep_opt_outs": opt_outs, "erased": erased}
-    changes = {column: value, "made_by_track": False, "updated_at": updated_now()}
-    changed = ids.difference(*kept.values())
-    Subscriber.objects.filter(id__in=changed).update(**changes)
-    if column == "status":
-        record_now(OutboxKind.STATUS, value, changed)
-    return {rule: kept_ids for rule, kept_ids in kept.items() if kept_ids}
 
 
 def register_deleter(delete: Counting, count: Counting) -> None:

@@ -22,7 +22,7 @@ from psycopg.errors import IdleInTransactionSessionTimeout
 
 from config.audit import record_job
 from config.database import fetch_one, fetch_row, fetch_rows, in_transaction
-from crm.models import Job, JobState, LabelChange
+from crm.models import BulkChange, Job, JobState
 from crm.models.outbox import QUIET
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ RENEW_SECONDS = 2.0
 MAX_IDLE_SECONDS = 60
 # How long the files of a job that has ended are kept. They hold e-mails of contacts.
 KEEP_FILES = timedelta(days=7)
-# How long a change of labels can be undone.
+# How long a change of several contacts can be undone.
 KEEP_UNDO = timedelta(days=30)
 # How long an upload waits for its admin user, and a folder for the row of its job.
 KEEP_DRAFTS = timedelta(days=1)
@@ -161,7 +161,9 @@ class Run:
         self.progress = Progress(job.done, job.total, job.position, job.counts)
         # Is called with the items done and in total after each step.
         self.report: Callable[[int, int | None], object] = lambda *_: None
-        self._shown: tuple[int, int | None] = (job.done, job.total)
+        # What a renewal of the lease writes. Nothing but what `show` has shown, because a step may
+        # commit a later position meanwhile.
+        self._shown: tuple[int, int | None] = (0, None)
         self._is_lost = self._is_to_stop = False
         self.is_left = False
         self._has_ended = threading.Event()
@@ -225,7 +227,7 @@ class Run:
             shutil.rmtree(self.job.path / RESULTS, ignore_errors=True)
 
     def show(self, done: int, total: int | None = None) -> None:
-        """Show within a long step how far it is. The numbers are no position to go on from.
+        """Show within a job's only step how far it is. The numbers are no position to go on from.
 
         Raises:
             Stopped: the job has to stop. The step is rolled back.
@@ -413,6 +415,9 @@ def resume(job_id: int) -> bool:
 def stop_restored_jobs(_: object) -> Iterator[str]:
     """Stop the jobs that a backup holds as open, because their files and the time are others.
 
+    Changes of the status before the backup cannot be undone any more, because contacts may have
+    opted out since.
+
     Args:
         _: a connection to the old store.
 
@@ -423,6 +428,7 @@ def stop_restored_jobs(_: object) -> Iterator[str]:
     number = open_jobs.update(state=JobState.STOPPED, stop_requested=False, ended_at=timezone.now())
     if number:
         yield f"{number} jobs of the backup had not ended. They are stopped."
+    BulkChange.objects.filter(field="status").delete()
 
 
 def restart(job: Job, title: str, parameters: Mapping[str, Any]) -> bool:
@@ -460,10 +466,10 @@ def delete_files(job: Job) -> None:
 def prune_files() -> int:
     """Delete drafts, and the folders of jobs that ended long ago, and of no job. Returns how many.
 
-    The rows of the jobs stay. Changes of labels can be undone for KEEP_UNDO.
+    The rows of the jobs stay. Changes of contacts can be undone for KEEP_UNDO.
     """
     now = timezone.now()
-    LabelChange.objects.filter(job__created_at__lt=now - KEEP_UNDO).delete()
+    BulkChange.objects.filter(job__created_at__lt=now - KEEP_UNDO).delete()
     Job.objects.filter(state=JobState.DRAFT, created_at__lt=now - KEEP_DRAFTS).delete()
     if not settings.FILES_DIR.is_dir():
         return 0

@@ -18,7 +18,10 @@ from crm.notes import count_notes_of
 
 # The survivor's value is kept unless it is empty, or the other one is chosen.
 SUMS = ("total_points", "life_time_value")
-COMPUTED = (*SUMS, "created_at", "last_activity", "status", "made_by_track", "email_key")
+COMPUTED = (
+    *SUMS,
+    *("created_at", "last_activity", "status", "status_change", "made_by_track", "email_key"),
+)
 FILLED = tuple(name for name in COLUMNS if name not in COMPUTED)
 # What a choice can name, besides custom values such as "custom_values.plan".
 CHOICES = (*FILLED, *SUMS, "created_at", "last_activity")

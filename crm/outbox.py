@@ -74,7 +74,7 @@ def quiet() -> Iterator[None]:
     """Let what the block writes start nothing. The caller has a transaction open."""
     fetch_one(SET, {"name": QUIET, "value": "on"})
     yield
-    fetch_one(SET, {"name": QUIET, "value": "off"})
+    fetch_one(SET, {"name": QUIET, "value": ""})
 
 
 def set_cause(automations: Iterable[int]) -> None:

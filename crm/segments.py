@@ -14,11 +14,11 @@ from crm.emails import without_email
 from crm.filters import (
     FilterTable,
     compile_filters,
-    contact_if_matching,
     label_errors,
     labels_of,
     read_filters,
     require_permissions,
+    those_matching,
 )
 from crm.filters.types import ConditionGroup, HasPerm
 from crm.labels import LabelKind, SlugTaken, is_slug_taken, missing_labels, with_slug
@@ -220,7 +220,7 @@ def segments_of(contact: Subscriber, has_perm: HasPerm) -> tuple[list[int], Left
                 left_out.append((segment.title, error))
         if valid:
             rows = Subscriber.objects.filter(id=contact.id).values_list(
-                *(Exists(contact_if_matching(contact, groups)) for groups in valid.values())
+                *(Exists(those_matching([contact.id], groups)) for groups in valid.values())
             )
             for row in rows:
                 matching += compress(valid, row)

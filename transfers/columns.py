@@ -207,9 +207,9 @@ def squash(name: str) -> str:
 
 def json_object(value: Any) -> dict[str, Any] | None:
     """Return an object, also of JSON text, or None."""
-    if isinstance(value, str) and value.lstrip(INVISIBLE).startswith("{"):
+    if isinstance(value, str) and (text := value.strip(INVISIBLE)).startswith("{"):
         try:
-            value = orjson.loads(value.strip(INVISIBLE))
+            value = orjson.loads(text)
         except orjson.JSONDecodeError:
             return None
     return value if isinstance(value, dict) else None

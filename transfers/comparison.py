@@ -22,7 +22,7 @@ Line = tuple[str, str, bytes]
 # Ids of this store, what is computed, and what a program's next write changes.
 LEFT_OUT = {
     *("id", "event_id", "subscriber_id", "created_by_id", "contact_owner", "company_id"),
-    *("email_key", "made_by_track"),
+    *("email_key", "made_by_track", "status_change"),
 }
 LINES_OF: dict[str, Callable[[], Iterator[str]]] = {
     "contact": contact_lines,

@@ -158,7 +158,7 @@ def import_contacts(rows: Sequence[ContactRow], rules: ContactRules) -> list[Out
         Rules(
             force_status=rules.existing == "overwrite",
             keep_opt_outs=not rules.resubscribe,
-            erased=erased,
+            erased="restore" if rules.resubscribe else "reject",
             existing=rules.existing,
         ),
         lambda name: name not in FORBIDDEN or FORBIDDEN[name] in rules.create,

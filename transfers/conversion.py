@@ -1,6 +1,9 @@
 """Convert rows of files to what crm and events validate: contacts of a batch, and events."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import tzinfo
+from functools import partial
 from typing import Any
 
 from config.api.errors import FieldErrors, InvalidFields
@@ -23,17 +26,18 @@ from transfers.tables import RowError
 from transfers.values import (
     EMPTY_STATUS,
     EXCEL_ERRORS,
+    DateOrder,
     is_opt_out,
     is_rounded,
     to_moment,
     to_number_text,
     to_status_word,
     to_titles,
-    to_utc_text,
+    to_utc,
 )
 
 NUMBERS = ("latitude", "longitude", "total_points", "life_time_value")
-MOMENTS = ("created_at", "last_activity", "occurred_at")
+MOMENTS = ("created_at", "last_activity")
 # Texts that may look like numbers.
 DIGITS = ("phone", "postal_code", "user_id")
 LABELS = ("tags", "lists")
@@ -110,65 +114,90 @@ def contact_of(
     return item
 
 
-def event_of(
-    values: Mapping[str, Any],
-    mapping: ColumnTargets,
-    options: Options,
-    warnings: Warnings,
-) -> dict[str, Any]:
-    """Convert a row to the `data` of events.tracking.track, and `counter` as a whole number.
+class EventMapping:
+    """The targets of the columns of a file of events, prepared once because rows are many."""
 
-    Views of Segment's calls page and screen have these as event_key, and the page's name as title.
-    Without a title, it is the event_key.
+    def __init__(self, mapping: ColumnTargets, options: Options) -> None:
+        """Prepare to convert rows.
 
-    The arguments are those of `contact_of`.
+        Args:
+            mapping: the target of each column.
+            options: how values are read.
+        """
+        self._targets = mapping
+        # Other targets keep the value.
+        self._converters: dict[str, Callable[[Any], Any]] = {
+            "counter": to_bigint,
+            "occurred_at": partial(_occurred_at, order=options.date_order, zone=options.tzinfo()),
+        }
+        if options.decimal_mark == ",":
+            self._converters["value"] = _value_with_comma
+        # Target -> an object, and a key in it, "" for the whole object.
+        self._parts: dict[str, tuple[str, str]] = {}
+        for target in mapping.values():
+            name, _, key = target.partition(".")
+            if name in OBJECTS:
+                self._parts[target] = (name, key)
 
-    Raises:
-        InvalidFields: a value has another form than the options say, or the row is no event.
-    """
-    item: dict[str, Any] = {}
-    objects: dict[str, dict[str, Any]] = {name: {} for name in OBJECTS}
-    errors: FieldErrors = {}
-    for target, value in _pairs(values, mapping, warnings):
-        name, _, key = target.partition(".")
-        try:
-            if target in objects:
-                objects[target] = {**_object(value), **objects[target]}
-            elif name in objects:
-                objects[name][key] = value
-            elif target == "counter":
-                item["counter"] = to_bigint(value)
-            elif target == "value":
-                item["value"] = _event_value(value, options)
-            elif target in DIGITS and is_rounded(value):
-                warnings.append(_left_out(target, value, "that a spreadsheet has rounded"))
-            else:
-                item[target] = _value(value, target, options)
-        except InvalidValue as error:
-            errors[target] = error.for_field(target)
-    item |= {name: value for name, value in objects.items() if value}
-    kind = str(item.pop("type", "")).lower()
-    kind = TYPES.get(kind, kind)
-    if kind and kind not in EVENT_TYPES:
+    def event_of(self, values: Mapping[str, Any], warnings: Warnings) -> dict[str, Any]:
+        """Convert a row to the `data` of events.tracking.track, and `counter` as a whole number.
+
+        Views of Segment's calls page and screen have these as event_key, and the page's name as
+        title. Without a title, it is the event_key.
+
+        Args:
+            values: the row, by column.
+            warnings: collects what is left out.
+
+        Raises:
+            InvalidFields: a value has another form than the options say, or the row is no event.
+        """
+        item: dict[str, Any] = {}
+        objects: dict[str, dict[str, Any]] = {}
+        errors: FieldErrors = {}
+        for target, value in _pairs(values, self._targets, warnings):
+            try:
+                if target in self._converters:
+                    item[target] = self._converters[target](value)
+                elif target in self._parts:
+                    name, key = self._parts[target]
+                    known = objects.setdefault(name, {})
+                    # A key with a column of its own has the value of that column.
+                    known |= {key: value} if key else {**_object(value), **known}
+                elif target in DIGITS and is_rounded(value):
+                    warnings.append(_left_out(target, value, "that a spreadsheet has rounded"))
+                else:
+                    item[target] = value
+            except InvalidValue as error:
+                errors[target] = error.for_field(target)
+        item |= {name: value for name, value in objects.items() if value}
+        if "type" in item:
+            kind = str(item.pop("type")).lower()
+            _read_call(item, TYPES.get(kind, kind), errors)
+        if errors:
+            raise InvalidFields(errors)
+        if name := item.pop("name", ""):
+            item.setdefault("event_key", name)
+        if "event_key" in item:
+            item.setdefault("title", item["event_key"])
+        return item
+
+
+def _read_call(item: dict[str, Any], kind: str, errors: FieldErrors) -> None:
+    """Complete an item of one of Segment's calls."""
+    if kind not in EVENT_TYPES:
         errors["type"] = {"in": f'A row of the type "{kind}" is no event.'}
-    if errors:
-        raise InvalidFields(errors)
-    if kind and item.keys().isdisjoint(NAMES_OF_CONTACT):
+        return
+    if item.keys().isdisjoint(NAMES_OF_CONTACT):
         # Segment's calls of a person who has not logged in may know the e-mail.
-        traits = objects["context"].get("traits")
+        traits = item.get("context", {}).get("traits")
         email = traits.get("email") if isinstance(traits, dict) else None
         item |= {"email": email} if email else {}
-    name = item.pop("name", "")
     if kind in VIEWS:
         item["event_key"] = kind
         properties = item.get("properties", {})
-        names = (name, *(properties.get(each) for each in VIEW_NAMES))
+        names = (item.pop("name", ""), *(properties.get(each) for each in VIEW_NAMES))
         item["title"] = next((each for each in names if isinstance(each, str) and each), kind)
-    elif name:
-        item.setdefault("event_key", name)
-    if "event_key" in item:
-        item.setdefault("title", item["event_key"])
-    return item
 
 
 def _pairs(
@@ -181,7 +210,7 @@ def _pairs(
         value = values.get(column)
         if isinstance(value, str):
             value = value.strip(INVISIBLE)
-            if value in EXCEL_ERRORS:
+            if value.startswith("#") and value in EXCEL_ERRORS:
                 warnings.append(_left_out(target, value, "of a formula without a value"))
                 continue
         if value is None or value == "":
@@ -213,7 +242,7 @@ def _value(value: Any, target: str, options: Options) -> Any:
     if target in NUMBERS:
         return to_number_text(value, options.decimal_mark)
     if target in MOMENTS and not _is_zero(value):
-        return to_utc_text(to_moment(value, options.date_order, options.tzinfo()))
+        return to_utc(to_moment(value, options.date_order, options.tzinfo())).isoformat()
     if target == "date_of_birth" and not _is_zero(value):
         return to_moment(value, options.date_order, options.tzinfo()).date().isoformat()
     return value
@@ -236,13 +265,15 @@ def _custom_value(value: Any, slug: str, declared: Fields, options: Options) -> 
     return value
 
 
-def _event_value(value: Any, options: Options) -> Any:
+def _occurred_at(value: Any, order: DateOrder, zone: tzinfo) -> Any:
+    return value if _is_zero(value) else to_utc(to_moment(value, order, zone))
+
+
+def _value_with_comma(value: Any) -> Any:
     """Return a value with a decimal point if it is a number with a decimal comma."""
-    if options.decimal_mark == "," and isinstance(value, str):
-        try:
+    if isinstance(value, str):
+        with suppress(InvalidValue):
             return to_number_text(value, ",")
-        except InvalidValue:
-            return value
     return value
 
 
@@ -265,7 +296,7 @@ CUSTOM_TYPES: Mapping[FieldType, Callable[[Any, Options], str]] = {
     FieldType.DATE: lambda value, options: (
         to_moment(value, options.date_order, options.tzinfo()).date().isoformat()
     ),
-    FieldType.DATE_TIME: lambda value, options: to_utc_text(
+    FieldType.DATE_TIME: lambda value, options: to_utc(
         to_moment(value, options.date_order, options.tzinfo())
-    ),
+    ).isoformat(),
 }

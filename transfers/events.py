@@ -11,9 +11,7 @@ from events.tracking.fields import parse_event
 from events.tracking.imported_counts import ImportedCount
 from events.tracking.imports import PastEvent
 from events.tracking.row_keys import RowKeys
-from transfers.columns import ColumnTargets
-from transfers.conversion import errors_of_row, event_of
-from transfers.options import Options
+from transfers.conversion import EventMapping, errors_of_row
 from transfers.tables import Row
 
 # The fields of a line of Tallybook's own exports that are those of a tracked event.
@@ -42,20 +40,19 @@ class EventRow(NamedTuple):
     warnings: Warnings
 
 
-def read_event(row: Row, mapping: ColumnTargets, options: Options, keys: RowKeys) -> EventRow:
+def read_event(row: Row, mapping: EventMapping, keys: RowKeys) -> EventRow:
     """Convert a row of a table.
 
     Args:
         row: the row.
-        mapping: the target of each column.
-        options: how values are read.
+        mapping: the targets of the columns.
         keys: the keys of the file's rows until now.
     """
     if row.error:
         return EventRow(row, None, errors_of_row(row.error), [])
     warnings: Warnings = []
     try:
-        data = event_of(row.values, mapping, options, warnings)
+        data = mapping.event_of(row.values, warnings)
         counter = data.pop("counter", None)
         # What is counted has no properties, because it is no single event.
         is_counted = counter is not None and data.keys().isdisjoint(OWN_OBJECTS)

@@ -52,6 +52,11 @@ class ImportCommand(JobCommand):
             help="whose ids user_id has, as application passwords name it",
         )
         parser.add_argument("--dry-run", action="store_true", help="only count")
+        parser.add_argument(
+            "--start-automations",
+            action="store_true",
+            help="let automations start by what the import writes",
+        )
 
     def values(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return how values are read."""
@@ -99,7 +104,15 @@ class ImportCommand(JobCommand):
             values, rules = self.values(options), self.rules(options)
 
             def start() -> Job:
-                start_import(job, self.kind, guessed, values, rules, dry_run=options["dry_run"])
+                start_import(
+                    job,
+                    self.kind,
+                    guessed,
+                    values,
+                    rules,
+                    dry_run=options["dry_run"],
+                    start_automations=options["start_automations"],
+                )
                 return job
 
             return claim_new(start)

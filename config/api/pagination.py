@@ -1,7 +1,7 @@
 """Paginate lists in FluentCRM's page envelope."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 from urllib.parse import unquote_plus
 
@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from typing_extensions import override
 
 from config.api.errors import InvalidFields
-from config.api.responses import Response
+from config.api.responses import Response, render_json
 from config.api.viewsets import ApiViewSet
 from config.database import MAX_PAGE_BYTES, Row, fetch_page
 
@@ -61,6 +61,19 @@ def check_whole(rows: Sequence[Row], found: int) -> None:
     """
     if len(rows) < rows[0][found] or rows[-1][found + 1] > MAX_PAGE_BYTES:
         raise PageTooLarge
+
+
+def check_rows(rows: Iterable[Any]) -> None:
+    """Check that rows have 8 MB of JSON at most, where they repeat an object that all share.
+
+    Raises:
+        PageTooLarge: 422, they have more.
+    """
+    size = 0
+    for row in rows:
+        size += len(render_json(row))
+        if size > MAX_PAGE_BYTES:
+            raise PageTooLarge
 
 
 def check_size(rows: QuerySet[Any], column: str) -> None:

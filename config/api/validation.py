@@ -403,7 +403,7 @@ def to_strict_datetime(value: Any, forms: str = DATETIME_FORMS) -> datetime | No
         InvalidValue: a number, a date without a time, or not a datetime.
     """
     if isinstance(value, datetime):
-        return timezone.make_aware(value) if timezone.is_naive(value) else value
+        return value if value.tzinfo else timezone.make_aware(value)
     if value is None:
         return None
     text = value.strip(WHITESPACE) if isinstance(value, str) else "a number"

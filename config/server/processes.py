@@ -22,8 +22,15 @@ NICE = 10
 def prepare(name: str) -> None:
     """Name this process and set up its interpreter."""
     Path("/proc/self/comm").write_text(name)
-    if name != WORKER_NAME:
-        sys.setswitchinterval(SWITCH_SECONDS)
+    if name == WORKER_NAME:
+        gc.set_threshold(*GARBAGE_THRESHOLDS)
+    else:
+        set_up_interpreter()
+
+
+def set_up_interpreter() -> None:
+    """Let threads of this process change often, and collect garbage seldom."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 

@@ -26,8 +26,8 @@ ACTION_CALL = re.compile(
 )
 # Calls about many contacts, whose time grows with the store or with the call.
 MANY_CALL = re.compile(
-    r"\w+ .*(/segments|bulk|search|webhooks|/track-events|/subscribers-property|/prev-next-ids"
-    r"|/ajax-options|/reports/options|/dashboard-stats|/merge).*"
+    r"\w+ .*(/segments|/automations|/funnels|bulk|search|webhooks|/track-events"
+    r"|/subscribers-property|/prev-next-ids|/ajax-options|/reports/options|/dashboard-stats|/merge).*"
     r"|DELETE .*/(tags|lists)/.*"
 )
 MANY_PAGES = ("/admin/crm/segment/count", "/admin/crm/subscriber/duplicates")

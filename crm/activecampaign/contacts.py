@@ -158,9 +158,10 @@ def set_list_statuses(contact: Subscriber, lists: Mapping[int, int], warnings: W
         message = f"List ID {missing[0]} does not exist."
         raise InvalidFields({"list": {"exists": message}})
     if UNSUBSCRIBED in lists.values():
-        # An opt-out for another reason stays, because it says more.
-        if contact.status not in OPT_OUTS:
-            contacts.update(contact, {"status": Status.UNSUBSCRIBED})
+        # An opt-out for another reason stays, because it says more. It is written again, so that
+        # no undo removes it.
+        is_out = contact.status in OPT_OUTS
+        contacts.update(contact, {"status": contact.status if is_out else Status.UNSUBSCRIBED})
     elif contact.status not in (Status.SUBSCRIBED, Status.TRANSACTIONAL):
         message = f"The contact stays {contact.status}, because a list changes no status."
         warnings.append({"field": "status", "rule": "keep_opt_outs", "message": message})

@@ -22,6 +22,9 @@ from crm.contacts import EmailTaken, find_contact
 from crm.filters.describe import error_sentences, humanize_errors
 from crm.labels import SlugTaken
 
+# A list of rows that grow without a bound shows this number at most, because counting millions
+# takes longer than reading a page.
+MAX_ROWS = 10_000
 # The length of an e-mail, in characters.
 MAX_VALUE_LENGTH = 254
 
@@ -207,6 +210,22 @@ class ReadOnlyAdmin(NoAddOrChangeAdmin):
     @override
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+class NewestRowsAdmin(ReadOnlyAdmin):
+    """A list of the newest MAX_ROWS rows that match the filters."""
+
+    sortable_by = ()
+    ordering = ("-id",)
+
+    @override
+    def page_ids(
+        self, rows: QuerySet[Any], start: int, per_page: int
+    ) -> tuple[list[int], int, bool]:
+        """Return the page's ids and the row count, capped at MAX_ROWS."""
+        ids = list(rows.values_list("pk", flat=True)[: MAX_ROWS + 1])
+        capped = len(ids) > MAX_ROWS
+        return ids[:MAX_ROWS][start : start + per_page], min(len(ids), MAX_ROWS), capped
 
 
 class ValueFilter(admin.SimpleListFilter):

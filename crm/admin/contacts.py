@@ -3,6 +3,7 @@
 events/admin/contacts.py puts the pages of contacts together from it.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 from django.contrib import admin, messages
@@ -49,6 +50,21 @@ SELECT left(text, %(length)s), length(text) - %(length)s
 FROM (SELECT custom_values::text AS text FROM crm_subscriber
       WHERE id = %(contact)s OFFSET 0) contact
 """
+
+
+# Returns a part of a contact's page as HTML, or "" if there is nothing to show to the admin user.
+ContactSection = Callable[[HttpRequest, Subscriber], SafeString]
+_sections: list[ContactSection] = []
+
+
+def register_contact_section(section: ContactSection) -> None:
+    """Add a part to the page of each contact."""
+    _sections.append(section)
+
+
+def contact_sections(request: HttpRequest, contact: Subscriber) -> list[SafeString]:
+    """Return the parts of a contact's page that other apps add."""
+    return [section(request, contact) for section in _sections]
 
 
 class StatusFilter(ValueFilter):

@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from config.audit import of_ids, record
 from config.downloads import Download
-from crm import jobs, label_changes
+from crm import bulk_changes, jobs
 from crm.admin.base import ReadOnlyAdmin
 from crm.admin.history import log_entry
 from crm.jobs import KEEP_FILES
@@ -95,7 +95,7 @@ class JobAdmin(ReadOnlyAdmin):
             "title": job.title,
             "may_stop": job.state in OPEN and not job.stop_requested,
             "may_go_on": job.state in MAY_GO_ON,
-            "may_undo": job.kind == label_changes.KIND
+            "may_undo": job.kind == bulk_changes.KIND
             and job.state not in OPEN
             and "undone_by" not in job.parameters,
             "undone_by": job.parameters.get("undone_by"),
@@ -126,14 +126,14 @@ class JobAdmin(ReadOnlyAdmin):
         return self._redirect(job)
 
     def undo_view(self, request: HttpRequest, job_id: int) -> HttpResponse:
-        """Undo a change of labels."""
+        """Undo a change of several contacts."""
         job = self._job(request, job_id)
         assert isinstance(request.user, User)
-        if not request.user.has_perms(label_changes.PERMISSIONS):
+        if not request.user.has_perms(bulk_changes.PERMISSIONS):
             raise PermissionDenied
         try:
-            undo = label_changes.undo_label_change(job, request.user)
-        except label_changes.AlreadyUndone:
+            undo = bulk_changes.undo_change(job, request.user)
+        except bulk_changes.AlreadyUndone:
             messages.warning(request, "There is nothing to undo.")
             return self._redirect(job)
         return redirect_to_new(request, undo)

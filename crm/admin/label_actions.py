@@ -16,8 +16,9 @@ from config.api.errors import InvalidFields
 from config.api.validation import MAX_ITEMS
 from config.database import chunked
 from crm.admin.history import log_contacts
+from crm.api.changes import record_change
 from crm.attachments import MAX_ATTACHMENTS
-from crm.label_changes import change_labels, create_label_change
+from crm.bulk_changes import change_labels, create_label_change
 from crm.labels import LABEL_MODELS, LabelKind
 from crm.models import Subscriber
 
@@ -103,6 +104,7 @@ class LabelActionsMixin(admin.ModelAdmin):
                 verb = "added" if attached else "removed"
                 message = f"{kind.capitalize()} {verb}: {titles}. Changes: {changed:,}."
                 log_contacts(request, contact_ids, message)
+                record_change(request, kind, job)
             if error:
                 messages.error(request, f"{error} Stopped after {changed:,} changes.")
                 return None

@@ -14,7 +14,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 NO_MAIL = "Tallybook sends no e-mail"
-NO_FUNNELS = "Tallybook has no automations"
+NO_TEMPLATES = "Tallybook has no templates of automations"
+NO_FUNNEL_IMPORT = "Tallybook imports automations by POST /automations/import"
+NO_TEST_WEBHOOK = "Tallybook sends test webhooks in the admin"
+NO_SYNC = "Contacts inside of an automation go on in its new version by themselves"
 NO_COMPANIES = "Tallybook has no companies"
 NO_LABELS = "Tallybook has no labels of campaigns and automations"
 NO_FORMS = "Tallybook has no forms"
@@ -82,7 +85,6 @@ CONTACTS: dict[str, Absent] = {
     f"{CONTACT}/info-widgets": read(
         {"widgets": {"top_widgets": [], "other_widgets": [], "widgets_count": 0}}
     ),
-    "funnels/subscriber/{id}/automations": read({"automations": PAGE}),
 }
 CAMPAIGNS: dict[str, Absent] = {
     "campaigns": read({"campaigns": PAGE}, "post"),
@@ -141,36 +143,18 @@ CAMPAIGNS: dict[str, Absent] = {
     "labels": read({"labels": []}, "post", NO_LABELS),
     "labels/{id}": write("put delete", NO_LABELS),
 }
+# automations/funnels has the others.
 FUNNELS: dict[str, Absent] = {
-    "funnels": read({"funnels": PAGE}, "post", NO_FUNNELS),
     "funnels/templates": read({"templates": [], "all": [], "cats": []}),
-    "funnels/triggers": read({"triggers": []}),
-    "funnels/all-activities": read({"activities": PAGE}),
-    **{
-        f"funnels/{name}": write("post", NO_FUNNELS)
-        for name in (
-            *("create-from-template", "import", "remove-bulk-subscribers", "do-bulk-action"),
-            *("send-test-webhook", "funnel/save-funnel-sequences"),
-            "funnel/save-email-action-fallback",
-        )
-    },
-    "funnels/{id}": read(FUNNEL, "put delete", NO_FUNNELS),
-    **{
-        f"funnels/{{id}}/{name}": write("post", NO_FUNNELS)
-        for name in ("clone", "sequences", "sequences/save-email-action", "sync-new-steps")
-    },
-    **{
-        f"funnels/{name}": write("put", NO_FUNNELS)
-        for name in (
-            *("{id}/change-trigger", "{id}/update-labels", "{id}/subscribers/{id}/status"),
-            "funnel/{id}/title",
-        )
-    },
-    "funnels/{id}/subscribers": read(FUNNEL, "delete", NO_FUNNELS),
-    **{
-        f"funnels/{{id}}/{name}": read(FUNNEL)
-        for name in ("subscribers/{id}", "report", "email_reports", "syncable-counts")
-    },
+    "funnels/create-from-template": write("post", NO_TEMPLATES),
+    "funnels/import": write("post", NO_FUNNEL_IMPORT),
+    "funnels/send-test-webhook": write("post", NO_TEST_WEBHOOK),
+    "funnels/funnel/save-email-action-fallback": write("post"),
+    "funnels/{id}/sequences/save-email-action": write("post"),
+    "funnels/{id}/sync-new-steps": write("post", NO_SYNC),
+    "funnels/{id}/update-labels": write("put", NO_LABELS),
+    "funnels/{id}/email_reports": read(FUNNEL),
+    "funnels/{id}/syncable-counts": read(FUNNEL),
 }
 COMPANIES: dict[str, Absent] = {
     "companies": read({"companies": PAGE}, "post", NO_COMPANIES),

@@ -3,7 +3,7 @@
 Calls and imports share this. crm/batches.py has the writes of several contacts.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.utils import timezone
@@ -20,6 +20,9 @@ from crm.api.rights import CHANGE, require_change
 from crm.batches import MAX_TOGETHER, Draft, NotTogether, Rules, Written, write_together
 from crm.custom_fields import Fields
 from crm.filters.types import HasPerm
+
+# What became of a contact of a batch.
+Outcome = Written | InvalidFields | Forbidden
 
 
 def read_draft(item: Any, declared: Callable[[], Fields]) -> Draft:
@@ -45,7 +48,7 @@ def read_draft(item: Any, declared: Callable[[], Fields]) -> Draft:
 
 def add_or_update(
     drafts: Sequence[Draft], rules: Rules, has_perm: HasPerm, user_source: str = ""
-) -> list[Written | InvalidFields | Forbidden]:
+) -> Iterator[Outcome]:
     """Create or update the contacts of a batch, in its order: together, and alone where need be.
 
     Args:
@@ -54,26 +57,33 @@ def add_or_update(
         has_perm: of the user.
         user_source: the source of their user_ids.
 
-    Returns:
-        The outcome of each.
+    Yields:
+        The outcome of each, when it is committed.
     """
-    outcomes: list[Written | InvalidFields | Forbidden] = []
     may_change = all(map(has_perm, CHANGE.permissions))
     size = MAX_TOGETHER
-    while len(outcomes) < len(drafts):
-        following = drafts[len(outcomes) : len(outcomes) + size]
+    start = 0
+    while start < len(drafts):
+        following = drafts[start : start + size]
         try:
-            outcomes += write_together(following, rules, may_change, user_source)
+            written = write_together(following, rules, may_change, user_source)
+            yield from written
+            start += len(written)
             size = min(2 * size, MAX_TOGETHER)
         except NotTogether as error:
             if not error.position:
-                try:
-                    outcomes.append(write_alone(following[0], rules, has_perm, user_source))
-                except (InvalidFields, Forbidden) as rejection:
-                    outcomes.append(rejection)
+                alone = following[0]
+                yield error.rejection or _outcome_alone(alone, rules, has_perm, user_source)
+                start += 1
             # Short after an exception, because contacts that are alike often follow each other.
             size = error.position or 1
-    return outcomes
+
+
+def _outcome_alone(draft: Draft, rules: Rules, has_perm: HasPerm, user_source: str) -> Outcome:
+    try:
+        return write_alone(draft, rules, has_perm, user_source)
+    except (InvalidFields, Forbidden) as rejection:
+        return rejection
 
 
 @in_transaction

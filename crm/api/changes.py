@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from django.http import HttpRequest
 from rest_framework.request import Request
 
 from config.api.errors import Forbidden, Unprocessable
@@ -22,7 +23,7 @@ from crm.labels import (
     missing_label_warnings,
     resolve_labels,
 )
-from crm.models import Subscriber
+from crm.models import Job, Subscriber
 
 # Field of an update -> the kind of label, and whether its labels are attached or detached.
 LABEL_CHANGES: dict[str, tuple[LabelKind, bool]] = {
@@ -38,6 +39,17 @@ LabelNames = Mapping[str, Sequence[LabelName]]
 
 
 MERGED = "Contact {} was merged into contact {}, so nothing was deleted. Delete contact {}."
+
+
+def record_change(request: HttpRequest, what: str, job: Job) -> None:
+    """Record a change of several contacts in the audit log.
+
+    Args:
+        request: the request of an API client or of an admin user.
+        what: tags, lists, or a column of contacts.
+        job: the record of the change.
+    """
+    record(request, "changed", what=f"{what} of contacts", number=job.done, job=job.pk)
 
 
 @in_transaction

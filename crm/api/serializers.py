@@ -310,7 +310,9 @@ class ConditionSerializer(serializers.Serializer[Any]):
             "value": serializers.JSONField(required=False),
             "extra_value": serializers.JSONField(required=False),
             "path": serializers.JSONField(required=False),
+            "same": serializers.JSONField(required=False),
             "within_days": serializers.JSONField(required=False),
+            "within_hours": serializers.JSONField(required=False),
         }
 
 

@@ -9,15 +9,14 @@ See FluentCRM's app/Services/ContactsQuery.php, and tests/conformance/filters.js
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import reduce
 from itertools import chain, islice
-from operator import and_
 from typing import Any
 
-from django.db.models import Expression, F, Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from config.api.errors import FieldErrors, Forbidden, InvalidFields
 from config.api.validation import MESSAGES, InvalidValue, Validator, php_list
+from crm.filters.operators import in_exact
 from crm.filters.types import (
     CompiledCondition,
     Condition,
@@ -28,6 +27,7 @@ from crm.filters.types import (
     Property,
     Provider,
     Statement,
+    all_of,
     statement_alone,
 )
 from crm.labels import LabelKey, missing_labels
@@ -36,10 +36,8 @@ from crm.models import Subscriber
 __all__ = [
     "ContactSet",
     "FilterTable",
-    "all_of",
     "apply_filter",
     "compile_filters",
-    "contact_if_matching",
     "contacts_matching",
     "label_errors",
     "labels_of",
@@ -48,6 +46,8 @@ __all__ = [
     "read_filters",
     "register_provider",
     "require_permissions",
+    "require_providers",
+    "those_matching",
     "trusted",
 ]
 
@@ -113,20 +113,21 @@ def matches(contact: Subscriber, filters: Any) -> bool:
     Raises:
         InvalidFields: 422.
     """
-    return contact_if_matching(contact, read_filters(filters, "filters")).exists()
+    return those_matching([contact.pk], read_filters(filters, "filters")).exists()
 
 
-def contact_if_matching(
-    contact: Subscriber, groups: Iterable[ConditionGroup]
-) -> QuerySet[Subscriber]:
-    """Return the contact if one of the groups matches it, else no row; without groups it matches.
+def those_matching(contact_ids: list[int], groups: list[ConditionGroup]) -> QuerySet[Subscriber]:
+    """Return those of the contacts that one of the groups matches; without groups all of them.
 
-    Only its own rows are read.
+    Only the rows of these contacts are read, however large the store is. So the caller names a few
+    hundred contacts at most.
     """
+    if not contact_ids:
+        return Subscriber.objects.none()
     is_match = Q()
     for group in groups:
-        is_match |= all_of(condition.q(contact.pk) for condition in group)
-    return Subscriber.objects.filter(is_match, id=contact.pk)
+        is_match |= all_of(condition.q(contact_ids) for condition in group)
+    return Subscriber.objects.filter(is_match, in_exact(F("id"), contact_ids))
 
 
 def apply_filter(
@@ -161,8 +162,17 @@ def require_permissions(groups: Iterable[ConditionGroup], has_perm: HasPerm) -> 
     Raises:
         Forbidden: 403, a condition is about what the user may not see.
     """
-    for condition in chain.from_iterable(groups):
-        provider = _providers[condition.item["source"][0]]
+    require_providers((each.item["source"][0] for each in chain.from_iterable(groups)), has_perm)
+
+
+def require_providers(names: Iterable[str], has_perm: HasPerm) -> None:
+    """Check that a user may see what providers of filters are about.
+
+    Raises:
+        Forbidden: 403.
+    """
+    for name in names:
+        provider = _providers[name]
         if not all(map(has_perm, provider.permissions)):
             raise Forbidden(f"You may not filter by {provider.verbose_name}.")
 
@@ -268,7 +278,11 @@ def _compile(item: Any, path: str, table: FilterTable, errors: FieldErrors) -> C
     if operator is None:
         errors[f"{path}.operator"] = _one_of_error(f"{path}.operator", prop.operators)
         return invalid
-    types = {field: need.value_type for field, need in prop.needs.items()}
+    types = {
+        field: need.value_type
+        for field, need in prop.needs.items()
+        if need.is_required or item.get(field) not in (None, "")
+    }
     if operator.value_type:
         types["value"] = operator.value_type
     errors_before = len(errors)
@@ -286,6 +300,10 @@ def _compile(item: Any, path: str, table: FilterTable, errors: FieldErrors) -> C
     sent = {f: php_list(item[f]) if isinstance(values[f], list) else item[f] for f in types}
     value = values.pop("value", None)
     condition = Condition(operator_name, operator, value, values, table.user_source)
+    for field, error in prop.check(condition).items():
+        errors[f"{path}.{field}"] = error.for_field(f"{path}.{field}")
+    if len(errors) > errors_before:
+        return invalid
     used_item = {"source": item["source"], "operator": operator_name, **sent}
     labels = [(prop.label_kind, each) for each in condition.value] if prop.label_kind else []
     return CompiledCondition(
@@ -326,8 +344,3 @@ def _value(value: Any, validator: Validator, path: str, errors: FieldErrors) -> 
         errors[path] = error.for_field(path)
         return None
     return converted
-
-
-def all_of(tests: Iterable[Expression | Q]) -> Q:
-    """Combine tests with AND."""
-    return reduce(and_, (Q(test) for test in tests), Q())

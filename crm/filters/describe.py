@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 
 from config.api.errors import FieldErrors, InvalidFields
 from crm.filters import FilterTable, providers, read_filters
-from crm.filters.operators import DAYS_TYPE
+from crm.filters.operators import DAYS_TYPE, HOURS_TYPE
 from crm.filters.types import Choices, CompiledCondition, ConditionGroup, HasPerm, Property
 
 # Values of a condition, and conditions or groups, that a sentence has at most.
@@ -58,13 +58,15 @@ class FilterDescriber:
         item, prop = condition.item, condition.prop
         words = [format_html("{}", prop.verbose_name)]
         for field, need in prop.needs.items():
-            value = _quote(item[field]) if need.is_quoted else str(item[field])
-            words.append(format_html(need.phrase, value))
+            if field in item:
+                value = _quote(item[field]) if need.is_quoted else str(item[field])
+                words.append(format_html(need.phrase, value))
         operator = prop.operators[str(item["operator"])]
-        if operator.value_type is DAYS_TYPE:
+        if operator.value_type in (DAYS_TYPE, HOURS_TYPE):
             # "within 14 days" instead of "within days 14".
-            days = f"{item['value']} days"
-            words.append(format_html("{}", operator.verbose_name.replace("days", days)))
+            unit = operator.value_type.name
+            number = f"{item['value']} {unit}"
+            words.append(format_html("{}", operator.verbose_name.replace(unit, number)))
             return _join(" ", words)
         words.append(format_html("{}", operator.verbose_name))
         if "value" in item:

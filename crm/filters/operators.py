@@ -1,7 +1,8 @@
 r"""The operators that several properties have, and the types of their values.
 
 Texts compare without regard to case, and `%`, `_` and `\` are themselves. Days are dates in
-TIME_ZONE: "within 7 days" begins where the date seven days ago began, as in FluentCRM.
+TIME_ZONE: "within 7 days" begins where the date seven days ago began, as in FluentCRM. Hours are
+spans: "within 36 hours" begins 36 hours before now.
 """
 
 import re
@@ -50,8 +51,7 @@ from config.api.validation import (
     to_strict_datetime,
     to_text,
 )
-from crm.filters import all_of
-from crm.filters.types import Column, Operator, Test, ValueType
+from crm.filters.types import Column, Operator, Test, ValueType, all_of
 
 MAX_TEXT_LENGTH = 65_535
 MAX_NUMBER_LENGTH = 100
@@ -60,6 +60,7 @@ NUMBER_PATTERN = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"
 DATE_PATTERN = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 # A hundred years.
 MAX_DAYS = 36_500
+MAX_HOURS = MAX_DAYS * 24
 
 
 def to_scalar(value: Any) -> str:
@@ -125,6 +126,15 @@ def to_days(value: Any) -> int:
     return days
 
 
+def to_hours(value: Any) -> int:
+    """Convert a number of hours, from 1 to 876,000."""
+    hours = to_whole_number(value)
+    if not 1 <= hours <= MAX_HOURS:
+        message = f"The {{field}} must be a number of hours from 1 to {MAX_HOURS}."
+        raise InvalidValue("numeric", message)
+    return hours
+
+
 def to_plain_date(value: Any) -> date | None:
     """Convert a date `YYYY-MM-DD` of the years 2 to 9998, without a time after it."""
     if not isinstance(value, str) or not DATE_PATTERN.fullmatch(value.strip(WHITESPACE)):
@@ -149,12 +159,18 @@ def days_ago(number: int) -> date:
     return timezone.localdate() - timedelta(days=number)
 
 
+def hours_ago(number: int) -> datetime:
+    """Return now minus a number of hours."""
+    return timezone.now() - timedelta(hours=number)
+
+
 TEXT_TYPE = ValueType("text", to_scalar)
 LINE_TYPE = ValueType("text", to_line)
 LINES_TYPE = ValueType("texts", one_or_list(to_line))
 WHOLE_NUMBER_TYPE = ValueType("whole number", to_whole_number)
 NUMBER_TYPE = ValueType("number", to_number)
 DAYS_TYPE = ValueType("days", to_days)
+HOURS_TYPE = ValueType("hours", to_hours)
 DATE_TYPE = ValueType("date", to_plain_date)
 DATETIME_TYPE = ValueType("date or time", to_date_or_datetime)
 

@@ -26,7 +26,11 @@ def filter_options(has_perm: HasPerm, table: FilterTable | None = None) -> list[
 
 
 def _property_options(name: str, prop: Property) -> dict[str, Any]:
-    """Return a property as FluentCRM describes it, and `operators` and `needs` with their types."""
+    """Return a property as FluentCRM describes it.
+
+    Tallybook adds the types of values: `operators`, the fields that it `needs`, and those that are
+    `optional`.
+    """
     return {
         "label": prop.verbose_name,
         "value": name,
@@ -42,7 +46,16 @@ def _property_options(name: str, prop: Property) -> dict[str, Any]:
             }
             for value, operator in prop.operators.items()
         ],
-        "needs": {field: need.value_type.name for field, need in prop.needs.items()},
+        "needs": _type_names(prop, required=True),
+        "optional": _type_names(prop, required=False),
+    }
+
+
+def _type_names(prop: Property, required: bool) -> dict[str, str]:
+    return {
+        field: need.value_type.name
+        for field, need in prop.needs.items()
+        if need.is_required == required
     }
 
 

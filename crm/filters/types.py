@@ -1,7 +1,9 @@
 """The parts of a filter: providers, properties and operators, in a table, and conditions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import and_
 from typing import Any
 
 from django.db.models import BooleanField, Expression, F, Func, Q, QuerySet
@@ -9,7 +11,7 @@ from django.db.models.expressions import RawSQL
 from django.db.models.lookups import Exact
 from django.db.models.sql.where import WhereNode
 
-from config.api.validation import Validator
+from config.api.validation import InvalidValue, Validator
 from crm.labels import LabelKey, LabelKind
 
 Column = F | Expression
@@ -65,6 +67,11 @@ class Condition:
         return self.operator.test(column, self.value)
 
 
+def all_of(tests: Iterable[Expression | Q]) -> Q:
+    """Combine tests with AND."""
+    return reduce(and_, (Q(test) for test in tests), Q())
+
+
 class InContactSet(Func):
     """Whether an id is among the `subscriber_id` of a statement: `EXISTS (SELECT FROM (…) …)`.
 
@@ -99,21 +106,29 @@ class ContactSet:
     negated: bool = False
     all_rows: Callable[[], Statement] | None = None
 
-    def q(self, contact_id: int | None = None) -> Q:
+    def q(self, contact_ids: list[int] | None = None) -> Q:
         """Return the condition on contacts.
 
         Args:
-            contact_id: if given, only the rows of this contact are read.
+            contact_ids: if given, only the rows of these contacts are read.
         """
-        if contact_id is None:
+        if contact_ids is None:
             is_in: Expression = InContactSet((self.all_rows or self._statement)())
         else:
-            # PostgreSQL looks for the contact inside of the statement, grouped or not.
+            # PostgreSQL looks for the contacts inside of the statement, grouped or not.
             sql, parameters = self._statement()
-            is_in = RawSQL(  # noqa: S611
-                f"EXISTS (SELECT FROM ({sql}) found WHERE found.subscriber_id = %s)",
-                (*parameters, contact_id),
-                BooleanField(),
+            own = RawSQL(  # noqa: S611
+                f"SELECT subscriber_id FROM ({sql}) each WHERE subscriber_id = ANY(%s::bigint[])",  # noqa: S608
+                # An array as text, because the driver takes long for a list.
+                (*parameters, f"{{{','.join(map(str, contact_ids))}}}"),
+            )
+            # IN, because PostgreSQL reads the set once, also where conditions are ORed.
+            is_in = Func(
+                F("id"),
+                own,
+                template="%(expressions)s",
+                arg_joiner=" IN ",
+                output_field=BooleanField(),
             )
         return ~Q(is_in) if self.negated else Q(is_in)
 
@@ -159,19 +174,21 @@ class Choices:
 
 @dataclass(frozen=True)
 class Need:
-    """A further field that a condition on a property needs, such as the event key.
+    """A further field that a condition on a property needs or may have, such as the event key.
 
     Attributes:
         value_type: the type of its values.
         phrase: how a sentence about the filter mentions the value, such as "of {}".
         noun: what an error calls the field, such as "event key".
         is_quoted: whether the sentence quotes the value.
+        is_required: whether a condition without the field is rejected.
     """
 
     value_type: ValueType
     phrase: str
     noun: str
     is_quoted: bool = True
+    is_required: bool = True
 
 
 @dataclass(frozen=True)
@@ -183,6 +200,7 @@ class Property:
         operators: the operators by their names on the wire.
         matching: returns the contacts that the condition's test matches.
         needs: further fields of the condition, by name.
+        check: returns the errors of fields that do not go together, by field.
         options: what FluentCRM's option groups say besides name and operators.
         choices: what our own form offers, by field.
         label_kind: the kind of labels whose ids the value lists, if any.
@@ -192,6 +210,7 @@ class Property:
     operators: Mapping[str, Operator]
     matching: Callable[[Condition], Q | ContactSet]
     needs: Mapping[str, Need] = field(default_factory=dict)
+    check: Callable[[Condition], Mapping[str, InvalidValue]] = lambda _: {}
     options: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, Choices] = field(default_factory=dict)
     label_kind: LabelKind | None = None
@@ -233,9 +252,9 @@ class CompiledCondition:
     prop: Property
     labels: frozenset[LabelKey] = frozenset()
 
-    def q(self, contact_id: int | None = None) -> Q:
-        """Return the condition on contacts; `contact_id` as for ContactSet.q."""
-        matches = self.contacts if isinstance(self.contacts, Q) else self.contacts.q(contact_id)
+    def q(self, contact_ids: list[int] | None = None) -> Q:
+        """Return the condition on contacts; `contact_ids` as for ContactSet.q."""
+        matches = self.contacts if isinstance(self.contacts, Q) else self.contacts.q(contact_ids)
         return ~matches if self.negated else matches
 
 

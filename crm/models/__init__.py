@@ -21,7 +21,7 @@ from crm.models.credentials import (
     SharedKey,
 )
 from crm.models.custom_fields import CHOICE_TYPES, LIST_TYPES, CustomField, CustomKey, FieldType
-from crm.models.jobs import Job, JobState, LabelChange
+from crm.models.jobs import BulkChange, Job, JobState
 from crm.models.labels import (
     JSONTextField,
     Label,
@@ -41,6 +41,7 @@ __all__ = [
     "OPT_OUTS",
     "USER_ID_OF_CONTACT",
     "ApplicationPassword",
+    "BulkChange",
     "ContactType",
     "CustomField",
     "CustomKey",
@@ -54,7 +55,6 @@ __all__ = [
     "Job",
     "JobState",
     "Label",
-    "LabelChange",
     "List",
     "NewContacts",
     "OutboxEntry",

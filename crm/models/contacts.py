@@ -98,6 +98,9 @@ class Subscriber(models.Model):
     life_time_value = models.PositiveBigIntegerField(default=0)
     phone = models.CharField(max_length=50, null=True, blank=True)
     status = models.CharField(max_length=50, choices=Status, default=Status.SUBSCRIBED)
+    # The job that wrote the status to several contacts, until the status is written again. It can
+    # be undone as long.
+    status_change = models.BigIntegerField(null=True, editable=False)
     contact_type = models.CharField(max_length=50, default=ContactType.LEAD)
     source = models.CharField(max_length=50, null=True, blank=True)
     avatar = models.CharField(max_length=192, null=True, blank=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 from django.utils.timezone import now
@@ -81,22 +82,31 @@ class Job(models.Model):
         return settings.FILES_DIR / self.folder
 
 
-class LabelChange(models.Model):
-    """Which contacts one step of a job attached to a label, or detached from it, for an undo.
+class BulkChange(models.Model):
+    """What one step of a job changed of contacts in the same way, for an undo.
 
-    Written by crm/label_changes.py.
+    Written by crm/bulk_changes.py and crm/bulk_columns.py.
     """
 
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="label_changes")
-    # "tags" or "lists".
-    kind = models.CharField(max_length=5)
-    label_id = models.BigIntegerField()
-    is_attached = models.BooleanField()
-    # Those that had the label before, or had it not, are not among them.
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="changes")
+    # "tags", "lists", a column, or "custom_values".
+    field = models.CharField(max_length=20)
+    # The value of the column, the id of the label, or {key: value} of a custom value, "" for none.
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    # Those that had the value of after before are not among them.
     contact_ids = ArrayField(models.BigIntegerField())
 
     class Meta:
         default_permissions = ()
+        indexes = (
+            # For the values of a contact that is erased.
+            GinIndex(
+                fields=("contact_ids",),
+                condition=Q(field__in=("avatar", "custom_values")),
+                name="crm_bulkchange_values",
+            ),
+        )
 
     def __str__(self) -> str:
-        return f"{len(self.contact_ids)} contacts, {self.kind} {self.label_id}"
+        return f"{len(self.contact_ids)} contacts, {self.field}"

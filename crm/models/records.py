@@ -51,9 +51,14 @@ class Erasure(models.Model):
     @classmethod
     def erased_keys(cls, emails: Iterable[str]) -> set[str]:
         """Return the keys of those e-mails whose contact was erased."""
-        keys = {sha256: email_key(email) for email in emails for sha256 in email_hashes(email)}
+        keys = cls.keys_by_hash(emails)
         parameters = {"hashes": list(keys), "keys": [*{*keys.values()}]}
         return {key or keys[sha256] for sha256, key in fetch_rows(ERASED, parameters)}
+
+    @staticmethod
+    def keys_by_hash(emails: Iterable[str]) -> dict[str, str]:
+        """Return the keys of e-mails, by the hashes that their receipts may have."""
+        return {sha256: email_key(email) for email in emails for sha256 in email_hashes(email)}
 
     @classmethod
     def latest(cls, contact_id: int) -> "Erasure | None":

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from config.api.validation import MAX_ID
 from crm.admin.base import PageByIds, ValueFilter
-from crm.admin.contacts import SubscriberAdmin
+from crm.admin.contacts import SubscriberAdmin, contact_sections
 from crm.admin.deletion import DeleteContactsMixin
 from crm.admin.label_actions import LabelActionsMixin
 from crm.admin.notes import notes_context
@@ -70,10 +70,11 @@ class ContactAdmin(
     """Contacts and their events."""
 
     change_list_template = "admin/crm/subscriber/change_list.html"
-    actions = (
+    # A list, because automations/admin adds to it.
+    actions = [  # noqa: RUF012
         *("add_tags", "remove_tags", "add_lists", "remove_lists"),
         *("delete_selected", "export_ndjson", "export_csv"),
-    )
+    ]
     list_display: tuple[str, ...] = (
         *("email", "name", "status", "event_count", "last_seen", "tag_titles"),
     )
@@ -158,6 +159,7 @@ class ContactAdmin(
             "may_delete": self.has_delete_permission(request, contact),
             "may_merge": self.may_merge(request),
             "history": reverse("admin:crm_subscriber_history", args=[contact.pk]),
+            "sections": contact_sections(request, contact),
             **notes_context(contact.pk),
         }
         return TemplateResponse(request, "admin/crm/subscriber/contact.html", context)

@@ -18,7 +18,7 @@ from config.api.errors import ObjectNotFound
 from config.api.validation import MAX_ID
 from config.audit import of_ids, record
 from config.database import in_transaction
-from crm.admin.base import ContactFilter, NoAddOrChangeAdmin, ReadOnlyAdmin, ValueFilter
+from crm.admin.base import ContactFilter, NewestRowsAdmin, NoAddOrChangeAdmin, ValueFilter
 from crm.admin.history import log_contacts
 from events.admin.take_back import take_back_view
 from events.filters.options import known_keys, known_providers, missing_key_hints
@@ -28,9 +28,6 @@ from events.templatetags.events import time_ago
 from events.tracking.corrections import take_back
 from events.tracking.take_back_jobs import PERMISSIONS
 
-# A list of events shows this number of rows at most, because counting millions takes longer than
-# reading a page.
-MAX_ROWS = 10_000
 # Characters of a value in a list.
 MAX_VALUE_LENGTH = 80
 
@@ -72,26 +69,15 @@ class ProviderFilter(ValueFilter):
         return rows.filter(provider=value)
 
 
-class EventLogAdmin(ReadOnlyAdmin):
+class EventLogAdmin(NewestRowsAdmin):
     """The newest rows that match the filters."""
 
     list_filter = (KeyFilter, ProviderFilter, ContactFilter)
-    sortable_by = ()
-    ordering = ("-id",)
 
     @override
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         # Every page names events, occurrences and contacts.
         return request.user.has_perms((*VIEW_EVENTS, "crm.view_subscriber"))
-
-    @override
-    def page_ids(
-        self, rows: QuerySet[Any], start: int, per_page: int
-    ) -> tuple[list[int], int, bool]:
-        """Return the page's ids and the row count, capped at MAX_ROWS."""
-        ids = list(rows.values_list("pk", flat=True)[: MAX_ROWS + 1])
-        capped = len(ids) > MAX_ROWS
-        return ids[:MAX_ROWS][start : start + per_page], min(len(ids), MAX_ROWS), capped
 
     @override
     def page_rows(self, rows: QuerySet[Any]) -> QuerySet[Any]:

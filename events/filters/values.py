@@ -1,4 +1,4 @@
-"""Compare event values and properties: as texts, as numbers, and as true and false."""
+"""The values of conditions on events, and how event values and properties compare with them."""
 
 import re
 from typing import Any
@@ -6,20 +6,24 @@ from typing import Any
 from django.db.models import Expression
 from django.db.models.lookups import Exact
 
-from config.api.validation import WHITESPACE
+from config.api.json_fields import MAX_JSON_DEPTH
+from config.api.validation import MAX_NAME_LENGTH, WHITESPACE, InvalidValue, single_line
 from crm.filters.operators import (
     MAX_NUMBER_LENGTH,
     NumericCast,
     equals_casefolded,
     in_casefolded,
+    non_empty_list,
     to_number,
     to_scalar,
 )
 from crm.filters.types import Column, Operator, ValueType
+from events.tracking.fields import MAX_PROVIDER_LENGTH
 
 # Numbers as NUMBER_PATTERN has them, but without a plus or a superfluous 0 in front, because
 # +491511 is a phone number and 01067 a postal code.
 EQUAL_NUMBER_PATTERN = r"-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"
+MAX_PATH_LENGTH = 1000
 # What a truth is called by the programs that send one.
 TRUTHS = {"true": ["true", "1"], "false": ["false", "0"]}
 
@@ -36,6 +40,36 @@ def to_scalar_or_truth(value: Any) -> str:
     return to_scalar(value)
 
 
+def to_event_line(value: Any) -> str:
+    """Convert to a line that is folded and cut as stored keys and titles are."""
+    return single_line(MAX_NAME_LENGTH)(to_scalar(value))
+
+
+def to_provider(value: Any) -> str:
+    """Convert to a line that is folded and cut as stored providers are."""
+    return single_line(MAX_PROVIDER_LENGTH)(to_scalar(value))
+
+
+def to_path(value: Any) -> list[str]:
+    """Split a path into its keys: `order.total` is `["order", "total"]`."""
+    path = to_scalar(value)
+    if len(path) > MAX_PATH_LENGTH:
+        message = f"The {{field}} may not have more than {MAX_PATH_LENGTH} characters."
+        raise InvalidValue("max", message)
+    keys = path.split(".")
+    if keys == [""]:
+        return []
+    if "" in keys or len(keys) > MAX_JSON_DEPTH:
+        message = "The {field} must be keys with dots between them, such as order.total."
+        raise InvalidValue("path", message)
+    return keys
+
+
+KEY_TYPE = ValueType("event key", to_event_line)
+KEYS_TYPE = ValueType("event keys", non_empty_list(to_event_line))
+PROVIDERS_TYPE = ValueType("providers", non_empty_list(to_provider))
+LINE_TYPE = ValueType("text", to_event_line)
+PATH_TYPE = ValueType("path", to_path)
 VALUE_TYPE = ValueType("text", to_stored_value)
 NUMBER_OR_TEXT_TYPE = ValueType("text or number", to_scalar_or_truth)
 

@@ -91,7 +91,9 @@ ready AS MATERIALIZED (
     WHERE added > 0
     ON CONFLICT (source, source_id) DO UPDATE
         SET event_id = excluded.event_id, counter = excluded.counter
-), {RECORD_IMPORTED.format(contact="contact_id", amount="added", counted="ready")}, {INSERT_NAMES}
+), {RECORD_IMPORTED.format(contact="contact_id", amount="added", counted="ready", quiet="true")}, {
+    INSERT_NAMES
+}
 SELECT n, ready.n IS NOT NULL, added, before FROM item LEFT JOIN ready USING (n)
 """  # noqa: S608
 

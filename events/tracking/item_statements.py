@@ -87,7 +87,8 @@ WITH {items} {contacts}, ready AS MATERIALIZED (
 ), claim AS (
     INSERT INTO events_idempotencykey
         (occurrence_id, subscriber_id, credential, key, content, created_at)
-    SELECT r.occurrence_id, contact_id, credential, idempotency_key, decode(content, 'hex'), %(now)s
+    SELECT r.occurrence_id, contact_id, {owner} AS credential, idempotency_key,
+           decode(content, 'hex'), %(now)s
     FROM ready r JOIN item USING (n) WHERE has_key
     -- The first of equal keys in a batch claims it, and the others are retries.
     ORDER BY credential, idempotency_key, n
@@ -137,13 +138,18 @@ WITH {items} {contacts}, ready AS MATERIALIZED (
 SELECT {result}
 """
 ITEM_COUNTER = "e.counter - c.size + c.place"
+RECORDED_ITEMS = {
+    "contact": "contact_id",
+    "occurrence": "occurrence_id",
+    "counter": "occurrence.counter",
+    "occurred_at": "occurred_at",
+    "counted": "counting JOIN occurrence ON occurrence.id = occurrence_id",
+}
 RECORD_ITEMS = RECORD.format(
-    contact="contact_id",
-    occurrence="occurrence_id",
-    counter="occurrence.counter",
-    occurred_at="occurred_at",
-    counted="counting JOIN occurrence ON occurrence.id = occurrence_id",
+    name="entry",
+    watched="(SELECT watched FROM switch)",
     order="ORDER BY occurrence_id",
+    **RECORDED_ITEMS,
 )
 # A row for each item: whether tracking is enabled, and its number.
 RESULT_OF_CALLS = """
@@ -158,6 +164,7 @@ def track_items(
     result: str,
     items: str = CALLED_ITEMS,
     user_id: str = ITEM_USER_ID,
+    owner: str = "credential",
     aliased: str = ALIASED,
     locked: str = "",
     counter: str = ITEM_COUNTER,
@@ -172,6 +179,7 @@ def track_items(
         result: its rows, from its parts.
         items: the part `item`, followed by a comma, or "" where `item` is a table.
         user_id: the value of an identity that is compared with the user_id of items.
+        owner: of the idempotency keys.
         aliased: ALIASED, or "" to leave out contacts that were merged into others.
         locked: SKIP LOCKED to leave out contacts that are locked.
         counter: of an occurrence, by `item`, `c`, its place, and `e`, the event as it is now.
@@ -184,6 +192,7 @@ def track_items(
         items=items,
         contacts=named_contacts(user_id, aliased, locked),
         named="aliased" if aliased else "named",
+        owner=owner,
         count_up=COUNT_UP,
         event=event,
         counter=counter,

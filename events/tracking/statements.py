@@ -7,6 +7,7 @@ two of them can wait for each other in a circle.
 """
 
 from crm.aliases import Kind
+from crm.models.outbox import QUIET
 from events.models import TrackedEvent
 from events.tracking.fields import STORED_COLUMNS
 
@@ -28,11 +29,11 @@ switch AS (
 """
 # Only for keys that are watched. For others it costs the look at the switch.
 RECORD = """
-entry AS (
+{name} AS (
     INSERT INTO crm_outboxentry
         (subscriber_id, kind, key, title, occurrence_id, counter, amount, occurred_at)
     SELECT {contact}, 'event', event_key, title, {occurrence}, {counter}, 1, {occurred_at}
-    FROM {counted} WHERE event_key = ANY ((SELECT watched FROM switch)::text[]) {order}
+    FROM {counted} WHERE event_key = ANY ({watched}::text[]) {order}
 )
 """
 
@@ -47,15 +48,18 @@ COUNT_UP = """
         created_at = LEAST(t.created_at, excluded.created_at)
 """
 
-# What is imported starts nothing, but shifts how often the event had happened when others came.
-RECORD_IMPORTED = """
+# What is imported starts nothing by itself, but shifts how often the event had happened when others
+# came.
+WATCHED = "(SELECT max(watched) FROM events_trackingswitch)"
+# Whether the user of an import has chosen that automations start by it.
+IS_LOUD = f"current_setting('{QUIET}', true) = 'off'"
+RECORD_IMPORTED = f"""
 entry AS (
     INSERT INTO crm_outboxentry (subscriber_id, kind, key, amount, quiet)
-    SELECT {contact}, 'event', event_key, sum({amount}), true
-    FROM {counted}
-    WHERE event_key = ANY ((SELECT max(watched) FROM events_trackingswitch)::text[])
-        AND {amount} > 0
-    GROUP BY {contact}, event_key
+    SELECT {{contact}}, 'event', event_key, sum({{amount}}), true
+    FROM {{counted}}
+    WHERE event_key = ANY ({WATCHED}::text[]) AND {{amount}} > 0 AND {{quiet}}
+    GROUP BY {{contact}}, event_key
 )
 """
 
@@ -100,6 +104,8 @@ claim AS (
 """
 
 RECORD_ONE = RECORD.format(
+    name="entry",
+    watched="(SELECT watched FROM switch)",
     contact="subscriber_id",
     occurrence="occurrence_id",
     counter="counter",

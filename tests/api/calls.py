@@ -72,6 +72,46 @@ CALLS: list[tuple[str, str, str | None]] = [
     ("PUT", "/segments/1", None),
     ("DELETE", "/segments/1", None),
     ("GET", "/segments/1/subscribers", "read"),
+    ("GET", "/automations", "read"),
+    ("POST", "/automations", None),
+    ("GET", "/automations/1", "read"),
+    ("PUT", "/automations/1", None),
+    ("DELETE", "/automations/1", None),
+    ("POST", "/automations/1/publish", None),
+    ("POST", "/automations/1/pause", None),
+    ("POST", "/automations/1/resume", None),
+    ("POST", "/automations/1/copy", None),
+    ("GET", "/automations/1/export", "read"),
+    ("POST", "/automations/import", None),
+    ("POST", "/automations/1/start", None),
+    ("GET", "/automations/1/report", "read"),
+    ("GET", "/automations/1/runs", "read"),
+    ("GET", "/automations/1/refusals", "read"),
+    ("GET", "/automations/1/explain", "read"),
+    ("POST", "/automations/1/dry-run", None),
+    ("GET", "/automations/runs/1", "read"),
+    ("POST", "/automations/runs/1/cancel", None),
+    ("GET", "/subscribers/1/automations", "read"),
+    ("GET", "/funnels", "read"),
+    ("POST", "/funnels", None),
+    ("GET", "/funnels/triggers", "read"),
+    ("GET", "/funnels/all-activities", "read"),
+    ("GET", "/funnels/subscriber/1/automations", "read"),
+    ("POST", "/funnels/do-bulk-action", None),
+    ("POST", "/funnels/remove-bulk-subscribers", None),
+    ("POST", "/funnels/funnel/save-funnel-sequences", None),
+    ("PUT", "/funnels/funnel/1/title", None),
+    ("GET", "/funnels/1", "read"),
+    ("PUT", "/funnels/1", None),
+    ("DELETE", "/funnels/1", None),
+    ("POST", "/funnels/1/clone", None),
+    ("PUT", "/funnels/1/change-trigger", None),
+    ("POST", "/funnels/1/sequences", None),
+    ("GET", "/funnels/1/report", "read"),
+    ("GET", "/funnels/1/subscribers", "read"),
+    ("DELETE", "/funnels/1/subscribers", None),
+    ("GET", "/funnels/1/subscribers/1", "read"),
+    ("PUT", "/funnels/1/subscribers/1/status", None),
     ("GET", "/webhooks", None),
     ("POST", "/webhooks", None),
     ("PUT", "/webhooks/1", None),
@@ -129,6 +169,8 @@ CALLS: list[tuple[str, str, str | None]] = [
 # What the user of the application password needs for a call, besides the scope.
 CONTACT, SEGMENT, FIELD = "crm.{}_subscriber", "crm.{}_segment", "crm.{}_customfield"
 WEBHOOK = "crm.{}_incomingwebhook"
+AUTOMATION, RUN = "automations.{}_automation", "automations.{}_run"
+SEE_RUNS = (RUN.format("view"), CONTACT.format("view"), "events.view_trackedevent")
 SWITCH, NAME = "events.{}_trackingswitch", "events.{}_eventname"
 PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/subscribers/track-event"): ("events.add_trackedevent",),
@@ -178,6 +220,71 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
             ("POST", "/do-bulk-action", "delete"),
         )
     },
+    **{
+        ("GET", f"/automations{path}"): (AUTOMATION.format("view"),)
+        for path in ("", "/1", "/1/export", "/1/report")
+    },
+    **{
+        (method, f"/automations{path}"): (AUTOMATION.format(verb), CONTACT.format("change"))
+        for method, path, verb in (
+            ("POST", "", "add"),
+            ("POST", "/import", "add"),
+            ("POST", "/1/copy", "add"),
+            ("PUT", "/1", "change"),
+            ("POST", "/1/publish", "change"),
+            ("POST", "/1/resume", "change"),
+        )
+    },
+    ("POST", "/automations/1/pause"): (AUTOMATION.format("change"),),
+    ("DELETE", "/automations/1"): (AUTOMATION.format("delete"),),
+    **{
+        ("POST", f"/automations/1/{name}"): (RUN.format("change"), CONTACT.format("change"))
+        for name in ("start", "dry-run")
+    },
+    ("POST", "/automations/runs/1/cancel"): (RUN.format("change"),),
+    **{
+        ("GET", path): SEE_RUNS
+        for path in (
+            *("/automations/1/runs", "/automations/1/refusals", "/automations/runs/1"),
+            *("/automations/1/explain", "/subscribers/1/automations"),
+        )
+    },
+    **{
+        ("GET", f"/funnels{path}"): (
+            *(AUTOMATION.format("view"), SEGMENT.format("view")),
+            "events.view_trackedevent",
+        )
+        for path in ("", "/triggers", "/1", "/1/report")
+    },
+    **{
+        ("GET", f"/funnels{path}"): SEE_RUNS
+        for path in (
+            *("/all-activities", "/subscriber/1/automations"),
+            *("/1/subscribers", "/1/subscribers/1"),
+        )
+    },
+    **{
+        call: (RUN.format("change"),)
+        for call in (
+            ("POST", "/funnels/remove-bulk-subscribers"),
+            ("DELETE", "/funnels/1/subscribers"),
+            ("PUT", "/funnels/1/subscribers/1/status"),
+        )
+    },
+    **{
+        (method, f"/funnels{path}"): (AUTOMATION.format(verb), CONTACT.format("change"))
+        for method, path, verb in (
+            ("POST", "", "add"),
+            ("POST", "/1/clone", "add"),
+            ("PUT", "/1", "change"),
+            ("PUT", "/1/change-trigger", "change"),
+            ("POST", "/1/sequences", "change"),
+            ("POST", "/funnel/save-funnel-sequences", "change"),
+            ("PUT", "/funnel/1/title", "change"),
+            ("POST", "/do-bulk-action", "change"),
+        )
+    },
+    ("DELETE", "/funnels/1"): (AUTOMATION.format("delete"),),
     ("GET", "/webhooks"): (WEBHOOK.format("view"),),
     ("POST", "/webhooks"): (
         *(WEBHOOK.format("view"), WEBHOOK.format("add")),

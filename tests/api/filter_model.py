@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils import timezone
 from hypothesis import strategies as st
@@ -51,16 +51,25 @@ NUMBERS = (5, "5", "5.00", "05", "5,00")
 TRUTHS = (True, "True", 1, "1", False, "0")
 
 
+class Occurrence(NamedTuple):
+    """One time that an event happened, and what it was sent with."""
+
+    at: datetime
+    properties: dict[str, Any]
+    value: str
+    provider: str
+
+
 @dataclass
 class Event:
-    """An event of a contact, with its occurrences as pairs of time and properties."""
+    """An event of a contact, with its last value, its first provider and its occurrences."""
 
     key: str
     title: str
     value: str
     provider: str
     unlogged: int
-    log: list[tuple[datetime, dict[str, Any]]]
+    log: list[Occurrence]
 
     @property
     def counter(self) -> int:
@@ -81,22 +90,32 @@ class Contact:
     def of_key(self, key: str) -> list[Event]:
         return [event for event in self.events if event.key == key]
 
+    def log_of(self, key: str) -> list[Occurrence]:
+        return [one for event in self.of_key(key) for one in event.log]
+
 
 def midnight(days_ago: int) -> datetime:
     day = timezone.localdate() - timedelta(days=days_ago)
     return timezone.make_aware(datetime.combine(day, time()))
 
 
+def hours_ago(hours: int) -> datetime:
+    return timezone.now() - timedelta(hours=hours)
+
+
 MOMENTS = st.builds(
     lambda days, offset: midnight(days) + offset,
     st.integers(-1, 3),
     st.sampled_from((timedelta(0), timedelta(microseconds=-1), timedelta(hours=7))),
-)
+) | st.builds(lambda hours: hours_ago(hours) + timedelta(minutes=30), st.integers(0, 4))
 STORED_PROPERTIES = st.builds(
     lambda properties, number, truth: {**properties, "number": number, "truth": truth},
     st.sampled_from(PROPERTIES),
     st.sampled_from(NUMBERS),
     st.sampled_from(TRUTHS),
+)
+OCCURRENCES = st.builds(
+    Occurrence, MOMENTS, STORED_PROPERTIES, st.sampled_from(VALUES), st.sampled_from(PROVIDERS)
 )
 OPTIONAL_TEXT = st.sampled_from((None, "", *TEXTS))
 EVENTS = st.builds(
@@ -106,7 +125,7 @@ EVENTS = st.builds(
     value=st.sampled_from(VALUES),
     provider=st.sampled_from(PROVIDERS),
     unlogged=st.integers(0, 2),
-    log=st.lists(st.tuples(MOMENTS, STORED_PROPERTIES), min_size=1, max_size=4),
+    log=st.lists(OCCURRENCES, min_size=1, max_size=4),
 )
 CONTACTS = st.builds(
     Contact,
@@ -126,6 +145,9 @@ CONTACTS = st.builds(
     user=st.booleans(),
     events=st.lists(EVENTS, max_size=4, unique_by=lambda event: (event.key, event.title)),
 )
+
+# Returns a contact's occurrences of a key in a window.
+InWindow = Callable[[Contact, str], list[Occurrence]]
 
 # The evaluation: each comparison in plain Python, without regard to case, without wildcards.
 
@@ -172,6 +194,10 @@ def date_fits(operator: str, found: Any, value: Any, start: Callable[[int], Any]
         return bool(found < start(value))
     if operator == "days_within":
         return bool(start(value) <= found < start(-1))
+    if operator == "hours_before":
+        return bool(found < hours_ago(value))
+    if operator == "hours_within":
+        return bool(found >= hours_ago(value))
     return bool(start(value) <= found < start(value - 1))  # date_equal, of a day so long ago
 
 
@@ -232,6 +258,7 @@ COUNTS = st.integers(0, 5) | st.sampled_from((2**31, 2**32 + 1, 2**32 + 2, 2**63
 TEXT_OPERATORS = ("=", "!=", "contains", "not_contains", "in", "not_in", "is_null", "not_null")
 COMPARISONS = ("=", "!=", ">", ">=", "<", "<=")
 DATE_OPERATORS = ("before", "after", "date_equal", "days_before", "days_within")
+HOURS_OPERATORS = ("hours_before", "hours_within")
 
 
 @st.composite
@@ -266,7 +293,9 @@ def user_items(draw: st.DrawFn) -> Item:
 def date_values(draw: st.DrawFn, operator: str, days_only: bool) -> tuple[Any, Any]:
     """Draw a value as it is sent, and what it means to the evaluation."""
     days = draw(st.integers(0, 5))
-    if operator.startswith("days"):
+    if operator.startswith("hours"):
+        days += 1
+    if operator.startswith(("days", "hours")):
         return draw(st.sampled_from((days, str(days)))), days
     day = midnight(days).date()
     if operator == "date_equal":
@@ -375,15 +404,25 @@ def number_items(draw: st.DrawFn) -> Item:
             return compared(operator, number, value)
 
         return item("event_tracking_total", operator, value, total, extra_value=key)
-    days = draw(st.integers(0, 4))
+    window, occurrences = draw(windows(required=True))
 
     def within(contact: Contact) -> bool:
-        times = [at for event in contact.of_key(key) for at, _ in event.log]
-        return compared(operator, sum(at >= midnight(days) for at in times), value)
+        return compared(operator, len(occurrences(contact, key)), value)
 
-    return item(
-        "event_tracking_count_within", operator, value, within, extra_value=key, within_days=days
-    )
+    return item("event_tracking_count_within", operator, value, within, extra_value=key, **window)
+
+
+@st.composite
+def windows(draw: st.DrawFn, required: bool = False) -> tuple[dict[str, int], InWindow]:
+    """Draw the fields of a window, and what returns a contact's occurrences of a key in it."""
+    name = draw(st.sampled_from(("within_days", "within_hours", *(() if required else ("",)))))
+    number = draw(st.integers(1, 4))
+    start = {"within_days": midnight, "within_hours": hours_ago}.get(name)
+
+    def occurrences(contact: Contact, key: str) -> list[Occurrence]:
+        return [one for one in contact.log_of(key) if start is None or one.at >= start(number)]
+
+    return {name: number} if name else {}, occurrences
 
 
 @st.composite
@@ -392,11 +431,11 @@ def seen_items(draw: st.DrawFn) -> Item:
     name, pick = draw(
         st.sampled_from((("event_tracking_first_seen", min), ("event_tracking_last_seen", max)))
     )
-    operator = draw(st.sampled_from(DATE_OPERATORS))
+    operator = draw(st.sampled_from(DATE_OPERATORS + HOURS_OPERATORS))
     sent, value = draw(date_values(operator, days_only=False))
 
     def fits(contact: Contact) -> bool:
-        times = [at for event in contact.of_key(key) for at, _ in event.log]
+        times = [one.at for one in contact.log_of(key)]
         return bool(times) and date_fits(operator, pick(times), value, midnight)
 
     return item(name, operator, sent, fits, extra_value=key)
@@ -405,14 +444,16 @@ def seen_items(draw: st.DrawFn) -> Item:
 @st.composite
 def not_done_items(draw: st.DrawFn) -> Item:
     key = draw(st.sampled_from((*KEYS, "never")))
-    days = draw(st.integers(0, 4))
+    operator, start = draw(
+        st.sampled_from((("days_within", midnight), ("hours_within", hours_ago)))
+    )
+    number = draw(st.integers(1, 4))
 
     def fits(contact: Contact) -> bool:
-        times = [at for event in contact.of_key(key) for at, _ in event.log]
-        return not any(at >= midnight(days) for at in times)
+        return not any(one.at >= start(number) for one in contact.log_of(key))
 
-    sent = draw(st.sampled_from((days, str(days))))
-    return item("event_tracking_not_done", "days_within", sent, fits, extra_value=key)
+    sent = draw(st.sampled_from((number, str(number))))
+    return item("event_tracking_not_done", operator, sent, fits, extra_value=key)
 
 
 @st.composite
@@ -437,27 +478,97 @@ def equality_items(draw: st.DrawFn) -> Item:
     return draw(items_at(path, operator, draw(st.sampled_from(values))))
 
 
+def property_fits(operator: str, found: str | None, value: Any) -> bool:
+    """Return whether an operator that is not negated is true of a property."""
+    if found is None:
+        return False
+    if operator == "exists":
+        return True
+    return values_equal(found, value) if operator == "=" else text_fits(operator, found, value)
+
+
 @st.composite
 def items_at(draw: st.DrawFn, path: str, operator: str, value: Any) -> Item:
+    """Draw a condition on a property of the latest occurrence, or of any."""
     key = draw(st.sampled_from((*KEYS, "never")))
+    latest = draw(st.booleans())
+    window, occurrences = ({}, Contact.log_of) if latest else draw(windows())
 
     def has(contact: Contact, positive: str) -> bool:
-        # The later of equal times is the one that was written later.
-        log = [entry for event in contact.of_key(key) for entry in event.log]
-        if not log:
-            return False
-        latest = max(enumerate(log), key=lambda entry: (entry[1][0], entry[0]))[1]
-        found = property_text(latest[1], path.split("."))
-        if found is None:
-            return False
-        if positive == "exists":
-            return True
+        log = list(enumerate(occurrences(contact, key)))
+        if latest and log:
+            # The later of equal times is the one that was written later.
+            log = [max(log, key=lambda entry: (entry[1].at, entry[0]))]
+        texts = [property_text(one.properties, path.split(".")) for _, one in log]
+        return any(property_fits(positive, text, value) for text in texts)
+
+    name = "event_tracking_property" if latest else "event_tracking_any_property"
+    fits = negatable(operator, has)
+    return item(name, operator, value, fits, extra_value=key, path=path, **window)
+
+
+@st.composite
+def any_occurrence_items(draw: st.DrawFn) -> Item:
+    """Draw a condition on the value, the title or the provider of any occurrence."""
+    name, texts, operators = draw(
+        st.sampled_from(
+            (
+                ("value", VALUES, ("=", "!=", ">", "<", "contains", "not_contains")),
+                ("title", TEXTS, TEXT_OPERATORS[:4]),
+                ("provider", (*PROVIDERS, "y"), ("in", "not_in")),
+            )
+        )
+    )
+    key = draw(st.sampled_from((*KEYS, "never")))
+    operator = draw(st.sampled_from(operators))
+    value = draw(text_values(operator, ("9", "9.5", "1e2") if operator in "<>" else texts)) or "0"
+    window, occurrences = draw(windows())
+
+    def has(contact: Contact, positive: str) -> bool:
+        log = occurrences(contact, key)
+        if name == "title":
+            titles = [
+                event.title for event in contact.of_key(key) for one in event.log if one in log
+            ]
+            return any(text_fits(positive, title, value) for title in titles)
+        if name == "provider":
+            return any(one.provider in value for one in log)
         if positive == "=":
-            return values_equal(found, value)
-        return text_fits(positive, found, value)
+            return any(values_equal(one.value, value) for one in log)
+        return any(text_fits(positive, one.value, value) for one in log)
 
     fits = negatable(operator, has)
-    return item("event_tracking_property", operator, value, fits, extra_value=key, path=path)
+    return item(f"event_tracking_any_{name}", operator, value, fits, extra_value=key, **window)
+
+
+@st.composite
+def since_items(draw: st.DrawFn) -> Item:
+    """Draw a condition on what was done since the first or the last time of another key."""
+    earlier, later = draw(st.permutations((*KEYS, "never")))[:2]
+    word, pick = draw(st.sampled_from((("first", min), ("last", max))))
+    operator = draw(st.sampled_from(("done", "not_done")))
+    same = draw(st.sampled_from(("", "number", "truth", "a.b")))
+    window, occurrences = draw(windows())
+
+    def times(log: list[Occurrence]) -> dict[str | None, list[datetime]]:
+        found: dict[str | None, list[datetime]] = {}
+        for one in log:
+            text = property_text(one.properties, same.split(".")) if same else ""
+            found.setdefault(text, []).append(one.at)
+        return found
+
+    def fits(contact: Contact) -> bool:
+        begun, done = times(contact.log_of(earlier)), times(contact.log_of(later))
+        in_window = [one.at for one in occurrences(contact, earlier)]
+        return any(
+            any(at >= pick(begun[text]) for at in done.get(text, [])) == (operator == "done")
+            for text in begun
+            if text is not None and pick(begun[text]) in in_window
+        )
+
+    more = {"same": same} if same else {}
+    name = f"event_tracking_since_{word}"
+    return item(name, operator, later, fits, extra_value=earlier, **more, **window)
 
 
 ITEMS = st.one_of(
@@ -476,5 +587,12 @@ ITEMS = st.one_of(
     equality_items(),
     equality_items(),
     equality_items(),
+    any_occurrence_items(),
+    since_items(),
 )
 FILTERS = st.lists(st.lists(ITEMS, max_size=3), max_size=3)
+# Six filters of one condition on occurrences, for contacts that have many of them.
+LOG_ITEMS = st.one_of(
+    since_items(), since_items(), since_items(), any_occurrence_items(), seen_items()
+)
+LOG_FILTERS = st.lists(LOG_ITEMS.map(lambda one: [[one]]), min_size=6, max_size=6)

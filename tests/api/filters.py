@@ -23,6 +23,12 @@ LAST_SEEN = ("event_tracking", "event_tracking_last_seen")
 NOT_DONE = ("event_tracking", "event_tracking_not_done")
 PROVIDER = ("event_tracking", "event_tracking_provider")
 PROPERTY = ("event_tracking", "event_tracking_property")
+ANY_VALUE = ("event_tracking", "event_tracking_any_value")
+ANY_TITLE = ("event_tracking", "event_tracking_any_title")
+ANY_PROVIDER = ("event_tracking", "event_tracking_any_provider")
+ANY_PROPERTY = ("event_tracking", "event_tracking_any_property")
+SINCE_LAST = ("event_tracking", "event_tracking_since_last")
+SINCE_FIRST = ("event_tracking", "event_tracking_since_first")
 
 
 def condition(source: Any, operator: Any, value: Any = None, **more: Any) -> dict[str, Any]:

@@ -12,6 +12,9 @@ from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.test import Client
 
+from automations.models import Run
+from automations.starting import start_by_hand
+from automations.webhooks.deliveries import create_delivery, hold_deliveries
 from crm.contacts import create
 from crm.models import CustomField, HistoryEntry, List, Segment, Subscriber, Tag
 from crm.notes import add_note
@@ -21,6 +24,7 @@ from events.activecampaign.credentials import tracking_key
 from events.models import EventName, EventOccurrence, TrackingSwitch
 from events.personal_data import erase_contact
 from events.tracking import track
+from tests.api.automation import published
 from tests.api.pages import CONTACTS, browser_of, hidden_fields_of
 from transfers.exports import ExportOptions, create_export
 from transfers.imports.drafts import create_draft
@@ -47,6 +51,10 @@ MODELS = {
     "crm/job": ("viewer", NO_ROLE, NO_ROLE),
     "transfers/export": ("viewer", "viewer", NO_ROLE),
     "transfers/import": ("manager", "manager", NO_ROLE),
+    "automations/automation": ("viewer", "manager", "manager"),
+    "automations/run": ("viewer", NO_ROLE, NO_ROLE),
+    "automations/endpoint": ("manager", NO_ROLE, NO_ROLE),
+    "automations/delivery": ("manager", NO_ROLE, NO_ROLE),
     "events/trackedevent": ("viewer", NO_ROLE, NO_ROLE),
     "events/eventoccurrence": ("viewer", NO_ROLE, NO_ROLE),
     "events/eventname": ("viewer", NO_ROLE, "manager"),
@@ -55,6 +63,8 @@ MODELS = {
     "auth/user": ("superuser", "superuser", "superuser"),
     "auth/group": ("superuser", "superuser", "superuser"),
 }
+# Those whose rows have pages besides their forms.
+WITH_PAGES = ("crm/subscriber", "automations/automation")
 # path, the least role that opens it, and the status
 PAGES = [
     ("", "staff", 200),
@@ -88,8 +98,24 @@ PAGES = [
     # The draft is another admin user's.
     ("transfers/import/{transfers/import}/upload/", "staff", 405),
     ("transfers/import/{transfers/import}/columns/", NO_ROLE, 200),
+    ("automations/", "viewer", 200),
+    ("automations/automation/no-number/", "staff", 302),
+    ("automations/automation/check/", "staff", 405),
+    ("automations/automation/{automations/automation}/", "viewer", 200),
+    ("automations/automation/{automations/automation}/why/?contact=ada@example.com", "viewer", 200),
+    ("automations/automation/{automations/automation}/export/", "viewer", 200),
+    ("automations/automation/{automations/automation}/state/", "staff", 405),
+    ("automations/run/{automations/run}/retry/", "staff", 405),
+    ("automations/run/{automations/run}/cancel/", "staff", 405),
     ("events/eventoccurrence/{events/eventoccurrence}/take-back/", "manager", 200),
     ("events/eventoccurrence/take-back/", "manager", 200),
+    ("automations/endpoint/{automations/endpoint}/secret/", "staff", 405),
+    ("automations/endpoint/{automations/endpoint}/rotate/", "staff", 405),
+    ("automations/endpoint/{automations/endpoint}/test/", "staff", 405),
+    ("automations/endpoint/{automations/endpoint}/switch/", "staff", 405),
+    ("automations/delivery/release/", "staff", 405),
+    ("automations/delivery/{automations/delivery}/progress/", "manager", 200),
+    ("automations/delivery/{automations/delivery}/send-again/", "staff", 405),
     ("events/", "viewer", 200),
     ("auth/", "superuser", 200),
     ("auth/user/{auth/user}/password/", "superuser", 200),
@@ -100,7 +126,7 @@ PAGES = [
             # The switch is one row, and has no list.
             (f"{model}/", seen_by, 302 if model == "events/trackingswitch" else 200),
             (f"{model}/add/", added_by, 200),
-            *([] if model == "crm/subscriber" else [(f"{model}/{{{model}}}/", "staff", 302)]),
+            *([] if model in WITH_PAGES else [(f"{model}/{{{model}}}/", "staff", 302)]),
             (f"{model}/{{{model}}}/change/", seen_by, 200),
             (f"{model}/{{{model}}}/history/", seen_by, 200),
             (f"{model}/{{{model}}}/delete/", deleted_by, 200),
@@ -111,6 +137,8 @@ PAGES = [
 # The least role that may run each action on selected rows.
 ACTIONS = {
     "auth/group delete_selected": "superuser",
+    "automations/delivery cancel_selected": "manager",
+    "automations/delivery send_again_selected": "manager",
     "auth/user delete_selected": "superuser",
     "crm/applicationpassword delete_selected": "manager",
     "crm/applicationpassword revoke_selected": "manager",
@@ -125,6 +153,7 @@ ACTIONS = {
     "crm/subscriber export_ndjson": "viewer",
     "crm/subscriber remove_lists": "manager",
     "crm/subscriber remove_tags": "manager",
+    "crm/subscriber start_automation": "manager",
     "crm/tag delete_selected": "manager",
     "events/eventname delete_selected": "manager",
     "events/trackingkey rotate_key": "manager",
@@ -133,6 +162,7 @@ ACTIONS = {
 CHANGED = {
     "auth/group": "superuser",
     "auth/user": "superuser",
+    "automations/automation": "manager",
     "crm/customfield": "manager",
     "crm/incomingwebhook": "manager",
     "crm/list": "manager",
@@ -213,7 +243,13 @@ def _create_rows(superuser: Client) -> dict[str, str]:
     Subscriber.tags.through.objects.all().delete()
     selected = {"action": "delete_selected", "_selected_action": contact}
     page = superuser.post(CONTACTS, selected).content.decode()
+    automation = published({"type": "wait", "wait": {"days": 1}})
+    start_by_hand([contact], automation.pk)
     job = create_export(ExportOptions("contacts", "csv"), users["manager"]).pk
+    webhook = create_delivery(
+        "https://hook.example/", "a.b", {}, run_id=1, step_id=1, contact_id=contact
+    )
+    hold_deliveries()
     values = {
         "crm/subscriber": contact,
         "crm/job": job,
@@ -233,6 +269,12 @@ def _create_rows(superuser: Client) -> dict[str, str]:
         ).pk,
         "own": own.pk,
         "other's": others.pk,
+        "automations/automation": automation.pk,
+        "automations/run": Run.objects.get().pk,
+        # The contact is not inside.
+        "open automation": published(title="Open").pk,
+        "automations/endpoint": webhook.endpoint_id,
+        "automations/delivery": webhook.pk,
         "events/trackedevent": event.pk,
         "events/eventoccurrence": EventOccurrence.objects.get().pk,
         "events/eventname": EventName.objects.get().pk,

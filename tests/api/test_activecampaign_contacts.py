@@ -7,7 +7,8 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from rest_framework.test import APIClient
 
-from crm.contacts import create, set_column
+from crm.bulk_columns import set_column
+from crm.contacts import create
 from crm.models import CustomField, List, Status, Subscriber, Tag
 from events.personal_data import erase_contact
 from tests.api.conftest import MakePassword

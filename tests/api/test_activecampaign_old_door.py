@@ -14,7 +14,8 @@ from rest_framework.test import APIClient
 from config.audit import refusal_limit
 from config.refusals import MAX_REFUSALS
 from config.server import work
-from crm.contacts import create, set_column
+from crm.bulk_columns import set_column
+from crm.contacts import create
 from crm.models import CustomField, FieldType, List, Subscriber, Tag
 from events.activecampaign.credentials import tracking_key
 from events.activecampaign.old_door import ACTIONS

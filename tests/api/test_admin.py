@@ -33,7 +33,9 @@ CONTACT = {
 EVERY_LINK = {
     f"/admin/{path}"
     for path in (
+        *("automations/delivery/", "automations/endpoint/"),
         *("auth/group/", "auth/group/add/", "auth/user/", "auth/user/add/"),
+        *("automations/automation/", "automations/automation/add/", "automations/run/"),
         *("crm/applicationpassword/", "crm/applicationpassword/add/"),
         *("crm/customfield/", "crm/customfield/add/", "crm/erasure/", "crm/historyentry/"),
         *("crm/incomingwebhook/", "crm/incomingwebhook/add/"),

@@ -10,8 +10,8 @@ from django.test import Client
 
 from crm.admin import label_actions
 from crm.attachments import attach
+from crm.bulk_changes import change_labels
 from crm.contacts import create
-from crm.label_changes import change_labels
 from crm.models import HistoryEntry, Job, Tag
 from tests.api.pages import CONTACTS, browser_of, hidden_fields_of, open_page, text_of
 from tests.api.snapshots import without_snapshots

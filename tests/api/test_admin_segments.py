@@ -393,7 +393,7 @@ def test_the_list_says_what_a_segment_asks_for(admin_client: Client, tag: Tag) -
     page = open_page(admin_client, SEGMENTS)
     assert HOSTILE not in page
     assert (
-        f"Event Count Within Days of “<bdi>{ESCAPED}</bdi>” in 30 days at least 3, and "
+        f"Recent Event Count of “<bdi>{ESCAPED}</bdi>” in 30 days at least 3, and "
         "Event Property of “<bdi>buy</bdi>” at “<bdi>order.total</bdi>” exists; or "
         f"Tags includes “<bdi>{ESCAPED}</bdi>”, and "
         "Status includes in “<bdi>Pending</bdi>”"

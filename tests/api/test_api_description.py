@@ -19,6 +19,9 @@ from rest_framework.test import APIClient
 from schemathesis import Case, GenerationMode, Response
 from schemathesis.config import SchemathesisConfig
 
+from automations.models import Automation, Run
+from automations.starting import start_by_hand
+from automations.writing import create_automation, pause
 from crm.models import (
     ApplicationPassword,
     CustomField,
@@ -30,12 +33,14 @@ from crm.models import (
     Tag,
 )
 from events.models import EventOccurrence, IdempotencyKey, TrackedEvent, TrackingKey
+from tests.api.automation import published
 from tests.api.conftest import MakePassword, basic
 from tests.api.rsgi import RSGIAdapter
 from tests.api.savepoints import rolled_back
 
 EMAILS = ["ada@example.com", "bob@example.com", "admin@example.com"]
 EVENT = {"event_key": "order", "title": "Order placed", "email": EMAILS[0]}
+HOUR = {"type": "wait", "wait": {"hours": 1}}
 FILTER = [
     [
         {
@@ -53,6 +58,7 @@ KNOWN: dict[str, tuple[list[Any], list[str]]] = {
     "path id": (
         ["1", "2", "3"],
         [
+            "path.run_id",
             *("path.contact_id", "path.segment_id", "path.label_id", "path.event_id"),
             *(
                 "path.occurrence_id",
@@ -69,9 +75,19 @@ KNOWN: dict[str, tuple[list[Any], list[str]]] = {
     "id": (
         [1, 2, 3],
         [
+            *("body.subscriber_id", "query.subscriber_id"),
+            "query.subscriber_ids[][*]",
             *("body.subscribers[*]", "body.subscriber_ids[*]", "body.action_options[*]"),
             *("body.tagIds[*]", "body.listIds[*]", "query.current_id", "body.other_id"),
         ],
+    ),
+    "automation": (["1", "2", "3", "4"], ["path.automation_id", "path.funnel_id"]),
+    "funnel": ([1, 2, 3, 4], ["body.funnel_ids[*]", "body.funnel_id"]),
+    "run": ([1, 2, 3], ["body.funnel_subscriber_ids[*]"]),
+    "run status": (["cancelled"], ["body.status"]),
+    "trigger name": (
+        ["fluent_crm/contact_created", "tallybook/manual"],
+        ["body.trigger_name", "body.funnel.trigger_name"],
     ),
     "value id": (["1000000001", "2000000002"], ["path.value_id"]),
     "email": ([*EMAILS, "new@example.com"], ["body.email", "body.contacts[*].email"]),
@@ -107,6 +123,7 @@ KNOWN: dict[str, tuple[list[Any], list[str]]] = {
     "idempotency key": (EMAILS, ["body.idempotency_key"]),
     "actid": ([ACTID], ["body.actid"]),
     "event key": ([KEY], ["body.key"]),
+    "trigger": (["manual"], ["body.trigger.type"]),
     "visit": ([f'{{"email":"{EMAILS[0]}","url":"u"}}'], ["body.visit"]),
 }
 CONFIG = SchemathesisConfig.from_dict(
@@ -229,9 +246,12 @@ def numbered(noun: str) -> list[str]:
 
 @pytest.fixture
 def stored(api: APIClient, tracking_key: None) -> None:
-    """Contacts, labels, segments, events, notes, webhooks, fields: each with the ids 1, 2 and 3."""
+    """Contacts, labels, segments, events, notes, webhooks, fields: each with the ids 1, 2 and 3.
+
+    Automations have the ids 1 to 4. The second is paused, and the last a draft.
+    """
     restart_ids(Subscriber, Tag, List, Segment, TrackedEvent, SubscriberNote, IncomingWebhook)
-    restart_ids(Subscriber.tags.through, CustomField, EventOccurrence)
+    restart_ids(Subscriber.tags.through, CustomField, EventOccurrence, Automation, Run)
     CustomField.objects.bulk_create(CustomField(label=slug, slug=slug) for slug in ("a", "b", "c"))
     odd: dict[str, Any] = {"number": 1e20, "nothing": None, "list": [{}]}
     values = {**odd, "a": "x", "b": "y"}
@@ -248,6 +268,11 @@ def stored(api: APIClient, tracking_key: None) -> None:
     for title in ("Bought", *numbered("Segment")[1:]):
         response = api.post("/segments", {"title": title, "filters": FILTER})
         assert response.status_code == 200, response.content
+    automations = [published(HOUR, title=title) for title in numbered("Automation")]
+    for automation in automations:
+        start_by_hand([1], automation.pk)
+    pause(automations[1].pk)
+    create_automation({"title": "Draft", "trigger": {"type": "manual"}})
     for name in numbered("Webhook"):
         response = api.post("/webhooks", {"name": name, "status": "subscribed"})
         assert response.status_code == 200, response.content

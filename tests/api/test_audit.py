@@ -2,23 +2,26 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db import OperationalError
 from django.test import Client
 from rest_framework.test import APIClient
 
 from config import audit
+from crm.batches import write_together
+from crm.contacts import create
 from crm.labels import create_label
-from crm.models import ApplicationPassword, Subscriber
+from crm.models import ApplicationPassword, Job, Subscriber, Tag
 from crm.passwords import create_application_password
 from crm.segments import create_segment
 from events.activecampaign.credentials import tracking_key
 from events.models import EventName, EventOccurrence
 from tests.api.conftest import MakePassword, basic
-from tests.api.pages import CONTACTS, hidden_fields_of
+from tests.api.pages import CONTACTS, browser_of, hidden_fields_of
 from tests.api.snapshots import without_snapshots
 from tests.api.test_admin import add_password
 
@@ -352,3 +355,87 @@ def test_a_new_tracking_key_is_written_without_the_key(
     form = {"action": "rotate_key", "_selected_action": str(tracking_key().pk)}
     admin_client.post("/admin/events/trackingkey/", form)
     assert entries() == [{"action": "changed", "what": "tracking key", "by": "admin", **ADDRESS}]
+
+
+BULK_CHANGES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("change_contact_status", {"new_status": "unsubscribed"}, {"what": "status of contacts"}),
+    ("change_contact_type", {"new_status": "customer"}, {"what": "contact_type of contacts"}),
+    (
+        "update_custom_fields",
+        {"custom_field": {"key": "size", "value": "M"}},
+        {"what": "custom_values of contacts"},
+    ),
+    ("add_to_tags", {"action_options": [1]}, {"what": "tags of contacts"}),
+]
+
+
+@pytest.mark.parametrize(("action", "options", "what"), BULK_CHANGES)
+def test_a_change_of_several_contacts_is_written_with_the_number_of_those_that_changed(
+    api: APIClient,
+    ada: Subscriber,
+    entries: Callable[[], Entries],
+    action: str,
+    options: dict[str, Any],
+    what: dict[str, Any],
+) -> None:
+    Tag.objects.create(pk=1, title="VIP", slug="vip")
+    other = create({"email": "bob@example.com", "status": "unsubscribed"})
+    other.tags.add(1)
+    Subscriber.objects.filter(pk=other.pk).update(
+        contact_type="customer", custom_values={"size": "M"}
+    )
+    body = {"action_name": action, "subscriber_ids": [ada.pk, other.pk], **options}
+    assert api.post("/subscribers/do-bulk-action", body, format="json").status_code == 200
+    [entry] = entries()
+    job = Job.objects.get()
+    assert (job.created_by and job.created_by.username, job.done) == ("admin", 1)
+    password = {"by": "admin", "application_password": ApplicationPassword.objects.get().pk}
+    assert entry == {"action": "changed", **what, "number": 1, "job": job.pk, **password, **ADDRESS}
+
+
+def test_an_action_of_the_admin_on_several_contacts_is_written(
+    api: APIClient, ada: Subscriber, admin: User, entries: Callable[[], Entries]
+) -> None:
+    tag = Tag.objects.create(title="VIP", slug="vip")
+    form = {"action": "add_tags", "_selected_action": ada.pk, "chosen": "yes", "labels": tag.pk}
+    browser_of(admin).post(CONTACTS, form)
+    changed = [entry for entry in entries() if entry["action"] == "changed"]
+    assert [(each["what"], each["number"], each["by"]) for each in changed] == [
+        ("tags of contacts", 1, "admin")
+    ]
+
+
+def test_a_batch_is_written_with_the_numbers_of_created_and_changed_contacts(
+    api: APIClient, ada: Subscriber, entries: Callable[[], Entries]
+) -> None:
+    create({"email": "bob@example.com"})
+    contacts = [
+        *({"email": f"{number}@example.com"} for number in range(3)),
+        {"email": ada.email, "city": "Rome"},
+        *({"email": "bob@example.com"}, {"email": "nobody"}),
+    ]
+    api.post("/subscribers/bulk-add-update", {"contacts": contacts}, format="json")
+    [entry] = entries()
+    assert (entry["what"], entry["created"], entry["changed"]) == ("contacts of a batch", 3, 1)
+
+
+def test_a_batch_that_changes_nothing_is_not_written(
+    api: APIClient, ada: Subscriber, entries: Callable[[], Entries]
+) -> None:
+    api.post("/subscribers/bulk-add-update", {"contacts": [{"email": ada.email}]}, format="json")
+    assert entries() == []
+
+
+def test_a_batch_that_the_database_stops_is_written_as_far_as_it_is_stored(
+    api: APIClient, entries: Callable[[], Entries], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OperationalError
+
+    # The second contact of an e-mail is not written together with the first.
+    writes: Iterator[Callable[..., Any]] = iter([write_together, write_together, fail])
+    monkeypatch.setattr("crm.api.batches.write_together", lambda *each: next(writes)(*each))
+    contacts = [{"email": "bob@example.com"}] * 2
+    response = api.post("/subscribers/bulk-add-update", {"contacts": contacts}, format="json")
+    assert response.status_code == 503
+    assert [entry["created"] for entry in entries()] == [1]

@@ -13,7 +13,7 @@ from automations.worker import run_once
 from automations.writing import create_automation, pause
 from config.api.errors import ObjectNotFound
 from crm.attachments import attach
-from crm.contacts import set_column
+from crm.bulk_columns import set_column
 from crm.models import OutboxEntry, Subscriber, Tag
 from events.models import TrackedEvent
 from tests.api.automation import CHECKOUT, happens, published, work

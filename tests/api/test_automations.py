@@ -13,7 +13,8 @@ from automations.upkeep import own_runs, prune_details
 from automations.writing import create_automation, pause, publish, update_automation
 from config.api.errors import InvalidFields, Unprocessable
 from crm.attachments import attach, detach
-from crm.contacts import create, delete_contacts, set_column
+from crm.bulk_columns import set_column
+from crm.contacts import create, delete_contacts
 from crm.merging import merge_contacts
 from crm.models import OutboxEntry, Segment, Subscriber, Tag
 from events.models import EventOccurrence, TrackedEvent

@@ -133,7 +133,7 @@ def test_the_options_are_those_of_fluentcrm(api: APIClient) -> None:
     [group] = [group for group in groups if group["value"] == "custom_fields"]
     fields = {child["value"]: child for child in group["children"]}
     assert [*fields] == ["name", "points", "plan", "colours", "renewal", "call", "2026", "a.b"]
-    own = ("label", "value", "custom_operators", "operators", "needs")
+    own = ("label", "value", "custom_operators", "operators", "needs", "optional")
     options = {slug: {k: v for k, v in f.items() if k not in own} for slug, f in fields.items()}
     assert (group["label"], fields["points"]["label"]) == ("Custom Fields", "Points")
     assert options["name"] == options["a.b"] == {"type": "text"}

@@ -81,6 +81,7 @@ DELETED = {
     "notes": 0,
     "idempotency_keys": 1,
     "automation_runs": 0,
+    "webhook_deliveries": 0,
 }
 
 

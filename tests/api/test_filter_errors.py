@@ -6,6 +6,9 @@ import pytest
 from rest_framework.test import APIClient
 
 from tests.api.filters import (
+    ANY_PROPERTY,
+    ANY_PROVIDER,
+    ANY_VALUE,
     COUNT,
     CREATED,
     FIRST_NAME,
@@ -13,6 +16,8 @@ from tests.api.filters import (
     LAST_SEEN,
     LISTS,
     PROPERTY,
+    SINCE_FIRST,
+    SINCE_LAST,
     TAGS,
     TOTAL,
     USER_ID,
@@ -170,13 +175,106 @@ REJECTED: list[tuple[str, Any, str, str]] = [
     ("a path without a meaning", condition(KEY, "in", ["b"], path="a"), ".path", "no meaning"),
     (
         "a field that no property has",
+        condition(WITHIN, ">", 1, extra_value="buy", within_days=1, within_weeks=2),
+        ".within_weeks",
+        "The advanced_filters.0.0.within_weeks has no meaning for event_tracking_count_within.",
+    ),
+    (
+        "days and hours",
         condition(WITHIN, ">", 1, extra_value="buy", within_days=1, within_hours=2),
         ".within_hours",
-        "The advanced_filters.0.0.within_hours has no meaning for event_tracking_count_within.",
+        "The advanced_filters.0.0.within_hours cannot be combined with a number of days.",
+    ),
+    (
+        "hours and days of a property",
+        condition(ANY_VALUE, "=", "a", extra_value="buy", within_days=0, within_hours=2),
+        ".within_hours",
+        "cannot be combined",
+    ),
+    (
+        "hours and days since an event",
+        condition(SINCE_LAST, "done", "pay", extra_value="buy", within_days=1, within_hours=2),
+        ".within_hours",
+        "cannot be combined",
+    ),
+    *(
+        (
+            f"{hours!r} hours",
+            condition(SINCE_LAST, "not_done", "pay", extra_value="buy", within_hours=hours),
+            ".within_hours",
+            "number",
+        )
+        for hours in (0, -1, 1.5, 876_001, "36h", True, [36], {"hours": 36}, "\0")
+    ),
+    (
+        "hours of a last time",
+        condition(LAST_SEEN, "hours_before", 0, extra_value="buy"),
+        ".value",
+        "The advanced_filters.0.0.value must be a number of hours from 1 to 876000.",
+    ),
+    (
+        "an event since itself",
+        condition(SINCE_LAST, "done", " buy", extra_value="buy "),
+        ".value",
+        "must be another event key",
+    ),
+    ("since no event", condition(SINCE_FIRST, "not_done", "pay"), ".extra_value", "is required"),
+    ("nothing since", condition(SINCE_FIRST, "not_done", extra_value="buy"), ".value", "required"),
+    ("several since", condition(SINCE_LAST, "done", ["a"], extra_value="buy"), ".value", "string"),
+    (
+        "an operator of no since",
+        condition(SINCE_LAST, "=", "a", extra_value="buy"),
+        ".operator",
+        "must be one of: done, not_done.",
+    ),
+    *(
+        (
+            f"{what} as the same property",
+            condition(SINCE_LAST, "not_done", "pay", extra_value="buy", same=same),
+            ".same",
+            says,
+        )
+        for what, same, says in (
+            ("half a path", "cart.", "dots"),
+            ("a list", ["cart_id"], "string"),
+            ("an object", {}, "string"),
+            ("false", False, "string"),
+            ("NUL", "a\0", "NUL"),
+            ("1,001 characters", "a" * 1001, "more than 1000 characters"),
+        )
+    ),
+    (
+        "a same without a meaning",
+        condition(ANY_VALUE, "=", "a", extra_value="buy", same="a"),
+        ".same",
+        "no meaning",
+    ),
+    (
+        "a path of 1,001",
+        condition(ANY_PROPERTY, "exists", extra_value="b", path="a" * 1001),
+        ".path",
+        "more than 1000 characters",
+    ),
+    (
+        "an empty provider",
+        condition(ANY_PROVIDER, "not_in", [""], extra_value="b"),
+        ".value",
+        "empty items",
+    ),
+    (
+        "hours without a meaning",
+        condition(TOTAL, ">", 1, extra_value="buy", within_hours=1),
+        ".within_hours",
+        "no meaning",
     ),
     ("a field of false", condition(FIRST_NAME, "=", "Ada", negate=False), ".negate", "no meaning"),
     ("a field of 0", condition(FIRST_NAME, "=", "Ada", negate=0), ".negate", "no meaning"),
-    ("no days", condition(WITHIN, ">", 3, extra_value="buy"), ".within_days", "is required"),
+    (
+        "neither days nor hours",
+        condition(WITHIN, ">", 3, extra_value="buy", within_hours=""),
+        ".within_days",
+        "field is required, or a number of hours.",
+    ),
     ("no path", condition(PROPERTY, "exists", extra_value="buy"), ".path", "is required"),
     ("half a path", condition(PROPERTY, "exists", extra_value="b", path="a."), ".path", "dots"),
     (

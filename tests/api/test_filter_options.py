@@ -22,6 +22,7 @@ EXAMPLES: dict[str | None, Any] = {
     "number": 1,
     "whole number": 1,
     "days": 7,
+    "hours": 36,
     "date": "2026-01-01",
     "date or time": "2026-01-01 10:00:00",
     "event key": "buy",
@@ -31,6 +32,8 @@ EXAMPLES: dict[str | None, Any] = {
 }
 TEXT = "= != contains not_contains in not_in is_null not_null"
 DATE = "before after date_equal days_before days_within"
+SEEN = f"{DATE} hours_before hours_within"
+PROPERTY = "= != > < contains exists"
 COMPARISON = "= != > >= < <="
 SUBSCRIBER_TEXTS = (
     "first_name last_name email address_line_1 address_line_2 city state postal_code country "
@@ -55,22 +58,44 @@ OPERATORS: dict[str, dict[str, str]] = {
         "event_tracking_title": "= != contains not_contains",
         "event_tracking_total": COMPARISON,
         "event_tracking_count_within": COMPARISON,
-        "event_tracking_first_seen": DATE,
-        "event_tracking_last_seen": DATE,
-        "event_tracking_not_done": "days_within",
+        "event_tracking_first_seen": SEEN,
+        "event_tracking_last_seen": SEEN,
+        "event_tracking_not_done": "days_within hours_within",
         "event_tracking_provider": "in not_in",
-        "event_tracking_property": "= != > < contains exists",
+        "event_tracking_property": PROPERTY,
+        "event_tracking_any_value": "= != contains not_contains > <",
+        "event_tracking_any_title": "= != contains not_contains",
+        "event_tracking_any_provider": "in not_in",
+        "event_tracking_any_property": PROPERTY,
+        "event_tracking_since_last": "done not_done",
+        "event_tracking_since_first": "done not_done",
     },
 }
 NEEDS: dict[str, list[str]] = {
     "event_tracking_key_count": ["extra_value"],
     "event_tracking_value": ["extra_value"],
     "event_tracking_total": ["extra_value"],
-    "event_tracking_count_within": ["extra_value", "within_days"],
+    "event_tracking_count_within": ["extra_value"],
     "event_tracking_first_seen": ["extra_value"],
     "event_tracking_last_seen": ["extra_value"],
     "event_tracking_not_done": ["extra_value"],
     "event_tracking_property": ["extra_value", "path"],
+    "event_tracking_any_value": ["extra_value"],
+    "event_tracking_any_title": ["extra_value"],
+    "event_tracking_any_provider": ["extra_value"],
+    "event_tracking_any_property": ["extra_value", "path"],
+    "event_tracking_since_last": ["extra_value"],
+    "event_tracking_since_first": ["extra_value"],
+}
+WINDOW = ["within_days", "within_hours"]
+OPTIONAL: dict[str, list[str]] = {
+    "event_tracking_count_within": WINDOW,
+    "event_tracking_any_value": WINDOW,
+    "event_tracking_any_title": WINDOW,
+    "event_tracking_any_provider": WINDOW,
+    "event_tracking_any_property": WINDOW,
+    "event_tracking_since_last": ["same", *WINDOW],
+    "event_tracking_since_first": ["same", *WINDOW],
 }
 EACH_OPERATOR = [
     (provider, name, operator)
@@ -94,8 +119,16 @@ def example(
     """Return a condition with the values and fields that the options name, or without one field."""
     option = get_options(api)[provider][name]
     [value_type] = [one["value_type"] for one in option["operators"] if one["value"] == operator]
-    needs = {field: EXAMPLES[kind] for field, kind in option["needs"].items() if field != without}
-    return condition([provider, name], operator, EXAMPLES[value_type], **needs)
+    # Of a window one field is allowed, and event_tracking_count_within needs it.
+    fields = {**option["needs"], **option["optional"]}
+    needs = {
+        field: EXAMPLES[kind]
+        for field, kind in fields.items()
+        if field not in (without, "within_days")
+    }
+    # Since an event, another one is done.
+    value = "pay" if name.startswith("event_tracking_since") else EXAMPLES[value_type]
+    return condition([provider, name], operator, value, **needs)
 
 
 def test_the_options_are_every_property_and_operator(api: APIClient) -> None:
@@ -134,15 +167,17 @@ def test_an_option_says_what_becomes_of_contacts_that_have_no_date(
     assert sentence in get_options(api)[provider][name]["help"]
 
 
-def test_the_options_name_the_further_fields_that_a_condition_needs(api: APIClient) -> None:
-    options = get_options(api)
-    needs = {
-        name: list(option["needs"])
-        for properties in options.values()
+@pytest.mark.parametrize(("member", "fields"), [("needs", NEEDS), ("optional", OPTIONAL)])
+def test_the_options_name_the_further_fields_of_a_condition(
+    api: APIClient, member: str, fields: dict[str, list[str]]
+) -> None:
+    shown = {
+        name: list(option[member])
+        for properties in get_options(api).values()
         for name, option in properties.items()
-        if option["needs"]
+        if option[member]
     }
-    assert needs == NEEDS
+    assert shown == fields
 
 
 @pytest.mark.parametrize(("provider", "name", "operator"), EACH_OPERATOR)

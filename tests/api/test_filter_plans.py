@@ -6,17 +6,26 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import connection
+from django.db.models import QuerySet
 from rest_framework.test import APIClient
 
 from config.database import fetch_rows
-from crm.filters import compile_filters, contact_if_matching
+from crm.filters import compile_filters, contacts_matching, those_matching
 from crm.models import Subscriber
 from events.tracking import track
 from tests.api.filters import (
+    ANY_PROPERTY,
+    ANY_PROVIDER,
+    ANY_TITLE,
+    ANY_VALUE,
     COUNT,
     FIRST_NAME,
     KEY,
+    LAST_SEEN,
+    NOT_DONE,
     PROPERTY,
+    SINCE_FIRST,
+    SINCE_LAST,
     TITLE,
     TOTAL,
     WITHIN,
@@ -96,30 +105,76 @@ def test_a_filter_of_one_set_is_read_without_the_table_of_contacts(
     assert tables - {None} == {"events_trackedevent"}
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [
-        BOUGHT,
-        condition(TOTAL, ">=", 3, **OF_KEY),
-        condition(WITHIN, "<", 3, **OF_KEY, within_days=30),
-        condition(PROPERTY, "=", "a", **OF_KEY, path="plan"),
-        condition(TITLE, "contains", "a"),
-        condition(("segment", "tags"), "in_all", [1, 2]),
-    ],
-    ids=lambda asked: asked["source"][1],
-)
-def test_of_one_contact_its_own_rows_alone_are_read(ada: Subscriber, asked: dict[str, Any]) -> None:
-    sent = {**asked, "source": list(asked["source"])}
-    statement = contact_if_matching(ada, compile_filters([[sent]], "filters")).query
+def plan_by_indexes(contacts: QuerySet[Subscriber]) -> Any:
+    """Return the plan that does without sequential scans wherever an index can be used."""
     with connection.cursor() as cursor:
         # On tables as small as these, a sequential scan is cheaper.
         cursor.execute("SET LOCAL enable_seqscan = off")
-    plan = explain(*statement.sql_with_params())
+    return explain(*contacts.query.sql_with_params())
+
+
+IN_HOURS = {**OF_KEY, "within_hours": 36}
+ON_OCCURRENCES = [
+    condition(WITHIN, ">=", 3, **IN_HOURS),
+    condition(LAST_SEEN, "hours_within", 36, **OF_KEY),
+    condition(NOT_DONE, "hours_within", 36, **OF_KEY),
+    condition(ANY_VALUE, ">", 9, **IN_HOURS),
+    condition(ANY_TITLE, "contains", "a", **IN_HOURS),
+    condition(ANY_PROVIDER, "not_in", ["shop"], **IN_HOURS),
+    condition(ANY_PROPERTY, ">", 9, **IN_HOURS, path="order.total"),
+    condition(SINCE_LAST, "not_done", "pay", **IN_HOURS),
+    condition(SINCE_LAST, "not_done", "pay", **IN_HOURS, same="cart_id"),
+    condition(SINCE_FIRST, "done", "pay", **OF_KEY, same="cart_id"),
+]
+
+
+@pytest.mark.parametrize(
+    "asked", ON_OCCURRENCES, ids=lambda asked: f"{asked['source'][1]} {asked.get('same', '')}"
+)
+@pytest.mark.django_db
+def test_the_rows_of_a_key_alone_are_read_by_an_index(asked: dict[str, Any]) -> None:
+    sent = {**asked, "source": list(asked["source"])}
+    plan = plan_by_indexes(contacts_matching([[sent]]))
+    nodes = [branch[-1] for branch in branches(plan)]
+    looks = [node["Index Cond"] for node in nodes if "event_key" in node.get("Index Cond", "")]
+    assert looks
+    assert not [node for node in nodes if node["Node Type"] == "Seq Scan"]
+
+
+ASKED = [
+    BOUGHT,
+    condition(TOTAL, ">=", 3, **OF_KEY),
+    condition(WITHIN, "<", 3, **OF_KEY, within_days=30),
+    condition(PROPERTY, "=", "a", **OF_KEY, path="plan"),
+    condition(TITLE, "contains", "a"),
+    condition(("segment", "tags"), "in_all", [1, 2]),
+    *ON_OCCURRENCES,
+]
+
+
+@pytest.mark.parametrize("contact_ids", [[1], list(range(1, 201))], ids=["one", "200"])
+@pytest.mark.parametrize(
+    "asked", ASKED, ids=lambda asked: f"{asked['source'][1]} {asked.get('same', '')}"
+)
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.django_db
+def test_of_named_contacts_their_own_rows_alone_are_read(
+    contact_ids: list[int], asked: dict[str, Any], groups: int
+) -> None:
+    sent = {**asked, "source": list(asked["source"])}
+    filters = compile_filters([[sent]] * groups, "filters")
+    plan = plan_by_indexes(those_matching(contact_ids, filters))
     nodes = [branch[-1] for branch in branches(plan)]
     # The scan of an index, or that of a bitmap.
     looks = [node["Index Cond"] for node in nodes if "Index Name" in node]
-    assert len(looks) == 2
+    assert len(looks) >= 2
     assert all("id = " in look for look in looks)
+    assert "Seq Scan" not in [node["Node Type"] for node in nodes]
+
+
+@pytest.mark.django_db
+def test_of_no_contacts_none_matches() -> None:
+    assert not those_matching([], []).exists()
 
 
 def test_titles_are_found_among_the_first_10_000_and_after_them(

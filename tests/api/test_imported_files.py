@@ -18,7 +18,7 @@ from events.tracking import track
 from tests.api.snapshots import without_snapshots
 from transfers.columns import guess
 from transfers.contacts import ContactRules, Outcome, import_contacts, read_contact
-from transfers.conversion import event_of
+from transfers.conversion import EventMapping
 from transfers.options import ContactOptions, Options
 from transfers.tables import inspect, open_table
 
@@ -215,9 +215,9 @@ def test_46_events_of_june_are_tracked_with_their_times(tmp_path: Path) -> None:
     path = tmp_path / "events.csv"
     path.write_text(header + rows)
     with open_table(path, inspect(path)) as table:
-        mapping = guess(table.columns, [], "events")
+        mapping = EventMapping(guess(table.columns, [], "events"), Options())
         for row in table.rows():
-            track(event_of(row.values, mapping, Options(), []))
+            track(mapping.event_of(row.values, []))
     counters = {
         event.event_key: (event.title, event.counter) for event in TrackedEvent.objects.all()
     }

@@ -290,6 +290,7 @@ def test_a_dry_run_names_the_same_and_changes_nothing(
             **{"tags": 0, "lists": 0, "notes": 1, "identities": 0},
             **{"events_joined": 1, "events_moved": 1, "occurrences": 2, "idempotency_keys": 2},
             "automation_runs": 0,
+            "webhook_deliveries": 0,
         },
         "changes": {
             "date_of_birth": {"old": None, "new": "1815-12-10"},

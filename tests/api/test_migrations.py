@@ -10,9 +10,12 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.models import Min
 
-from crm.models import Subscriber
+from crm.bulk_changes import undo_change
+from crm.jobs import create_job
+from crm.models import JobState, Subscriber, Tag
 from events.models import EventName, TrackedEvent
 from events.tracking import track
+from tests.api.jobs import run_next
 
 INSERT_CONTACT = """
 INSERT INTO crm_subscriber (email, status, contact_type, total_points, life_time_value,
@@ -81,3 +84,24 @@ def test_of_two_contacts_of_one_mailbox_the_newer_keeps_its_email_in_lower_case_
             cursor.execute(INSERT_CONTACT, [email])
     rows = Subscriber.objects.order_by("id").values_list("email", "email_key")
     assert list(rows) == list(zip(emails, keys, strict=True))
+
+
+@pytest.mark.parametrize("is_attached", [True, False])
+def test_a_change_of_labels_becomes_one_that_can_be_undone(
+    admin: User, ada: Subscriber, is_attached: bool
+) -> None:
+    tag = Tag.objects.create(title="VIP", slug="vip")
+    if is_attached:
+        ada.tags.add(tag)
+    job = create_job("change_labels", "Add tags", {}, state=JobState.DONE)
+    with migrated_back("crm", "0015"), connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO crm_labelchange (job_id, kind, label_id, is_attached, contact_ids) "
+            "VALUES (%s, 'tags', %s, %s, ARRAY[%s]::bigint[])",
+            [job.pk, tag.pk, is_attached, ada.pk],
+        )
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    job.refresh_from_db()
+    undo_change(job, admin)
+    assert (run_next().counts, job.kind) == ({"changes": 1}, "change_contacts")
+    assert ada.tags.exists() is not is_attached

@@ -9,6 +9,7 @@ from rest_framework.test import APIClient
 
 from config.api.warnings import Warnings
 from crm import contacts
+from crm.bulk_columns import set_column
 from crm.contacts import create
 from crm.models import OPT_OUTS, Subscriber
 from events.personal_data import erase_contact
@@ -366,10 +367,10 @@ class TestAnErasedContact:
         api.post(BULK, {"contacts": [{"email": ADA}], "restore_erased": word})
         assert not Subscriber.objects.exists()
 
-    def test_is_looked_for_once_in_a_batch(self, api: APIClient) -> None:
+    def test_is_looked_for_before_and_after_the_insert_of_a_batch(self, api: APIClient) -> None:
         rows = [{"email": f"c{number}@example.com"} for number in range(3)]
         post = partial(api.post, BULK, {"contacts": rows})
-        assert count_statements(post, containing="crm_erasure") == 1
+        assert count_statements(post, containing="crm_erasure") == 2
 
     @pytest.mark.parametrize("force", [{}, {"__force_update": "yes"}])
     @pytest.mark.parametrize("status", MAILABLE)
@@ -492,11 +493,11 @@ def test_python_keeps_opt_outs_when_it_sets_the_status_of_several_contacts(
     db: None, status: str
 ) -> None:
     contact = contact_with("unsubscribed")
-    kept = contacts.set_column([contact.pk], "status", status)
+    kept = set_column([contact.pk], "status", status).kept
     assert kept == {"keep_opt_outs": [contact.pk]}
     assert status_of() == "unsubscribed"
 
 
 def test_python_cannot_set_an_unknown_status_of_several_contacts(ada: Subscriber) -> None:
     with pytest.raises(ValueError, match="cleaned"):
-        contacts.set_column([ada.pk], "status", "cleaned")
+        set_column([ada.pk], "status", "cleaned")

@@ -66,7 +66,21 @@ def test_rows_that_do_not_repeat_have_events_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", '"a","b"', "a\r\nb", "a\rb", "\\.", "\\N", "a\tb", " ", "NULL", "ä €\u2028😀"]
+    "text",
+    [
+        "",
+        '"a","b"',
+        "a\r\nb",
+        "a\rb",
+        "a\nb",
+        "\\.",
+        "\\N",
+        "\\t",
+        "a\tb",
+        " ",
+        "NULL",
+        "ä €\u2028😀",
+    ],
 )
 def test_texts_are_stored_as_tracking_stores_them(text: str) -> None:
     fields = {"value": text, "properties": {"a": text}, "context": {text: [text]}}

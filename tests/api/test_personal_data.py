@@ -325,7 +325,8 @@ def test_erasing_in_the_admin_gives_a_receipt(admin_client: Client, eventful: Su
     assert datetime.fromisoformat(receipt["erased_at"]).tzinfo
     assert receipt["deleted"] == {
         **{"contacts": 1, "tags": 2, "lists": 0, "notes": 0},
-        **{"events": 1, "occurrences": 3, "idempotency_keys": 3, "automation_runs": 0},
+        **{"events": 1, "occurrences": 3, "idempotency_keys": 3},
+        **{"automation_runs": 0, "webhook_deliveries": 0},
     }
     assert receipt["made_nameless"] == {"admin_history": 2, "segments": 0, "automations": 0}
 
@@ -437,7 +438,9 @@ def question(contact: Subscriber) -> Iterator[io.StringIO]:
     track({"event_key": "k", "title": "t", "subscriber_id": contact.pk})
     err = io.StringIO()
     yield err
-    numbers = "0 tags, 0 lists, 0 notes, 1 events, 1 occurrences, 0 automation runs"
+    numbers = (
+        "0 tags, 0 lists, 0 notes, 1 events, 1 occurrences, 0 automation runs, 0 webhook deliveries"
+    )
     assert f"Ada@Example.com, with {numbers}." in err.getvalue()
 
 

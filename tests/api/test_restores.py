@@ -7,11 +7,13 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import connection
 from django.utils.module_loading import import_string
 from psycopg.types.json import Json
 from rest_framework.test import APIClient
 
+from crm.bulk_changes import AlreadyUndone, change_column, undo_change
 from crm.contacts import create
 from crm.emails import email_sha256
 from crm.jobs import create_job, stop_restored_jobs
@@ -239,3 +241,12 @@ def test_an_old_store_without_tables_changes_nothing(old: Old) -> None:
     tables = "crm_subscriber, crm_erasure, crm_identity"
     old.execute(f"DROP TABLE {tables}; SET search_path = pg_catalog")
     assert [*keep_opt_outs(old), *erase_again(old)] == []
+
+
+def test_a_change_of_the_status_before_the_backup_cannot_be_undone(
+    old: Old, grace: Subscriber, admin: User
+) -> None:
+    job, _ = change_column("status", "unsubscribed", [grace.pk], True, admin)
+    list(stop_restored_jobs(old))
+    with pytest.raises(AlreadyUndone):
+        undo_change(job, admin)

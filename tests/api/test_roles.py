@@ -16,6 +16,7 @@ from django.urls import URLPattern, URLResolver, resolve
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
+from automations.models import Automation, Delivery, Endpoint, Run
 from crm.models import (
     ApplicationPassword,
     Erasure,
@@ -59,7 +60,7 @@ OPENED = [
 ]
 # The status and Location of pages that others are refused otherwise than with 403.
 REFUSALS = {
-    **dict.fromkeys(("crm/", "events/", "transfers/", "auth/"), (404, None)),
+    **dict.fromkeys(("automations/", "crm/", "events/", "transfers/", "auth/"), (404, None)),
     # Whose password it is, is not said: users see their own only.
     f"{PASSWORDS}/{{{PASSWORDS}}}/history/": (302, "/admin/"),
 }
@@ -210,12 +211,60 @@ FORMS: list[tuple[str, dict[str, str], str, Callable[[], bool]]] = [
         NO_ROLE,
         exists(TrackedEvent, title="changed"),
     ),
+    *(
+        (f"automations/endpoint/{{automations/endpoint}}/{path}/", form, "manager", is_done)
+        for path, form, is_done in (
+            ("rotate", {}, lambda: Endpoint.objects.exclude(old_secret="").exists()),
+            ("test", {}, exists(Delivery, run_id__isnull=True)),
+            ("switch", {"to": "off"}, exists(Endpoint, enabled=False)),
+        )
+    ),
+    *(
+        (f"automations/delivery/{path}", form, "manager", exists(Delivery, status=status))
+        for path, form, status in (
+            ("release/", {}, "pending"),
+            ("{automations/delivery}/send-again/", {}, "pending"),
+            ("", chosen("send_again_selected", "automations/delivery"), "pending"),
+            ("", chosen("cancel_selected", "automations/delivery"), "cancelled"),
+        )
+    ),
     ("events/trackingkey/", chosen("rotate_key", "events/trackingkey"), "manager", is_rotated),
     (
         "events/trackingswitch/{events/trackingswitch}/change/",
         {},
         "manager",
         exists(TrackingSwitch, enabled=False),
+    ),
+    (
+        "automations/automation/add/",
+        {"recipe": "welcome"},
+        "manager",
+        exists(Automation, title="Welcome"),
+    ),
+    (
+        "automations/automation/{automations/automation}/change/",
+        {"document": '{"title": "Eve\'s", "trigger": {"type": "manual"}}', "version": "1"},
+        "manager",
+        exists(Automation, title="Eve's"),
+    ),
+    (
+        "automations/automation/{automations/automation}/state/",
+        {"do": "pause"},
+        "manager",
+        exists(Automation, status="paused"),
+    ),
+    (
+        "automations/automation/{automations/automation}/delete/",
+        CONFIRMED,
+        "manager",
+        is_gone(Automation, title="Test"),
+    ),
+    ("automations/run/{automations/run}/cancel/", {}, "manager", exists(Run, status="cancelled")),
+    (
+        "crm/subscriber/",
+        chosen("start_automation", "crm/subscriber", chosen="yes", automation="{open automation}"),
+        "manager",
+        exists(Run, source_kind="manual", automation__title="Open"),
     ),
     ("auth/user/{manager}/change/", PROMOTED, "superuser", exists(User, username="promoted")),
     ("auth/user/{manager}/delete/", CONFIRMED, "superuser", is_gone(User, username="manager")),

@@ -34,6 +34,7 @@ PAGES = (
     *("/admin/crm/historyentry/", "/admin/crm/subscriber/?did=checkoud"),
     *("/admin/crm/job/", "/admin/transfers/import/add/", "/admin/transfers/export/add/"),
     "/admin/events/eventoccurrence/take-back/?key=checkout",
+    *("/admin/automations/endpoint/", "/admin/automations/delivery/"),
     f"{AUTHORIZE}?app_name=%3Cimg%20src=x%20onerror=alert(1)%3E{'W' * 192}"
     f"&success_url=https://{'x' * 60}.{'y' * 60}.example.com/",
 )
@@ -209,7 +210,7 @@ def test_a_segment_is_built_while_its_contacts_are_counted(
     http.contact("cyd@example.com")
     page.goto("/admin/crm/segment/add/")
     page.get_by_label("Title").fill("Often at the till")
-    count = page.locator("#segment-count")
+    count = page.locator(".segment-count")
     expect(count).to_have_text("3 contacts")
     page.get_by_role("button", name="Add condition").click()
     page.get_by_label("Provider", exact=True).select_option(label="Event Tracking")
@@ -235,20 +236,53 @@ def test_the_builder_suggests_an_event_key_that_exists(page: Page, learner_id: i
     page.get_by_label("Property", exact=True).select_option(label="Has Not Done Event")
     page.get_by_label("For event key", exact=True).fill("checkoud")
     page.get_by_label("Value", exact=True).fill("14")
-    count = page.locator("#segment-count")
+    count = page.locator(".segment-count")
     expect(count).to_have_text("1 contact. There is no event “checkoud”. Did you mean “checkout”?")
     page.get_by_label("For event key", exact=True).fill("checkout")
     expect(count).to_have_text("0 contacts")
+
+
+def test_a_segment_of_left_carts_is_built_by_keyboard(page: Page, http: Client) -> None:
+    for name, bought in (("ada", "b"), ("bob", "a")):
+        http.contact(f"{name}@example.com")
+        for key, cart_id in (("cart_updated", "a"), ("checkout", bought)):
+            email = f"{name}@example.com"
+            http.track(event_key=key, title=key, email=email, properties={"cart_id": cart_id})
+    page.goto("/admin/crm/segment/add/")
+    page.get_by_role("button", name="Add condition").press("Enter")
+    page.get_by_label("Provider", exact=True).select_option(label="Event Tracking")
+    page.get_by_label("Property", exact=True).select_option(label="Since Last Event")
+    page.get_by_label("For event key", exact=True).press_sequentially("cart_updated")
+    page.keyboard.press("Tab")
+    page.keyboard.type("cart_id")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.type("36")
+    expect(page.get_by_label("Or in the last hours", exact=True)).to_have_value("36")
+    page.get_by_label("Operator", exact=True).select_option(label="has not done")
+    page.get_by_label("Value", exact=True).fill("checkout")
+    count = page.locator("#segment-count")
+    expect(count).to_have_text("1 contact")
+    page.get_by_label("With the same property", exact=True).fill("")
+    expect(count).to_have_text("0 contacts")
+    expect(page.locator("#id_filters")).not_to_have_value(re.compile('"same"'))
+    page.get_by_label("In the last days", exact=True).fill("2")
+    expect(page.locator(".segment-mistake")).to_have_text(
+        "The number of hours cannot be combined with a number of days."
+    )
+    expect(page.get_by_label("Or in the last hours", exact=True)).to_have_attribute(
+        "aria-invalid", "true"
+    )
 
 
 def test_a_segment_builder_after_going_back_shows_its_json(page: Page, learner_id: int) -> None:
     page.goto("/admin/crm/segment/add/")
     page.get_by_role("button", name="Add condition").click()
     page.get_by_label("Value", exact=True).fill("Ann")
-    expect(page.locator("#segment-count")).to_have_text("0 contacts")
+    expect(page.locator(".segment-count")).to_have_text("0 contacts")
     page.goto("/admin/")
     page.go_back()
-    expect(page.locator("#segment-count")).to_have_text("1 contact")
+    expect(page.locator(".segment-count")).to_have_text("1 contact")
     expect(page.locator("#id_filters")).to_have_value("[]")
     expect(page.get_by_label("Provider", exact=True)).to_have_count(0)
 

@@ -22,7 +22,7 @@ CALLS: list[tuple[str, str, Any, int]] = [
     (
         *("POST", "/subscribers"),
         {"email": "new@example.com", "status": "subscribed", **LABELS},
-        10 + 4,
+        9 + 4,
     ),
     ("POST", "/subscribers", {**ADA, **LABELS, "city": "Rome", "__force_update": "yes"}, 8),
     ("PUT", "/subscribers/{id}", {"city": "Rome"}, 5),

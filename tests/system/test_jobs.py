@@ -57,6 +57,11 @@ def expire() -> None:
     Job.objects.update(lease_until=timezone.now())
 
 
+def is_renewed(job: Job) -> bool:
+    job.refresh_from_db()
+    return bool(job.lease_until and job.lease_until > timezone.now())
+
+
 def test_a_job_does_its_steps_and_is_done(register: Callable[..., Job]) -> None:
     job = register(make_tags)
     run_next()
@@ -141,12 +146,24 @@ def test_the_lease_is_renewed_during_a_long_step(
     run = claimed()
     expire()
 
-    def is_renewed() -> bool:
-        job.refresh_from_db()
-        return bool(job.lease_until and job.lease_until > timezone.now())
+    with run.lease():
+        wait_until(lambda: is_renewed(job))
+
+
+def test_the_renewal_of_a_lease_keeps_the_position_of_a_resumed_job(
+    register: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "RENEW_SECONDS", 0.02)
+    job = register(make_tags)
+    claimed().step(make_tag)
+    expire()
+    run = claimed()
+    run.step(make_tag)
+    expire()
 
     with run.lease():
-        wait_until(is_renewed)
+        wait_until(lambda: is_renewed(job))
+    assert job.done == 2
 
 
 def test_one_of_several_processes_gets_a_job(register: Callable[..., Job]) -> None:

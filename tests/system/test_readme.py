@@ -4,15 +4,21 @@ A line such as `<!-- test: track -->` above a code block gives the block its nam
 """
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pytest_django import Settings as SettingsFixture
 
-from tests.system.server import ROOT, Server
+from automations.webhooks.client import post
+from automations.webhooks.signing import new_secret, signed_headers
+from tests.system.server import ROOT, Server, free_port, wait_until
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NAMED = re.compile(r"<!-- test: ([\w-]+) -->\n```\w+\n(.*?)```", re.DOTALL)
@@ -134,11 +140,34 @@ def test_the_page_on_filters_shows_what_happens(started: Reader) -> None:
     assert json.loads(started.run("simple-parameters"))["subscribers"]["total"] == 1
     found = json.loads(started.run("advanced-filter"))["subscribers"]
     assert [row["email"] for row in found["data"]] == ["ada@example.com"]
+    for name in ("left-carts", "dear-checkouts"):
+        asked = re.sub(
+            r"\[\[.*\]\]", started.text(name), started.text("advanced-filter"), flags=re.DOTALL
+        )
+        assert json.loads(started.shell(asked))["subscribers"]["total"] == 0
     invalid = started.text("advanced-filter").replace('"operator":"in"', '"operator":"is"')
     [error] = json.loads(started.text("filter-error"))
     assert error in json.loads(started.shell(invalid))
     assert json.loads(started.run("save-segment"))["segment"]["slug"] == "bought-once"
     assert started.python("filter-python").split() == ["1", "True"]
+
+
+def test_the_tutorial_on_abandoned_carts_shows_what_happens(started: Reader) -> None:
+    assert '"status":"draft"' in started.run("cart-create")
+    dry = json.loads(started.run("cart-dry-run"))["dry_run"]
+    assert [step["type"] for step in dry["steps"]] == ["wait_until", "add_tags"]
+    assert '"status":"published"' in started.run("cart-publish")
+
+    def runs() -> list[str]:
+        return [row["status"] for row in json.loads(started.run("cart-runs"))["runs"]["data"]]
+
+    client = started.server.client()
+    wait_until(lambda: client("GET", "/automations/1").json()["automation"]["armed_at"], 30)
+    client.close()
+    started.run("cart-track")
+    wait_until(lambda: runs() == ["active"], 30)
+    started.run("cart-checkout")
+    wait_until(lambda: runs() == ["completed"], 30)
 
 
 def test_the_page_on_moving_shows_what_happens(started: Reader) -> None:
@@ -167,3 +196,47 @@ def test_the_page_on_backups_brings_the_store_back(started: Reader, tmp_path: Pa
     started.server.start()
     [event] = json.loads(started.shell(read_events))["events"]["data"]
     assert (event["event_key"], event["counter"]) == ("checkout", "1")
+
+
+@pytest.mark.parametrize(
+    ("language", "command"),
+    [("python", [sys.executable]), ("node", ["node"]), ("php", ["php", "-S", "127.0.0.1:9000"])],
+    ids=["python", "node", "php"],
+)
+def test_the_receivers_of_the_page_on_webhooks_accept_what_is_signed_once(
+    used: set[str],
+    tmp_path: Path,
+    settings: SettingsFixture,
+    language: str,
+    command: list[str],
+) -> None:
+    used.add(f"webhook-{language}")
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    settings.WEBHOOK_ALLOWED_HOSTS = ["127.0.0.1"]
+    port, secret, id_ = str(free_port()), new_secret(), f"msg_{time.time_ns()}"
+    script, output = tmp_path / f"receiver.{language}", tmp_path / "output"
+    if language == "node":
+        script = script.with_suffix(".cjs")
+    script.write_text(TEXTS[f"webhook-{language}"].replace("9000", port))
+    body = '{"type": "shop.bought", "data": {"name": "Zoë"}}'.encode()
+    now = int(time.time())
+    signed = signed_headers(id_, now, body, [secret, new_secret()])
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [*(each.replace("9000", port) for each in command), str(script)],
+            env={**os.environ, "WEBHOOK_SECRET": secret},
+            stdout=file,
+        )
+    try:
+        url = f"http://127.0.0.1:{port}/"
+        wait_until(lambda: post(url, signed, body).status == 204)
+        assert post(url, signed, body).status == 204
+        assert post(url, signed, body + b" ").status == 401
+        assert post(url, {}, body).status == 401
+        old = signed_headers(id_, now - 600, body, [secret])
+        assert post(url, old, body).status == 401
+    finally:
+        process.terminate()
+        process.wait()
+    assert output.read_text().split() == ["shop.bought"]

@@ -3,6 +3,7 @@
 Sources of the forms are named beside each. `targets` are those of its columns that are known.
 """
 
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from transfers.columns import Kind
@@ -396,7 +397,7 @@ FILES = {
         {
             "event_key": "Open Modal",
             "title": "Open Modal",
-            "occurred_at": "2025-07-18T07:32:40.369000+00:00",
+            "occurred_at": datetime(2025, 7, 18, 7, 32, 40, 369000, UTC),
             "user_id": "auth|5f7c",
             "properties": {"step": 1},
             "context": {"locale": "en-US"},
@@ -425,7 +426,7 @@ FILES = {
             "idempotency_key": "m1",
             "properties": {"total": 1299},
             "context": {"ip": "192.0.2.1"},
-            "occurred_at": "2025-01-01T00:00:00.500000+00:00",
+            "occurred_at": datetime(2025, 1, 1, 0, 0, 0, 500000, UTC),
         },
         {},
         "events",
@@ -447,7 +448,7 @@ FILES = {
             "event_key": "Bestellung",
             "title": "Bestellung",
             "value": "1299.50",
-            "occurred_at": "2024-12-31T22:30:00+00:00",
+            "occurred_at": datetime(2024, 12, 31, 22, 30, tzinfo=UTC),
             "properties": {"plan": "pro"},
             "context": {"ip": "192.0.2.1"},
             "counter": 3,

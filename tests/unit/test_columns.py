@@ -10,7 +10,7 @@ from config.api.warnings import Warnings
 from crm.models import CustomField, Status
 from tests.unit.program_files import FILES, ProgramFile
 from transfers.columns import IGNORE, Kind, check_mapping, guess
-from transfers.conversion import contact_of, event_of
+from transfers.conversion import EventMapping, contact_of
 from transfers.exports.events import OCCURRENCE_COLUMNS
 from transfers.options import ContactOptions, Options
 from transfers.tables import inspect, open_table
@@ -30,7 +30,7 @@ def test_the_export_of_a_program_is_read(file: ProgramFile, tmp_path: Path) -> N
     check_mapping(mapping, table.columns, file.kind)
     warnings: Warnings = []
     if file.kind == "events":
-        item = event_of(row.values, mapping, Options(**file.options), warnings)
+        item = EventMapping(mapping, Options(**file.options)).event_of(row.values, warnings)
     else:
         options = ContactOptions(**{"status": Status.PENDING, **file.options})
         item = contact_of(row.values, mapping, options, DECLARED, warnings)

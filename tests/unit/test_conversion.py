@@ -8,7 +8,7 @@ from config.api.errors import FieldErrors, InvalidFields
 from config.api.warnings import Warnings
 from crm.models import CustomField, Status
 from events.exports import escape_formula, unescape_formula
-from transfers.conversion import contact_of, event_of
+from transfers.conversion import EventMapping, contact_of
 from transfers.options import ContactOptions, Options
 from transfers.values import DateOrder, DecimalMark
 
@@ -100,8 +100,8 @@ def test_a_datetime_without_a_zone_is_in_the_named_one(value: str, moment: str) 
     item = contact("created_at", value, date_order="dmy", zone="Europe/Berlin")
     assert item["created_at"] == moment
     options = Options(date_order="dmy", zone="Europe/Berlin")
-    event = event_of({"c": value}, {"c": "occurred_at"}, options, [])
-    assert event == {"occurred_at": moment}
+    event = EventMapping({"c": "occurred_at"}, options).event_of({"c": value}, [])
+    assert event["occurred_at"].isoformat() == moment
 
 
 def test_the_zone_is_time_zone_by_default(berlin: None) -> None:
@@ -286,13 +286,13 @@ def test_an_object_that_is_none_is_an_error(target: str, value: Any) -> None:
     if target == "custom_values":
         found = errors(contact, target, value)
     else:
-        found = errors(event_of, {"c": value}, {"c": target}, Options(), [])
+        found = errors(event, **{target: value})
     assert {field: [*rules] for field, rules in found.items()} == {target: ["json"]}
 
 
 def event(**values: Any) -> dict[str, Any]:
     """Convert an event whose columns are called as their targets."""
-    return event_of(values, {name: name for name in values}, Options(), [])
+    return EventMapping({name: name for name in values}, Options()).event_of(values, [])
 
 
 VIEWS: list[tuple[dict[str, Any], str, str]] = [
@@ -358,8 +358,8 @@ def test_a_counter_that_is_none_is_an_error(counter: str) -> None:
 def test_a_value_of_an_event_is_a_number_where_a_comma_is_chosen(
     mark: DecimalMark, value: str, stored: str
 ) -> None:
-    options = Options(decimal_mark=mark)
-    assert event_of({"c": value}, {"c": "value"}, options, []) == {"value": stored}
+    mapping = EventMapping({"c": "value"}, Options(decimal_mark=mark))
+    assert mapping.event_of({"c": value}, []) == {"value": stored}
 
 
 @pytest.mark.parametrize(

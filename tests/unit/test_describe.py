@@ -9,6 +9,7 @@ from crm.filters.describe import FilterDescriber, error_sentences, humanize_erro
 NAME = ["subscriber", "first_name"]
 COUNT = ["event_tracking", "event_tracking_key_count"]
 NOT_DONE = ["event_tracking", "event_tracking_not_done"]
+SINCE_LAST = ["event_tracking", "event_tracking_since_last"]
 
 
 def condition(source: list[str], operator: str, **fields: Any) -> dict[str, Any]:
@@ -81,6 +82,32 @@ def test_a_sentence_mentions_the_event_key_and_a_plain_number() -> None:
 def test_a_sentence_has_the_number_of_days_before_its_noun() -> None:
     quiet = condition(NOT_DONE, "days_within", value="14", extra_value="login")
     assert describe([quiet]) == "Has Not Done Event “<bdi>login</bdi>” within 14 days"
+
+
+def test_a_sentence_has_the_number_of_hours_before_its_noun() -> None:
+    quiet = condition(NOT_DONE, "hours_within", value=36, extra_value="login")
+    assert describe([quiet]) == "Has Not Done Event “<bdi>login</bdi>” within 36 hours"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, ""),
+        ({"within_hours": 36}, "in 36 hours "),
+        ({"within_days": 0, "same": ""}, "in 0 days "),
+        (
+            {"within_days": 7, "same": "cart_id"},
+            "with the same “<bdi>cart_id</bdi>” in 7 days ",
+        ),
+    ],
+)
+def test_a_sentence_mentions_the_optional_fields_that_a_condition_has(
+    more: dict[str, Any], words: str
+) -> None:
+    left = condition(SINCE_LAST, "not_done", value="checkout", extra_value="cart_updated", **more)
+    assert describe([left]) == (
+        f"Since Last Event “<bdi>cart_updated</bdi>” {words}has not done “<bdi>checkout</bdi>”"
+    )
 
 
 def test_html_in_a_value_is_escaped() -> None:

@@ -47,6 +47,12 @@ def first_parts(patterns: list[URLPattern | URLResolver]) -> set[str]:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("TALLYBOOK_WEBHOOK_ALLOWED_HOSTS", "http://n8n"),
+        ("TALLYBOOK_WEBHOOK_ALLOWED_HOSTS", "n8n:5678"),
+        ("TALLYBOOK_WEBHOOK_ALLOWED_HOSTS", "*"),
+        ("TALLYBOOK_WEBHOOK_ALLOWED_NETS", "10.0.0.1/8"),
+        ("TALLYBOOK_WEBHOOK_ALLOWED_NETS", "n8n"),
+        ("TALLYBOOK_WEBHOOK_ALLOWED_NETS", "10.0.0.0/8,"),
         ("HOST", "http://127.0.0.1"),
         ("HOST", "127.0.0.1:8000"),
         ("HOST", "[::1]"),

@@ -7,6 +7,7 @@ import pytest
 from events.tracking.imported_counts import ImportedCount
 from events.tracking.imports import PastEvent
 from events.tracking.row_keys import RowKeys
+from transfers.conversion import EventMapping
 from transfers.events import EventRow, read_event
 from transfers.options import Options
 from transfers.tables import Row, RowError
@@ -17,7 +18,8 @@ VALUES = {"email": "ada@example.com", "event_key": "k", "occurred_at": "2024-01-
 def read(**values: Any) -> EventRow:
     """Read a row whose columns are called as their targets."""
     row = Row(1, 2, VALUES | values)
-    return read_event(row, {name: name for name in row.values}, Options(), RowKeys(b"f"))
+    mapping = EventMapping({name: name for name in row.values}, Options())
+    return read_event(row, mapping, RowKeys(b"f"))
 
 
 @pytest.mark.parametrize("values", [{}, {"counter": ""}, {"counter": "1", "properties": {"a": 1}}])
@@ -57,5 +59,5 @@ def test_a_counter_of_one_event_is_an_error() -> None:
 
 def test_a_row_that_cannot_be_read_is_an_error() -> None:
     row = Row(1, 2, {}, RowError("cells", "Too few."))
-    read_row = read_event(row, {}, Options(), RowKeys(b"f"))
+    read_row = read_event(row, EventMapping({}, Options()), RowKeys(b"f"))
     assert read_row.errors == {"row": {"cells": "Too few."}}

@@ -13,6 +13,7 @@ from crm.filters.operators import (
     start_of_day,
     to_date_or_datetime,
     to_days,
+    to_hours,
     to_line,
     to_number,
     to_plain_date,
@@ -125,6 +126,17 @@ def test_days_are_accepted_up_to_a_hundred_years(value: Any, days: int) -> None:
 def test_more_days_are_rejected() -> None:
     message = "The field must be a number of days from 0 to 36500."
     assert rejection(to_days, 36_501) == {"numeric": message}
+
+
+@pytest.mark.parametrize(("value", "hours"), [(1, 1), ("36", 36), (876_000, 876_000)])
+def test_hours_are_accepted_up_to_a_hundred_years(value: Any, hours: int) -> None:
+    assert to_hours(value) == hours
+
+
+@pytest.mark.parametrize("value", [0, 876_001])
+def test_no_hours_and_more_hours_are_rejected(value: int) -> None:
+    message = "The field must be a number of hours from 1 to 876000."
+    assert rejection(to_hours, value) == {"numeric": message}
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,8 @@ def run() -> Run:
         ("/subscribers/search-contacts", work.MANY),
         ("/subscribers/1/segments", work.MANY),
         ("/segments/5", work.MANY),
+        ("/automations/5/report", work.MANY),
+        ("/funnels", work.MANY),
         ("/subscribers/bulk-add-update", work.MANY),
         ("/subscribers/do-bulk-action", work.MANY),
         ("/tags/bulk", work.MANY),

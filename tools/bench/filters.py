@@ -40,6 +40,7 @@ UPDATE crm_subscriber SET custom_values = jsonb_build_object(
 WHERE custom_values = '{}'
 """
 PURCHASE = {"extra_value": "purchase"}
+SAME_CURRENCY = {"same": "currency", "within_days": 30}
 BOUGHT = condition("key", "in", ["purchase"])
 OFTEN = condition("key_count", ">", 8, extra_value="login")
 DEAR = condition("value", ">", 990, **PURCHASE)
@@ -80,6 +81,30 @@ FILTERS: list[tuple[str, str, float, list[list[dict[str, Any]]]]] = [
         "cannot",
         0.30,
         [[condition("property", ">", 900, **PURCHASE, path="total")]],
+    ),
+    (
+        "occurrences within 36 hours >= 1",
+        "cannot",
+        0.15,
+        [[condition("count_within", ">=", 1, **PURCHASE, within_hours=36)]],
+    ),
+    (
+        "property > 900 of any, 30 days",
+        "cannot",
+        0.30,
+        [[condition("any_property", ">", 900, **PURCHASE, path="total", within_days=30)]],
+    ),
+    (
+        "no login since the last purchase",
+        "cannot",
+        0.15,
+        [[condition("since_last", "not_done", "login", **PURCHASE)]],
+    ),
+    (
+        "no refund since, same currency, 30 days",
+        "cannot",
+        0.30,
+        [[condition("since_last", "not_done", "refund", **PURCHASE, **SAME_CURRENCY)]],
     ),
     ("provider in one of 4", "cannot", 0.30, [[condition("provider", "in", ["custom"])]]),
     ("tag, and a key", "", 0.15, [[TAGGED, BOUGHT]]),

@@ -122,6 +122,12 @@ class ImportForm(forms.Form):
         help_text="The source of its application password. Empty: passwords without a source.",
     )
 
+    start_automations = forms.BooleanField(
+        required=False,
+        label="Start automations by what the import writes",
+        help_text="Without this, no automation starts. Old events start none anyway.",
+    )
+
     def __init__(self, data: Any, kind: Kind, guessed: Guess, kept: Mapping[str, Any]) -> None:
         """Create the form.
 
@@ -131,7 +137,7 @@ class ImportForm(forms.Form):
             guessed: the file and its columns.
             kept: the parameters of an earlier start of the job.
         """
-        initial = {**kept.get("values", {}), **kept.get("rules", {})}
+        initial = {**kept, **kept.get("values", {}), **kept.get("rules", {})}
         for kind_of_label in LABEL_MODELS:
             initial[kind_of_label] = ", ".join(initial.get(kind_of_label, ()))
         if "create" in initial:

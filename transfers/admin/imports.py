@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 from typing_extensions import override
 
 from crm.admin.jobs import JobKindAdmin, redirect_to_new
-from crm.jobs import JobError, kinds_of
+from crm.jobs import START_AUTOMATIONS, JobError, kinds_of
 from crm.labels import LABEL_MODELS
 from crm.models import Job, JobState
 from transfers.admin.import_form import FileFormForm, ImportForm
@@ -157,6 +157,7 @@ class ImportAdmin(JobKindAdmin):
                 import_form.values(),
                 import_form.rules(may_create),
                 dry_run="dry-run" in request.POST,
+                start_automations=import_form.cleaned_data[START_AUTOMATIONS],
             )
             if is_started:
                 job.refresh_from_db()

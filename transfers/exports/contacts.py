@@ -22,7 +22,7 @@ NOTED = "SELECT DISTINCT subscriber_id FROM crm_subscribernote WHERE subscriber_
 USER_ID, TAGS, LISTS, CUSTOM_VALUES = "user_id", "tags", "lists", "custom_values"
 CUSTOM = "custom:"
 USER = tuple(Identity.USER.values())
-INTERNAL = ("email_key", "made_by_track")
+INTERNAL = ("email_key", "made_by_track", "status_change")
 
 
 def count_contacts() -> int:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from django.contrib.auth.models import User
 
 from crm.custom_fields import declared_fields
-from crm.jobs import create_job, restart
+from crm.jobs import START_AUTOMATIONS, create_job, restart
 from crm.models import Job, JobState
 from transfers.columns import Kind, check_mapping, guess
 from transfers.imports import contacts, events
@@ -62,6 +62,7 @@ def start_import(
     rules: Mapping[str, Any],
     *,
     dry_run: bool,
+    start_automations: bool = False,
 ) -> bool:
     """Start the job of an import. Returns whether it had not begun since it was read.
 
@@ -72,6 +73,7 @@ def start_import(
         values: how values are read, as JSON: the fields of ContactOptions or Options.
         rules: what is written, as JSON: the fields of ContactRules or EventRules.
         dry_run: whether everything is only counted.
+        start_automations: whether automations start by what the import writes.
 
     Raises:
         InvalidFields: the mapping or an option is invalid.
@@ -85,6 +87,7 @@ def start_import(
         "values": values,
         "rules": rules,
         "dry_run": dry_run,
+        START_AUTOMATIONS: start_automations,
     }
     verb = "Try to import" if dry_run else "Import"
     return restart(job, f"{verb} {kind} from {job.parameters['file']}", parameters)

@@ -16,6 +16,7 @@ from events.tracking.errors import SubscriberNotFound
 from events.tracking.imported_counts import ImportedCount, import_counts
 from events.tracking.imports import EventChunk, Imported, Outcome, PastEvent, import_events
 from events.tracking.row_keys import RowKeys
+from transfers.conversion import EventMapping
 from transfers.events import EventRow, read_event, read_own_line
 from transfers.imports.files import form_of, open_upload, sample, upload_path
 from transfers.imports.reports import Remark, sentences
@@ -73,7 +74,8 @@ def run_import_events(run: Run) -> None:
         else:
             source = rules.source or FILE
             keys = RowKeys(_digest(upload_path(run.job)))
-            read = partial(read_event, mapping=parameters["mapping"], options=options, keys=keys)
+            mapping = EventMapping(parameters["mapping"], options)
+            read = partial(read_event, mapping=mapping, keys=keys)
             first = RowKeys.first_needed(run.progress.done)
 
         def prepare(rows: Sequence[Row]) -> Chunk:
@@ -96,10 +98,14 @@ def _digest(path: Path) -> bytes:
 
 
 def _chunk(rows: Sequence[EventRow], source: str) -> Chunk:
-    past = [n for n, each in enumerate(rows) if isinstance(each.event, PastEvent)]
-    counts = {n: row.event for n, row in enumerate(rows) if isinstance(row.event, ImportedCount)}
-    events = [event for row in rows if isinstance(event := row.event, PastEvent)]
-    return Chunk(rows, past, EventChunk(events, source), counts)
+    past: dict[int, PastEvent] = {}
+    counts: dict[int, ImportedCount] = {}
+    for number, row in enumerate(rows):
+        if isinstance(row.event, PastEvent):
+            past[number] = row.event
+        elif row.event:
+            counts[number] = row.event
+    return Chunk(rows, [*past], EventChunk(past.values(), source), counts)
 
 
 def _write(chunk: Chunk, source: str, rules: EventRules) -> StepResult:
@@ -114,11 +120,13 @@ def _write(chunk: Chunk, source: str, rules: EventRules) -> StepResult:
     remarks = []
     for number, read in enumerate(chunk.rows):
         outcome = outcomes.get(number)
+        if isinstance(outcome, Imported):
+            counts["imported" if outcome.added else "there already"] += 1
+            if not (read.warnings or outcome.warning):
+                continue
         errors = read.errors or (_errors(outcome) if isinstance(outcome, ApiError) else {})
         if errors:
             counts["rejected"] += 1
-        elif isinstance(outcome, Imported):
-            counts["imported" if outcome.added else "there already"] += 1
         reason = sentences(errors, read.warnings)
         if isinstance(outcome, Imported) and outcome.warning:
             reason = f"{reason} {outcome.warning}".strip()

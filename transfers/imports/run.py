@@ -91,7 +91,7 @@ def _pieces(rows: Iterator[Row], done: int, rows_per_step: int) -> Iterator[tupl
         last = row.ordinal
         if not is_own_header(row):
             piece.append(row)
-            size += sum(len(str(value)) for value in row.values.values())
+            size += sum(map(len, map(str, row.values.values())))
         if len(piece) == rows_per_step or last == done or size > MAX_CHARACTERS_PER_STEP:
             yield last, piece
             piece, size = [], 0
@@ -102,8 +102,7 @@ def _pieces(rows: Iterator[Row], done: int, rows_per_step: int) -> Iterator[tupl
 def _count(run: Run, table: Table) -> int:
     """Return the number of rows. Reading them takes a small part of the time of writing them."""
     number = 0
-    for row in table.rows():
-        number = row.ordinal
+    for number in table.ordinals():
         if number % 10_000 == 0:
             run.check()
     return number

@@ -81,6 +81,11 @@ class Table(ABC):
             OSError: the file cannot be read.
         """
 
+    def ordinals(self) -> Iterator[int]:
+        """Read the ordinals of all rows, to count them. Raises what `rows` raises."""
+        for row in self.rows():
+            yield row.ordinal
+
 
 def column_names(cells: Sequence[Any], has_header: bool) -> list[str]:
     """Return a name for each column: its cell of the header, or its position.
@@ -116,11 +121,7 @@ def row_of_cells(ordinal: int, number: int, cells: Sequence[Any], columns: Seque
     ):
         message = f"The row has {len(cells)} cells, and the table has {len(columns)} columns."
         return Row(ordinal, number, {}, RowError("cells", message))
-    values = {
-        column: plain_text(cell) if type(cell) is str else cell
-        for column, cell in zip(columns, cells, strict=False)
-    }
-    return Row(ordinal, number, values)
+    return Row(ordinal, number, dict(zip(columns, cells, strict=False)))
 
 
 def plain_text(cell: str) -> str:

@@ -20,6 +20,7 @@ from transfers.tables.rows import (
     Table,
     UnreadableFile,
     column_names,
+    plain_text,
     row_of_cells,
 )
 
@@ -36,6 +37,9 @@ UNCLOSED = RowError(
     "A cell has a quote that is not closed, or that is not doubled inside of quotes.",
 )
 CELL_TOO_LONG = RowError("max", f"A cell has more than {csv.field_size_limit():,} characters.")
+
+# The line with which a row of a CSV begins, and its cells.
+Record = tuple[int, list[str] | RowError]
 
 
 def _mark_invalid(error: UnicodeError) -> tuple[str, int]:
@@ -137,18 +141,31 @@ class CSVTable(Table):
 
     @override
     def rows(self, after: int = 0) -> Iterator[Row]:
-        records = self._records()
-        if self._form.has_header:
-            next(records)
-        for ordinal, (number, record) in enumerate(records, start=1):
+        for ordinal, (number, record) in self._numbered_records():
             if ordinal <= after:
                 continue
             if isinstance(record, RowError):
                 yield Row(ordinal, number, {}, record)
             else:
+                # One look at the whole row, because most rows have no cell for spreadsheets.
+                text = "\n".join(record)
+                if "'" in text or "=" in text:
+                    record = [plain_text(cell) for cell in record]
                 yield row_of_cells(ordinal, number, record, self.columns)
 
-    def _records(self) -> Iterator[tuple[int, list[str] | RowError]]:
+    @override
+    def ordinals(self) -> Iterator[int]:
+        # Without the values, which take as long again.
+        return (ordinal for ordinal, _ in self._numbered_records())
+
+    def _numbered_records(self) -> Iterator[tuple[int, Record]]:
+        """Read the records below the header, with their ordinals."""
+        records = self._records()
+        if self._form.has_header:
+            next(records)
+        return enumerate(records, start=1)
+
+    def _records(self) -> Iterator[Record]:
         """Read the cells of each row, with the number of its first line."""
         delimiter = self._form.delimiter
         with Lines(self._path, self._form.encoding) as lines:

@@ -16,7 +16,15 @@ import orjson
 from typing_extensions import override
 
 from config.server.postgres import machine_memory
-from transfers.tables.rows import FileForm, Row, Table, UnreadableFile, column_names, row_of_cells
+from transfers.tables.rows import (
+    FileForm,
+    Row,
+    Table,
+    UnreadableFile,
+    column_names,
+    plain_text,
+    row_of_cells,
+)
 
 GB = 1024**3
 # A million rows of ten columns fit.
@@ -57,6 +65,7 @@ class WorkbookTable(Table):
         for ordinal, line in enumerate(self._file, start=1):
             if ordinal > after:
                 number, cells = orjson.loads(line)
+                cells = [plain_text(cell) if type(cell) is str else cell for cell in cells]
                 yield row_of_cells(ordinal, number, cells, self.columns)
 
 

@@ -1,6 +1,7 @@
 import logging
 import signal
 import threading
+from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -8,6 +9,7 @@ from django.db import InterfaceError, OperationalError, connections
 from typing_extensions import override
 
 from automations.programs import program
+from automations.webhooks.deliverer import Deliverer
 from automations.worker import forget, process_name, run_once
 from config.server.processes import AUTOMATIONS_NAME, prepare
 
@@ -15,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 # How often an idle process looks for work.
 POLL_SECONDS = 1.0
+# How long webhooks that are being sent may take to end. `serve` waits longer.
+STOP_SECONDS = 22.0
 
 
 class Command(BaseCommand):
@@ -29,9 +33,11 @@ class Command(BaseCommand):
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, lambda *_: stopping.set())
         name = process_name()
+        deliverer = Deliverer()
+        deliverer.start()
         while not stopping.is_set():
             try:
-                number = run_once(name, stopping.is_set)
+                number = run_once(name, stopping.is_set, deliverer.tick)
             except (OperationalError, InterfaceError):
                 logger.warning("The database does not answer. Automations go on when it does.")
                 connections.close_all()
@@ -40,4 +46,6 @@ class Command(BaseCommand):
                 number = 0
             if not number:
                 stopping.wait(POLL_SECONDS)
-        forget(name)
+        deliverer.stop(STOP_SECONDS)
+        with suppress(OperationalError, InterfaceError):
+            forget(name)

@@ -112,6 +112,9 @@ DO_BULK_ACTION = describe(
         is_completed=serializers.BooleanField(
             required=False, help_text="true if contact_query has no more contacts."
         ),
+        subscribers=SubscriberSerializer(
+            many=True, required=False, help_text="Those that add_to_automation has started."
+        ),
         **WARNINGS,
     ),
     request=envelope(
@@ -119,6 +122,7 @@ DO_BULK_ACTION = describe(
         action_name=choice(
             *("delete_contacts", "change_contact_status", "change_contact_type"),
             *("add_to_tags", "remove_from_tags", "add_to_lists", "remove_from_lists"),
+            "add_to_automation",
         ),
         subscriber_ids=serializers.ListField(
             child=serializers.IntegerField(min_value=0), required=False, max_length=1000

@@ -1,6 +1,6 @@
 """FluentCRM's endpoints that make one change to several contacts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from rest_framework.decorators import action
@@ -23,9 +23,9 @@ from config.api.validation import (
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import Warnings, with_warnings
 from config.database import in_transaction
-from crm import contacts
+from crm import bulk_columns
 from crm.api.absent import NO_MAIL
-from crm.api.changes import delete_named
+from crm.api.changes import delete_named, record_change
 from crm.api.fields import (
     max_length,
     to_contact_ids,
@@ -38,9 +38,16 @@ from crm.api.rights import CHANGE, DELETE
 from crm.api.schema import bulk as schema
 from crm.api.serializers import serialize_contacts
 from crm.attachments import MAX_ATTACHMENTS, attach, detach
+from crm.bulk_actions import find_bulk_action
+from crm.bulk_changes import (
+    change_column,
+    change_custom_value,
+    change_labels,
+    create_label_change,
+)
+from crm.bulk_columns import BulkColumn, Kept, set_custom_value
 from crm.custom_fields import clean_values, declared_fields
 from crm.filters.query import OTHER_PARAMETERS, query_filter_help
-from crm.label_changes import change_labels, create_label_change
 from crm.labels import (
     LABEL_MODELS,
     LabelKind,
@@ -101,7 +108,7 @@ LABEL_ACTIONS: dict[str, tuple[LabelKind, bool]] = {
     "remove_from_lists": ("lists", False),
 }
 # Action -> the column, the error without a value, the message.
-COLUMN_ACTIONS: dict[str, tuple[contacts.BulkColumn, str, str]] = {
+COLUMN_ACTIONS: dict[str, tuple[BulkColumn, str, str]] = {
     "change_contact_status": (
         "status",
         "Please select status",
@@ -122,7 +129,7 @@ ALL_DONE = {
 }
 # Rule of a warning -> which contacts kept their status.
 KEPT = {"keep_opt_outs": "opted out", "erased": "were erased"}
-IS_VALID: dict[contacts.BulkColumn, Callable[[str], bool]] = {
+IS_VALID: dict[BulkColumn, Callable[[str], bool]] = {
     "status": is_status,
     "contact_type": ContactType.values.__contains__,
     "avatar": lambda value: (
@@ -155,7 +162,8 @@ class ActionViewSet(ApiViewSet):
         column = params["property"]
         if column not in IS_VALID:
             raise Unprocessable("Column is not valid")
-        warnings = set_column(column, params.get("value", ""), params["subscribers"], params)
+        value = params.get("value", "")
+        warnings = set_column(request, column, value, params["subscribers"], params)
         return Response(with_warnings({"message": "Subscribers successfully updated"}, warnings))
 
     @schema.SYNC_LABELS
@@ -218,6 +226,7 @@ class ActionViewSet(ApiViewSet):
         if not contact_ids:
             raise Unprocessable("Subscribers selection is required")
         warnings: Warnings = []
+        changed_ids: Sequence[int] | None = None
         if name == "delete_contacts":
             # The scope was checked already.
             if not request.user.has_perms(DELETE.permissions):
@@ -229,9 +238,9 @@ class ActionViewSet(ApiViewSet):
             column, missing, message = COLUMN_ACTIONS[name]
             if not params.get("new_status"):
                 raise Unprocessable(missing)
-            warnings = set_column(column, params["new_status"], contact_ids, params)
+            warnings = set_column(request, column, params["new_status"], contact_ids, params)
         elif name == "update_custom_fields":
-            contacts.set_custom_values_of(contact_ids, sent_custom_value(params))
+            set_custom_value_of(request, *sent_custom_value(params), contact_ids)
             message = "Custom Fields has been updated for the selected subscribers"
         elif name in LABEL_ACTIONS:
             kind, is_attached = LABEL_ACTIONS[name]
@@ -244,13 +253,20 @@ class ActionViewSet(ApiViewSet):
             change(request, kind, is_attached, contact_ids, params["action_options"])
             warnings = missing_id_warnings("action_options", kind, params["action_options"])
             message = "Selected bulk action has been successfully completed"
+        elif added := find_bulk_action(name):
+            if not request.user.has_perms(added.permissions):
+                self.permission_denied(request)
+            result = added.run(contact_ids, params.get("new_status", ""))
+            message, changed_ids = result.message, result.contact_ids
         else:
             raise Unprocessable("Selected Action is not valid")
-        body = {
+        body: dict[str, Any] = {
             "last_contact_id": contact_ids[-1],
             "completed_contacts": len(contact_ids),
             "message": message,
         }
+        if changed_ids is not None:
+            body["subscribers"] = serialize_contacts(read_contacts(changed_ids))
         return Response(with_warnings(body, warnings))
 
     def _next_contacts(self, query: dict[str, Any], last_id: int) -> list[int]:
@@ -290,6 +306,7 @@ def change_labels_of(
     user = user_of(request)
     job = create_label_change(kind, is_attached, label_ids, len(contact_ids), user)
     change_labels(job, kind, is_attached, contact_ids, label_ids)
+    record_change(request, kind, job)
 
 
 def check_attachments(field: str, number: int) -> None:
@@ -307,16 +324,25 @@ def check_attachments(field: str, number: int) -> None:
 
 
 def set_column(
-    column: contacts.BulkColumn, value: str, contact_ids: list[int], params: Params
+    request: Request, column: BulkColumn, value: str, contact_ids: list[int], params: Params
 ) -> Warnings:
-    """Set a column of contacts. Returns a warning for each reason for which contacts kept theirs.
+    """Set a column of contacts. That of several contacts can be undone in the admin.
+
+    Returns:
+        A warning for each reason for which contacts kept theirs.
 
     Raises:
         Unprocessable: 422, the column cannot have this value.
     """
     if not IS_VALID[column](value):
         raise Unprocessable("Value is not valid")
-    kept = contacts.set_column(contact_ids, column, value, params.get("keep_opt_outs", True))
+    keep_opt_outs = params.get("keep_opt_outs", True)
+    kept: Kept
+    if len(contact_ids) == 1:
+        kept = bulk_columns.set_column(contact_ids, column, value, keep_opt_outs).kept
+    else:
+        job, kept = change_column(column, value, contact_ids, keep_opt_outs, user_of(request))
+        record_change(request, column, job)
     warnings: Warnings = []
     for rule, kept_ids in kept.items():
         who, ids = KEPT[rule], ", ".join(map(str, kept_ids))
@@ -325,8 +351,21 @@ def set_column(
     return warnings
 
 
-def sent_custom_value(params: Params) -> dict[str, Any]:
-    """Return the value that `custom_field` of an action sets, by its key.
+def set_custom_value_of(request: Request, key: str, value: Any, contact_ids: list[int]) -> None:
+    """Set a custom value of contacts. That of several contacts can be undone in the admin.
+
+    Raises:
+        InvalidFields: 422, as `set_custom_value`.
+    """
+    if len(contact_ids) == 1:
+        set_custom_value(contact_ids, key, value)
+        return
+    job = change_custom_value(key, value, contact_ids, user_of(request))
+    record_change(request, "custom_values", job)
+
+
+def sent_custom_value(params: Params) -> tuple[str, Any]:
+    """Return the key and the value that `custom_field` of an action sets.
 
     Raises:
         Unprocessable: 422, no key.
@@ -341,7 +380,8 @@ def sent_custom_value(params: Params) -> dict[str, Any]:
     cleaned, errors = clean_values(values, declared_fields())
     if errors:
         raise InvalidFields(errors)
-    return cleaned
+    [(key, value)] = cleaned.items()
+    return key, value
 
 
 def missing_id_warnings(field: str, kind: LabelKind, ids: list[int]) -> Warnings:

@@ -1,6 +1,6 @@
 """FluentCRM's endpoint that creates or updates several contacts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
@@ -15,14 +15,14 @@ from config.api.responses import Response
 from config.api.validation import Validator, to_bool, validate
 from config.api.viewsets import ApiViewSet
 from config.api.warnings import with_warnings
-from crm.api.batches import add_or_update, errors_of, read_draft
+from config.audit import record
+from crm.api.batches import Outcome, add_or_update, errors_of, read_draft
 from crm.api.rights import ADD
 from crm.api.schema import bulk as schema
 from crm.api.serializers import ContactReferenceSerializer
 from crm.api.views.actions import KEEP_OPT_OUTS, check_attachments
 from crm.batches import Draft, Rules, Written
 from crm.custom_fields import declared_fields
-from crm.models import Erasure
 from crm.permissions import Access, user_source_of
 
 BATCH_FIELDS: dict[str, Validator] = {
@@ -55,17 +55,23 @@ class BulkViewSet(ApiViewSet):
                 errors[index] = error.detail
         names = sum(len(names) for each in drafts.values() for names in each.labels.values())
         check_attachments("contacts", names)
-        emails = [draft.fields["email"] for draft in drafts.values()]
         rules = Rules(
             force_status=params.get("force_update", False),
             keep_opt_outs=params.get("keep_opt_outs", True),
-            erased=Erasure.erased_keys([] if params.get("restore_erased") else emails),
+            erased="restore" if params.get("restore_erased") else "reject",
         )
         created: list[Any] = []
         updated: list[Any] = []
-        outcomes = add_or_update(
-            [*drafts.values()], rules, request.user.has_perm, user_source_of(request)
-        )
+        outcomes: list[Outcome] = []
+        try:
+            outcomes.extend(
+                add_or_update(
+                    [*drafts.values()], rules, request.user.has_perm, user_source_of(request)
+                )
+            )
+        finally:
+            # Also when the database stopped it, because the earlier transactions stay.
+            record_batch(request, outcomes)
         for index, outcome in zip(drafts, outcomes, strict=True):
             if not isinstance(outcome, Written):
                 errors[index] = errors_of(outcome)
@@ -85,6 +91,15 @@ class BulkViewSet(ApiViewSet):
                 for index in sorted(errors)
             ]
         return Response(body)
+
+
+def record_batch(request: Request, outcomes: Sequence[Outcome]) -> None:
+    """Record in the audit log how many contacts were created and changed, if any."""
+    written = [each for each in outcomes if isinstance(each, Written)]
+    created = sum(each.is_new for each in written)
+    changed = sum(each.is_changed for each in written) - created
+    if created or changed:
+        record(request, "changed", what="contacts of a batch", created=created, changed=changed)
 
 
 def sent_item(item: Any) -> Any:

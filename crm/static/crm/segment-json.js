@@ -6,10 +6,12 @@ const exact = (_, value, context) =>
     ? JSON.rawJSON(context.source)
     : value;
 
+export const parseJSON = (text) => JSON.parse(text, exact);
+
 export function readJSON(text) {
   let found;
   try {
-    found = JSON.parse(text, exact);
+    found = parseJSON(text);
   } catch {
     return { mistake: "This is no JSON yet. The builder is back as soon as it is." };
   }
@@ -49,11 +51,14 @@ export function itemFor(source, property, operator, value, old = {}) {
   const item = { source, operator: operator.value };
   if (operator.value_type) item.value = value;
   for (const name of Object.keys(property.needs)) item[name] = old[name] ?? "";
+  for (const name of Object.keys(property.optional)) {
+    if (name in old) item[name] = old[name];
+  }
   return item;
 }
 
 export const SEVERAL = ["texts", "event keys", "providers", "statuses", "ids"];
-export const NUMBERS = ["number", "whole number", "days"];
+export const NUMBERS = ["number", "whole number", "days", "hours"];
 const FAMILIES = [["id", "ids"], NUMBERS, ["date", "date or time"]];
 const family = (type) => FAMILIES.find((types) => types.includes(type));
 

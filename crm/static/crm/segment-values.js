@@ -23,7 +23,7 @@ export function make(tag, properties = {}, ...children) {
 export const button = (label, className, onclick) =>
   make("button", { type: "button", className, textContent: label, onclick });
 
-function labelled(name, control, ...more) {
+export function labelled(name, control, ...more) {
   control.id ||= newId("control");
   const label = make("label", { htmlFor: control.id, textContent: name });
   return make("div", { className: "segment-field" }, label, control, ...more);
@@ -51,7 +51,7 @@ export function selectOf(name, options, chosen, change) {
   return labelled(name, select);
 }
 
-function input(type, value, set, more = {}) {
+export function input(type, value, set, more = {}) {
   const element = make("input", { type, value: asText(value), autocomplete: "off", ...more });
   element.addEventListener("input", () => set(element.value));
   return element;
@@ -160,7 +160,8 @@ export function valueOf(label, type, choices, list, value, set) {
   if (type === "date") return labelled(label, input("date", value, set));
   if (type === "date or time") return momentOf(label, value, set);
   if (NUMBERS.includes(type)) {
-    const limits = type === "number" ? { step: "any" } : { min: 0, step: 1 };
+    const whole = { min: type === "hours" ? 1 : 0, step: 1 };
+    const limits = type === "number" ? { step: "any" } : whole;
     return labelled(label, input("number", value, (text) => set(asNumber(text)), limits));
   }
   const convert = type === "text or number" ? asNumber : (text) => text;

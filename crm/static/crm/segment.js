@@ -1,18 +1,25 @@
-// Builds a segment's filter from the filter table. The JSON in the textarea is the form's field. The
-// builder is drawn from it and writes it. Without scripts the textarea works alone.
+// Builds a filter from the filter table. The builder is drawn from the JSON in a textarea and writes
+// it. In the form of a segment the textarea is the field, which works alone without scripts.
 
 import { counter } from "./segment-count.js";
 import { asJSON, fitted, itemFor, known, readJSON } from "./segment-json.js";
 import { button, make, newId, selectOf, valueOf } from "./segment-values.js";
 
-const LABELS = { extra_value: "For event key", path: "Path", within_days: "In the last days" };
-const HINTS = { path: "order.total" };
+const LABELS = {
+  extra_value: "For event key",
+  path: "Path",
+  same: "With the same property",
+  within_days: "In the last days",
+  within_hours: "Or in the last hours",
+};
+const HINTS = { path: "order.total", same: "cart_id" };
 const named = (one) => [one.value, one.label];
 const hint = (text) => make("p", { className: "segment-hint", textContent: text });
 
-function start(textarea, table) {
-  const builder = make("div", { id: "segment-builder" });
-  const count = make("p", { id: "segment-count", role: "status" });
+// `onChange` is called after each change. `none` is what the empty filter means.
+export function filterBuilder(textarea, table, onChange, none = "No condition: all contacts.") {
+  const builder = make("div", { className: "segment-builder" });
+  const count = make("p", { className: "segment-count", role: "status" });
   const recount = counter(table.count, textarea, tell);
   const fresh = new WeakSet(); // new conditions, whose errors are not shown yet
   let groups = [];
@@ -47,7 +54,8 @@ function start(textarea, table) {
     const addValue = (field, label, type) => {
       const choices = property.choices[field];
       const set = (value) => {
-        item[field] = value;
+        if (value === "" && field in property.optional) delete item[field];
+        else item[field] = value;
         fresh.delete(item);
         changed(false);
       };
@@ -66,7 +74,7 @@ function start(textarea, table) {
       }));
     }
     if (property) {
-      for (const [field, type] of Object.entries(property.needs)) {
+      for (const [field, type] of Object.entries({ ...property.needs, ...property.optional })) {
         addValue(field, LABELS[field] ?? field, type);
       }
       add("operator", selectOf("Operator", property.operators.map(named), item.operator, (value) => {
@@ -128,13 +136,14 @@ function start(textarea, table) {
   function draw() {
     const last = groups.length
       ? [button("Add group", "segment-add", () => newCondition([]))]
-      : [hint("No condition: all contacts."), addButton([], 0)];
+      : [hint(none), addButton([], 0)];
     builder.replaceChildren(...groups.flatMap(groupOf), ...last);
   }
 
   // The focused control gets the focus back after redrawing.
   function changed(again, focus) {
     textarea.value = asJSON(groups);
+    onChange?.();
     if (again) {
       const part = document.activeElement.closest("[data-place]")?.dataset.place;
       draw();
@@ -202,4 +211,4 @@ function start(textarea, table) {
 
 const textarea = document.getElementById("id_filters");
 const table = document.getElementById("segment-table");
-if (textarea && table) start(textarea, JSON.parse(table.textContent));
+if (textarea && table) filterBuilder(textarea, JSON.parse(table.textContent));

@@ -1,0 +1,230 @@
+"""Admin pages of automations: the list, the report, and what changes their state."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.views.decorators.http import require_POST
+from typing_extensions import override
+
+from automations.admin.builder import document_as_json
+from automations.admin.form import AutomationFormMixin, error_lines, id_of
+from automations.admin.reports import report_context
+from automations.admin.why import why_context
+from automations.models import Automation, AutomationStatus
+from automations.portable import export_document
+from automations.reports import count_runs
+from automations.rights import require_writing
+from automations.writing import (
+    Overdue,
+    copy_automation,
+    delete_automation,
+    document_of,
+    pause,
+    publish,
+    resume,
+)
+from config.api.errors import InvalidFields, Unprocessable
+from crm.admin.base import PageByIds
+from events.templatetags.events import time_ago
+
+
+class AutomationList(PageByIds):
+    """Automations with links to their reports instead of their forms."""
+
+    @override
+    def url_for_result(self, result: Model) -> str:
+        return reverse("admin:automations_automation_report", args=[result.pk])
+
+
+@admin.register(Automation)
+class AutomationAdmin(AutomationFormMixin):
+    """Automations, with a builder and a report."""
+
+    list_display = ("title", "state", "inside", "completed", "last_start")
+    search_fields = ("title",)
+    search_help_text = "Title"
+    sortable_by = ("title",)
+    ordering = ("-id",)
+    actions = None
+
+    @override
+    def get_urls(self) -> list[URLPattern]:
+        pages = (
+            ("check/", require_POST(self.check_view), "check"),
+            ("<int:automation_id>/", self.report_view, "report"),
+            ("<int:automation_id>/why/", self.why_view, "why"),
+            ("<int:automation_id>/export/", self.export_view, "export"),
+            ("<int:automation_id>/state/", require_POST(self.state_view), "state"),
+        )
+        return [
+            path(suffix, self.admin_site.admin_view(view), name=f"automations_automation_{name}")
+            for suffix, view, name in pages
+        ] + super().get_urls()
+
+    @override
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return AutomationList
+
+    @override
+    def page_rows(self, rows: Any) -> list[Any]:
+        automations = list(rows)
+        found = count_runs(each.pk for each in automations)
+        for each in automations:
+            each.totals = found[each.pk]
+        return automations
+
+    @admin.display(description="state")
+    def state(self, automation: Automation) -> str:
+        """Return the state, and why it is paused if no admin user has paused it."""
+        if automation.paused_reason:
+            return f"paused: {automation.paused_reason}"
+        return automation.get_status_display()
+
+    @admin.display(description="inside")
+    def inside(self, automation: Any) -> str:
+        """Return the number of contacts inside."""
+        return f"{automation.totals.inside:,}"
+
+    @admin.display(description="completed")
+    def completed(self, automation: Any) -> str:
+        """Return the number of completed runs."""
+        return f"{automation.totals.completed:,}"
+
+    @admin.display(description="last start")
+    def last_start(self, automation: Any) -> str:
+        """Return the time since the last start."""
+        return time_ago(automation.totals.last_started_at) or "-"
+
+    @override
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method == "GET" and self.has_view_permission(request):
+            for each in Automation.objects.exclude(paused_reason="").order_by("-updated_at")[:5]:
+                messages.warning(request, f"“{each}” is paused: {each.paused_reason}")
+        return super().changelist_view(request, extra_context)
+
+    def page_context(
+        self, request: HttpRequest, automation: Automation, title: str
+    ) -> dict[str, Any]:
+        """Return the context of all pages of an automation."""
+        return {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "automation": automation,
+            "title": title,
+            "may_change": self.has_change_permission(request, automation),
+            "may_add": self.has_add_permission(request),
+            "may_delete": self.has_delete_permission(request, automation),
+        }
+
+    def report_view(self, request: HttpRequest, automation_id: int) -> HttpResponse:
+        """Show the state of an automation and what became of its contacts, step by step."""
+        automation = self.find(request, automation_id, to_change=False)
+        context = {
+            **self.page_context(request, automation, automation.title),
+            **report_context(automation, request.user.has_perm),
+        }
+        return TemplateResponse(request, "admin/automations/report.html", context)
+
+    def why_view(self, request: HttpRequest, automation_id: int) -> HttpResponse:
+        """Tell why a contact starts or does not, and try the automation with it."""
+        automation = self.find(request, automation_id, to_change=False)
+        if not request.user.has_perm("crm.view_subscriber"):
+            raise PermissionDenied
+        context = {
+            **self.page_context(request, automation, "Why, and a dry run"),
+            **why_context(request, automation),
+        }
+        return TemplateResponse(request, "admin/automations/why.html", context)
+
+    def export_view(self, request: HttpRequest, automation_id: int) -> HttpResponse:
+        """Send the document as a file, which can be imported."""
+        automation = self.find(request, automation_id, to_change=False)
+        try:
+            text = document_as_json(export_document(automation))
+        except InvalidFields as error:
+            messages.error(request, f"Edit it first. {' '.join(error_lines(error))}")
+            return self.to_report(automation)
+        name = f"automation-{automation.pk}.json"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return HttpResponse(text, content_type="application/json", headers=headers)
+
+    def state_view(self, request: HttpRequest, automation_id: int) -> HttpResponse:
+        """Publish, pause, resume or copy an automation, as the field `do` says."""
+        automation = self.find(request, automation_id, to_change=True)
+        do = request.POST.get("do", "")
+        try:
+            if do == "copy":
+                return self._copy(request, automation)
+            if do != "pause":
+                require_writing(document_of(automation), request.user.has_perm)
+            message = _change_state(automation, do)
+        except Overdue as error:
+            number = error.detail["overdue"]
+            messages.error(request, f"{number:,} are overdue by now. Choose what becomes of them.")
+        except InvalidFields as error:
+            messages.error(request, f"Edit it first. {' '.join(error_lines(error))}")
+        except Unprocessable as error:
+            messages.error(request, str(error))
+        else:
+            self.log(request, automation, CHANGE, message)
+            messages.success(request, message)
+        return self.to_report(automation)
+
+    def _copy(self, request: HttpRequest, automation: Automation) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        assert isinstance(request.user, User)
+        return self.added(request, copy_automation(automation, request.user))
+
+    @override
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Ask with the numbers of what is deleted, and delete."""
+        automation = self.find(request, id_of(object_id), to_change=False)
+        if not self.has_delete_permission(request, automation):
+            raise PermissionDenied
+        if request.method == "POST":
+            self.log_deletions(request, Automation.objects.filter(pk=automation.pk))
+            delete_automation(automation.pk)
+            messages.success(request, f"“{automation}” was deleted.")
+            return HttpResponseRedirect(reverse("admin:automations_automation_changelist"))
+        context = {
+            **self.page_context(request, automation, f"Delete {automation}?"),
+            "totals": count_runs([automation.pk])[automation.pk],
+        }
+        return TemplateResponse(request, "admin/automations/delete.html", context)
+
+
+def _change_state(automation: Automation, do: str) -> str:
+    """Publish, pause or resume, and return what was done.
+
+    Raises:
+        Http404: `do` is something else.
+        ApiError: 422, the automation is in another state, or its document is invalid.
+    """
+    match do:
+        case "publish" if automation.status == AutomationStatus.PAUSED:
+            resume(automation.pk)
+            return "Resumed."
+        case "publish":
+            publish(automation.pk)
+            return "Published. What happens from now on starts it."
+        case "pause":
+            pause(automation.pk)
+            return "Paused. The contacts inside stay where they are."
+        case "run":
+            return f"Resumed. Overdue runs that go on now: {resume(automation.pk, 'run'):,}."
+        case "cancel":
+            return f"Resumed. Overdue runs that were cancelled: {resume(automation.pk, do):,}."
+    raise Http404

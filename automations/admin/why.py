@@ -1,0 +1,75 @@
+"""The page that tells why a contact starts or does not, and what would happen to it."""
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from automations.explaining import DryRun, dry_run, explain
+from automations.models import Automation
+from automations.programs import program
+from automations.sentences import OUTCOMES, REASONS, Describer
+from crm.contacts import find_contact
+from crm.labels import LABEL_MODELS
+
+MAX_LENGTH = 254
+
+
+def why_context(request: HttpRequest, automation: Automation) -> dict[str, Any]:
+    """Return the context of the page, for the contact that the URL names by id or e-mail.
+
+    The dry run is for those who may change automations, because it locks the contact.
+    """
+    text = request.GET.get("contact", "").strip()[:MAX_LENGTH]
+    context: dict[str, Any] = {"text": text, "happens": request.GET.get("happens", "yes")}
+    contact = find_contact(text) if text and "\0" not in text else None
+    if contact is None:
+        return context | {"is_unknown": bool(text)}
+    describer = Describer(request.user.has_perm)
+    explanation = explain(automation.pk, contact.pk)
+    if request.user.has_perm("automations.change_automation"):
+        tried = dry_run(automation.pk, contact.pk, happens=context["happens"] == "yes")
+        context |= {"tried": tried, "path": _path(automation, tried, describer)}
+    return context | {
+        "contact": contact,
+        "explanation": explanation,
+        "conditions": [
+            (describer.conditions([[each.item]]), each) for each in explanation.conditions
+        ],
+        "refusals": [
+            (REASONS.get(each.reason, each.reason), each) for each in explanation.refusals
+        ],
+    }
+
+
+def _path(automation: Automation, tried: DryRun, describer: Describer) -> list[dict[str, Any]]:
+    """Return the steps of a dry run with their sentences and effects."""
+    steps = program(automation.version_id or 0).steps
+    return [
+        {
+            "sentence": describer.step(steps[each.step_id]),
+            "outcome": OUTCOMES.get(each.outcome, each.outcome),
+            "detail": details(each.detail, describer),
+            "at": each.at,
+        }
+        for each in tried.steps
+    ]
+
+
+def details(detail: dict[str, Any], describer: Describer) -> list[tuple[str, str]]:
+    """Return what a step noted, as names and texts for a page."""
+    return [
+        (
+            name.replace("_", " "),
+            describer.titles(name, value) or "none new" if name in LABEL_MODELS else _text(value),
+        )
+        for name, value in detail.items()
+        if value != ""
+    ]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {text}" for name, text in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)

@@ -1,0 +1,258 @@
+"""FluentCRM's endpoints of automations: `/funnels`.
+
+See FluentCRM's app/Http/Controllers/FunnelController.php.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.db.models import F, TextField
+from django.db.models.functions import Cast
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from typing_extensions import override
+
+from automations.api import rights
+from automations.api.funnels import schema
+from automations.api.funnels.pagination import FunnelPagination
+from automations.funnels.names import blocks, triggers
+from automations.funnels.rows import (
+    FUNNEL_STATUSES,
+    funnel_row,
+    funnel_status,
+    report_stats,
+    sequence_tree,
+)
+from automations.funnels.writing import create_funnel
+from automations.kinds import one_of
+from automations.models import Automation, AutomationStatus
+from automations.reports import count_runs, report_steps
+from automations.rights import require_writing
+from automations.writing import (
+    copy_automation,
+    delete_automation,
+    document_of,
+    pause,
+    publish,
+    resume,
+)
+from config.api.errors import ObjectNotFound, Unprocessable
+from config.api.responses import Response
+from config.api.routers import ID_REGEX
+from config.api.validation import (
+    MAX_NAME_LENGTH,
+    Validator,
+    clamp_id,
+    single_line,
+    to_strings,
+    validate,
+)
+from config.api.viewsets import ApiViewSet
+from config.audit import of_ids, record
+from config.database import in_transaction
+from crm.permissions import Access, user_of
+
+STATUS: dict[str, Validator] = {
+    "status": one_of(*FUNNEL_STATUSES),
+    "overdue": one_of("run", "cancel"),
+}
+TITLE: dict[str, Validator] = {"title": single_line(MAX_NAME_LENGTH)}
+# The columns of a document that a list shows.
+PARTS = ("trigger", "conditions", "only_subscribed", "reentry")
+LIST_FIELDS: dict[str, Validator] = {
+    "search": single_line(MAX_NAME_LENGTH),
+    "sort_by": single_line(64),
+    "sort_type": single_line(4),
+    "with": to_strings,
+}
+NOUN = "Funnel"
+SORTABLE = ("id", "title", "created_at", "updated_at")
+
+
+def find_funnel(automation_id: int) -> Automation:
+    """Return an automation with its version.
+
+    Raises:
+        ObjectNotFound: 404.
+    """
+    rows = Automation.objects.select_related("version").filter(pk=automation_id)
+    automation = rows.first()
+    if automation is None:
+        raise ObjectNotFound(NOUN)
+    return automation
+
+
+class BaseFunnelViewSet(ApiViewSet):
+    """What the endpoints of funnels have in common."""
+
+    lookup_url_kwarg = "funnel_id"
+    lookup_value_regex = ID_REGEX
+    queryset = Automation.objects.all()
+
+    def write(self, write: Callable[[], Automation]) -> Automation:
+        """Write an automation whose document the user may have done, or nothing.
+
+        Raises:
+            Forbidden: 403.
+            ObjectNotFound: 404.
+        """
+
+        @in_transaction
+        def checked() -> Automation:
+            automation: Automation = write()
+            require_writing(document_of(automation), self.request.user.has_perm)
+            return automation
+
+        try:
+            return checked()
+        except Automation.DoesNotExist:
+            raise ObjectNotFound(NOUN) from None
+
+    @property
+    @override
+    def url_id(self) -> int:
+        return clamp_id(self.kwargs["funnel_id"])
+
+    @override
+    def get_object(self) -> Automation:
+        return find_funnel(self.url_id)
+
+
+class FunnelViewSet(BaseFunnelViewSet):
+    """Automations as FluentCRM's funnels."""
+
+    access: ClassVar[dict[str, Access]] = {
+        "list": rights.READ_FUNNELS,
+        "retrieve": rights.READ_FUNNELS,
+        "create": rights.ADD,
+        "update": rights.CHANGE,
+        "destroy": rights.DELETE,
+        "list_triggers": rights.READ_FUNNELS,
+        "clone": rights.ADD,
+        "report": rights.READ_FUNNELS,
+    }
+    pagination_class = FunnelPagination
+
+    @schema.LIST
+    def list(self, request: Request) -> Response:
+        """List funnels, the newest first."""
+        params = validate(LIST_FIELDS, self.params)
+        rows = self.get_queryset().annotate(
+            **{name: F(f"version__document__{name}") for name in PARTS}
+        )
+        rows = rows.annotate(document_text=Cast("version__document", TextField()))
+        if params.get("search"):
+            rows = rows.filter(title__icontains=params["search"])
+        column = params.get("sort_by")
+        column = column if column in SORTABLE else "id"
+        is_ascending = (params.get("sort_type") or "").upper() == "ASC"
+        page = self.paginate_queryset(rows.order_by(column if is_ascending else f"-{column}"))
+        counts = count_runs(row.pk for row in page)
+        data = [
+            {
+                **funnel_row(row, {name: getattr(row, name) for name in PARTS}),
+                "subscribers_count": counts[row.pk].started,
+                "description": row.description,
+                "labels": [],
+            }
+            for row in page
+        ]
+        response = self.get_paginated_response(data)
+        if "triggers" in params.get("with", []):
+            return Response({**response.data, "triggers": triggers()})
+        return response
+
+    @schema.CREATE
+    def create(self, request: Request) -> Response:
+        """Create a draft. Its trigger has to be complete, because a draft is a whole document."""
+        automation = self.write(lambda: create_funnel(self.params, user_of(request)))
+        row = funnel_row(automation, document_of(automation))
+        message = "Funnel has been created. Please configure now"
+        return Response({"funnel": row, "message": message})
+
+    @schema.RETRIEVE
+    def retrieve(self, request: Request, funnel_id: str) -> Response:
+        """Return a funnel, `with[]` its blocks, their fields, and its sequences."""
+        wanted = validate({"with": to_strings}, self.params).get("with", [])
+        automation = self.get_object()
+        document = document_of(automation)
+        row = funnel_row(automation, document)
+        more = {
+            "trigger": triggers().get(row["trigger_name"], {}),
+            "settingsFields": {},
+            "conditionFields": {},
+            "description": automation.description,
+        }
+        body: dict[str, Any] = {"funnel": {**row, **more}}
+        if "blocks" in wanted:
+            body["blocks"] = blocks()
+        if "block_fields" in wanted:
+            body |= {"block_fields": {}, "composer_context_codes": []}
+        if "funnel_sequences" in wanted:
+            body["funnel_sequences"] = sequence_tree(automation, document)
+        return Response(body)
+
+    @schema.UPDATE
+    def update(self, request: Request, funnel_id: str) -> Response:
+        """Publish a funnel, or make a published one start nothing.
+
+        `overdue` is that of `/automations/{id}/resume`.
+        """
+        params = validate(STATUS, self.params, required=("status",))
+        automation = self.get_object()
+        require_writing(document_of(automation), request.user.has_perm)
+        set_status(automation, params["status"], params.get("overdue", ""))
+        record(request, params["status"], what="automation", **of_ids([automation.pk]))
+        return Response({"message": f"Status has been updated to {params['status']}"})
+
+    @schema.MESSAGE
+    def destroy(self, request: Request, funnel_id: str) -> Response:
+        """Delete a funnel with its runs."""
+        if not delete_automation(self.url_id):
+            raise ObjectNotFound(NOUN)
+        record(request, "deleted", what="automation", **of_ids([self.url_id]))
+        return Response({"message": "Funnel has been deleted"})
+
+    @schema.TRIGGERS
+    @action(detail=False, url_path="triggers", pagination_class=None)
+    def list_triggers(self, request: Request) -> Response:
+        """List the triggers that there are."""
+        return Response({"triggers": triggers()})
+
+    @schema.CLONE
+    @action(detail=True, methods=["post"], pagination_class=None)
+    def clone(self, request: Request, funnel_id: str) -> Response:
+        """Create a draft with the same trigger and sequences."""
+        source = self.get_object()
+        automation = self.write(lambda: copy_automation(source, user_of(request)))
+        row = funnel_row(automation, document_of(automation))
+        return Response({"message": "Funnel has been successfully cloned", "funnel": row})
+
+    @schema.REPORT
+    @action(detail=True, pagination_class=None)
+    def report(self, request: Request, funnel_id: str) -> Response:
+        """Return how many contacts started, and passed each step."""
+        automation = self.get_object()
+        counts = count_runs([automation.pk])[automation.pk]
+        return Response({"stats": report_stats(counts, report_steps(automation))})
+
+
+def set_status(automation: Automation, status: str, overdue: str = "") -> None:
+    """Publish or resume an automation, or pause it, as FluentCRM's status says.
+
+    Raises:
+        Unprocessable: 422, it has the status.
+        Overdue: 422, contacts inside would go on at once, and `overdue` does not say so.
+        ObjectNotFound: 404, it was deleted meanwhile.
+    """
+    if funnel_status(automation.status) == status:
+        raise Unprocessable("Funnel already have the same status")
+    try:
+        if status == "draft":
+            pause(automation.pk)
+        elif automation.status == AutomationStatus.PAUSED:
+            resume(automation.pk, overdue)
+        else:
+            publish(automation.pk)
+    except Automation.DoesNotExist:
+        raise ObjectNotFound(NOUN) from None

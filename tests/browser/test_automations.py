@@ -1,0 +1,262 @@
+"""Automations in a real browser: built, tried, published, and seen at work."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.browser.chromium import (
+    NO_ERRORS,
+    accessibility_errors,
+    context_of,
+    errors_in_both_themes,
+    overflow,
+)
+from tests.system.server import API, Client, Server, wait_until
+
+ADD = "/admin/automations/automation/add/"
+# The worker looks for work every second, and publishing waits for older transactions.
+WORK = 30.0  # seconds
+
+
+def step(page: Page, name: str) -> Locator:
+    """Return a step of the builder, such as "Step 1 then 2"."""
+    return page.get_by_role("listitem", name=f"Step {name}", exact=True)
+
+
+def add_step(place: Locator, label: str) -> None:
+    """Add a step at the end of a list."""
+    add = place.locator(".automation-add").last
+    add.get_by_label("New step").select_option(label=label)
+    add.get_by_role("button", name="Add step").click()
+
+
+def branch(page: Page, name: str) -> Locator:
+    """Return a branch of the builder by its heading."""
+    return page.get_by_role("group", name=name, exact=True)
+
+
+def build_abandoned_cart(page: Page) -> None:
+    """Build an automation that waits for the checkout of a cart, and save the draft."""
+    page.goto(ADD)
+    page.get_by_label("Title", exact=True).first.fill("Left behind")
+    starts = page.get_by_role("region", name="Starts when")
+    starts.get_by_label("Event key").fill("cart")
+    steps = page.get_by_role("region", name="Steps")
+    add_step(steps, "Wait until something happens")
+    waits = step(page, "1")
+    waits.get_by_label("Event key").fill("checkout")
+    waits.get_by_label("Hours", exact=True).fill("1")
+    add_step(branch(page, "If it happens"), "Track an event")
+    bought = step(page, "1 then 1")
+    bought.get_by_label("Event key").fill("cart_bought")
+    bought.get_by_label("Title").fill("Bought {{event.title}}")
+    add_step(branch(page, "If the time ends before"), "Add tags")
+    step(page, "1 else 1").get_by_label("Left a cart").check()
+    expect(page.get_by_text("Complete.")).to_be_visible()
+    page.get_by_role("button", name="Save as a draft").click()
+    expect(page.get_by_text("is a draft now")).to_be_visible()
+
+
+@pytest.fixture
+def cart(page: Page, http: Client) -> Page:
+    """A page with the report of an abandoned cart that was built, and is a draft."""
+    assert http("POST", f"{API}/tags", {"title": "Left a cart", "slug": "left"}).status == 200
+    build_abandoned_cart(page)
+    return page
+
+
+def why(page: Page, contact_id: int, happens: str) -> Locator:
+    """Open the page that tries an automation with a contact, and return the dry run."""
+    page.get_by_role("link", name="Why, and a dry run").click()
+    page.get_by_label("Contact", exact=True).fill(str(contact_id))
+    page.get_by_label("What it waits for").select_option(label=happens)
+    page.get_by_role("button", name="Show").click()
+    return page.get_by_role("region", name=re.compile("Dry run"))
+
+
+def test_an_abandoned_cart_is_built_tried_published_and_seen_at_work(
+    cart: Page, http: Client
+) -> None:
+    page, ada = cart, http.contact("ada@example.com")
+    report = page.url
+    tried = why(page, ada, "does not happen")
+    expect(tried).to_contain_text("Add the tag “Left a cart”")
+    expect(page.get_by_role("row", name="The automation is published")).to_contain_text("no")
+    page.goto(report)
+    page.get_by_role("button", name="Publish").click()
+    until_seen(page, report, page.get_by_text("starts what happens since"))
+    http.track(subscriber_id=ada, event_key="cart", title="Tea")
+    inside = page.get_by_role("link", name="1 inside")
+    until_seen(page, report, inside)
+    inside.click()
+    page.get_by_role("link", name="ada@example.com").click()
+    expect(page.get_by_text("Wait until “checkout” is tracked")).to_be_visible()
+    page.goto(f"/admin/crm/subscriber/{ada}/")
+    expect(page.get_by_role("region", name="Automations")).to_contain_text("Wait until “checkout”")
+    http.track(subscriber_id=ada, event_key="checkout", title="Order")
+    until_seen(page, report, page.get_by_text("1 yes"))
+    page.goto(f"/admin/crm/subscriber/{ada}/")
+    page.get_by_role("link", name="Left behind").click()
+    expect(page.get_by_text("Bought Tea", exact=True)).to_be_visible()
+
+
+def until_seen(page: Page, url: str, what: Locator) -> None:
+    """Reload a page until it shows something."""
+
+    def is_seen() -> bool:
+        page.goto(url)
+        return what.count() > 0
+
+    wait_until(is_seen, WORK)
+
+
+def test_steps_are_moved_into_branches_and_out_by_the_keyboard(page: Page, http: Client) -> None:
+    page.goto(ADD)
+    steps = page.get_by_role("region", name="Steps")
+    add_step(steps, "Stop")
+    add_step(steps, "If")
+    down = step(page, "1").get_by_role("button", name="Move down: step 1", exact=True)
+    down.focus()
+    page.keyboard.press("Enter")
+    expect(branch(page, "If they match").locator(".automation-step")).to_have_count(1)
+    expect(page.get_by_role("button", name="Move down: step 1 then 1")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(branch(page, "If not").locator(".automation-step")).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(step(page, "2").locator("summary").first).to_contain_text("Stop")
+    expect(page.get_by_role("button", name="Move up: step 2", exact=True)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(branch(page, "If not").locator(".automation-step")).to_have_count(1)
+
+
+def test_an_error_is_shown_at_its_step_and_nothing_typed_is_lost(page: Page, http: Client) -> None:
+    page.goto(ADD)
+    page.get_by_label("Title", exact=True).first.fill("Mine")
+    add_step(page.get_by_role("region", name="Steps"), "Track an event")
+    step(page, "1").get_by_label("Event key").fill("{{nothing}}")
+    page.get_by_role("button", name="Save as a draft").click()
+    expect(page.locator(".errornote")).to_contain_text("Step 1:")
+    expect(page.get_by_label("Title", exact=True).first).to_have_value("Mine")
+    expect(step(page, "1").get_by_label("Event key")).to_have_value("{{nothing}}")
+    expect(step(page, "1").locator(".segment-mistake")).to_contain_text("title")
+
+
+def test_conditions_are_built_as_those_of_a_segment(page: Page, http: Client) -> None:
+    http.contact("ada@example.com", first_name="Ada")
+    page.goto(ADD)
+    page.get_by_label("Title", exact=True).first.fill("Adas")
+    page.get_by_role("region", name="Starts when").get_by_label("Trigger").select_option(
+        label="By hand"
+    )
+    may = page.get_by_role("region", name="Who may start")
+    may.get_by_role("button", name="Add condition").click()
+    may.get_by_label("Value", exact=True).fill("Ada")
+    expect(may.locator(".segment-count")).to_have_text("1 contact")
+    page.get_by_role("button", name="Save as a draft").click()
+    expect(page.get_by_text("First Name equal “Ada”")).to_be_visible()
+
+
+CONDITION = {"source": ["subscriber", "first_name"], "operator": "=", "value": "Ada" * 30}
+LONG = f"{'x' * 190}"
+# Every kind of steps, with texts that are hard to fit.
+DOCUMENT = {
+    "title": LONG,
+    "description": "What it is for.",
+    "trigger": {"type": "event", "event_key": LONG},
+    "conditions": [[CONDITION]],
+    "steps": [
+        {"type": "track_event", "event_key": LONG, "title": "<b>{{event.title}}</b>"},
+        {"type": "set_fields", "fields": {"city": "Rome", "custom_values.plan": LONG}},
+        {
+            "type": "wait_until",
+            "happens": {"type": "status_changed", "statuses": ["pending"]},
+            "timeout": {"hours": 1, "between": ["09:00", "17:00"], "weekdays": ["mon", "tue"]},
+            "then": [
+                {
+                    "type": "if",
+                    "conditions": [[CONDITION]],
+                    "then": [{"type": "add_tags", "tags": ["VIP"]}],
+                    "else": [{"type": "webhook", "url": "https://example.com/"}],
+                }
+            ],
+            "else": [
+                {"type": "wait", "wait": {"field": "date_of_birth", "days": -3, "yearly": True}},
+                {"type": "wait", "wait": {"until": "2026-12-24T09:00"}},
+                {"type": "wait", "wait": {"weekdays": ["fri"], "at": "09:00"}},
+                {"type": "stop"},
+            ],
+        },
+    ],
+}
+# {} is the id of the automation.
+PAGES = (
+    *("/admin/automations/automation/", ADD, "/admin/automations/run/"),
+    *("/admin/automations/automation/{}/", "/admin/automations/automation/{}/change/"),
+    *("/admin/automations/automation/{}/why/?contact=ada@example.com",),
+    "/admin/automations/automation/{}/delete/",
+)
+
+
+@pytest.fixture(scope="class")
+def automation_id(
+    browser: Browser,
+    server: Server,
+    admin_cookies: dict[str, Any],
+    sql: psycopg.Connection,
+    emptying: str,
+) -> Iterator[str]:
+    """The id of an automation with every kind of steps, saved as JSON."""
+    sql.execute(emptying)
+    client = server.client()
+    client("POST", f"{API}/tags", {"title": "VIP", "slug": "vip"})
+    client.contact("ada@example.com")
+    client.close()
+    with context_of(browser, server, storage_state=admin_cookies) as context:
+        page = context.new_page()
+        page.goto(ADD)
+        page.get_by_text("The same as JSON").click()
+        page.get_by_label("Document").fill(json.dumps(DOCUMENT))
+        page.get_by_role("button", name="Save as a draft").click()
+        expect(page.get_by_role("button", name="Publish")).to_be_visible()
+        page.get_by_role("button", name="Publish").click()
+        yield page.url.rstrip("/").rpartition("/")[2]
+
+
+@pytest.mark.parametrize("path", PAGES)
+class TestPages:
+    """Every page, with an automation that has every kind of steps."""
+
+    def test_a_page_has_no_serious_accessibility_error(
+        self, axe_page: Page, automation_id: str, path: str
+    ) -> None:
+        assert errors_in_both_themes(axe_page, path.format(automation_id)) == NO_ERRORS
+
+    def test_a_page_is_as_wide_as_a_phone(self, phone: Page, automation_id: str, path: str) -> None:
+        phone.goto(path.format(automation_id))
+        assert overflow(phone) == 0
+
+
+class TestUnfoldedBuilder:
+    """The builder with every step unfolded."""
+
+    def unfold(self, page: Page, automation_id: str) -> None:
+        """Open the builder and unfold each step."""
+        page.goto(f"/admin/automations/automation/{automation_id}/change/")
+        expect(page.get_by_text("Complete.")).to_be_visible()
+        for summary in page.locator(".automation-step summary").all():
+            summary.click()
+
+    def test_it_has_no_serious_accessibility_error(
+        self, axe_page: Page, automation_id: str
+    ) -> None:
+        self.unfold(axe_page, automation_id)
+        assert accessibility_errors(axe_page) == []
+
+    def test_it_is_as_wide_as_a_phone(self, phone: Page, automation_id: str) -> None:
+        self.unfold(phone, automation_id)
+        assert overflow(phone) == 0
