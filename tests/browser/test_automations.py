@@ -169,7 +169,7 @@ def test_what_was_typed_stays_when_the_login_has_ended_meanwhile(page: Page, htt
     page.get_by_role("button", name="Save as a draft").click()
     expect(page.get_by_text("Not saved: the server cannot be reached")).to_be_visible()
     # As after a login in another tab, which changes the token of forms.
-    page.context.add_cookies(cookies)
+    page.context.add_cookies(cookies)  # type: ignore[arg-type]  # as `cookies` returns them
     token = page.locator("form:has(#id_document) [name=csrfmiddlewaretoken]")
     token.evaluate("input => { input.value = 'x'.repeat(32) }")
     starts = page.get_by_role("region", name="Starts when")
