@@ -175,7 +175,7 @@ def test_an_application_password_made_in_the_admin_tracks_an_event(
     page: Page, learner_id: int, server: Server
 ) -> None:
     page.goto("/admin/crm/applicationpassword/add/")
-    page.get_by_label("User").select_option(label="admin")
+    page.get_by_label("User:").select_option(label="admin")
     page.get_by_label("Name").fill("shop")
     page.get_by_label("Scope").select_option("track")
     page.get_by_role("button", name="Save", exact=True).click()
