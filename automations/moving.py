@@ -30,6 +30,7 @@ RETRIES = (
     *[timedelta(hours=2)] * 2,
     *[timedelta(hours=12)] * 2,
 )
+CLOCK = "SELECT clock_timestamp()"
 STATUS = "SELECT status FROM crm_subscriber WHERE id = %(contact)s"
 # The columns of a run that a step changes, with their types.
 COLUMNS = {
@@ -175,7 +176,8 @@ class Mover:
     def _wait_until(self, step: Mapping[str, Any]) -> None:
         run = self.run
         if run.entered_at is None:
-            run.entered_at = self.now
+            # Behind what the steps before it have tracked in this transaction.
+            run.entered_at = max(self.now, fetch_one(CLOCK, {})[0])
             run.happened = step["since"] == "start" and happened_before(run, step)
             if not run.happened:
                 timeout = step.get("timeout")

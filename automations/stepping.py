@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from automations.models import Run, RunStatus, RunStep
-from automations.moving import Mover, fail, store
+from automations.moving import CLOCK, Mover, fail, store
 from automations.programs import program
 from config.database import LIMIT_WAITS, fetch_one, fetch_rows, in_transaction, is_disconnected
 from crm.outbox import set_cause
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 # Runs of one transaction.
 RUNS = 20
+# By the time of the statement, because an index cannot find a time that changes meanwhile.
 FIND = """
 SELECT r.id, r.subscriber_id, a.id
 -- By automation, because the overdue runs of one that is paused may be many.
@@ -57,10 +58,10 @@ ORDER BY id FOR UPDATE SKIP LOCKED
 """
 # When the first entry of each contact was recorded.
 RECORDED = """
-SELECT DISTINCT ON (subscriber_id) subscriber_id, created_at FROM crm_outboxentry
-WHERE subscriber_id = ANY(%(contacts)s::bigint[]) ORDER BY subscriber_id, id
+SELECT contact, (SELECT created_at FROM crm_outboxentry e WHERE e.subscriber_id = contact
+                 ORDER BY e.id LIMIT 1)
+FROM unnest(%(contacts)s::bigint[]) contact
 """
-CLOCK = "SELECT clock_timestamp()"
 
 
 class Due(NamedTuple):
@@ -180,7 +181,7 @@ def _waiting(runs: Iterable[Run]) -> set[int]:
     if not at_waits:
         return set()
     contacts = {"contacts": [run.subscriber_id for run in at_waits]}
-    recorded: dict[int, datetime] = dict(fetch_rows(RECORDED, contacts))
+    recorded: dict[int, datetime | None] = dict(fetch_rows(RECORDED, contacts))
     return {
         run.pk
         for run in at_waits

@@ -20,12 +20,14 @@ LABEL_KINDS: dict[str, tuple[OutboxKind, LabelKind]] = {
     "list_removed": (OutboxKind.LIST_REMOVED, "lists"),
 }
 ADDED = ("tag_added", "list_added")
-# Occurrences of a key since a time, but for the one that started the run.
+# Occurrences of a key since the one that started the run, or since a time. Those of a batch have
+# the same time, and ids in the order sent.
 OCCURRED = """
 SELECT o.id FROM events_eventoccurrence o
     JOIN events_trackedevent e ON e.id = o.event_id AND e.subscriber_id = o.subscriber_id
 WHERE o.subscriber_id = %(contact)s AND o.event_key = %(key)s AND o.occurred_at >= %(since)s
-    AND o.id IS DISTINCT FROM %(source)s AND (%(title)s = '' OR e.title = %(title)s)
+    AND (o.occurred_at, o.id) > (%(since)s, COALESCE(%(source)s, 0))
+    AND (%(title)s = '' OR e.title = %(title)s)
 ORDER BY o.occurred_at, o.id
 """
 
@@ -100,8 +102,10 @@ def is_awaited(run: Run, step: Mapping[str, Any] | None, entry: Entry) -> bool:
         return False
     if step["since"] == "here" and entry.created_at < run.entered_at:
         return False
-    if step["since"] == "start" and entry.occurred_at < run.source_at:
-        return False
+    if step["since"] == "start":
+        source = (run.source_at, run.occurrence_id or 0)
+        if (entry.occurred_at, entry.occurrence_id or 0) < source:
+            return False
     if entry.occurrence_id is not None and entry.occurrence_id == run.occurrence_id:
         return False
     return _is_same(step["same"], run, entry.occurrence_id)

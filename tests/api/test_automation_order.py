@@ -69,12 +69,37 @@ def test_a_late_worker_restarts_a_wait_by_what_happened_before_its_end(ada: Subs
     assert [*Run.objects.order_by("id").values_list("status", flat=True)] == ["cancelled", "active"]
 
 
+def test_events_of_a_batch_before_the_one_that_starts_are_not_awaited(ada: Subscriber) -> None:
+    happening = {"type": "event", "event_key": "checkout"}
+    until = {"type": "wait_until", "happens": happening, "then": [MARK], "else": []}
+    published(until, trigger={**CHECKOUT, "times": 2, "when": "at"})
+    event = {"subscriber_id": ada.pk, "event_key": "checkout"}
+    track_many([{**event, "title": f"Order {number}"} for number in range(2)])
+    work()
+    assert (Run.objects.get().status, marks()) == (RunStatus.ACTIVE, 0)
+    happens(ada)
+    work()
+    assert marks() == 1
+
+
+def test_what_an_earlier_step_has_tracked_is_not_awaited_here(ada: Subscriber) -> None:
+    happening = {"type": "event", "event_key": "marked"}
+    until = {"type": "wait_until", "since": "here", "happens": happening, "then": [MARK]}
+    published(MARK, until)
+    happens(ada)
+    work()
+    assert (Run.objects.get().status, marks()) == (RunStatus.ACTIVE, 1)
+    happens(ada, "marked")
+    work()
+    assert marks() == 3
+
+
 def broken(automation: Automation, **changed: Any) -> None:
     """Store a document that no version of the program can have written."""
     assert automation.version
     document = {**automation.version.document, **changed}
     document = {name: value for name, value in document.items() if value is not None}
-    Version.objects.filter(pk=automation.version_id).update(document=document)  # type: ignore[misc]
+    Version.objects.filter(pk=automation.version.pk).update(document=document)
 
 
 def test_an_entry_that_cannot_be_acted_on_does_not_stop_the_others(
@@ -116,8 +141,7 @@ def test_a_run_that_cannot_be_moved_on_does_not_stop_the_others(
 
 
 def test_a_segment_that_cannot_be_read_pauses_its_automation_alone(ada: Subscriber) -> None:
-    condition = {"source": ["subscriber", "city"], "operator": "=", "value": "Rome"}
-    segment = Segment.objects.create(title="Rome", slug="rome", filters=[[condition]])  # type: ignore[misc]  # a JSON field
+    segment = Segment.objects.create(title="Rome", slug="rome")
     first = published(trigger={"type": "segment_entered", "segment": segment.pk})
     broken(first, trigger={"type": "segment_entered"})
     published(MARK, title="Second")

@@ -1,16 +1,14 @@
 """How PostgreSQL reads a page of a long timeline: from an index, without a sort."""
 
-import re
 from collections.abc import Iterator
-from typing import Any
 
-import psycopg
 import pytest
 from django.db import connection
 from pytest_django import DjangoDbBlocker
 
 from events.history import Cursor, Timeline
 from events.models import EventOccurrence
+from tests.api.plans import explain, walk
 from tests.api.savepoints import rolled_back
 
 CONTACT = 1_000_001
@@ -43,27 +41,6 @@ def cursor(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterato
         )
         row = newest_first[10_000]
         yield Cursor(row.occurred_at, row.pk)
-
-
-def explain(statement: str, parameters: dict[str, Any]) -> Any:
-    """Return how PostgreSQL runs a statement once it is prepared, as the server runs it."""
-    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement)))
-    prepared = re.sub(r"%\((\w+)\)s", lambda name: f"${names.index(name[1]) + 1}", statement)
-    values = ", ".join(f"%({name})s" for name in names)
-    connection.ensure_connection()
-    with psycopg.ClientCursor(connection.connection) as sql:
-        sql.execute(f"PREPARE page AS {prepared}")
-        sql.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE page({values})", parameters)
-        (plans,) = sql.fetchone() or ([],)
-        sql.execute("DEALLOCATE page")
-    return plans[0]["Plan"]
-
-
-def walk(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Iterate over a plan's nodes."""
-    yield plan
-    for inner in plan.get("Plans", []):
-        yield from walk(inner)
 
 
 @pytest.mark.django_db
