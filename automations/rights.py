@@ -1,6 +1,6 @@
 """Limit what documents may ask for by the permissions of the user who reads or writes them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -60,6 +60,18 @@ def without_secrets(document: Mapping[str, Any], has_perm: HasPerm) -> dict[str,
                 for name in WEBHOOK_SECRETS:
                     step.pop(name, None)
     return copy
+
+
+def hide_urls(steps: Iterable[dict[str, Any]], has_perm: HasPerm) -> None:
+    """Remove the URLs of webhooks from what steps did, as `without_secrets` does from a document.
+
+    Args:
+        steps: what each step did, with `detail`.
+        has_perm: tells what the user may see.
+    """
+    if not has_perm(VIEW_ENDPOINTS):
+        for step in steps:
+            step["detail"] = {name: each for name, each in step["detail"].items() if name != "url"}
 
 
 def require_export(document: Mapping[str, Any], has_perm: HasPerm) -> None:

@@ -13,7 +13,7 @@ from automations.documents import walk
 from automations.kinds import BRANCHES
 from automations.models import Run
 from automations.programs import program
-from automations.rights import VIEW_ENDPOINTS, without_secrets
+from automations.rights import hide_urls, without_secrets
 from automations.runs import end_runs
 from config.api.errors import ObjectNotFound, Unprocessable
 from config.api.pagination import check_rows
@@ -66,11 +66,7 @@ class RunViewSet(ApiViewSet):
             raise ObjectNotFound(self.noun)
         [shown] = show_runs([run], request.user.has_perm)
         path = RunStepSerializer(run.steps.order_by("id"), many=True).data
-        if not request.user.has_perm(VIEW_ENDPOINTS):
-            for step in path:
-                step["detail"] = {
-                    name: value for name, value in step["detail"].items() if name != "url"
-                }
+        hide_urls(path, request.user.has_perm)
         return Response({"run": shown, "path": path})
 
     @schema.MESSAGE

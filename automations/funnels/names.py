@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from automations.kinds import CUSTOM_PREFIX, STEPS, TRIGGERS
-from automations.waits import parse_wait
+from automations.waits import WEEKDAYS, parse_wait
 from crm.labels import LabelKind
 
 Settings = dict[str, Any]
@@ -191,7 +191,7 @@ def _wait(step: Mapping[str, Any]) -> Settings:
             }
     elif wait.at and wait.weekdays and not wait.span:
         if is_of_store:
-            days = [name.capitalize() for name in step["wait"]["weekdays"]]
+            days = [WEEKDAYS[number].capitalize() for number in sorted(wait.weekdays)]
             at = f"{wait.at:%H:%M}"
             settings = {"wait_type": "to_day", "to_day": days, "to_day_time": at}
     elif not (wait.at or wait.weekdays or wait.between):

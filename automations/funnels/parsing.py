@@ -18,7 +18,7 @@ from automations.funnels.names import (
 )
 from automations.kinds import CUSTOM_PREFIX, HAPPENINGS, SETTABLE, TRIGGERS
 from config.api.errors import FieldErrors, InvalidFields
-from config.api.validation import is_empty, php_list, to_text
+from config.api.validation import InvalidValue, is_empty, php_list, to_text
 
 Part = dict[str, Any]
 KINDS = {trigger_name(kind): kind for kind in TRIGGERS}
@@ -300,6 +300,8 @@ def _step(data: Any, place: str, errors: FieldErrors, depth: int) -> Part:
         step |= PARSERS[kind](to_settings(data.get("settings"), f"{place}.settings"))
     except Unrepresentable as error:
         errors[f"{place}.settings"] = {"unsupported": str(error)}
+    except InvalidValue as error:
+        errors[f"{place}.settings"] = error.for_field(f"{place}.settings")
     except InvalidFields as error:
         errors |= error.detail
     children = data.get("children") or {}

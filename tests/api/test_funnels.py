@@ -610,6 +610,17 @@ def test_a_wait_that_was_changed_in_fluentcrms_form_is_saved_so(api: APIClient) 
             "sequences.0.settings",
         ),
         (
+            {
+                "action_name": "fluentcrm_wait_times",
+                "settings": {"wait_type": "by_custom_field", "by_custom_field": ["x"]},
+            },
+            "sequences.0.settings",
+        ),
+        (
+            {"action_name": "tallybook_wait_for", "settings": {"trigger_name": ["x"]}},
+            "sequences.0.settings",
+        ),
+        (
             {"action_name": "http_send_data", "settings": {"sending_method": "GET"}},
             "sequences.0.settings",
         ),
