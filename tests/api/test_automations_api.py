@@ -160,7 +160,7 @@ def test_automations_are_listed_with_their_numbers(api: APIClient, ada: Subscrib
 @pytest.mark.parametrize(
     ("query", "titles"),
     [
-        ("search=wel", ["Welcome"]),
+        ("search=elcom", ["Welcome"]),
         ("status=published", ["Test"]),
         ("status=paused", []),
         ("per_page=1&page=2", ["Test"]),
