@@ -58,11 +58,11 @@ class Part(NamedTuple):
     """Rows of another app that belong to a contact.
 
     Attributes:
-        count: returns how many contacts have, by what they are called.
+        counting: returns how many contacts have, by what they are called.
         rows: returns those of a contact as JSON texts.
     """
 
-    count: Counting
+    counting: Counting
     rows: Callable[[int], Iterable[str]]
 
 
@@ -116,7 +116,9 @@ def export_contact(contact_id: int, write: Write) -> None:
                 "events": events,
                 "occurrences": occurrences,
                 "notes": notes,
-                **{name: sum(part.count([contact_id]).values()) for name, part in _parts.items()},
+                **{
+                    name: sum(part.counting([contact_id]).values()) for name, part in _parts.items()
+                },
             },
         }
         write(f'{{"export":{orjson.dumps(header).decode()},\n"contact":{contact.fields}')
