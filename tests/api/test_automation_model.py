@@ -14,7 +14,8 @@ from automations.starting import start_by_hand
 from automations.writing import create_automation, pause, publish, update_automation
 from config.database import fetch_rows
 from crm.attachments import attach, detach
-from crm.contacts import create, set_column
+from crm.bulk_columns import set_column
+from crm.contacts import create
 from crm.models import OutboxEntry, Subscriber, Tag
 from events.models import EventOccurrence, TrackedEvent
 from events.tracking.batches import track_many
