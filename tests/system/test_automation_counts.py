@@ -1,5 +1,6 @@
 """The n-th event starts once, however many clients send events at the same moment."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from automations.writing import create_automation, publish
 from tests.long import long
 from tests.system.database import fetch_value
 from tests.system.fixtures import SERVED
-from tests.system.server import API, Client, Server, wait_until
+from tests.system.server import API, Answer, Client, Server, wait_until
 from tests.system.stores import use
 from tests.system.threads import in_threads
 
@@ -48,22 +49,27 @@ def event(number: int) -> dict[str, Any]:
     return {**EVENT, "title": f"t{number % TITLES}"}
 
 
+def accepted(request: Callable[[], Answer]) -> None:
+    """Send a request until it is accepted. A full server answers 503 and counts nothing."""
+    wait_until(lambda: request().status == 200, 60)
+
+
 def send(client: Client, number: int, index: int) -> int:
     """Send an event or a batch in one of five ways. Returns how many events were counted."""
     way = (number + index) % 5
     if way == 0:
-        answer = client.track(**event(index))
+        accepted(lambda: client.track(**event(index)))
     elif way == 1:
         # A client that repeats its request.
         for _ in range(2):
-            answer = client.track(**event(index), idempotency_key=f"{number}-{index}")
+            accepted(lambda: client.track(**event(index), idempotency_key=f"{number}-{index}"))
     elif way == 2:
-        an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
-        answer = client.track(**event(index), occurred_at=an_hour_ago.isoformat())
+        an_hour_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+        accepted(lambda: client.track(**event(index), occurred_at=an_hour_ago))
     else:
         path = f"{API}/subscribers/track-events?atomic={way - 3}"
-        answer = client("POST", path, {"events": [event(index + i) for i in range(BATCH)]})
-    assert answer.status == 200, answer.body
+        events = {"events": [event(index + place) for place in range(BATCH)]}
+        accepted(lambda: client("POST", path, events))
     return BATCH if way > 2 else 1
 
 
