@@ -24,4 +24,5 @@ class AutomationsConfig(AppConfig):
         register_merger(upkeep.move_runs, upkeep.count_moved)
         register_merger(deliveries.move_deliveries, deliveries.count_moved_deliveries)
         register_replacer("automations", upkeep.replace_email)
-        register_part("automations", Part(upkeep.count_own_runs, upkeep.own_runs))
+        register_part("automations", Part(upkeep.count_runs_of, upkeep.own_runs))
+        register_part("webhooks", Part(deliveries.count_deliveries_of, upkeep.own_deliveries))

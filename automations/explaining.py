@@ -213,7 +213,9 @@ def dry_run(automation_id: int, contact_id: int, *, happens: bool = True) -> Dry
     automation, _ = _find(automation_id, contact_id)
     version = program(automation.version_id or 0)
     with _rolled_back():
-        contact = Subscriber.objects.select_for_update(no_key=True).get(pk=contact_id)
+        contact = Subscriber.objects.select_for_update(no_key=True).filter(pk=contact_id).first()
+        if contact is None:  # deleted since it was read
+            raise ObjectNotFound("Subscriber")
         now = fetch_one(CLOCK, {})[0]
         run = _begin(automation, version, contact_id, now)
         for _ in range(MAX_TRANSACTIONS):

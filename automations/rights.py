@@ -1,6 +1,7 @@
 """Limit what documents may ask for by the permissions of the user who reads or writes them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 from automations.documents import happenings, walk
@@ -12,6 +13,8 @@ from crm.models import Segment
 VIEW_SEGMENTS = "crm.view_segment"
 VIEW_EVENTS = "events.view_trackedevent"
 ADD_EVENTS = "events.add_trackedevent"
+VIEW_ENDPOINTS = "automations.view_endpoint"
+WEBHOOK_SECRETS = ("url", "data")
 
 
 def require_reading(document: Mapping[str, Any], has_perm: HasPerm) -> None:
@@ -41,6 +44,45 @@ def _provider_names(filters: list[list[list[dict[str, Any]]]]) -> Iterator[str]:
                 # A stored filter may be older than its provider's end.
                 if name in providers():
                     yield name
+
+
+def without_secrets(document: Mapping[str, Any], has_perm: HasPerm) -> dict[str, Any]:
+    """Return a document as a user may see it.
+
+    URLs and texts of webhooks may hold secrets, so that they are left out for users who may not see
+    the endpoints of webhooks.
+    """
+    copy = {**document}
+    if not has_perm(VIEW_ENDPOINTS):
+        copy["steps"] = deepcopy(document["steps"])
+        for step in walk(copy["steps"]):
+            if step["type"] == "webhook":
+                for name in WEBHOOK_SECRETS:
+                    step.pop(name, None)
+    return copy
+
+
+def hide_urls(steps: Iterable[dict[str, Any]], has_perm: HasPerm) -> None:
+    """Remove the URLs of webhooks from what steps did, as `without_secrets` does from a document.
+
+    Args:
+        steps: what each step did, with `detail`.
+        has_perm: tells what the user may see.
+    """
+    if not has_perm(VIEW_ENDPOINTS):
+        for step in steps:
+            step["detail"] = {name: each for name, each in step["detail"].items() if name != "url"}
+
+
+def require_export(document: Mapping[str, Any], has_perm: HasPerm) -> None:
+    """Check that a user may see all of a document.
+
+    Raises:
+        Forbidden: 403.
+    """
+    require_reading(document, has_perm)
+    if without_secrets(document, has_perm) != document:
+        raise Forbidden("You may not see webhooks.")
 
 
 def require_writing(document: Mapping[str, Any], has_perm: HasPerm) -> None:

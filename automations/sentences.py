@@ -182,7 +182,7 @@ def _times(happening: Mapping[str, Any]) -> str:
 
 def ordinal(number: int) -> str:
     """Return a number as "1st", "2nd", "3rd" or "4th"."""
-    suffixes = {1: "st", 2: "nd", 3: "rd"}
+    suffixes = {1: "st", 2: "nd", 3: "rd"}  # codespell:ignore nd
     suffix = "th" if number % 100 in (11, 12, 13) else suffixes.get(number % 10, "th")
     return f"{number:,}{suffix}"
 

@@ -13,13 +13,15 @@ from psycopg.errors import QueryCanceled
 from automations.models import Run, RunStatus
 from automations.programs import Program, program
 from config.api.errors import ApiError, Unprocessable
-from config.database import fetch_one, fetch_row, fetch_rows, in_transaction
+from config.database import chunked, fetch_one, fetch_row, fetch_rows, in_transaction
 from crm.filters import read_filters, those_matching
 from crm.filters.types import ConditionGroup
 from crm.models import Status
 
 logger = logging.getLogger(__name__)
 
+# Whose conditions are judged together.
+CONTACTS_PER_STATEMENT = 200
 # An automation leads to others at most so often.
 MAX_CAUSES = 5
 CLOCK = "SELECT clock_timestamp()"
@@ -91,6 +93,18 @@ class Source:
     cause: tuple[int, ...] = ()
 
 
+def _those_matching(contact_ids: list[int], groups: list[ConditionGroup]) -> set[int] | str:
+    """Return those of the contacts that conditions let in, or why PostgreSQL cannot tell."""
+    try:
+        with transaction.atomic():
+            return {*those_matching(contact_ids, groups).values_list("pk", flat=True)}
+    except (DataError, OperationalError) as error:
+        # Such as a regular expression that PostgreSQL rejects, or that takes too long.
+        if not isinstance(error.__cause__, psycopg.DataError | QueryCanceled):
+            raise
+        return str(error)
+
+
 class Starter:
     """Starts runs of contacts that the caller's transaction has locked."""
 
@@ -118,6 +132,8 @@ class Starter:
         # The detail of the last one and how many, by automation, contact and reason.
         self._refused: dict[tuple[int, int, str], tuple[str, int]] = {}
         self._groups: dict[int, list[ConditionGroup] | str] = {}
+        # The contacts that conditions let in, by the version, where all were judged together.
+        self._matching: dict[int, set[int]] = {}
 
     def start(self, automation_id: int, version: Program, contact_id: int, source: Source) -> str:
         """Start a run, or return why not: "" or a reason.
@@ -178,23 +194,41 @@ class Starter:
         conditions = version.document["conditions"]
         if not conditions:
             return "", ""
+        groups = self._groups_of(version)
+        if isinstance(groups, str):
+            return "error", groups
+        found: set[int] | str
+        if version.version_id in self._matching:
+            found = self._matching[version.version_id]
+        else:
+            found = _those_matching([contact_id], groups)
+        if isinstance(found, str):
+            return "error", found
+        return ("", "") if contact_id in found else ("conditions", "")
+
+    def _groups_of(self, version: Program) -> list[ConditionGroup] | str:
+        """Return the conditions of a version, or why they are invalid."""
         if version.version_id not in self._groups:
             try:
+                conditions = version.document["conditions"]
                 self._groups[version.version_id] = read_filters(conditions, "conditions")
             except ApiError as error:
                 self._groups[version.version_id] = str(error)
-        groups = self._groups[version.version_id]
-        if isinstance(groups, str):
-            return "error", groups
-        try:
-            with transaction.atomic():
-                is_match = those_matching([contact_id], groups).exists()
-        except (DataError, OperationalError) as error:
-            # Such as a regular expression that PostgreSQL rejects, or that takes too long.
-            if not isinstance(error.__cause__, psycopg.DataError | QueryCanceled):
-                raise
-            return "error", str(error)
-        return ("", "") if is_match else ("conditions", "")
+        return self._groups[version.version_id]
+
+    def judge_all(self, version: Program) -> None:
+        """Judge the conditions for all contacts, by a statement for some hundred of them."""
+        groups = self._groups_of(version)
+        if not groups or isinstance(groups, str):
+            return
+        matching: set[int] = set()
+        for chunk in chunked([*self.contacts], CONTACTS_PER_STATEMENT):
+            found = _those_matching([*chunk], groups)
+            if isinstance(found, str):
+                # Alone, the others may be judged.
+                return
+            matching |= found
+        self._matching[version.version_id] = matching
 
     def end(self, run: Run, reason: str) -> None:
         """End an open run before its steps have ended."""
@@ -271,6 +305,7 @@ def start_contacts(
     starter = Starter(contacts, [automation_id])
     source = Source("manual", starter.now, cause=tuple(cause))
     version = program(row[0])
+    starter.judge_all(version)
     outcomes = {
         contact_id: starter.start(automation_id, version, contact_id, source) or "started"
         for contact_id in contacts

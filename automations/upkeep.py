@@ -25,7 +25,14 @@ SELECT r.id, json_build_object(
 FROM automations_run r JOIN automations_automation a ON a.id = r.automation_id
 WHERE r.subscriber_id = %(contact)s AND r.id < %(before)s ORDER BY r.id DESC LIMIT %(limit)s
 """
-RUNS_PER_STATEMENT = 20
+DELIVERIES = """
+SELECT d.id, json_build_object(
+    'url', p.url, 'message_id', d.message_id, 'status', d.status, 'body', d.body,
+    'created_at', d.created_at, 'delivered_at', d.delivered_at)::text
+FROM automations_delivery d JOIN automations_endpoint p ON p.id = d.endpoint_id
+WHERE d.subscriber_id = %(contact)s AND d.id < %(before)s ORDER BY d.id DESC LIMIT %(limit)s
+"""
+ROWS_PER_STATEMENT = 20
 # What steps have written about a contact, and why it did not start, is kept so long.
 KEEP_DETAILS = timedelta(days=90)
 DETAILS_PER_STATEMENT = 5_000
@@ -96,19 +103,23 @@ def count_moved(survivor_id: int, other_id: int) -> Counts:  # noqa: ARG001
     return count_runs_of([other_id])
 
 
-def count_own_runs(contact_id: int) -> int:
-    """Return how many runs the personal data of a contact has."""
-    return count_runs_of([contact_id])["automation_runs"]
-
-
 def own_runs(contact_id: int) -> Iterator[str]:
     """Yield the runs of a contact for its personal data, as JSON texts, the newest first."""
+    return _rows(RUNS, contact_id)
+
+
+def own_deliveries(contact_id: int) -> Iterator[str]:
+    """Yield the webhooks about a contact for its personal data, as `own_runs` yields runs."""
+    return _rows(DELIVERIES, contact_id)
+
+
+def _rows(statement: str, contact_id: int) -> Iterator[str]:
     before = MAX_ID
     while True:
-        parameters = {"contact": contact_id, "before": before, "limit": RUNS_PER_STATEMENT}
-        rows = fetch_rows(RUNS, parameters)
+        parameters = {"contact": contact_id, "before": before, "limit": ROWS_PER_STATEMENT}
+        rows = fetch_rows(statement, parameters)
         yield from (text for _, text in rows)
-        if len(rows) < RUNS_PER_STATEMENT:
+        if len(rows) < ROWS_PER_STATEMENT:
             return
         before = rows[-1][0]
 

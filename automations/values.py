@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 
+from config.api.errors import ObjectNotFound
 from config.database import fetch_row
 from crm.api.serializers import serialize_contacts
 from crm.selectors import custom_values_of, read_contacts
@@ -21,11 +22,14 @@ def contact_values(contact_id: int) -> dict[str, Any]:
     """Return a contact as the API shows it, with its custom values.
 
     Raises:
+        ObjectNotFound: the contact was deleted.
         PageTooLarge: 422, the custom values have more than 8 MB.
     """
-    [contact] = serialize_contacts(read_contacts([contact_id]))
+    found = serialize_contacts(read_contacts([contact_id]))
+    if not found:
+        raise ObjectNotFound("Subscriber")
     values = custom_values_of([contact_id]).get(contact_id, "{}")
-    return {**contact, "custom_values": orjson.loads(values)}
+    return {**found[0], "custom_values": orjson.loads(values)}
 
 
 def event_values(contact_id: int, occurrence_id: int | None) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from config.api.errors import ObjectNotFound
 from config.api.validation import MAX_ID
 from config.database import fetch_one, fetch_rows, in_transaction
 from config.downloads import Write
-from crm.contacts import delete_contacts
+from crm.contacts import Counting, delete_contacts
 from crm.emails import email_sha256, email_spellings
 from crm.filters import trusted
 from crm.models import Erasure, Identity, Segment, Subscriber
@@ -58,11 +58,11 @@ class Part(NamedTuple):
     """Rows of another app that belong to a contact.
 
     Attributes:
-        count: returns how many a contact has.
-        rows: returns them as JSON texts.
+        count: returns how many contacts have, by what they are called.
+        rows: returns those of a contact as JSON texts.
     """
 
-    count: Callable[[int], int]
+    count: Counting
     rows: Callable[[int], Iterable[str]]
 
 
@@ -116,7 +116,7 @@ def export_contact(contact_id: int, write: Write) -> None:
                 "events": events,
                 "occurrences": occurrences,
                 "notes": notes,
-                **{name: part.count(contact_id) for name, part in _parts.items()},
+                **{name: sum(part.count([contact_id]).values()) for name, part in _parts.items()},
             },
         }
         write(f'{{"export":{orjson.dumps(header).decode()},\n"contact":{contact.fields}')

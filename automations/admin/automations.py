@@ -18,6 +18,7 @@ from automations.admin.builder import document_as_json
 from automations.admin.form import AutomationFormMixin, error_lines, id_of
 from automations.admin.reports import report_context
 from automations.admin.why import why_context
+from automations.health import lateness
 from automations.models import Automation, AutomationStatus
 from automations.portable import export_document
 from automations.reports import count_runs
@@ -108,6 +109,8 @@ class AutomationAdmin(AutomationFormMixin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         if request.method == "GET" and self.has_view_permission(request):
+            if late := lateness():
+                messages.warning(request, late)
             for each in Automation.objects.exclude(paused_reason="").order_by("-updated_at")[:5]:
                 messages.warning(request, f"“{each}” is paused: {each.paused_reason}")
         return super().changelist_view(request, extra_context)
@@ -132,6 +135,7 @@ class AutomationAdmin(AutomationFormMixin):
         context = {
             **self.page_context(request, automation, automation.title),
             **report_context(automation, request.user.has_perm),
+            "late": lateness(),
         }
         return TemplateResponse(request, "admin/automations/report.html", context)
 
@@ -163,11 +167,14 @@ class AutomationAdmin(AutomationFormMixin):
         automation = self.find(request, automation_id, to_change=True)
         do = request.POST.get("do", "")
         try:
-            if do == "copy":
-                return self._copy(request, automation)
             if do != "pause":
                 require_writing(document_of(automation), request.user.has_perm)
+            if do == "copy":
+                return self._copy(request, automation)
             message = _change_state(automation, do)
+        except Automation.DoesNotExist:
+            # Deleted meanwhile.
+            raise Http404 from None
         except Overdue as error:
             number = error.detail["overdue"]
             messages.error(request, f"{number:,} are overdue by now. Choose what becomes of them.")

@@ -103,6 +103,12 @@ FIELDS: Mapping[str, dict[str, Any]] = {
     "match": _choice("match", "Of these", MATCHES),
     "statuses": _field("statuses", "Status", "boxes", options=Status.choices),
     "url": _field("url", "URL"),
+    "data": _field(
+        "data",
+        "Data",
+        "settings",
+        hint=f"Sent in place of the contact and the event, if there are any. {PLACEHOLDERS}",
+    ),
     "since": _choice("since", "What counts", SINCES),
     "same": _field(
         "same",

@@ -32,6 +32,7 @@ from config.audit import of_ids, record
 from config.database import in_transaction
 from crm.admin.base import PagedModelAdmin
 from crm.admin.history import log_entry
+from crm.labels import LabelKind
 
 MAX_UPLOAD = 256 * 1024
 
@@ -86,15 +87,16 @@ class AutomationFormMixin(PagedModelAdmin):
     def _create(self, request: HttpRequest, data: Any) -> Automation:
         """Create a draft by the builder, or by a recipe or a file, which may create labels."""
         assert isinstance(request.user, User)
+        created: dict[LabelKind, list[str]] = {}
         if "document" in request.POST:
             automation = create_automation(data, request.user)
         else:
             has_perm = request.user.has_perm
             automation, created = import_automation(data, request.user, has_perm)
-            for kind, titles in created.items():
-                if titles:
-                    messages.info(request, f"New {kind}: {', '.join(titles)}.")
         require_writing(document_of(automation), request.user.has_perm)
+        for kind, titles in created.items():
+            if titles:
+                messages.info(request, f"New {kind}: {', '.join(titles)}.")
         return automation
 
     @override
@@ -121,6 +123,9 @@ class AutomationFormMixin(PagedModelAdmin):
                 self.log(request, automation, CHANGE, "Changed.")
                 messages.success(request, "Saved. Contacts inside go on in this version.")
                 return self.to_report(automation)
+            except Automation.DoesNotExist:
+                # Deleted meanwhile.
+                raise Http404 from None
             except Outdated as error:
                 number = error.version.number
                 errors = [
@@ -172,7 +177,8 @@ class AutomationFormMixin(PagedModelAdmin):
     def log(self, request: HttpRequest, automation: Automation, flag: int, message: str) -> None:
         """Add an entry to the history and the audit log."""
         log_entry(request, str(automation.pk), automation.title, flag, message, model=Automation)
-        record(request, message.split()[0].lower().rstrip(".,"), **of_ids([automation.pk]))
+        done = message.split()[0].lower().rstrip(".,")
+        record(request, done, what="automation", **of_ids([automation.pk]))
 
     def to_report(self, automation: Automation) -> HttpResponse:
         """Redirect to the report of an automation."""

@@ -22,7 +22,7 @@ from automations.explaining import dry_run, explain
 from automations.kinds import one_of
 from automations.models import Automation, Refusal, Run, RunStatus
 from automations.reports import count_refusals, count_runs, report_steps
-from automations.rights import require_reading, require_writing
+from automations.rights import hide_urls, require_reading, require_writing
 from automations.starting import start_by_hand
 from automations.writing import document_of
 from config.api.responses import Response
@@ -149,7 +149,9 @@ class AutomationContactViewSet(ApiViewSet):
         automation = self.get_object()
         require_writing(document_of(automation), request.user.has_perm)
         result = dry_run(automation.pk, contact_id, happens=happens is not False)
-        return Response({"dry_run": DryRunSerializer(result).data})
+        played = DryRunSerializer(result).data
+        hide_urls(played["steps"], request.user.has_perm)
+        return Response({"dry_run": played})
 
     def _contact_id(self) -> int:
         """Return the contact that a request names, or the one that it was merged into.

@@ -9,8 +9,11 @@ from rest_framework.request import Request
 from automations.api import rights, schema
 from automations.api.pagination import RUN_NAMES, ContactRunPagination, with_names
 from automations.api.serializers import RunSerializer, RunStepSerializer
+from automations.documents import walk
+from automations.kinds import BRANCHES
 from automations.models import Run
 from automations.programs import program
+from automations.rights import hide_urls, without_secrets
 from automations.runs import end_runs
 from config.api.errors import ObjectNotFound, Unprocessable
 from config.api.pagination import check_rows
@@ -19,6 +22,7 @@ from config.api.routers import ID_REGEX
 from config.api.validation import clamp_id
 from config.api.viewsets import ApiViewSet
 from crm.api.merged import MergedContactMixin
+from crm.filters.types import HasPerm
 from crm.models import Subscriber
 from crm.permissions import Access
 
@@ -26,11 +30,17 @@ from crm.permissions import Access
 WHERE = ("automation_title", "automation_status", "step")
 
 
-def show_runs(runs: Collection[Run]) -> Any:
-    """Return runs with their automations, and the steps where they are."""
+def show_runs(runs: Collection[Run], has_perm: HasPerm) -> Any:
+    """Return runs with their automations, and the steps where they are, without their branches."""
+    steps: dict[int, dict[int, Any]] = {}
     for run in runs:
-        steps = program(run.version_id).steps
-        run.step = steps.get(run.step_id or 0)  # type: ignore[attr-defined]
+        if run.version_id not in steps:
+            document = without_secrets(program(run.version_id).document, has_perm)
+            steps[run.version_id] = {
+                step["id"]: {name: step[name] for name in step if name not in BRANCHES}
+                for step in walk(document["steps"])
+            }
+        run.step = steps[run.version_id].get(run.step_id or 0)  # type: ignore[attr-defined]
     return RunSerializer(runs, many=True, include=WHERE).data
 
 
@@ -54,9 +64,10 @@ class RunViewSet(ApiViewSet):
         run = with_names(self.get_queryset().filter(pk=self.url_id), RUN_NAMES).first()
         if run is None:
             raise ObjectNotFound(self.noun)
-        [shown] = show_runs([run])
-        steps = run.steps.order_by("id")
-        return Response({"run": shown, "path": RunStepSerializer(steps, many=True).data})
+        [shown] = show_runs([run], request.user.has_perm)
+        path = RunStepSerializer(run.steps.order_by("id"), many=True).data
+        hide_urls(path, request.user.has_perm)
+        return Response({"run": shown, "path": path})
 
     @schema.MESSAGE
     @action(detail=True, methods=["post"])
@@ -87,6 +98,6 @@ class ContactAutomationViewSet(MergedContactMixin):
         )
         if not page and not Subscriber.objects.filter(pk=contact).exists():
             raise ObjectNotFound("Subscriber")
-        rows = show_runs(page)
+        rows = show_runs(page, request.user.has_perm)
         check_rows(rows)
         return self.get_paginated_response(rows)

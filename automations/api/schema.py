@@ -51,6 +51,12 @@ UPDATE = describe(
         **DOCUMENT,
         conditions=serializers.ListField(child=objects()),
         steps=serializers.ListField(child=serializers.DictField(), max_length=100),
+        version=serializers.IntegerField(
+            required=False, min_value=1, help_text="The version that was changed."
+        ),
+    ),
+    conflict=envelope(
+        "OutdatedAutomation", message=serializers.CharField(), version=serializers.IntegerField()
     ),
 )
 WRITTEN = describe(STORED)

@@ -19,7 +19,8 @@ from automations.kinds import one_of
 from automations.models import Automation, AutomationStatus
 from automations.portable import export_document, import_automation
 from automations.reports import count_runs
-from automations.rights import require_reading, require_writing
+from automations.rights import require_export, require_reading, require_writing, without_secrets
+from automations.waits import whole_number
 from automations.writing import (
     copy_automation,
     create_automation,
@@ -35,6 +36,7 @@ from config.api.errors import InvalidFields, ObjectNotFound, Unprocessable
 from config.api.responses import Response
 from config.api.routers import ID_REGEX
 from config.api.validation import (
+    MAX_ID,
     MAX_NAME_LENGTH,
     MESSAGES,
     Validator,
@@ -130,14 +132,22 @@ class AutomationViewSet(ApiViewSet):
 
     @schema.UPDATE
     def update(self, request: Request, automation_id: str) -> Response:
-        """Save a new version. Contacts inside go on in it, at the step with the same id."""
+        """Save a new version. Contacts inside go on in it, at the step with the same id.
+
+        If the document has the number of a `version`, another one that was saved since is 409.
+        """
         document = self._document()
-        missing = [name for name in WHOLE if name not in document]
-        if missing:
+        # Another value than an object is rejected below.
+        sent = document if isinstance(document, dict) else dict.fromkeys(WHOLE)
+        if missing := [name for name in WHOLE if name not in sent]:
             errors = {name: MESSAGES["required"].format(field=name) for name in missing}
             raise InvalidFields({name: {"required": text} for name, text in errors.items()})
+        fields: dict[str, Validator] = {"version": optional(whole_number(1, MAX_ID))}
+        version = validate(fields, sent).get("version")
         user = user_of(request)
-        automation = self._write(lambda: update_automation(self.url_id, document, user))
+        automation = self._write(
+            lambda: update_automation(self.url_id, document, user, version=version)
+        )
         return self._stored("Automation has been updated", automation)
 
     @schema.MESSAGE
@@ -195,7 +205,7 @@ class AutomationViewSet(ApiViewSet):
     def export(self, request: Request, automation_id: str) -> Response:
         """Return the document for another store: labels by their titles, a segment by its slug."""
         automation = self.get_object()
-        require_reading(document_of(automation), request.user.has_perm)
+        require_export(document_of(automation), request.user.has_perm)
         return Response({"automation": export_document(automation)})
 
     @schema.IMPORT
@@ -250,7 +260,7 @@ class AutomationViewSet(ApiViewSet):
         is_paused = automation.status == AutomationStatus.PAUSED
         attributes = {
             **vars(automation),
-            **document_of(automation),
+            **without_secrets(document_of(automation), self.request.user.has_perm),
             "counts": counts,
             "last_started_at": counts.last_started_at,
             "version_number": automation.version.number if automation.version else 0,

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from automations.kinds import CUSTOM_PREFIX, STEPS, TRIGGERS
-from automations.waits import parse_wait
+from automations.waits import WEEKDAYS, parse_wait
 from crm.labels import LabelKind
 
 Settings = dict[str, Any]
@@ -143,13 +143,15 @@ def _track_event(step: Mapping[str, Any]) -> Settings:
 
 
 def _webhook(step: Mapping[str, Any]) -> Settings:
+    # A user who may not see webhooks sees a step without them.
+    data: Mapping[str, str] = step.get("data", {})
     return {
         "sending_method": "POST",
         "run_on_background": "yes",
-        "remote_url": step["url"],
+        "remote_url": step.get("url", ""),
         "request_format": "json",
-        "body_data_type": "subscriber_data",
-        "body_data_values": [],
+        "body_data_type": "custom_data" if data else "subscriber_data",
+        "body_data_values": [{"data_key": name, "data_value": text} for name, text in data.items()],
         "header_type": "no_headers",
         "header_data": [],
     }
@@ -189,7 +191,7 @@ def _wait(step: Mapping[str, Any]) -> Settings:
             }
     elif wait.at and wait.weekdays and not wait.span:
         if is_of_store:
-            days = [name.capitalize() for name in step["wait"]["weekdays"]]
+            days = [WEEKDAYS[number].capitalize() for number in sorted(wait.weekdays)]
             at = f"{wait.at:%H:%M}"
             settings = {"wait_type": "to_day", "to_day": days, "to_day_time": at}
     elif not (wait.at or wait.weekdays or wait.between):

@@ -18,7 +18,7 @@ from automations.funnels.names import (
 )
 from automations.kinds import CUSTOM_PREFIX, HAPPENINGS, SETTABLE, TRIGGERS
 from config.api.errors import FieldErrors, InvalidFields
-from config.api.validation import is_empty, php_list, to_text
+from config.api.validation import InvalidValue, is_empty, php_list, to_text
 
 Part = dict[str, Any]
 KINDS = {trigger_name(kind): kind for kind in TRIGGERS}
@@ -26,7 +26,7 @@ TYPES = {name: kind for kind, name in STEP_NAMES.items()}
 AGE = re.compile(r"([0-9]{1,6})([hd])")
 # What FluentCRM's interface sends of a trigger besides, which changes nothing here.
 IGNORED = ("subscription_status", "__force_run_actions")
-WEBHOOK = step_settings({"type": "webhook", "url": ""})
+WEBHOOK = step_settings({"type": "webhook", "url": "", "data": {}})
 
 
 class Unrepresentable(Exception):
@@ -126,16 +126,16 @@ def _labels(kind: str) -> Callable[[Part], Part]:
 
 def _set_fields(settings: Part) -> Part:
     _only(settings, ("contact_properties",))
-    fields = {}
-    for each in php_list(settings.get("contact_properties")) or []:
-        if not isinstance(each, dict) or not isinstance(each.get("data_key"), str):
-            raise Unrepresentable("The contact_properties must have data_key and data_value.")
-        if each.get("data_operation") not in (None, "", "replace"):
+    pairs = _pairs(settings, "contact_properties")
+    for row in php_list(settings["contact_properties"]) if pairs else []:
+        if row.get("data_operation") not in (None, "", "replace"):
             raise Unrepresentable("An automation can set fields, and not calculate with them.")
-        key = each["data_key"]
-        name = key if key in SETTABLE or key.startswith(CUSTOM_PREFIX) else f"{CUSTOM_PREFIX}{key}"
-        fields[name] = each.get("data_value")
-    return {"fields": fields}
+    return {"fields": {_field_name(key): value for key, value in pairs.items()}}
+
+
+def _field_name(key: str) -> str:
+    is_own = key in SETTABLE or key.startswith(CUSTOM_PREFIX)
+    return key if is_own else f"{CUSTOM_PREFIX}{key}"
 
 
 def _track_event(settings: Part) -> Part:
@@ -148,14 +148,29 @@ def _track_event(settings: Part) -> Part:
 
 def _webhook(settings: Part) -> Part:
     _only(settings, WEBHOOK)
-    for name, value in WEBHOOK.items():
-        if name not in ("remote_url", "run_on_background") and settings.get(name, value) != value:
-            # FluentCRM leaves an empty row in its forms.
-            rows = settings[name]
-            if isinstance(value, list) and not _is_filled(rows):
-                continue
-            raise Unrepresentable(f"The {name} of a webhook can be {value or 'empty'} only.")
-    return {"url": settings.get("remote_url")}
+    for name in ("sending_method", "request_format", "header_type"):
+        if settings.get(name, WEBHOOK[name]) != WEBHOOK[name]:
+            raise Unrepresentable(f"The {name} of a webhook can be {WEBHOOK[name]} only.")
+    if _is_filled(settings.get("header_data")):
+        raise Unrepresentable("A webhook has no headers of your own.")
+    step = {"url": settings.get("remote_url")}
+    match settings.get("body_data_type", "subscriber_data"):
+        case "subscriber_data":
+            return step
+        case "custom_data":
+            return {**step, "data": _pairs(settings, "body_data_values")}
+    raise Unrepresentable("The body_data_type must be subscriber_data or custom_data.")
+
+
+def _pairs(settings: Part, name: str) -> Part:
+    """Return the values of a list of data_key and data_value by their keys."""
+    rows = php_list(settings.get(name)) or []
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise Unrepresentable(f"The {name} must be a list of data_key and data_value.")
+    keys = [row.get("data_key") for row in rows]
+    if not all(isinstance(key, str) for key in keys) or len({*keys}) < len(keys):
+        raise Unrepresentable(f"The {name} must have a data_key each, and each once.")
+    return {row["data_key"]: row.get("data_value") for row in rows}
 
 
 def _is_filled(rows: Any) -> bool:
@@ -285,6 +300,8 @@ def _step(data: Any, place: str, errors: FieldErrors, depth: int) -> Part:
         step |= PARSERS[kind](to_settings(data.get("settings"), f"{place}.settings"))
     except Unrepresentable as error:
         errors[f"{place}.settings"] = {"unsupported": str(error)}
+    except InvalidValue as error:
+        errors[f"{place}.settings"] = error.for_field(f"{place}.settings")
     except InvalidFields as error:
         errors |= error.detail
     children = data.get("children") or {}

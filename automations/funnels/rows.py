@@ -21,9 +21,11 @@ from automations.kinds import BRANCHES, STEPS
 from automations.models import Automation, AutomationStatus, Run, RunStatus, RunStep
 from automations.programs import Program, program
 from automations.reports import RunCounts, StepReport
+from automations.rights import without_secrets
 from config.api.pagination import PageTooLarge
 from config.api.serializers import format_datetime
 from crm.api.serializers import serialize_contacts
+from crm.filters.types import HasPerm
 from crm.selectors import read_contacts
 
 # On one page.
@@ -138,22 +140,27 @@ def flatten(tree: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 class Sequences:
     """The sequences of automations by the ids of their steps, each read once."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_perm: HasPerm) -> None:
+        self._has_perm = has_perm
         self._rows: dict[int, dict[int, dict[str, Any]]] = {}
 
     def find(self, automation: Automation, version: Program, step_id: int | None) -> Any:
         """Return the sequence of a step, or None."""
         if version.version_id not in self._rows:
-            rows = flatten(sequence_tree(automation, version.document))
+            document = without_secrets(version.document, self._has_perm)
+            rows = flatten(sequence_tree(automation, document))
             self._rows[version.version_id] = {row["id"]: row for row in rows}
         return self._rows[version.version_id].get(step_id or 0)
 
 
-def run_rows(runs: Collection[Run], *, contacts: bool = True) -> list[dict[str, Any]]:
+def run_rows(
+    runs: Collection[Run], has_perm: HasPerm, *, contacts: bool = True
+) -> list[dict[str, Any]]:
     """Return runs, read with their automations, as funnel subscribers.
 
     Args:
         runs: the runs.
+        has_perm: tells what the user may see.
         contacts: whether each has its contact.
 
     Raises:
@@ -169,7 +176,7 @@ def run_rows(runs: Collection[Run], *, contacts: bool = True) -> list[dict[str, 
     if contacts:
         ids = sorted({run.subscriber_id for run in runs})
         of_contacts = {row["id"]: row for row in serialize_contacts(read_contacts(ids))}
-    sequences = Sequences()
+    sequences = Sequences(has_perm)
     rows = []
     for run in runs:
         version = program(run.version_id)

@@ -183,6 +183,7 @@ def describe(
     *,
     created: bool = False,
     unprocessable: Any = None,
+    conflict: Any = None,
     filters: bool | None = None,
     names_row: bool = False,
 ) -> Callable[[View], View]:
@@ -194,6 +195,7 @@ def describe(
         parameters: of the query string, and headers.
         created: whether the status is 201 if the request creates the object.
         unprocessable: a further serializer of the response with status 422.
+        conflict: the serializer of the response with status 409, if there is one.
         filters: whether the view's filter backends have parameters, None for lists alone.
         names_row: whether the body names a row, so that the status may be 404.
     """
@@ -202,6 +204,8 @@ def describe(
         responses[201] = response
     if unprocessable is not None:
         responses[422] = unprocessable
+    if conflict is not None:
+        responses[409] = conflict
     if names_row:
         responses[404] = MessageSerializer
     return extend_schema(

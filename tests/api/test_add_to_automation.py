@@ -8,6 +8,7 @@ from rest_framework.test import APIClient
 
 import automations
 from automations.models import Automation, Run
+from automations.starting import start_contacts
 from automations.writing import create_automation
 from config.api.errors import Unprocessable
 from crm.contacts import create
@@ -86,6 +87,21 @@ def test_who_may_not_change_runs_adds_none(
     client.credentials(HTTP_AUTHORIZATION=basic("clerk", make_password(clerk)))
     assert client.post(ACTION, body(automation.pk, ada.pk)).status_code == 403
     assert not Run.objects.exists()
+
+
+def test_conditions_of_many_contacts_are_judged_by_few_statements(
+    django_assert_max_num_queries: Any,
+) -> None:
+    condition = {"source": ["subscriber", "first_name"], "operator": "=", "value": "Ada"}
+    automation = published(HOUR, conditions=[[condition]])
+    names = ["Ada", "Bo"] * 150
+    ids = [
+        create({"email": f"{number}@example.com", "status": "subscribed", "first_name": name}).pk
+        for number, name in enumerate(names)
+    ]
+    with django_assert_max_num_queries(20):
+        outcomes = start_contacts(ids, automation.pk)
+    assert [*outcomes.values()] == ["started", "conditions"] * 150
 
 
 def test_python_starts_a_contact_and_tells_why_not(automation: Automation, ada: Subscriber) -> None:

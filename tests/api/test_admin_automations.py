@@ -428,6 +428,12 @@ def test_the_report_counts_who_passed_each_step(admin_client: Client) -> None:
     assert "1 entered 0 passed 1 inside" in page
 
 
+@pytest.mark.parametrize("suffix", ["", "{}/"])
+def test_a_page_tells_that_no_process_runs_automations(admin_client: Client, suffix: str) -> None:
+    page = open_page(admin_client, AUTOMATIONS + suffix.format(published(WAIT).pk))
+    assert "No process runs automations. Start manage.py run_automations." in page
+
+
 def test_the_report_tells_why_contacts_did_not_start(admin_client: Client, ada: Subscriber) -> None:
     condition = {"source": ["subscriber", "first_name"], "operator": "=", "value": "Bob"}
     automation = published(STOP, conditions=[[condition]])

@@ -119,6 +119,20 @@ def test_a_response_can_be_sent_back_as_it_is(api: APIClient) -> None:
     assert after["steps"] == before["automation"]["steps"]
 
 
+@pytest.mark.parametrize("document", [5, None, [], "conditions steps"])
+def test_a_new_version_that_is_no_object_is_rejected(api: APIClient, document: Any) -> None:
+    response = api.put(f"/automations/{stored(api)['id']}", {"automation": document})
+    assert (response.status_code, [*response.json()]) == (422, ["document"])
+
+
+def test_a_version_that_was_saved_since_is_not_overwritten(api: APIClient) -> None:
+    automation = stored(api)
+    url = f"/automations/{automation['id']}"
+    statuses = [api.put(url, automation | {"title": title}).status_code for title in ("A", "B")]
+    assert statuses == [200, 409]
+    assert api.get(url).json()["automation"]["title"] == "A"
+
+
 @pytest.mark.parametrize("part", ["conditions", "steps"])
 def test_a_new_version_needs_all_parts(api: APIClient, part: str) -> None:
     automation = stored(api)
@@ -146,7 +160,7 @@ def test_automations_are_listed_with_their_numbers(api: APIClient, ada: Subscrib
 @pytest.mark.parametrize(
     ("query", "titles"),
     [
-        ("search=wel", ["Welcome"]),
+        ("search=elcom", ["Welcome"]),
         ("status=published", ["Test"]),
         ("status=paused", []),
         ("per_page=1&page=2", ["Test"]),
@@ -611,6 +625,61 @@ def test_who_may_not_see_events_reads_no_document_about_them(
         document = {"trigger": {**document["trigger"], "segment": segment.pk}}
     automation = stored(api, **document)
     response = clerk_api("view_trackedevent").get(f"/automations/{automation['id']}{below}")
+    assert response.status_code == 403
+
+
+@pytest.fixture
+def hooked(ada: Subscriber) -> Automation:
+    """An automation that has sent a webhook of ada, who waits at another one."""
+    hook = {"type": "webhook", "url": "https://example.com/secret"}
+    automation = published(hook, HOUR, {**hook, "data": {"token": "secret"}})
+    happens(ada)
+    work()
+    return automation
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/automations/{automation}",
+        "/automations/runs/{run}",
+        "/subscribers/{contact}/automations",
+        "/funnels/{automation}?with[]=funnel_sequences",
+        "/funnels/{automation}/subscribers?with[]=sequences",
+        "/funnels/{automation}/subscribers/{contact}",
+        "/funnels/subscriber/{contact}/automations",
+        "/funnels/all-activities",
+    ],
+)
+@pytest.mark.parametrize("may_see", [True, False])
+def test_urls_of_webhooks_are_shown_to_who_may_see_webhooks(
+    clerk_api: Callable[..., APIClient], hooked: Automation, path: str, may_see: bool
+) -> None:
+    assert hooked.version
+    step = hooked.version.document["steps"][2]["id"]
+    Run.objects.update(step_id=step)
+    run = Run.objects.get()
+    url = path.format(automation=hooked.pk, run=run.pk, contact=run.subscriber_id)
+    response = clerk_api(*([] if may_see else ["view_endpoint"])).get(url)
+    assert response.status_code == 200
+    assert (b"secret" in response.content) is may_see
+
+
+@pytest.mark.parametrize("may_see", [True, False])
+def test_a_dry_run_shows_urls_of_webhooks_to_who_may_see_them(
+    clerk_api: Callable[..., APIClient], hooked: Automation, may_see: bool
+) -> None:
+    body = {"subscriber_id": Run.objects.get().subscriber_id}
+    api = clerk_api(*([] if may_see else ["view_endpoint"]))
+    response = api.post(f"/automations/{hooked.pk}/dry-run", body)
+    assert response.status_code == 200
+    assert (b"secret" in response.content) is may_see
+
+
+def test_who_may_not_see_webhooks_exports_none(
+    clerk_api: Callable[..., APIClient], hooked: Automation
+) -> None:
+    response = clerk_api("view_endpoint").get(f"/automations/{hooked.pk}/export")
     assert response.status_code == 403
 
 

@@ -78,7 +78,7 @@ def test_funnels_are_listed_with_the_number_of_their_contacts(
 @pytest.mark.parametrize(
     ("query", "titles"),
     [
-        ("search=wel", ["Welcome"]),
+        ("search=elcom", ["Welcome"]),
         ("sort_by=title&sort_type=ASC", ["Another", "Welcome"]),
         ("sort_by=password", ["Another", "Welcome"]),
         ("page=2&per_page=1", ["Welcome"]),
@@ -521,6 +521,8 @@ STEPS: list[dict[str, Any]] = [
     {"type": "wait", "wait": {"weekdays": ["mon"], "at": "09:00"}},
     {"type": "wait", "wait": {"field": "custom_values.renewal"}},
     MARK,
+    {"type": "webhook", "url": "https://example.com/hook"},
+    {"type": "webhook", "url": "https://example.com/hook", "data": {"plan": "gold"}},
     {"type": "set_fields", "fields": {"city": "Rome", "custom_values.plan": "gold"}},
     {
         "type": "wait_until",
@@ -608,7 +610,32 @@ def test_a_wait_that_was_changed_in_fluentcrms_form_is_saved_so(api: APIClient) 
             "sequences.0.settings",
         ),
         (
+            {
+                "action_name": "fluentcrm_wait_times",
+                "settings": {"wait_type": "by_custom_field", "by_custom_field": ["x"]},
+            },
+            "sequences.0.settings",
+        ),
+        (
+            {"action_name": "tallybook_wait_for", "settings": {"trigger_name": ["x"]}},
+            "sequences.0.settings",
+        ),
+        (
             {"action_name": "http_send_data", "settings": {"sending_method": "GET"}},
+            "sequences.0.settings",
+        ),
+        (
+            {
+                "action_name": "http_send_data",
+                "settings": {
+                    "body_data_type": "custom_data",
+                    "body_data_values": [{"data_key": 1}],
+                },
+            },
+            "sequences.0.settings",
+        ),
+        (
+            {"action_name": "update_contact_property", "settings": {"contact_properties": "x"}},
             "sequences.0.settings",
         ),
         ({"action_name": "add_contact_to_tag", "settings": {"tags": ["7"]}}, "steps.0.tags"),

@@ -177,7 +177,7 @@ def test_the_export_has_a_header_with_counts(exported: Any) -> None:
     assert (header["time_zone"], header["tallybook"]) == ("UTC", "0.1.0")
     assert header["counts"] == {
         **{"tags": 1, "lists": 1, "segments": 1},
-        **{"events": 1, "occurrences": 1, "notes": 0, "automations": 0},
+        **{"events": 1, "occurrences": 1, "notes": 0, "automations": 0, "webhooks": 0},
     }
 
 

@@ -16,6 +16,7 @@ from pytest_django import Settings as SettingsFixture
 from standardwebhooks import Webhook
 
 from automations.models import Attempt, Delivery, DeliveryStatus, Endpoint
+from automations.upkeep import own_deliveries
 from automations.webhooks import endpoints
 from automations.webhooks.attempts import LEASE_SECONDS, Claimed, claim, deliver, deliver_due
 from automations.webhooks.deliveries import (
@@ -494,3 +495,11 @@ def test_the_deliveries_of_a_merged_contact_are_those_of_the_survivor(ada: Subsc
     deliver_to(NOWHERE, ada.pk + 1)
     move_deliveries(ada.pk, ada.pk + 1)
     assert count_deliveries_of([ada.pk]) == {"webhook_deliveries": 1}
+
+
+def test_the_personal_data_of_a_contact_have_its_webhooks(ada: Subscriber) -> None:
+    url = "https://example.com/hook"
+    create_delivery(url, "test", {"name": "Ada"}, run_id=1, step_id=1, contact_id=ada.pk)
+    [webhook] = map(json.loads, own_deliveries(ada.pk))
+    assert (webhook["url"], webhook["status"]) == (url, "pending")
+    assert json.loads(webhook["body"])["data"] == {"name": "Ada"}

@@ -161,6 +161,33 @@ def test_conditions_are_built_as_those_of_a_segment(page: Page, http: Client) ->
     expect(page.get_by_text("First Name equal “Ada”")).to_be_visible()
 
 
+def test_what_was_typed_stays_when_the_login_has_ended_meanwhile(page: Page, http: Client) -> None:
+    page.goto(ADD)
+    page.get_by_label("Title", exact=True).first.fill("Mine")
+    cookies = page.context.cookies()
+    page.context.clear_cookies(name="tallybook_sessionid")
+    page.get_by_role("button", name="Save as a draft").click()
+    expect(page.get_by_text("Not saved: the server cannot be reached")).to_be_visible()
+    # As after a login in another tab, which changes the token of forms.
+    page.context.add_cookies(cookies)  # type: ignore[arg-type]  # as `cookies` returns them
+    token = page.locator("form:has(#id_document) [name=csrfmiddlewaretoken]")
+    token.evaluate("input => { input.value = 'x'.repeat(32) }")
+    starts = page.get_by_role("region", name="Starts when")
+    starts.get_by_label("Trigger").select_option(label="By hand")
+    page.get_by_role("button", name="Save as a draft").click()
+    expect(page.get_by_role("heading", name="Mine")).to_be_visible()
+
+
+def test_json_that_is_no_document_is_shown_again_with_its_error(page: Page, http: Client) -> None:
+    page.goto(ADD)
+    page.get_by_text("The same as JSON").click()
+    page.get_by_label("Document").fill('{"steps": [1, null]}')
+    page.get_by_role("button", name="Save as a draft").click()
+    expect(page.locator(".errornote")).to_contain_text("Step 1:")
+    expect(page.get_by_label("Document")).to_have_value('{"steps": [1, null]}')
+    expect(page.get_by_label("Document")).to_be_visible()
+
+
 CONDITION = {"source": ["subscriber", "first_name"], "operator": "=", "value": "Ada" * 30}
 LONG = f"{'x' * 190}"
 # Every kind of steps, with texts that are hard to fit.

@@ -175,7 +175,7 @@ def test_an_application_password_made_in_the_admin_tracks_an_event(
     page: Page, learner_id: int, server: Server
 ) -> None:
     page.goto("/admin/crm/applicationpassword/add/")
-    page.get_by_label("User").select_option(label="admin")
+    page.get_by_label("User:").select_option(label="admin")
     page.get_by_label("Name").fill("shop")
     page.get_by_label("Scope").select_option("track")
     page.get_by_role("button", name="Save", exact=True).click()
@@ -261,7 +261,7 @@ def test_a_segment_of_left_carts_is_built_by_keyboard(page: Page, http: Client) 
     expect(page.get_by_label("Or in the last hours", exact=True)).to_have_value("36")
     page.get_by_label("Operator", exact=True).select_option(label="has not done")
     page.get_by_label("Value", exact=True).fill("checkout")
-    count = page.locator("#segment-count")
+    count = page.locator(".segment-count")
     expect(count).to_have_text("1 contact")
     page.get_by_label("With the same property", exact=True).fill("")
     expect(count).to_have_text("0 contacts")

@@ -11,7 +11,7 @@ from automations.api.funnels.views import BaseFunnelViewSet, set_status
 from automations.funnels.rows import FUNNEL_STATUSES, funnel_row, funnel_status, sequence_tree
 from automations.funnels.writing import change_trigger, save_sequences
 from automations.models import Automation
-from automations.rights import require_writing
+from automations.rights import require_writing, without_secrets
 from automations.writing import delete_automation, document_of, update_automation
 from config.api.errors import Unprocessable
 from config.api.responses import Response
@@ -141,5 +141,6 @@ class FunnelEditViewSet(BaseFunnelViewSet):
     def _save(self, request: Request) -> Response:
         user = user_of(request)
         automation = self.write(lambda: save_sequences(self.get_object(), self.params, user))
-        tree = sequence_tree(automation, document_of(automation))
+        document = without_secrets(document_of(automation), request.user.has_perm)
+        tree = sequence_tree(automation, document)
         return Response({"sequences": tree, "message": "Sequence successfully updated"})

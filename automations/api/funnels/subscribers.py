@@ -21,6 +21,7 @@ from automations.api.funnels.pagination import (
 from automations.api.funnels.views import find_funnel
 from automations.funnels.rows import FILTERS, flatten, funnel_row, run_rows, sequence_tree
 from automations.models import Automation, Run, RunStatus, RunStep
+from automations.rights import without_secrets
 from automations.runs import delete_runs, end_runs
 from automations.writing import document_of
 from config.api.errors import ObjectNotFound, Unprocessable
@@ -90,11 +91,11 @@ class FunnelSubscriberViewSet(ApiViewSet):
         automation = self._funnel()
         runs = Run.objects.filter(automation_id=automation.pk)
         page = self.paginate_queryset(filter_runs(runs, params))
-        rows = run_rows(page)
+        rows = run_rows(page, request.user.has_perm)
         check_rows(rows)
         response = self.get_paginated_response(rows)
         more: dict[str, Any] = {}
-        document = document_of(automation)
+        document = without_secrets(document_of(automation), request.user.has_perm)
         if "funnel" in params.get("with", []):
             more["funnel"] = funnel_row(automation, document)
         if "sequences" in params.get("with", []):
@@ -117,8 +118,9 @@ class FunnelSubscriberViewSet(ApiViewSet):
         """Return the newest run of a contact, or null."""
         automation = self._funnel()
         run = self._newest(automation)
-        rows = run_rows([run]) if run else [None]
-        sequences = flatten(sequence_tree(automation, document_of(automation)))
+        rows = run_rows([run], request.user.has_perm) if run else [None]
+        document = without_secrets(document_of(automation), request.user.has_perm)
+        sequences = flatten(sequence_tree(automation, document))
         return Response({"funnel_subscriber": rows[0], "sequences": sequences})
 
     @schema.SUBSCRIBER_STATUS
@@ -185,8 +187,8 @@ class FunnelRunViewSet(ApiViewSet):
         rows = self._with_funnels(page, contacts=True)
         for row, run in zip(rows, page, strict=True):
             assert run.automation.version
-            tree = sequence_tree(run.automation, run.automation.version.document)
-            row["funnel"]["actions"] = flatten(tree)
+            document = without_secrets(run.automation.version.document, request.user.has_perm)
+            row["funnel"]["actions"] = flatten(sequence_tree(run.automation, document))
         check_rows(rows)
         return self.get_paginated_response(rows)
 
@@ -209,7 +211,9 @@ class FunnelRunViewSet(ApiViewSet):
             run.automation = automations[run.automation_id]
         return [
             {**row, "funnel": funnel_row(run.automation, document_of(run.automation))}
-            for row, run in zip(run_rows(runs, contacts=contacts), runs, strict=True)
+            for row, run in zip(
+                run_rows(runs, self.request.user.has_perm, contacts=contacts), runs, strict=True
+            )
         ]
 
     @override

@@ -27,7 +27,7 @@ from automations.funnels.writing import create_funnel
 from automations.kinds import one_of
 from automations.models import Automation, AutomationStatus
 from automations.reports import count_runs, report_steps
-from automations.rights import require_writing
+from automations.rights import require_writing, without_secrets
 from automations.writing import (
     copy_automation,
     delete_automation,
@@ -175,7 +175,7 @@ class FunnelViewSet(BaseFunnelViewSet):
         """Return a funnel, `with[]` its blocks, their fields, and its sequences."""
         wanted = validate({"with": to_strings}, self.params).get("with", [])
         automation = self.get_object()
-        document = document_of(automation)
+        document = without_secrets(document_of(automation), request.user.has_perm)
         row = funnel_row(automation, document)
         more = {
             "trigger": triggers().get(row["trigger_name"], {}),

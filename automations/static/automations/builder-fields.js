@@ -47,7 +47,7 @@ function boxOf(label, checked, set) {
   return make("div", { className: "segment-field" }, name);
 }
 
-// The fields of a contact that a step sets, each with its text.
+// Texts by names: those of `field.options`, or any.
 function settingsOf(context, field, owner) {
   const rows = Object.entries(owner[field.name] ?? {});
   const box = make("div", { className: "automation-wide" });
@@ -58,10 +58,13 @@ function settingsOf(context, field, owner) {
   };
   const draw = () => {
     const parts = rows.map((row, index) => {
-      const name = selectOf("Field", field.options, row[0], (value) => {
+      const rename = (value) => {
         row[0] = value;
         tell();
-      });
+      };
+      const name = field.options
+        ? selectOf("Field", field.options, row[0], rename)
+        : labelled("Field", input("text", row[0], rename));
       const text = labelled("Value", input("text", row[1], (value) => {
         row[1] = value;
         tell();
@@ -79,9 +82,9 @@ function settingsOf(context, field, owner) {
   const add = button("Add field", "segment-add", () => {
     rows.push(["", ""]);
     draw();
-    [...box.querySelectorAll("select")].at(-1).focus();
+    [...box.querySelectorAll("select, input")].at(-2).focus();
   });
-  if (!rows.length) rows.push(["", ""]);
+  if (!rows.length && field.options) rows.push(["", ""]);
   draw();
   return box;
 }
@@ -93,7 +96,7 @@ export function happeningOf(context, label, kinds, happening, choose) {
   return [select, ...fieldsOf(context, kinds[happening.type]?.fields ?? [], happening)];
 }
 
-export function conditionsOf(context, owner, none) {
+export function conditionFields(context, owner, none) {
   const textarea = make("textarea", { hidden: true, value: JSON.stringify(owner.conditions ?? []) });
   textarea.setAttribute("aria-label", "Conditions as JSON");
   const box = make("div", { className: "automation-conditions" }, textarea);

@@ -1,7 +1,7 @@
 // Draws steps from top to bottom, with their branches, and moves them.
 
 import { button, make, newId, selectOf } from "../crm/segment-values.js";
-import { conditionsOf, fieldsOf, happeningOf, waitOf } from "./builder-fields.js";
+import { conditionFields, fieldsOf, happeningOf, waitOf } from "./builder-fields.js";
 
 const copy = (value) => JSON.parse(JSON.stringify(value));
 const BRANCHES = ["then", "else"];
@@ -87,7 +87,7 @@ function partsOf(context, kind, step) {
   if (kind.fields.length) parts.push(grid(...fieldsOf(context, kind.fields, step)));
   if (kind.wait) parts.push(waitOf(context, step, kind.wait, kind.happens));
   if (kind.conditions) {
-    parts.push(conditionsOf(context, step, "No condition yet: an if needs one."));
+    parts.push(conditionFields(context, step, "No condition yet: an if needs one."));
   }
   return parts;
 }

@@ -3,10 +3,11 @@
 
 import { parseJSON } from "../crm/segment-json.js";
 import { make } from "../crm/segment-values.js";
-import { conditionsOf, fieldsOf, happeningOf } from "./builder-fields.js";
+import { conditionFields, fieldsOf, happeningOf } from "./builder-fields.js";
 import { stepsOf } from "./builder-steps.js";
 
 const WAIT = 300; // milliseconds
+const TOKEN = /(?:^|; )tallybook_csrftoken=(\w+)/;
 
 function start(textarea, table) {
   const builder = make("div", { id: "automation-builder", className: "segment-builder" });
@@ -15,6 +16,7 @@ function start(textarea, table) {
   const fresh = new WeakSet(); // new parts, whose errors are not shown yet
   const open = new WeakSet(); // unfolded steps
   let draft = {};
+  let isReady = false; // to be saved
   let turn = 0;
   let timer;
 
@@ -80,7 +82,7 @@ function start(textarea, table) {
         grid(...fieldsOf(context, rules, draft)),
         ruled,
         conditions,
-        conditionsOf(context, draft, none),
+        conditionFields(context, draft, none),
         context.lines("conditions", draft),
       ),
       section("Steps", stepsOf(context, draft.steps, "steps", [])),
@@ -107,37 +109,54 @@ function start(textarea, table) {
       draw();
     } catch {
       // Of another shape than a document has.
+      places.clear();
       const text = "The builder cannot show this JSON. The errors below tell why.";
       builder.replaceChildren(make("p", { className: "segment-mistake", textContent: text }));
     }
     check();
   }
 
-  // Requests the sentences and the errors, after a pause in the changes.
+  // Returns the sentences and the errors, or undefined if the server gives none.
+  async function request() {
+    const token = textarea.form.elements.csrfmiddlewaretoken;
+    // A login in another tab has changed it.
+    token.value = TOKEN.exec(document.cookie)?.[1] ?? token.value;
+    try {
+      const answer = await fetch(table.check, {
+        method: "POST",
+        body: textarea.value,
+        headers: { "Content-Type": "application/json", "X-CSRFToken": token.value },
+        redirect: "manual",
+      });
+      return answer.ok ? await answer.json() : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  // Checks after a pause in the changes.
   function check() {
     const mine = ++turn;
     clearTimeout(timer);
     timer = setTimeout(async () => {
-      let answer;
-      try {
-        answer = await fetch(table.check, {
-          method: "POST",
-          body: textarea.value,
-          headers: {
-            "Content-Type": "application/json",
-            "X-CSRFToken": textarea.form.elements.csrfmiddlewaretoken.value,
-          },
-          redirect: "manual",
-        });
-        answer = answer.ok ? await answer.json() : undefined;
-      } catch {
-        answer = undefined;
-      }
+      const answer = await request();
       // The late response to an earlier request is ignored.
       if (mine !== turn) return;
       if (answer) show(answer);
       else status.textContent = "Not checked: the server cannot be reached, or you are logged out.";
     }, WAIT);
+  }
+
+  // A page that replaces this one with an error would lose what was typed.
+  async function save(event) {
+    if (isReady) return;
+    event.preventDefault();
+    isReady = Boolean(await request());
+    if (isReady) event.target.requestSubmit(event.submitter);
+    else {
+      status.textContent =
+        "Not saved: the server cannot be reached, or you are logged out. Log in in another tab, and save again.";
+    }
   }
 
   function show({ errors, sentences }) {
@@ -175,16 +194,18 @@ function start(textarea, table) {
     const options = choices.items.map(([value]) => make("option", { value }));
     status.after(make("datalist", { id: `segment-suggestions-${name}` }, ...options));
   }
-  textarea.closest("details").open = false;
   textarea.addEventListener("input", drawFromJSON);
+  textarea.form.addEventListener("submit", save);
   drawFromJSON();
+  // What the builder cannot show is mended there.
+  textarea.closest("details").open = !places.size;
   if (!("posted" in textarea.dataset)) {
     fresh.add(draft);
     fresh.add(draft.trigger);
   } else {
     // What was rejected is unfolded.
     for (const { owner } of places.values()) open.add(owner);
-    draw();
+    if (places.size) draw();
   }
 }
 
