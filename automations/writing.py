@@ -1,6 +1,6 @@
 """Write automations: save a version, publish, pause, resume, copy and delete.
 
-A contact that is inside goes on in the current version: automations/stepping.py looks its step up
+A contact that is inside goes on in the current version: automations/moving.py looks its step up
 there. docs/decisions/automations.md tells why.
 """
 

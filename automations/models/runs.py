@@ -25,7 +25,7 @@ class Run(models.Model):
     """One run of a contact through an automation, and where it is.
 
     It is written under the lock of its contact, by automations/starting.py and
-    automations/stepping.py.
+    automations/moving.py.
     """
 
     # Without constraints, because their checks would lock automation and contact. The deletion of

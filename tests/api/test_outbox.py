@@ -12,6 +12,7 @@ from crm.outbox import quiet, set_cause, set_watches
 from events.models import EventOccurrence
 from events.tracking.corrections import take_back
 from events.tracking.watching import set_watched_keys
+from tests.api.statements import count_statements
 
 EVENT = {"event_key": "checkout", "title": "Order", "email": "ada@example.com"}
 LABELS = {"tags": Tag, "lists": List}
@@ -51,6 +52,18 @@ def test_an_event_of_another_key_is_not_recorded(api: APIClient, ada: Subscriber
     set_watched_keys(["login"])
     api.post("/subscribers/track-event", EVENT)
     assert recorded() == []
+
+
+@pytest.mark.parametrize("watched", [[], ["login"], ["checkout"]])
+def test_an_event_costs_two_statements_whatever_is_watched(
+    api: APIClient, ada: Subscriber, watched: list[str]
+) -> None:
+    set_watched_keys(watched)
+    # The first request of a password notes when it was used.
+    api.post("/subscribers/track-event", EVENT)
+    number = count_statements(lambda: api.post("/subscribers/track-event", EVENT))
+    assert number == 2
+    assert len(recorded()) == (2 if "checkout" in watched else 0)
 
 
 def test_a_retry_is_recorded_once(api: APIClient, ada: Subscriber) -> None:

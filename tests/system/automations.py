@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import connection
 
-from automations.models import Automation, Run, RunStatus
+from automations.models import Automation
 from automations.worker import run_once
 from config.database import fetch_rows
 from tests.system.server import wait_until
@@ -16,7 +16,8 @@ CHECKOUT = {"type": "event", "event_key": "checkout"}
 MARK = {"type": "track_event", "event_key": "marked", "title": "Marked"}
 ORPHANS = """
 SELECT '{table}', count(*) FROM {table} t
-WHERE NOT EXISTS (SELECT FROM {parent} p WHERE p.id = t.{column}) HAVING count(*) > 0
+WHERE t.{column} IS NOT NULL
+    AND NOT EXISTS (SELECT FROM {parent} p WHERE p.id = t.{column}) HAVING count(*) > 0
 """
 OF_CONTACTS = ["crm_outboxentry", "automations_run", "automations_runstep", "automations_refusal"]
 OF_AUTOMATIONS = ["automations_run", "automations_runstep", "automations_refusal"]
@@ -26,7 +27,7 @@ ALL_ORPHANS = " UNION ALL ".join(
     [
         *(
             ORPHANS.format(table=table, parent="crm_subscriber", column="subscriber_id")
-            for table in (*OF_CONTACTS, "automations_member")
+            for table in (*OF_CONTACTS, "automations_member", "automations_delivery")
         ),
         *(
             ORPHANS.format(table=table, parent="automations_automation", column="automation_id")
@@ -100,8 +101,3 @@ def armed(automation: Automation) -> Automation:
 
     wait_until(is_armed)
     return automation
-
-
-def statuses() -> set[str]:
-    """Return the statuses of all runs."""
-    return {*Run.objects.order_by().values_list("status", flat=True)} - {RunStatus.ACTIVE.value}
