@@ -103,8 +103,13 @@ def to_settings(value: Any) -> dict[str, str]:
 
 def to_webhook_url(value: Any) -> str:
     """Convert the URL of a webhook."""
+    url = to_text(value)
+    if "{{" in url:
+        raise InvalidValue(
+            "placeholder", "The {field} has no placeholders. Send values in the data."
+        )
     try:
-        return check_url(to_text(value))
+        return check_url(url)
     except InvalidWebhook as error:
         raise InvalidValue("url", str(error).replace("{", "{{").replace("}", "}}")) from None
 

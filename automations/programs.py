@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
 
 from automations.documents import walk
 from automations.kinds import BRANCHES
 from automations.models import Version
+
+MAX_KEPT = 1000
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,36 @@ class Program:
         return current
 
 
-@lru_cache(maxsize=256)
+# Those of a process that keeps them, by the ids of their versions.
+_kept: dict[int, Program] | None = None
+
+
+def keep_programs() -> None:
+    """Keep programs in memory from now on, because this process needs them all the time.
+
+    Call it after a reconnect as well, because a restored store may give a version another document.
+    Other processes read a version each time.
+    """
+    global _kept
+    _kept = {}
+
+
 def program(version_id: int) -> Program:
     """Return the program of a version.
 
     Raises:
         Version.DoesNotExist: its automation was deleted.
     """
+    if _kept is None:
+        return _read(version_id)
+    if version_id not in _kept:
+        if len(_kept) >= MAX_KEPT:
+            _kept.clear()
+        _kept[version_id] = _read(version_id)
+    return _kept[version_id]
+
+
+def _read(version_id: int) -> Program:
     return compile_document(version_id, Version.objects.get(pk=version_id).document)
 
 

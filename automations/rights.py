@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
-from automations.documents import happenings, walk
-from config.api.errors import Forbidden
-from crm.filters import providers, require_providers
+from automations.documents import happenings, places, walk
+from config.api.errors import FieldErrors, Forbidden, InvalidFields
+from crm.filters import compile_filters, providers, require_providers
 from crm.filters.types import HasPerm
 from crm.models import Segment
+from crm.segments import user_id_errors
 
 VIEW_SEGMENTS = "crm.view_segment"
 VIEW_EVENTS = "events.view_trackedevent"
@@ -33,6 +34,29 @@ def require_reading(document: Mapping[str, Any], has_perm: HasPerm) -> None:
                 raise Forbidden("You may not see segments.")
             filters += [each.filters for each in Segment.objects.filter(pk=each["segment"])]
     require_providers(_provider_names(filters), has_perm)
+
+
+def require_no_user_ids(document: Mapping[str, Any], user_source: str) -> None:
+    """Check that a document asks for no user_id, if the caller's password has a source for it.
+
+    It would be about other persons than those whom the caller means.
+
+    Raises:
+        InvalidFields: 422 by place.
+    """
+    if not user_source:
+        return
+    filters = [("conditions", document["conditions"])]
+    filters += [
+        (f"{place}.conditions", step["conditions"])
+        for place, step in places(document["steps"])
+        if "conditions" in step
+    ]
+    errors: FieldErrors = {}
+    for place, groups in filters:
+        errors |= user_id_errors(compile_filters(groups, place))
+    if errors:
+        raise InvalidFields(errors)
 
 
 def _provider_names(filters: list[list[list[dict[str, Any]]]]) -> Iterator[str]:

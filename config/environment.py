@@ -36,10 +36,10 @@ URL_PREFIX = re.compile(r"(/[a-z0-9_~-][a-z0-9._~-]*)+", re.IGNORECASE)
 # The first parts of Tallybook's own paths. After a proxy has removed a prefix of the same name, it
 # could not be known.
 OWN_PATHS = (
-    *("2", "activecampaign", "admin", "api", "campaigns", "companies", "custom-fields", "event"),
-    *("fluentcrm", "forms", "funnels", "healthz", "import", "labels", "lists", "readyz"),
-    *("recurring-campaigns", "reports", "segments", "sequences", "setting", "static"),
-    *("subscribers", "tags", "templates", "users", "webhooks", "wp-admin", "wp-json"),
+    *("2", "activecampaign", "admin", "api", "automations", "campaigns", "companies"),
+    *("custom-fields", "event", "fluentcrm", "forms", "funnels", "healthz", "import", "labels"),
+    *("lists", "readyz", "recurring-campaigns", "reports", "segments", "sequences", "setting"),
+    *("static", "subscribers", "tags", "templates", "users", "webhooks", "wp-admin", "wp-json"),
 )
 POSTGRES_SCHEMES = ("postgres", "postgresql", "pgsql", "psql")
 # What libpq reads, and what Django reads besides.

@@ -26,7 +26,8 @@ from crm.models import Segment, Subscriber, updated_now
 
 MAX_FILTER_BYTES = 64 * 1024
 USER_ID_OF_A_SOURCE = (
-    "A segment is about the user_id without a source, and your application password has a source."
+    "A stored filter is about the user_id without a source, and your application password has a "
+    "source."
 )
 # Each segment may have fifty conditions.
 SEGMENTS_PER_STATEMENT = 20
@@ -89,7 +90,7 @@ def clean_filters(
             source. It would be about others for everyone else who reads the segment.
     """
     groups = read_filters(filters, "filters", lock_labels)
-    if user_source and (errors := _user_id_errors(groups)):
+    if user_source and (errors := user_id_errors(groups)):
         raise InvalidFields(errors)
     cleaned = [[condition.item for condition in group] for group in groups]
     if len(orjson.dumps(cleaned)) > MAX_FILTER_BYTES:
@@ -97,7 +98,8 @@ def clean_filters(
     return cleaned
 
 
-def _user_id_errors(groups: Iterable[ConditionGroup]) -> FieldErrors:
+def user_id_errors(groups: Iterable[ConditionGroup]) -> FieldErrors:
+    """Return an error for each condition on the user_id, whose source a stored filter has not."""
     return {
         f"{condition.path}.source": {"user_source": USER_ID_OF_A_SOURCE}
         for condition in chain.from_iterable(groups)

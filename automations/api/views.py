@@ -19,7 +19,13 @@ from automations.kinds import one_of
 from automations.models import Automation, AutomationStatus
 from automations.portable import export_document, import_automation
 from automations.reports import count_runs
-from automations.rights import require_export, require_reading, require_writing, without_secrets
+from automations.rights import (
+    require_export,
+    require_no_user_ids,
+    require_reading,
+    require_writing,
+    without_secrets,
+)
 from automations.waits import whole_number
 from automations.writing import (
     copy_automation,
@@ -46,7 +52,7 @@ from config.api.validation import (
 from config.api.viewsets import ApiViewSet
 from config.audit import of_ids, record
 from config.database import in_transaction
-from crm.permissions import Access, user_of
+from crm.permissions import Access, user_of, user_source_of
 
 # Without them a whole document would lose all steps, or let every contact in.
 WHOLE = ("conditions", "steps")
@@ -244,6 +250,7 @@ class AutomationViewSet(ApiViewSet):
         def checked() -> Automation:
             automation = write()
             require_writing(document_of(automation), self.request.user.has_perm)
+            require_no_user_ids(document_of(automation), user_source_of(self.request))
             return automation
 
         automation: Automation = self._found(in_transaction(checked))

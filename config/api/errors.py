@@ -56,6 +56,9 @@ class InvalidFields(ApiError):
     def __init__(self, errors: FieldErrors) -> None:
         super().__init__(errors)
 
+    def __str__(self) -> str:
+        return " ".join(text for rules in self.detail.values() for text in rules.values())
+
 
 class Unprocessable(ApiError):
     """422 with one message, as FluentCRM answers where no field is to blame."""

@@ -7,7 +7,6 @@ import pytest
 from django.utils import timezone
 
 from automations.models import Automation, AutomationStatus, Refusal, Run, RunStatus, Version
-from automations.programs import program
 from automations.worker import run_once
 from crm.contacts import create
 from crm.models import OutboxEntry, Segment, Subscriber
@@ -125,8 +124,6 @@ def test_a_run_that_cannot_be_moved_on_does_not_stop_the_others(
     work()
     Run.objects.update(due_at=minutes_ago(1))
     broken(first, only_subscribed=None)
-    # As a new process reads it.
-    program.cache_clear()
     happens(ada, "login")
     work()
     assert marks() == 1

@@ -13,6 +13,7 @@ from crm.attachments import attach
 from crm.bulk_columns import set_column
 from crm.contacts import create
 from crm.models import List, Subscriber, Tag
+from crm.passwords import create_application_password
 from crm.segments import create_segment
 from tests.api.automation import CHECKOUT, happens, pass_time, published, work
 from tests.api.calls import send
@@ -698,3 +699,35 @@ def test_a_label_of_an_import_with_an_error_is_not_created(api: APIClient) -> No
     response = api.post("/automations/import", DOCUMENT | {"steps": steps})
     assert (response.status_code, [*response.json()]) == (422, ["steps.1.type"])
     assert not Tag.objects.exists()
+
+
+@pytest.mark.parametrize("place", ["conditions", "steps.0.conditions"])
+def test_a_password_with_a_source_saves_no_condition_on_user_ids(admin: User, place: str) -> None:
+    _, secret = create_application_password(admin, "shop", "manage", user_source="shop")
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=basic("admin", secret.replace(" ", "")))
+    condition = [[{"source": ["subscriber", "user_id"], "operator": "=", "value": "57"}]]
+    steps = [{"type": "if", "conditions": condition}] if "steps" in place else []
+    document = {"title": "Test", "trigger": CHECKOUT, "steps": steps}
+    response = client.post(
+        "/automations", document | ({} if steps else {"conditions": condition}), format="json"
+    )
+    assert (response.status_code, [*response.json()]) == (422, [f"{place}.0.0.source"])
+    assert not Automation.objects.exists()
+
+
+def test_the_url_of_a_webhook_has_no_placeholders(api: APIClient) -> None:
+    step = {"type": "webhook", "url": "https://example.com/{{contact.email}}"}
+    document = {"title": "Test", "trigger": CHECKOUT, "steps": [step]}
+    response = api.post("/automations", document, format="json")
+    assert (response.status_code, [*response.json()]) == (422, ["steps.0.url"])
+
+
+def test_a_condition_that_became_invalid_is_explained_in_words(
+    api: APIClient, ada: Subscriber, vip: Tag
+) -> None:
+    automation = published(conditions=[[tagged(vip)]])
+    vip.delete()
+    response = api.get(f"/automations/{automation.pk}/explain?subscriber_id={ada.pk}")
+    [found] = response.json()["explanation"]["conditions"]
+    assert found["error"].startswith("The conditions.0.0.value names labels that do not exist")

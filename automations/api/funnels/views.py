@@ -27,7 +27,11 @@ from automations.funnels.writing import create_funnel
 from automations.kinds import one_of
 from automations.models import Automation, AutomationStatus
 from automations.reports import count_runs, report_steps
-from automations.rights import require_writing, without_secrets
+from automations.rights import (
+    require_no_user_ids,
+    require_writing,
+    without_secrets,
+)
 from automations.writing import (
     copy_automation,
     delete_automation,
@@ -50,7 +54,7 @@ from config.api.validation import (
 from config.api.viewsets import ApiViewSet
 from config.audit import of_ids, record
 from config.database import in_transaction
-from crm.permissions import Access, user_of
+from crm.permissions import Access, user_of, user_source_of
 
 STATUS: dict[str, Validator] = {
     "status": one_of(*FUNNEL_STATUSES),
@@ -101,6 +105,7 @@ class BaseFunnelViewSet(ApiViewSet):
         def checked() -> Automation:
             automation: Automation = write()
             require_writing(document_of(automation), self.request.user.has_perm)
+            require_no_user_ids(document_of(automation), user_source_of(self.request))
             return automation
 
         try:

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand
 from django.db import InterfaceError, OperationalError, connections
 from typing_extensions import override
 
-from automations.programs import program
+from automations.programs import keep_programs
 from automations.webhooks.deliverer import Deliverer
 from automations.worker import forget, process_name, run_once
 from config.server.processes import AUTOMATIONS_NAME, prepare
@@ -32,6 +32,7 @@ class Command(BaseCommand):
         stopping = threading.Event()
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, lambda *_: stopping.set())
+        keep_programs()
         name = process_name()
         deliverer = Deliverer()
         deliverer.start()
@@ -41,8 +42,7 @@ class Command(BaseCommand):
             except (OperationalError, InterfaceError):
                 logger.warning("The database does not answer. Automations go on when it does.")
                 connections.close_all()
-                # A restored store may give its versions other documents.
-                program.cache_clear()
+                keep_programs()
                 number = 0
             if not number:
                 stopping.wait(POLL_SECONDS)
