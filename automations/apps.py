@@ -13,12 +13,15 @@ class AutomationsConfig(AppConfig):
         from automations import upkeep
         from automations.bulk import ADD_TO_AUTOMATION
         from automations.webhooks import deliveries
+        from automations.writing import pause_users_of
         from crm.bulk_actions import register_bulk_action
         from crm.contacts import register_deleter
+        from crm.label_deletion import register_listener
         from crm.merge_plans import register_merger
         from events.personal_data import Part, register_part, register_replacer
 
         register_bulk_action("add_to_automation", ADD_TO_AUTOMATION)
+        register_listener(pause_users_of)
         register_deleter(upkeep.delete_runs_of, upkeep.count_runs_of)
         register_deleter(deliveries.delete_deliveries_of, deliveries.count_deliveries_of)
         register_merger(upkeep.move_runs, upkeep.count_moved)

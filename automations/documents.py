@@ -31,7 +31,7 @@ from config.api.validation import (
     single_line,
     to_list,
 )
-from crm.filters import read_filters
+from crm.filters import compile_filters, labels_of, read_filters
 from crm.labels import LabelKind, LabelName, resolve_labels
 
 MAX_STEPS = 100
@@ -270,6 +270,17 @@ def places(
         yield place, step
         for name in BRANCHES:
             yield from places(step.get(name, []), f"{place}.{name}")
+
+
+def labels_in(document: Mapping[str, Any], kind: LabelKind) -> set[int]:
+    """Return the ids of the labels that a document names, in steps, triggers and conditions."""
+    steps = [*walk(document["steps"])]
+    found = {
+        label_id for each in (*steps, *happenings(document)) for label_id in each.get(kind, ())
+    }
+    filters = [document["conditions"], *(step.get("conditions", []) for step in steps)]
+    groups = (group for each in filters for group in compile_filters(each, "conditions"))
+    return found | {label_id for each, label_id in labels_of(groups) if each == kind}
 
 
 def happenings(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -4,12 +4,13 @@ A contact that is inside goes on in the current version: automations/moving.py l
 there. docs/decisions/automations.md tells why.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from automations.documents import happenings, places, read_document, walk
+from automations.documents import happenings, labels_in, places, read_document, walk
 from automations.models import (
     Automation,
     AutomationStatus,
@@ -24,6 +25,7 @@ from automations.waking import entries_of
 from config.api.errors import ApiError, InvalidFields, Unprocessable
 from config.api.validation import MAX_NAME_LENGTH
 from config.database import fetch_one, in_transaction
+from crm.labels import LabelKind
 from crm.models import OutboxKind, Status
 from crm.outbox import set_watches
 from events.tracking.watching import set_watched_keys
@@ -217,6 +219,22 @@ def pause(automation_id: int, reason: str = "") -> Automation:
     automation.updated_at = timezone.now()
     automation.save()
     return automation
+
+
+def pause_users_of(kind: LabelKind, titles: Mapping[int, str]) -> None:
+    """Pause the automations that name labels which are deleted, and say so.
+
+    They would start nothing, or skip steps, and no page would tell.
+
+    Args:
+        kind: the kind of the labels.
+        titles: their titles by id.
+    """
+    published = Automation.objects.filter(status=AutomationStatus.PUBLISHED)
+    for automation in published.select_related("version").order_by("pk"):
+        if names := labels_in(document_of(automation), kind) & titles.keys():
+            title = titles[min(names)]
+            pause(automation.pk, f"The {kind[:-1]} “{title}” was deleted.")
 
 
 def pause_all(reason: str) -> int:

@@ -1,11 +1,19 @@
 """Delete tags and lists. A segment that uses one would answer otherwise without it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from config.database import in_transaction
 from crm.labels import LABEL_MODELS, LabelKind
 from crm.models import Segment
 from crm.segments import segments_using
+
+# Are called with the kind and the titles by id of labels that are deleted.
+_listeners: list[Callable[[LabelKind, Mapping[int, str]], None]] = []
+
+
+def register_listener(deleted: Callable[[LabelKind, Mapping[int, str]], None]) -> None:
+    """Register what another app does when labels are deleted, in the same transaction."""
+    _listeners.append(deleted)
 
 
 class LabelsInUse(Exception):
@@ -46,4 +54,6 @@ def delete_labels(kind: LabelKind, label_ids: Iterable[int], force: bool = False
         segment.deleted_labels[kind] = {**segment.deleted_labels.get(kind, {}), **names}
         segment.save(update_fields=["deleted_labels"])
     LABEL_MODELS[kind].objects.filter(id__in=titles).delete()
+    for deleted in _listeners:
+        deleted(kind, titles)
     return segments

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
+from rest_framework.test import APIClient
 
 from automations.models import Automation, AutomationStatus, Refusal, Run, RunStatus, RunStep
 from automations.starting import start_by_hand
@@ -23,12 +24,17 @@ from tests.api.automation import CHECKOUT, happens, outcomes, pass_time, publish
 
 pytestmark = pytest.mark.django_db
 HOUR = {"type": "wait", "wait": {"hours": 1}}
+CITY = {"source": ["subscriber", "city"], "operator": "=", "value": "Rome"}
 MARK = {"type": "track_event", "event_key": "marked", "title": "Marked"}
 
 
 @pytest.fixture
 def vip() -> Tag:
     return Tag.objects.create(title="VIP", slug="vip")
+
+
+def tagging(tag: Tag) -> dict[str, Any]:
+    return {"type": "add_tags", "tags": [tag.pk]}
 
 
 def started() -> int:
@@ -584,3 +590,22 @@ def test_old_details_are_pruned_and_steps_stay(ada: Subscriber) -> None:
     RunStep.objects.update(at=timezone.now() - timedelta(days=91))
     assert prune_details() == 1
     assert RunStep.objects.get().detail == {}
+
+
+@pytest.mark.parametrize("place", ["trigger", "step", "condition"])
+def test_the_deletion_of_a_tag_pauses_the_automations_that_name_it(
+    api: APIClient, vip: Tag, place: str
+) -> None:
+    condition = {"source": ["segment", "tags"], "operator": "in", "value": [vip.pk]}
+    if place == "trigger":
+        automation = published(trigger={"type": "tag_added", "tags": [vip.pk]})
+    elif place == "step":
+        automation = published({"type": "if", "conditions": [[CITY]], "then": [tagging(vip)]})
+    else:
+        automation = published({"type": "if", "conditions": [[condition]]})
+    other = published(title="Other")
+    assert api.delete(f"/tags/{vip.pk}").status_code == 200
+    automation.refresh_from_db()
+    other.refresh_from_db()
+    assert (automation.status, other.status) == ("paused", "published")
+    assert automation.paused_reason == "The tag “VIP” was deleted."
