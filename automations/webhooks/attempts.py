@@ -11,6 +11,8 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
+from django.db import InterfaceError, OperationalError
+
 from automations.webhooks.client import Answer, post
 from automations.webhooks.endpoints import BREAKER_FAILURES, DISABLE_AFTER_DAYS
 from automations.webhooks.signing import signed_headers
@@ -153,13 +155,31 @@ def claim(free: int, busy: Collection[int] = ()) -> list[Claimed]:
 
 
 def deliver(claimed: Claimed) -> None:
-    """Make one attempt, and record what came of it."""
+    """Make one attempt, and record what came of it. Whatever fails, the attempt counts.
+
+    Raises:
+        django.db.OperationalError, django.db.InterfaceError: the database is unavailable.
+    """
     body = claimed.body.encode()
     signing_secrets = [secret for secret in (claimed.secret, claimed.old_secret) if secret]
     headers = signed_headers(claimed.message_id, int(claimed.at.timestamp()), body, signing_secrets)
     began = time.monotonic()
-    answer = post(claimed.url, headers, body)
-    _record(claimed, answer, round(1000 * (time.monotonic() - began)))
+    try:
+        answer = post(claimed.url, headers, body)
+    except Exception:
+        logger.exception("An attempt to deliver a webhook failed by an error of Tallybook.")
+        answer = Answer(None, "The attempt failed by an error of Tallybook, which its log has.")
+    took_ms = round(1000 * (time.monotonic() - began))
+    try:
+        _record(claimed, answer, took_ms)
+    except (OperationalError, InterfaceError):
+        # The database is unavailable, so that nothing else can be recorded either.
+        raise
+    except Exception:
+        # An attempt that is not recorded would be repeated for ever, because only records end that.
+        logger.exception("The response to a webhook cannot be stored.")
+        unstorable = "The response cannot be stored. The log of Tallybook has the reason."
+        _record(claimed, Answer(answer.status, unstorable, "", answer.retry_after), took_ms)
 
 
 def _record(claimed: Claimed, answer: Answer, took_ms: int) -> None:
