@@ -30,29 +30,32 @@ THROTTLED = (429, 502, 504)
 GONE = 410
 
 # The oldest due delivery of each endpoint that may be sent to, and tests, which may always be sent.
+# Endpoints that were not served go first, and then those that were served longest ago.
 # Two processes may find the same delivery: the second finds it locked, or no longer due.
 # statement_timestamp() can be compared by an index, and clock_timestamp() cannot.
 CLAIM = """
 WITH due AS (
-    SELECT next.id
+    SELECT next.id, array_position(%(served)s::bigint[], p.id) AS place
     FROM automations_endpoint p CROSS JOIN LATERAL (
         SELECT d.id, d.next_at FROM automations_delivery d
         WHERE d.endpoint_id = p.id AND d.status = 'pending' AND d.next_at <= statement_timestamp()
         ORDER BY d.next_at, d.id LIMIT 1
     ) next
     WHERE p.enabled AND p.retry_at <= statement_timestamp() AND NOT p.id = ANY(%(busy)s::bigint[])
-    ORDER BY next.next_at, next.id LIMIT %(free)s
+        AND (%(among)s::bigint[] IS NULL OR p.id = ANY(%(among)s::bigint[]))
+    ORDER BY place NULLS FIRST, next.next_at, next.id LIMIT %(free)s
 ), tests AS (
     SELECT id FROM automations_delivery
     WHERE status = 'pending' AND run_id IS NULL AND next_at <= statement_timestamp()
         AND NOT endpoint_id = ANY(%(busy)s::bigint[])
+        AND (%(among)s::bigint[] IS NULL OR endpoint_id = ANY(%(among)s::bigint[]))
     ORDER BY next_at LIMIT 1
 ), locked AS (
-    SELECT id FROM automations_delivery
-    WHERE id IN (SELECT id FROM tests UNION SELECT id FROM due)
+    SELECT d.id FROM automations_delivery d LEFT JOIN due ON due.id = d.id
+    WHERE d.id IN (SELECT id FROM tests UNION SELECT id FROM due)
         AND status = 'pending' AND next_at <= statement_timestamp()
-    ORDER BY run_id IS NOT NULL, next_at LIMIT %(free)s
-    FOR UPDATE SKIP LOCKED
+    ORDER BY run_id IS NOT NULL, due.place NULLS FIRST, next_at LIMIT %(free)s
+    FOR UPDATE OF d SKIP LOCKED
 ), claimed AS (
     UPDATE automations_delivery d
     SET attempts = d.attempts + 1, tries = d.tries + 1,
@@ -140,18 +143,30 @@ class Claimed(NamedTuple):
     at: datetime
 
 
-def claim(free: int, busy: Collection[int] = ()) -> list[Claimed]:
+def claim(
+    free: int,
+    busy: Collection[int] = (),
+    among: Collection[int] | None = None,
+    served: Collection[int] = (),
+) -> list[Claimed]:
     """Claim due deliveries for LEASE_SECONDS, at most one of each endpoint.
 
     Args:
         free: how many at most.
         busy: ids of endpoints that are left out.
+        among: ids of the endpoints that are looked at, or None for all.
+        served: ids of endpoints in the order in which they were served, the last one at the end.
+            Those that are missing go first.
     """
-    rows = fetch_rows(
-        CLAIM,
-        {"free": free, "busy": list(busy), "lease": LEASE_SECONDS, "breaker": BREAKER_FAILURES},
-    )
-    return [Claimed(*row) for row in rows]
+    parameters = {
+        "free": free,
+        "busy": list(busy),
+        "among": None if among is None else list(among),
+        "served": list(served),
+        "lease": LEASE_SECONDS,
+        "breaker": BREAKER_FAILURES,
+    }
+    return [Claimed(*row) for row in fetch_rows(CLAIM, parameters)]
 
 
 def deliver(claimed: Claimed) -> None:

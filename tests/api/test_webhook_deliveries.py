@@ -283,6 +283,13 @@ def test_a_dead_endpoint_holds_up_no_other(serve: Serve) -> None:
     assert delivery.status == DeliveryStatus.DELIVERED
 
 
+def test_the_endpoint_that_was_served_longest_ago_is_next() -> None:
+    older, newer, new = (deliver_to(f"{NOWHERE}{number}") for number in range(3))
+    served = [newer.endpoint_id, older.endpoint_id]
+    order = [claim(1, served=served)[0].delivery for _ in range(3)]
+    assert order == [new.pk, newer.pk, older.pk]
+
+
 def test_410_switches_the_endpoint_off_and_fails_the_delivery(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:

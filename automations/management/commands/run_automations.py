@@ -34,7 +34,6 @@ class Command(BaseCommand):
             signal.signal(each, lambda *_: stopping.set())
         name = process_name()
         deliverer = Deliverer()
-        deliverer.start()
         while not stopping.is_set():
             try:
                 number = run_once(name, stopping.is_set, deliverer.tick)
