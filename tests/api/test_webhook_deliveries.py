@@ -136,7 +136,7 @@ def test_a_step_has_one_delivery_in_a_run() -> None:
         ("https://user:secret@hook.example/", "a.b", {}, "user or a password"),
         (NOWHERE, "", {}, "The type of a webhook"),
         (NOWHERE, "a b", {}, "The type of a webhook"),
-        (NOWHERE, "a.b", {"text": "x" * MAX_BODY_BYTES}, "bytes. It may have 131,072 at most"),
+        (NOWHERE, "a.b", {"text": "x" * MAX_BODY_BYTES}, "may have 131,072 bytes at most"),
         (NOWHERE, "a.b", {"number": 2**64}, "cannot be written as JSON"),
         (NOWHERE, "a.b", {"text": "\ud800"}, "cannot be written as JSON"),
     ],
