@@ -9,7 +9,7 @@ from automations.kinds import CUSTOM_PREFIX
 from automations.models import Run
 from automations.placeholders import parse_text, render
 from automations.values import contact_values, event_values
-from automations.webhooks.deliveries import create_delivery
+from automations.webhooks.deliveries import MAX_BODY_BYTES, create_delivery
 from automations.webhooks.endpoints import InvalidWebhook
 from config.api.warnings import Warnings
 from crm.api.fields import contact_fields
@@ -103,7 +103,14 @@ def _track_event(context: Context, step: Mapping[str, Any]) -> Outcome:
 
 def _send_webhook(context: Context, step: Mapping[str, Any]) -> Outcome:
     run = context.run
-    data: dict[str, Any] = {name: context.render(text) for name, text in step["data"].items()}
+    data: dict[str, Any] = {}
+    length = 0
+    for name, text in step["data"].items():
+        data[name] = context.render(text)
+        length += len(data[name])
+        if length > MAX_BODY_BYTES:
+            # The message is too long already, and all texts may have hundreds of megabytes.
+            break
     if not data:
         data = {
             "automation_id": run.automation_id,

@@ -14,8 +14,9 @@ from crm.selectors import CONTACT_COLUMNS
 from events.tracking.fields import MAX_VALUE_LENGTH, to_value_text
 
 OPEN, CLOSE = "{{", "}}"
-# So that a text with long values has a few megabytes at most.
 MAX_PLACEHOLDERS = 100
+# Nothing that steps write may be longer: neither the message of a webhook, nor a value.
+MAX_RENDERED_LENGTH = 128 * 1024
 # Characters of a name that an error repeats.
 MAX_SHOWN = 60
 # Names that have one value.
@@ -108,7 +109,8 @@ def render(
     """Return the text with values in place of placeholders.
 
     A value is written as the value of an event is stored. A list of a contact has commas. A value
-    that is missing, null, false or empty is the placeholder's default.
+    that is missing, null, false or empty is the placeholder's default. A text that exceeds
+    MAX_RENDERED_LENGTH ends behind the part that does, because it is too long for every use.
 
     Args:
         template: the parsed text.
@@ -117,10 +119,15 @@ def render(
             `context` as objects, or None.
     """
     values = {"contact": contact_values, "event": event}
-    return "".join(
-        part if isinstance(part, str) else _value_text(values, part) or part.default
-        for part in template.parts
-    )
+    rendered: list[str] = []
+    length = 0
+    for part in template.parts:
+        text = part if isinstance(part, str) else _value_text(values, part) or part.default
+        rendered.append(text)
+        length += len(text)
+        if length > MAX_RENDERED_LENGTH:
+            break
+    return "".join(rendered)
 
 
 def _value_text(values: Mapping[str, Any], placeholder: Placeholder) -> str:

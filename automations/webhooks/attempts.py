@@ -11,6 +11,8 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
+from django.db import InterfaceError, OperationalError
+
 from automations.webhooks.client import Answer, post
 from automations.webhooks.endpoints import BREAKER_FAILURES, DISABLE_AFTER_DAYS
 from automations.webhooks.signing import signed_headers
@@ -28,29 +30,32 @@ THROTTLED = (429, 502, 504)
 GONE = 410
 
 # The oldest due delivery of each endpoint that may be sent to, and tests, which may always be sent.
+# Endpoints that were not served go first, and then those that were served longest ago.
 # Two processes may find the same delivery: the second finds it locked, or no longer due.
 # statement_timestamp() can be compared by an index, and clock_timestamp() cannot.
 CLAIM = """
 WITH due AS (
-    SELECT next.id
+    SELECT next.id, array_position(%(served)s::bigint[], p.id) AS place
     FROM automations_endpoint p CROSS JOIN LATERAL (
         SELECT d.id, d.next_at FROM automations_delivery d
         WHERE d.endpoint_id = p.id AND d.status = 'pending' AND d.next_at <= statement_timestamp()
         ORDER BY d.next_at, d.id LIMIT 1
     ) next
     WHERE p.enabled AND p.retry_at <= statement_timestamp() AND NOT p.id = ANY(%(busy)s::bigint[])
-    ORDER BY next.next_at, next.id LIMIT %(free)s
+        AND (%(among)s::bigint[] IS NULL OR p.id = ANY(%(among)s::bigint[]))
+    ORDER BY place NULLS FIRST, next.next_at, next.id LIMIT %(free)s
 ), tests AS (
     SELECT id FROM automations_delivery
     WHERE status = 'pending' AND run_id IS NULL AND next_at <= statement_timestamp()
         AND NOT endpoint_id = ANY(%(busy)s::bigint[])
+        AND (%(among)s::bigint[] IS NULL OR endpoint_id = ANY(%(among)s::bigint[]))
     ORDER BY next_at LIMIT 1
 ), locked AS (
-    SELECT id FROM automations_delivery
-    WHERE id IN (SELECT id FROM tests UNION SELECT id FROM due)
+    SELECT d.id FROM automations_delivery d LEFT JOIN due ON due.id = d.id
+    WHERE d.id IN (SELECT id FROM tests UNION SELECT id FROM due)
         AND status = 'pending' AND next_at <= statement_timestamp()
-    ORDER BY run_id IS NOT NULL, next_at LIMIT %(free)s
-    FOR UPDATE SKIP LOCKED
+    ORDER BY run_id IS NOT NULL, due.place NULLS FIRST, next_at LIMIT %(free)s
+    FOR UPDATE OF d SKIP LOCKED
 ), claimed AS (
     UPDATE automations_delivery d
     SET attempts = d.attempts + 1, tries = d.tries + 1,
@@ -138,28 +143,58 @@ class Claimed(NamedTuple):
     at: datetime
 
 
-def claim(free: int, busy: Collection[int] = ()) -> list[Claimed]:
+def claim(
+    free: int,
+    busy: Collection[int] = (),
+    among: Collection[int] | None = None,
+    served: Collection[int] = (),
+) -> list[Claimed]:
     """Claim due deliveries for LEASE_SECONDS, at most one of each endpoint.
 
     Args:
         free: how many at most.
         busy: ids of endpoints that are left out.
+        among: ids of the endpoints that are looked at, or None for all.
+        served: ids of endpoints in the order in which they were served, the last one at the end.
+            Those that are missing go first.
     """
-    rows = fetch_rows(
-        CLAIM,
-        {"free": free, "busy": list(busy), "lease": LEASE_SECONDS, "breaker": BREAKER_FAILURES},
-    )
-    return [Claimed(*row) for row in rows]
+    parameters = {
+        "free": free,
+        "busy": list(busy),
+        "among": None if among is None else list(among),
+        "served": list(served),
+        "lease": LEASE_SECONDS,
+        "breaker": BREAKER_FAILURES,
+    }
+    return [Claimed(*row) for row in fetch_rows(CLAIM, parameters)]
 
 
 def deliver(claimed: Claimed) -> None:
-    """Make one attempt, and record what came of it."""
+    """Make one attempt, and record what came of it. Whatever fails, the attempt counts.
+
+    Raises:
+        django.db.OperationalError, django.db.InterfaceError: the database is unavailable.
+    """
     body = claimed.body.encode()
     signing_secrets = [secret for secret in (claimed.secret, claimed.old_secret) if secret]
     headers = signed_headers(claimed.message_id, int(claimed.at.timestamp()), body, signing_secrets)
     began = time.monotonic()
-    answer = post(claimed.url, headers, body)
-    _record(claimed, answer, round(1000 * (time.monotonic() - began)))
+    try:
+        answer = post(claimed.url, headers, body)
+    except Exception:
+        logger.exception("An attempt to deliver a webhook failed by an error of Tallybook.")
+        answer = Answer(None, "The attempt failed by an error of Tallybook, which its log has.")
+    took_ms = round(1000 * (time.monotonic() - began))
+    try:
+        _record(claimed, answer, took_ms)
+    except (OperationalError, InterfaceError):
+        # The database is unavailable, so that nothing else can be recorded either.
+        raise
+    except Exception:
+        # An attempt that is not recorded would be repeated for ever, because only records end that.
+        logger.exception("The response to a webhook cannot be stored.")
+        unstorable = "The response cannot be stored. The log of Tallybook has the reason."
+        _record(claimed, Answer(answer.status, unstorable, "", answer.retry_after), took_ms)
 
 
 def _record(claimed: Claimed, answer: Answer, took_ms: int) -> None:

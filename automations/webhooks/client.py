@@ -5,11 +5,13 @@ not followed, and proxies of the environment are not used, because both would le
 """
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from http.client import HTTPException
+from http import HTTPStatus
+from http.client import BadStatusLine, HTTPException, HTTPResponse
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -26,6 +28,7 @@ DEADLINE_SECONDS = 20.0
 # So much is read, so that a receiver is not interrupted while it answers, and so much is kept.
 MAX_READ_BYTES = 64 * 1024
 KEEP_BYTES = 1024
+MAX_REASON_LENGTH = 300
 MAX_ADDRESSES = 4
 MIN_TIMEOUT_SECONDS = 0.001
 MAX_RETRY_AFTER_SECONDS = 3600
@@ -79,8 +82,20 @@ class _Guard:
             self._handle.close()
 
 
+class _FinalResponse(HTTPResponse):
+    """The final response of a receiver, which may send some of the status 1xx before."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        # `begin` ignores a 100 with its headers, and takes 102 and 103 for the final response.
+        if HTTPStatus.PROCESSING <= status < HTTPStatus.OK:
+            status = HTTPStatus.CONTINUE
+        return version, status, reason
+
+
 class _GuardedHTTP(HTTPConnection):
     guard: _Guard
+    response_class = _FinalResponse
 
     @override
     def _new_conn(self) -> socket.socket:
@@ -89,6 +104,7 @@ class _GuardedHTTP(HTTPConnection):
 
 class _GuardedHTTPS(HTTPSConnection):
     guard: _Guard
+    response_class = _FinalResponse
 
     @override
     def _new_conn(self) -> socket.socket:
@@ -186,7 +202,7 @@ def _read(response: BaseHTTPResponse, until: float) -> Answer:
             text += piece[: KEEP_BYTES - len(text)]
     return Answer(
         response.status,
-        text=text.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}"),
+        text=_storable(text.decode("utf-8", "replace")),
         retry_after=_retry_after(response.headers.get("Retry-After", "")),
     )
 
@@ -194,12 +210,38 @@ def _read(response: BaseHTTPResponse, until: float) -> Answer:
 def _retry_after(value: str) -> int | None:
     """Return the seconds of the header Retry-After, or None. A date is ignored."""
     digits = value.strip()
-    if not (digits.isascii() and digits.isdecimal() and len(digits) < 10):
+    if not (digits.isascii() and digits.isdecimal()):
         return None
-    return min(int(digits), MAX_RETRY_AFTER_SECONDS)
+    # The first digits of a long number exceed the limit as well. Python rejects thousands of them.
+    return min(int(digits.lstrip("0")[:10] or "0"), MAX_RETRY_AFTER_SECONDS)
 
 
 def _sentence(error: Exception, until: float) -> str:
     if time.monotonic() >= until or isinstance(error, TimeoutError):
         return f"There was no response within {DEADLINE_SECONDS:g} seconds."
-    return f"There was no response: {str(error)[:300].rstrip('.')}."
+    return f"There was no response: {_storable(_reason(error))[:MAX_REASON_LENGTH].rstrip('.')}."
+
+
+def _reason(error: Exception) -> str:
+    """Return why there was no response, without the names of Python's classes."""
+    # urllib3 repeats the representation of its connection, and keeps the cause.
+    cause = error.__cause__ or error
+    match cause:
+        case ConnectionRefusedError():
+            return "the connection was refused"
+        case ConnectionError():
+            return "the receiver closed the connection"
+        case ssl.SSLCertVerificationError():
+            return f"the certificate is invalid: {cause.verify_message}"
+        case ssl.SSLError(reason=str(reason)):
+            return f"TLS failed: {reason.replace('_', ' ').lower()}"
+        case OSError(strerror=str(reason)):
+            return f"the connection failed: {reason}"
+        case BadStatusLine():
+            return f"the receiver sends no HTTP, but: {str(cause).strip()}"
+    return str(cause)
+
+
+def _storable(text: str) -> str:
+    """Return a text without NUL, because PostgreSQL stores none."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -143,8 +143,8 @@ def _message(body_type: str, data: Mapping[str, Any]) -> tuple[str, str]:
         raise InvalidWebhook(f"The data of a webhook cannot be written as JSON: {error}.") from None
     if len(encoded) > MAX_BODY_BYTES:
         raise InvalidWebhook(
-            f"The message of a webhook has {len(encoded):,} bytes. It may have "
-            f"{MAX_BODY_BYTES:,} at most."
+            f"The message of a webhook may have {MAX_BODY_BYTES:,} bytes at most, and this one has "
+            "more."
         )
     return message_id, encoded.decode()
 

@@ -1,6 +1,7 @@
 """Automations start once by what happens, and do each step once."""
 
 import json
+import tracemalloc
 from datetime import timedelta
 from typing import Any
 
@@ -294,6 +295,20 @@ def test_a_tracked_event_has_values_of_the_contact_and_of_the_event(ada: Subscri
     work()
     event = TrackedEvent.objects.get(event_key="thanked")
     assert (event.title, event.value, event.provider) == ("Thanks friend", "12.5", "automation")
+
+
+def test_a_webhook_whose_texts_are_too_long_is_skipped_in_bounded_memory(ada: Subscriber) -> None:
+    text = "{{event.properties.text}}" * 38
+    url = "https://hook.example/"
+    published({"type": "webhook", "url": url, "data": {f"text {n}": text for n in range(50)}})
+    happens(ada, properties={"text": "x" * 60_000})
+    tracemalloc.start()
+    work()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert outcomes(Run.objects.get()) == ["skipped"]
+    assert "131,072 bytes at most" in RunStep.objects.get().detail["reason"]
+    assert peak < 10_000_000
 
 
 def test_a_deleted_tag_is_skipped(ada: Subscriber, vip: Tag) -> None:

@@ -17,8 +17,9 @@ from standardwebhooks import Webhook
 
 from automations.models import Attempt, Delivery, DeliveryStatus, Endpoint
 from automations.upkeep import own_deliveries
-from automations.webhooks import endpoints
+from automations.webhooks import attempts, endpoints
 from automations.webhooks.attempts import LEASE_SECONDS, Claimed, claim, deliver, deliver_due
+from automations.webhooks.client import Answer
 from automations.webhooks.deliveries import (
     MAX_BODY_BYTES,
     cancel,
@@ -135,7 +136,7 @@ def test_a_step_has_one_delivery_in_a_run() -> None:
         ("https://user:secret@hook.example/", "a.b", {}, "user or a password"),
         (NOWHERE, "", {}, "The type of a webhook"),
         (NOWHERE, "a b", {}, "The type of a webhook"),
-        (NOWHERE, "a.b", {"text": "x" * MAX_BODY_BYTES}, "bytes. It may have 131,072 at most"),
+        (NOWHERE, "a.b", {"text": "x" * MAX_BODY_BYTES}, "may have 131,072 bytes at most"),
         (NOWHERE, "a.b", {"number": 2**64}, "cannot be written as JSON"),
         (NOWHERE, "a.b", {"text": "\ud800"}, "cannot be written as JSON"),
     ],
@@ -195,6 +196,42 @@ def test_a_private_address_is_an_attempt_whose_error_names_the_setting(
     assert not running.connections
 
 
+def test_what_is_no_http_is_an_attempt_that_fails(serve: Serve) -> None:
+    nonsense = serve(lambda connection, _: connection.sendall(b"\0\1\2 nonsense\r\n\r\n"))
+    delivery = deliver_to(nonsense.url)
+    deliver_due()
+    assert statuses(delivery) == [None]
+    assert "sends no HTTP" in Attempt.objects.get().error
+    assert endpoint_at(nonsense.url).failures == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (Answer(None, "a\0"), DeliveryStatus.PENDING),
+        (Answer(500, text="\ud800"), DeliveryStatus.PENDING),
+        (Answer(200, text="a\0"), DeliveryStatus.DELIVERED),
+        (RuntimeError("broken"), DeliveryStatus.PENDING),
+    ],
+    ids=["error", "failure", "success", "fault of the client"],
+)
+def test_an_attempt_counts_whatever_fails_while_it_is_recorded(
+    monkeypatch: pytest.MonkeyPatch, answer: Answer | Exception, status: str
+) -> None:
+    def respond(*_: object) -> Answer:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(attempts, "post", respond)
+    delivery = deliver_to(NOWHERE)
+    deliver_due()
+    delivery.refresh_from_db()
+    assert delivery.status == status
+    assert Attempt.objects.get().error
+    assert endpoint_at(NOWHERE).failures == (status == DeliveryStatus.PENDING)
+
+
 def test_retry_after_holds_back_the_endpoint_and_the_delivery(serve: Serve) -> None:
     running = serve(says(503, Retry_After="1200"))
     delivery = deliver_to(running.url)
@@ -244,6 +281,13 @@ def test_a_dead_endpoint_holds_up_no_other(serve: Serve) -> None:
     assert deliver_due() == 1
     delivery.refresh_from_db()
     assert delivery.status == DeliveryStatus.DELIVERED
+
+
+def test_the_endpoint_that_was_served_longest_ago_is_next() -> None:
+    older, newer, new = (deliver_to(f"{NOWHERE}{number}") for number in range(3))
+    served = [newer.endpoint_id, older.endpoint_id]
+    order = [claim(1, served=served)[0].delivery for _ in range(3)]
+    assert order == [new.pk, newer.pk, older.pk]
 
 
 def test_410_switches_the_endpoint_off_and_fails_the_delivery(

@@ -44,9 +44,8 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture
 def running(serve: Serve) -> Iterator[Deliverer]:
-    """A started deliverer."""
+    """A deliverer, which is stopped at the end."""
     started = Deliverer()
-    started.start()
     yield started
     started.stop(5)
 
@@ -74,6 +73,77 @@ def test_a_slow_receiver_holds_up_itself_alone(running: Deliverer, serve: Serve)
     wait_until(lambda: delivered() == 20)
     assert len(slow.requests) == SLOTS_PER_ENDPOINT
     slow.is_over.set()
+
+
+def deliver_quickly(running: Deliverer, quick: Receiver) -> None:
+    """Deliver to a receiver, or fail within three seconds."""
+    delivery = deliver_to(quick.url)
+
+    def has_arrived() -> bool:
+        running.tick()
+        return Delivery.objects.get(pk=delivery.pk).status == DeliveryStatus.DELIVERED
+
+    wait_until(has_arrived, 3)
+
+
+def test_a_quick_receiver_is_served_whatever_the_others_do(
+    running: Deliverer, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliverer, "SLOW_SECONDS", 0.2)
+    slow = [serve(hangs) for _ in range(12)]
+    for _ in range(3):
+        for each in slow:
+            deliver_to(each.url)
+    running.tick()
+    quick = serve(says(200))
+    for _ in range(3):
+        deliver_quickly(running, quick)
+    assert not any(each.is_over.is_set() for each in slow)
+    for each in slow:
+        each.is_over.set()
+
+
+def test_endpoints_that_were_slow_have_a_part_of_the_slots(
+    running: Deliverer, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliverer, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(deliverer, "SLOW_SLOTS", 3)
+    slow = [serve(says(200)) for _ in range(6)]
+    for each in slow:
+        deliver_to(each.url)
+    running.tick()
+    wait_until(lambda: delivered() == 6)
+    for each in slow:
+        each.answering = hangs
+        for _ in range(3):
+            deliver_to(each.url)
+    running.tick()
+    wait_until(lambda: sum(each.at_once for each in slow) == 3)
+    running.tick()
+    assert Delivery.objects.filter(attempts=1, delivered_at=None).count() == 3
+    for each in slow:
+        each.is_over.set()
+
+
+def test_a_slow_endpoint_that_is_quick_again_has_all_slots(
+    running: Deliverer, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliverer, "SLOW_SLOTS", 1)
+    monkeypatch.setattr(deliverer, "SLOW_SECONDS", 0.0)
+    one = serve(says(200))
+    deliver_to(one.url)
+    running.tick()
+    wait_until(lambda: delivered() == 1)
+    monkeypatch.setattr(deliverer, "SLOW_SECONDS", 2.0)
+    deliver_to(one.url)
+    running.tick()
+    wait_until(lambda: delivered() == 2)
+    one.answering = hangs
+    for _ in range(3):
+        deliver_to(one.url)
+    running.tick()
+    wait_until(lambda: one.at_once == SLOTS_PER_ENDPOINT)
+    one.is_over.set()
 
 
 def test_an_endpoint_has_two_deliveries_at_a_time(running: Deliverer, serve: Serve) -> None:
@@ -129,7 +199,6 @@ def test_a_stop_waits_for_what_is_on_its_way(serve: Serve) -> None:
     for _ in range(3):
         deliver_to(one.url)
     stopped = Deliverer()
-    stopped.start()
     stopped.tick()
     stopped.stop(5)
     assert delivered() == SLOTS_PER_ENDPOINT
@@ -141,7 +210,6 @@ def test_a_stop_leaves_what_takes_too_long_to_the_lease(serve: Serve) -> None:
     one = serve(hangs)
     delivery = deliver_to(one.url)
     stopped = Deliverer()
-    stopped.start()
     stopped.tick()
     wait_until(lambda: one.requests)
     began = time.monotonic()
@@ -161,7 +229,6 @@ django.setup()
 from automations.webhooks.endpoints import BREAKER_FAILURES
 from automations.webhooks.deliverer import Deliverer
 running = Deliverer()
-running.start()
 running.tick()
 time.sleep(60)
 """
@@ -213,8 +280,7 @@ def test_an_idle_thread_gives_its_connection_back(
 ) -> None:
     monkeypatch.setattr(deliverer, "IDLE_SECONDS", 0.05)
     deliver_to(serve(says(200)).url)
-    running = Deliverer(slots=1)
-    running.start()
+    running = Deliverer()
     running.tick()
     count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
 

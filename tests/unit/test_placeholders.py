@@ -191,6 +191,11 @@ def test_a_text_with_more_placeholders_is_rejected() -> None:
     assert rule(parse_text, "{{contact.id}}" * 101) == "max"
 
 
+def test_a_text_that_is_too_long_for_every_use_ends_early() -> None:
+    template = parse_text("{{contact.first_name}}" * 100)
+    assert len(render(template, {"first_name": "x" * 60_000})) == 180_000
+
+
 @pytest.mark.parametrize("text", [["a"], {"a": 1}, "a\0b", "a\udcffb"])
 def test_what_is_no_text_is_rejected(text: Any) -> None:
     assert rule(parse_text, text) == "string"

@@ -35,7 +35,6 @@ class Command(BaseCommand):
         keep_programs()
         name = process_name()
         deliverer = Deliverer()
-        deliverer.start()
         while not stopping.is_set():
             try:
                 number = run_once(name, stopping.is_set, deliverer.tick)
