@@ -29,7 +29,8 @@ WHERE r.subscriber_id = %(contact)s AND r.id < %(before)s ORDER BY r.id DESC LIM
 DELIVERIES = """
 SELECT d.id, json_build_object(
     'host', substring(p.url FROM '^[^:]+://([^/?#]+)'), 'message_id', d.message_id,
-    'status', d.status, 'body', d.body, 'created_at', d.created_at, 'delivered_at', d.delivered_at)::text
+    'status', d.status, 'body', d.body, 'created_at', d.created_at,
+    'delivered_at', d.delivered_at)::text
 FROM automations_delivery d JOIN automations_endpoint p ON p.id = d.endpoint_id
 WHERE d.subscriber_id = %(contact)s AND d.id < %(before)s ORDER BY d.id DESC LIMIT %(limit)s
 """
