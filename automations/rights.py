@@ -11,11 +11,21 @@ from crm.filters.types import HasPerm
 from crm.models import Segment
 from crm.segments import user_id_errors
 
+VIEW_CONTACTS = "crm.view_subscriber"
+# Steps change contacts, whoever they are.
+CHANGE_CONTACTS = "crm.change_subscriber"
 VIEW_SEGMENTS = "crm.view_segment"
 VIEW_EVENTS = "events.view_trackedevent"
 ADD_EVENTS = "events.add_trackedevent"
 VIEW_ENDPOINTS = "automations.view_endpoint"
 WEBHOOK_SECRETS = ("url", "data")
+# A run may tell what its contact did.
+SEE_RUNS = ("automations.view_run", VIEW_CONTACTS, VIEW_EVENTS)
+START_RUNS = ("automations.change_run", CHANGE_CONTACTS)
+# A dry run tells what an explanation tells, and the texts of steps with the contact's values.
+DRY_RUN = (*SEE_RUNS, *START_RUNS)
+# The body of a delivery holds a contact and an event, and goes to a URL that may hold a secret.
+SEE_DELIVERIES = ("automations.view_delivery", VIEW_ENDPOINTS, VIEW_CONTACTS, VIEW_EVENTS)
 
 
 def require_reading(document: Mapping[str, Any], has_perm: HasPerm) -> None:
@@ -93,9 +103,14 @@ def hide_urls(steps: Iterable[dict[str, Any]], has_perm: HasPerm) -> None:
         steps: what each step did, with `detail`.
         has_perm: tells what the user may see.
     """
-    if not has_perm(VIEW_ENDPOINTS):
-        for step in steps:
-            step["detail"] = {name: each for name, each in step["detail"].items() if name != "url"}
+    for step in steps:
+        step["detail"] = without_url(step["detail"], has_perm)
+
+
+def without_url(detail: Mapping[str, Any], has_perm: HasPerm) -> dict[str, Any]:
+    """Return what a step noted, without the URL of a webhook unless the user may see it."""
+    may_see = has_perm(VIEW_ENDPOINTS)
+    return {name: each for name, each in detail.items() if may_see or name != "url"}
 
 
 def require_export(document: Mapping[str, Any], has_perm: HasPerm) -> None:

@@ -8,6 +8,7 @@ from django.utils.safestring import SafeString
 
 from automations.documents import walk
 from automations.kinds import CUSTOM_PREFIX, STEPS, TRIGGERS
+from automations.rights import VIEW_ENDPOINTS
 from automations.waits import describe_wait, parse_wait
 from config.api.errors import ApiError
 from crm.filters.describe import FilterDescriber
@@ -59,11 +60,12 @@ class Describer:
     """Describe the parts of documents.
 
     A part has no errors. `has_perm(permission)` tells whether the admin user may see the titles of
-    tags, lists and segments. Without the permission a sentence has ids.
+    tags, lists and segments, and the URLs of webhooks. Without the permission a sentence has ids,
+    and no URL.
     """
 
     def __init__(self, has_perm: HasPerm) -> None:
-        self._has_perm = has_perm
+        self.has_perm = has_perm
         self._filters = FilterDescriber(has_perm)
         self._titles: dict[str, dict[int, str]] = {}
 
@@ -130,7 +132,7 @@ class Describer:
                 if not step.get("value"):
                     return text
                 return format_html("{} and the value {}", text, _quote(step["value"]))
-            case "webhook":
+            case "webhook" if self.has_perm(VIEW_ENDPOINTS):
                 return format_html("Send a webhook to {}", _quote(step["url"]))
             case "wait":
                 return format_html("Wait {}", _wait(step["wait"]))
@@ -166,7 +168,7 @@ class Describer:
     def _read(self, kind: str, ids: Iterable[int]) -> None:
         known = self._titles.setdefault(kind, {})
         missing = [each for each in ids if each not in known]
-        if missing and self._has_perm(f"crm.view_{kind[:-1]}"):
+        if missing and self.has_perm(f"crm.view_{kind[:-1]}"):
             model = Segment if kind == "segments" else LABEL_MODELS[kind]  # type: ignore[index]
             known |= dict(model._default_manager.filter(pk__in=missing).values_list("pk", "title"))
 

@@ -19,16 +19,18 @@ RUNS = """
 SELECT r.id, json_build_object(
     'automation', a.title, 'number', r.number, 'status', r.status, 'reason', r.reason,
     'started_by', r.source_kind, 'started_at', r.created_at, 'ended_at', r.ended_at,
-    'steps', (SELECT json_agg(json_build_object('outcome', s.outcome, 'detail', s.detail,
+    'steps', (SELECT json_agg(json_build_object('outcome', s.outcome, 'detail', s.detail - 'url',
                                                 'at', s.at) ORDER BY s.id)
               FROM automations_runstep s WHERE s.run_id = r.id))::text
 FROM automations_run r JOIN automations_automation a ON a.id = r.automation_id
 WHERE r.subscriber_id = %(contact)s AND r.id < %(before)s ORDER BY r.id DESC LIMIT %(limit)s
 """
+# The host tells who received the data. The rest of the URL may hold a secret of the receiver.
 DELIVERIES = """
 SELECT d.id, json_build_object(
-    'url', p.url, 'message_id', d.message_id, 'status', d.status, 'body', d.body,
-    'created_at', d.created_at, 'delivered_at', d.delivered_at)::text
+    'host', substring(p.url FROM '^[^:]+://([^/?#]+)'), 'message_id', d.message_id,
+    'status', d.status, 'body', d.body, 'created_at', d.created_at,
+    'delivered_at', d.delivered_at)::text
 FROM automations_delivery d JOIN automations_endpoint p ON p.id = d.endpoint_id
 WHERE d.subscriber_id = %(contact)s AND d.id < %(before)s ORDER BY d.id DESC LIMIT %(limit)s
 """

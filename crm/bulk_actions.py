@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from crm.filters.types import HasPerm
+
 
 @dataclass(frozen=True)
 class BulkActionResult:
@@ -19,11 +21,12 @@ class BulkAction:
     Attributes:
         permissions: Django's permissions that it requires, beside that to change contacts.
         run: does it to contacts, who are named by their ids. The second argument is `new_status` of
-            the request, by which FluentCRM names what the action needs.
+            the request, by which FluentCRM names what the action needs. The third one tells what
+            the user may do.
     """
 
     permissions: tuple[str, ...]
-    run: Callable[[Sequence[int], str], BulkActionResult]
+    run: Callable[[Sequence[int], str, HasPerm], BulkActionResult]
 
 
 _actions: dict[str, BulkAction] = {}

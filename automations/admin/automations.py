@@ -22,7 +22,7 @@ from automations.health import lateness
 from automations.models import Automation, AutomationStatus
 from automations.portable import export_document
 from automations.reports import count_runs
-from automations.rights import require_writing
+from automations.rights import SEE_RUNS, require_export, require_writing
 from automations.writing import (
     Overdue,
     copy_automation,
@@ -142,7 +142,7 @@ class AutomationAdmin(AutomationFormMixin):
     def why_view(self, request: HttpRequest, automation_id: int) -> HttpResponse:
         """Tell why a contact starts or does not, and try the automation with it."""
         automation = self.find(request, automation_id, to_change=False)
-        if not request.user.has_perm("crm.view_subscriber"):
+        if not request.user.has_perms(SEE_RUNS):
             raise PermissionDenied
         context = {
             **self.page_context(request, automation, "Why, and a dry run"),
@@ -153,6 +153,7 @@ class AutomationAdmin(AutomationFormMixin):
     def export_view(self, request: HttpRequest, automation_id: int) -> HttpResponse:
         """Send the document as a file, which can be imported."""
         automation = self.find(request, automation_id, to_change=False)
+        require_export(document_of(automation), request.user.has_perm)
         try:
             text = document_as_json(export_document(automation))
         except InvalidFields as error:

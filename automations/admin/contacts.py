@@ -14,8 +14,10 @@ from django.utils.safestring import SafeString
 
 from automations.admin.runs import describe_runs
 from automations.models import Automation, AutomationStatus, Run, RunStatus
+from automations.rights import SEE_RUNS, START_RUNS, require_writing
 from automations.sentences import REASONS
 from automations.starting import start_by_hand
+from automations.writing import document_of
 from config.api.errors import ApiError
 from config.database import chunked
 from crm.admin.contacts import register_contact_section
@@ -33,7 +35,9 @@ class StartForm(forms.Form):
     """The choice of an automation."""
 
     automation = forms.ModelChoiceField(
-        Automation.objects.filter(status=AutomationStatus.PUBLISHED).order_by("title", "pk"),
+        Automation.objects.filter(status=AutomationStatus.PUBLISHED)
+        .select_related("version")
+        .order_by("title", "pk"),
         empty_label=None,
         help_text="Its conditions and its other rules count as they do for its trigger.",
     )
@@ -44,7 +48,8 @@ def start_automation(
     model_admin: ContactAdmin, request: HttpRequest, queryset: QuerySet[Subscriber]
 ) -> TemplateResponse | None:
     """Start an automation that the admin user chooses, and tell how many have started."""
-    if not request.user.has_perm("automations.change_automation"):
+    # The form names automations.
+    if not request.user.has_perms((*START_RUNS, "automations.view_automation")):
         raise PermissionDenied
     contact_ids = selected_ids(queryset)
     form = StartForm(request.POST if "chosen" in request.POST else None)
@@ -64,6 +69,7 @@ def start_automation(
 
 
 def _start(request: HttpRequest, automation: Automation, contact_ids: list[int]) -> None:
+    require_writing(document_of(automation), request.user.has_perm)
     outcomes: Counter[str] = Counter()
     try:
         for ids in chunked(contact_ids, CONTACTS_PER_TRANSACTION):
@@ -80,7 +86,7 @@ def _start(request: HttpRequest, automation: Automation, contact_ids: list[int])
 
 def runs_section(request: HttpRequest, contact: Subscriber) -> SafeString:
     """Return the newest runs of a contact, with where they are and why."""
-    if not request.user.has_perm("automations.view_run"):
+    if not request.user.has_perms(SEE_RUNS):
         return SafeString("")
     runs: list[Any] = list(
         Run.objects.filter(subscriber_id=contact.pk)

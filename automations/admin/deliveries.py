@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from automations.admin.endpoints import MAX_SHOWN_URL
 from automations.models import Attempt, Delivery, DeliveryStatus, Endpoint
+from automations.rights import SEE_DELIVERIES
 from automations.webhooks import deliveries
 from config.api.validation import MAX_ITEMS
 from config.audit import of_ids, record
@@ -117,6 +118,10 @@ class DeliveryAdmin(NewestRowsAdmin):
             path(route, self.admin_site.admin_view(view), name=f"automations_delivery_{name}")
             for route, view, name in pages
         ] + super().get_urls()
+
+    @override
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perms(SEE_DELIVERIES)
 
     def has_send_permission(self, request: HttpRequest) -> bool:
         """Return whether the admin user may send, and cancel, deliveries."""

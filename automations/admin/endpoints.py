@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST
 from typing_extensions import override
 
 from automations.models import Delivery, DeliveryStatus, Endpoint
+from automations.rights import SEE_DELIVERIES
 from automations.webhooks import endpoints
 from automations.webhooks.deliveries import send_test
 from automations.webhooks.endpoints import BREAKER_FAILURES, DISABLE_AFTER_DAYS
@@ -150,6 +151,7 @@ class EndpointAdmin(ReadOnlyAdmin):
             "max_waiting": MAX_ROWS,
             "secret": secret,
             "may_change": request.user.has_perm(CHANGE_ENDPOINT),
+            "sees_deliveries": request.user.has_perms(SEE_DELIVERIES),
             "disable_days": DISABLE_AFTER_DAYS,
         }
         return TemplateResponse(request, "admin/automations/endpoint/page.html", context)

@@ -24,7 +24,7 @@ from automations.admin.builder import (
 from automations.models import Automation
 from automations.portable import import_automation
 from automations.recipes import RECIPES
-from automations.rights import require_reading, require_writing
+from automations.rights import require_reading, require_writing, without_secrets
 from automations.writing import Outdated, create_automation, document_of, update_automation
 from config.api.errors import InvalidFields
 from config.api.validation import MAX_ID, is_valid_id
@@ -110,7 +110,7 @@ class AutomationFormMixin(PagedModelAdmin):
         """Show the builder of an automation, and save a new version."""
         to_change = request.method == "POST"
         automation = self.find(request, id_of(object_id), to_change=to_change)
-        text = document_as_json(document_of(automation))
+        text = document_as_json(without_secrets(document_of(automation), request.user.has_perm))
         assert automation.version
         number = automation.version.number
         errors: list[str] = []

@@ -8,6 +8,7 @@ from django.utils.safestring import SafeString
 
 from automations.models import Automation, AutomationStatus, Refusal
 from automations.reports import StepReport, count_runs, report_steps
+from automations.rights import SEE_RUNS
 from automations.sentences import REASONS, REENTRIES, Describer
 from automations.writing import document_of, overdue
 from crm.filters.types import HasPerm
@@ -49,8 +50,7 @@ def report_context(automation: Automation, has_perm: HasPerm) -> dict[str, Any]:
             for row in _refusals(automation)
         ],
         "overdue": overdue(automation) if is_paused else 0,
-        "sees_runs": has_perm("automations.view_run"),
-        "may_ask_why": has_perm("crm.view_subscriber"),
+        "sees_runs": all(map(has_perm, SEE_RUNS)),
     }
 
 

@@ -20,8 +20,10 @@ from typing_extensions import override
 from automations.admin.why import details
 from automations.models import Automation, Run, RunStatus, RunStep
 from automations.programs import program
+from automations.rights import SEE_RUNS, START_RUNS, require_writing
 from automations.runs import end_runs, retry_run
 from automations.sentences import OUTCOMES, Describer, started_by
+from automations.writing import document_of
 from config.api.errors import Unprocessable
 from config.api.validation import MAX_ID, MAX_ITEMS
 from crm.admin.base import ContactFilter, NewestRowsAdmin, PageByIds, ValueFilter
@@ -29,6 +31,7 @@ from crm.admin.history import log_entry
 from events.templatetags.events import time_ago
 
 TRIED = "Tried again."
+END_RUNS = "automations.change_run"
 
 
 class AutomationFilter(ValueFilter):
@@ -116,7 +119,7 @@ class RunAdmin(NewestRowsAdmin):
 
     @override
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perms(("automations.view_run", "crm.view_subscriber"))
+        return request.user.has_perms(SEE_RUNS)
 
     @override
     def has_module_permission(self, request: HttpRequest) -> bool:
@@ -166,7 +169,6 @@ class RunAdmin(NewestRowsAdmin):
         if run is None:
             raise Http404
         describer = Describer(request.user.has_perm)
-        may_change = request.user.has_perm("automations.change_run")
         has_failed = run.status == RunStatus.FAILED or bool(run.attempts)
         context = {
             **self.admin_site.each_context(request),
@@ -176,8 +178,10 @@ class RunAdmin(NewestRowsAdmin):
             "started_by": started_by(run.source_kind, run.source_key),
             "where": where(run, describer),
             "path": _path(run, describer),
-            "may_retry": may_change and has_failed and run.status != RunStatus.COMPLETED,
-            "may_cancel": may_change and run.status == RunStatus.ACTIVE,
+            "may_retry": request.user.has_perms(START_RUNS)
+            and has_failed
+            and run.status != RunStatus.COMPLETED,
+            "may_cancel": request.user.has_perm(END_RUNS) and run.status == RunStatus.ACTIVE,
         }
         return TemplateResponse(request, "admin/automations/run.html", context)
 
@@ -190,12 +194,15 @@ class RunAdmin(NewestRowsAdmin):
         return self._change(request, run_id, "Cancelled.")
 
     def _change(self, request: HttpRequest, run_id: int, message: str) -> HttpResponse:
-        if not request.user.has_perm("automations.change_run"):
+        # What is tried again acts, as after a start.
+        permissions = START_RUNS if message == TRIED else (END_RUNS,)
+        if not request.user.has_perms(permissions):
             raise PermissionDenied
         run_id = min(run_id, MAX_ID)
         try:
-            run = Run.objects.get(pk=run_id)
+            run = Run.objects.select_related("automation__version").get(pk=run_id)
             if message == TRIED:
+                require_writing(document_of(run.automation), request.user.has_perm)
                 retry_run(run_id)
             elif not end_runs([run_id], reason=f"Cancelled by {request.user}."):
                 raise Unprocessable("The run has ended already.")

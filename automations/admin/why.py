@@ -7,7 +7,10 @@ from django.http import HttpRequest
 from automations.explaining import DryRun, dry_run, explain
 from automations.models import Automation
 from automations.programs import program
+from automations.rights import DRY_RUN, require_writing, without_url
 from automations.sentences import OUTCOMES, REASONS, Describer
+from automations.writing import document_of
+from config.api.errors import Forbidden
 from crm.contacts import find_contact
 from crm.labels import LABEL_MODELS
 
@@ -17,7 +20,7 @@ MAX_LENGTH = 254
 def why_context(request: HttpRequest, automation: Automation) -> dict[str, Any]:
     """Return the context of the page, for the contact that the URL names by id or e-mail.
 
-    The dry run is for those who may change automations, because it locks the contact.
+    The dry run is for those who may start contacts, because it plays what a start does.
     """
     text = request.GET.get("contact", "").strip()[:MAX_LENGTH]
     context: dict[str, Any] = {"text": text, "happens": request.GET.get("happens", "yes")}
@@ -26,7 +29,7 @@ def why_context(request: HttpRequest, automation: Automation) -> dict[str, Any]:
         return context | {"is_unknown": bool(text)}
     describer = Describer(request.user.has_perm)
     explanation = explain(automation.pk, contact.pk)
-    if request.user.has_perm("automations.change_automation"):
+    if _may_try(request, automation):
         tried = dry_run(automation.pk, contact.pk, happens=context["happens"] == "yes")
         context |= {"tried": tried, "path": _path(automation, tried, describer)}
     return context | {
@@ -39,6 +42,15 @@ def why_context(request: HttpRequest, automation: Automation) -> dict[str, Any]:
             (REASONS.get(each.reason, each.reason), each) for each in explanation.refusals
         ],
     }
+
+
+def _may_try(request: HttpRequest, automation: Automation) -> bool:
+    """Return whether the admin user may have a dry run done."""
+    try:
+        require_writing(document_of(automation), request.user.has_perm)
+    except Forbidden:
+        return False
+    return bool(request.user.has_perms(DRY_RUN))
 
 
 def _path(automation: Automation, tried: DryRun, describer: Describer) -> list[dict[str, Any]]:
@@ -62,7 +74,7 @@ def details(detail: dict[str, Any], describer: Describer) -> list[tuple[str, str
             name.replace("_", " "),
             describer.titles(name, value) or "none new" if name in LABEL_MODELS else _text(value),
         )
-        for name, value in detail.items()
+        for name, value in without_url(detail, describer.has_perm).items()
         if value != ""
     ]
 

@@ -61,12 +61,12 @@ class AutomationContactViewSet(ApiViewSet):
     """The contacts of an automation: `/automations/{id}/…`."""
 
     access: ClassVar[dict[str, Access]] = {
-        "start": rights.START_RUNS,
+        "start": rights.START,
         "report": rights.READ,
         "runs": rights.READ_RUNS,
         "refusals": rights.READ_RUNS,
         "explain": rights.READ_RUNS,
-        "dry_run": rights.START_RUNS,
+        "dry_run": rights.TRY,
     }
     noun = "Automation"
     lookup_url_kwarg = "automation_id"

@@ -178,6 +178,8 @@ class AutomationViewSet(ApiViewSet):
     @action(detail=True, methods=["post"], pagination_class=None)
     def pause(self, request: Request, automation_id: str) -> Response:
         """Let an automation start nothing. Contacts inside stay where they are."""
+        # The response has the document.
+        require_reading(document_of(self.get_object()), request.user.has_perm)
         automation = self._found(lambda: pause(self.url_id))
         record(request, "paused", what="automation", **of_ids([automation.pk]))
         return self._stored("Automation has been paused", automation)

@@ -171,6 +171,8 @@ CONTACT, SEGMENT, FIELD = "crm.{}_subscriber", "crm.{}_segment", "crm.{}_customf
 WEBHOOK = "crm.{}_incomingwebhook"
 AUTOMATION, RUN = "automations.{}_automation", "automations.{}_run"
 SEE_RUNS = (RUN.format("view"), CONTACT.format("view"), "events.view_trackedevent")
+SEE_FUNNELS = (AUTOMATION.format("view"), SEGMENT.format("view"), "events.view_trackedevent")
+START_RUNS = (RUN.format("change"), CONTACT.format("change"))
 SWITCH, NAME = "events.{}_trackingswitch", "events.{}_eventname"
 PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/subscribers/track-event"): ("events.add_trackedevent",),
@@ -237,10 +239,8 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
     },
     ("POST", "/automations/1/pause"): (AUTOMATION.format("change"),),
     ("DELETE", "/automations/1"): (AUTOMATION.format("delete"),),
-    **{
-        ("POST", f"/automations/1/{name}"): (RUN.format("change"), CONTACT.format("change"))
-        for name in ("start", "dry-run")
-    },
+    ("POST", "/automations/1/start"): START_RUNS,
+    ("POST", "/automations/1/dry-run"): (*START_RUNS, *SEE_RUNS),
     ("POST", "/automations/runs/1/cancel"): (RUN.format("change"),),
     **{
         ("GET", path): SEE_RUNS
@@ -249,15 +249,9 @@ PERMISSIONS: dict[tuple[str, str], tuple[str, ...]] = {
             *("/automations/1/explain", "/subscribers/1/automations"),
         )
     },
+    **{("GET", f"/funnels{path}"): SEE_FUNNELS for path in ("", "/triggers", "/1", "/1/report")},
     **{
-        ("GET", f"/funnels{path}"): (
-            *(AUTOMATION.format("view"), SEGMENT.format("view")),
-            "events.view_trackedevent",
-        )
-        for path in ("", "/triggers", "/1", "/1/report")
-    },
-    **{
-        ("GET", f"/funnels{path}"): SEE_RUNS
+        ("GET", f"/funnels{path}"): (*SEE_FUNNELS, *SEE_RUNS)
         for path in (
             *("/all-activities", "/subscriber/1/automations"),
             *("/1/subscribers", "/1/subscribers/1"),

@@ -18,6 +18,13 @@ def staff_user(*codenames: str) -> User:
     return user
 
 
+def user_without(*codenames: str) -> User:
+    """Create the admin user "clerk" with all permissions but these."""
+    user = User.objects.create(username="clerk", is_staff=True)
+    user.user_permissions.set(Permission.objects.exclude(codename__in=codenames))
+    return user
+
+
 def browser_of(user: User) -> Client:
     """Return a browser in which this user is logged in."""
     client = Client()

@@ -521,11 +521,6 @@ def test_a_contacts_page_shows_where_it_is(admin_client: Client, run: Run) -> No
     assert "Test inside Wait 2 days, until 09:00" in page
 
 
-def test_a_contacts_page_shows_no_runs_without_their_permission(run: Run) -> None:
-    browser = browser_of(staff_user("view_subscriber"))
-    assert "Automations" not in open_page(browser, f"{CONTACTS}{run.subscriber_id}/")
-
-
 def test_a_condition_is_explained_with_the_contacts_value(admin_client: Client) -> None:
     ada = create({"email": "ada@example.com", "first_name": "Ada"})
     condition = {"source": ["subscriber", "first_name"], "operator": "=", "value": "Bob"}
@@ -545,13 +540,6 @@ def test_a_dry_run_shows_the_path_and_changes_nothing(
     assert "2 Add the tag “ VIP ” done" in page
     assert not ada.tags.exists()
     assert not Run.objects.exists()
-
-
-def test_a_dry_run_is_for_those_who_may_change_automations(ada: Subscriber) -> None:
-    browser = browser_of(staff_user("view_automation", "view_subscriber", "view_trackedevent"))
-    page = open_page(browser, page_of(published(WAIT), f"why/?contact={ada.pk}"))
-    assert "would start now" in page
-    assert "Dry run" not in page
 
 
 def test_an_unknown_contact_is_an_error(admin_client: Client) -> None:
@@ -588,9 +576,3 @@ def test_a_draft_is_not_started_by_hand(admin_client: Client, ada: Subscriber) -
     draft = Automation.objects.get()
     start(admin_client, ada, chosen="yes", automation=draft.pk)
     assert not Run.objects.exists()
-
-
-def test_an_automation_is_started_by_who_may_change_automations(ada: Subscriber) -> None:
-    browser = browser_of(staff_user("view_subscriber", "change_subscriber"))
-    form = {"action": "start_automation", "_selected_action": ada.pk}
-    assert browser.post(CONTACTS, form).status_code == 403

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
 from automations.models import Automation, AutomationStatus, Run, RunStatus, Version
@@ -18,6 +18,7 @@ from crm.segments import create_segment
 from tests.api.automation import CHECKOUT, happens, pass_time, published, work
 from tests.api.calls import send
 from tests.api.conftest import MakePassword, basic
+from tests.api.pages import user_without
 
 pytestmark = pytest.mark.django_db
 HOUR = {"type": "wait", "wait": {"hours": 1}}
@@ -585,10 +586,9 @@ def clerk_api(make_password: MakePassword) -> Callable[..., APIClient]:
     """Return a client of a user with all of these apps' permissions but for some."""
 
     def make(*without: str) -> APIClient:
-        clerk = User.objects.create(username="clerk", is_staff=True)
-        clerk.user_permissions.set(Permission.objects.exclude(codename__in=without))
         client = APIClient()
-        client.credentials(HTTP_AUTHORIZATION=basic("clerk", make_password(clerk, "manage")))
+        secret = make_password(user_without(*without))
+        client.credentials(HTTP_AUTHORIZATION=basic("clerk", secret))
         return client
 
     return make

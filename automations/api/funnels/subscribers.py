@@ -74,9 +74,9 @@ class FunnelSubscriberViewSet(ApiViewSet):
     """The contacts of a funnel: `/funnels/{id}/subscribers`."""
 
     access: ClassVar[dict[str, Access]] = {
-        "list": rights.READ_RUNS,
+        "list": rights.READ_FUNNEL_RUNS,
         "destroy_several": rights.END_RUNS,
-        "retrieve": rights.READ_RUNS,
+        "retrieve": rights.READ_FUNNEL_RUNS,
         "status": rights.END_RUNS,
     }
     lookup_url_kwarg = "contact_id"
@@ -154,8 +154,8 @@ class FunnelRunViewSet(ApiViewSet):
     """The contacts of all funnels."""
 
     access: ClassVar[dict[str, Access]] = {
-        "automations": rights.READ_RUNS,
-        "all_activities": rights.READ_RUNS,
+        "automations": rights.READ_FUNNEL_RUNS,
+        "all_activities": rights.READ_FUNNEL_RUNS,
         "remove_bulk_subscribers": rights.END_RUNS,
     }
     pagination_class = FluentPagination

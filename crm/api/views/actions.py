@@ -256,7 +256,7 @@ class ActionViewSet(ApiViewSet):
         elif added := find_bulk_action(name):
             if not request.user.has_perms(added.permissions):
                 self.permission_denied(request)
-            result = added.run(contact_ids, params.get("new_status", ""))
+            result = added.run(contact_ids, params.get("new_status", ""), request.user.has_perm)
             message, changed_ids = result.message, result.contact_ids
         else:
             raise Unprocessable("Selected Action is not valid")
