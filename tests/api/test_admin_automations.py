@@ -434,6 +434,14 @@ def test_a_page_tells_that_no_process_runs_automations(admin_client: Client, suf
     assert "No process runs automations. Start manage.py run_automations." in page
 
 
+@pytest.mark.parametrize("path", ["/admin/", "/admin/overview/"])
+def test_the_overview_tells_that_no_process_runs_automations(
+    admin_client: Client, path: str
+) -> None:
+    published(WAIT)
+    assert "No process runs automations." in open_page(admin_client, path)
+
+
 def test_the_report_tells_why_contacts_did_not_start(admin_client: Client, ada: Subscriber) -> None:
     condition = {"source": ["subscriber", "first_name"], "operator": "=", "value": "Bob"}
     automation = published(STOP, conditions=[[condition]])
