@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from automations.models import Automation, AutomationStatus, Run, RunStatus
 from automations.recipes import RECIPES
 from automations.starting import start_by_hand
-from automations.writing import document_of, pause, update_automation
+from automations.writing import document_of, pause, pause_all, update_automation
 from crm.contacts import create
 from crm.models import Segment, Subscriber, Tag
 from tests.api.automation import happens, outcomes, pass_time, published, work
@@ -388,6 +388,80 @@ def test_overdue_runs_go_on_or_are_cancelled_when_an_automation_is_resumed(
     work()
     overdue.refresh_from_db()
     assert overdue.status == status
+
+
+def resume_selected(browser: Client, *automations: Automation, **more: str) -> str:
+    """Send the action of the list that resumes automations, and return the page behind it."""
+    selected = [each.pk for each in automations]
+    form = {"action": "resume_selected", "_selected_action": selected, **more}
+    return text_of(browser.post(AUTOMATIONS, form, follow=True).content.decode())
+
+
+def states() -> list[str]:
+    """Return the states of all automations, the oldest first."""
+    return list(Automation.objects.order_by("pk").values_list("status", flat=True))
+
+
+def test_many_paused_automations_are_told_in_one_line(admin_client: Client) -> None:
+    published(WAIT)
+    published(WAIT)
+    pause_all("A test.")
+    page = text_of(open_page(admin_client, AUTOMATIONS))
+    assert "2 automations are paused. The column “state” tells why." in page
+    assert "“Test” is paused" not in page
+
+
+def test_selected_automations_are_resumed_and_others_stay_paused(admin_client: Client) -> None:
+    selected = [published(WAIT), published(WAIT)]
+    published(WAIT)
+    pause_all("A test.")
+    assert "Resumed: 2." in resume_selected(admin_client, *selected)
+    assert states() == ["published", "published", "paused"]
+
+
+def test_an_action_asks_what_becomes_of_overdue_runs(admin_client: Client, overdue: Run) -> None:
+    page = resume_selected(admin_client, overdue.automation)
+    assert "1 contact is overdue" in page
+    assert states() == ["paused"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "status"), [("run", RunStatus.COMPLETED), ("cancel", RunStatus.CANCELLED)]
+)
+def test_an_action_lets_overdue_runs_go_on_or_cancels_them(
+    admin_client: Client, overdue: Run, choice: str, status: str
+) -> None:
+    assert "Resumed: 1." in resume_selected(admin_client, overdue.automation, overdue=choice)
+    work()
+    overdue.refresh_from_db()
+    assert overdue.status == status
+
+
+def test_an_action_names_what_it_could_not_resume(admin_client: Client) -> None:
+    Tag.objects.create(title="VIP", slug="vip")
+    broken = published({"type": "add_tags", "tags": ["VIP"]}, title="Broken")
+    whole = published(WAIT)
+    pause_all("A test.")
+    Tag.objects.all().delete()
+    page = resume_selected(admin_client, broken, whole)
+    assert "“Broken” is not resumed. Edit it first. Step 1:" in page
+    assert states() == ["paused", "published"]
+
+
+def test_an_action_resumes_no_steps_that_the_admin_user_may_not_save() -> None:
+    automation = published({"type": "track_event", "event_key": "a", "title": "b"})
+    pause_all("A test.")
+    codenames = ("view_automation", "change_automation", "view_trackedevent")
+    page = resume_selected(browser_of(staff_user(*codenames)), automation)
+    assert "is not resumed. You may not track events." in page
+    assert states() == ["paused"]
+
+
+def test_an_action_does_not_delete_automations(admin_client: Client) -> None:
+    automation = published(WAIT)
+    form = {"action": "delete_selected", "_selected_action": automation.pk, "post": "yes"}
+    admin_client.post(AUTOMATIONS, form)
+    assert Automation.objects.exists()
 
 
 def test_a_copy_is_a_draft(admin_client: Client) -> None:
