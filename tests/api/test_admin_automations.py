@@ -128,6 +128,33 @@ def test_a_file_that_is_no_json_is_an_error(admin_client: Client) -> None:
     assert "The document must be JSON." in page
 
 
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"5"])
+def test_a_file_without_a_document_leaves_an_empty_builder(
+    admin_client: Client, content: bytes
+) -> None:
+    file = SimpleUploadedFile("a.json", content)
+    response = admin_client.post(f"{AUTOMATIONS}add/", {"file": file})
+    assert "Document: The" in text_of(response.content.decode())
+    assert json.loads(response.context["text"])["title"] == ""
+
+
+@pytest.mark.parametrize(
+    ("segment", "message"),
+    [
+        ("nope", "Trigger: No segment has the slug “nope”."),
+        ("", "Trigger: The segment must be the slug of a segment."),
+        (7, "Trigger: The segment must be the slug of a segment."),
+    ],
+)
+def test_a_file_that_names_an_unknown_segment_is_an_error(
+    admin_client: Client, segment: Any, message: str
+) -> None:
+    document = {**DOCUMENT, "trigger": {"type": "segment_entered", "segment": segment}}
+    file = SimpleUploadedFile("a.json", json.dumps(document).encode())
+    response = admin_client.post(f"{AUTOMATIONS}add/", {"file": file})
+    assert message in text_of(response.content.decode())
+
+
 def test_a_recipe_creates_no_tags_without_the_permission() -> None:
     browser = browser_of(staff_user("view_automation", "add_automation", "view_trackedevent"))
     page = browser.post(f"{AUTOMATIONS}add/", {"recipe": "third-purchase"}).content.decode()
