@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from automations.explaining import DryRun, dry_run, explain
 from automations.models import Automation
 from automations.programs import program
-from automations.sentences import OUTCOMES, REASONS, Describer
+from automations.sentences import REASONS, Describer, outcome_words, step_numbers
 from crm.contacts import find_contact
 from crm.labels import LABEL_MODELS
 
@@ -42,17 +42,21 @@ def why_context(request: HttpRequest, automation: Automation) -> dict[str, Any]:
 
 
 def _path(automation: Automation, tried: DryRun, describer: Describer) -> list[dict[str, Any]]:
-    """Return the steps of a dry run with their sentences and effects."""
-    steps = program(automation.version_id or 0).steps
-    return [
-        {
-            "sentence": describer.step(steps[each.step_id]),
-            "outcome": OUTCOMES.get(each.outcome, each.outcome),
-            "detail": details(each.detail, describer),
-            "at": each.at,
-        }
-        for each in tried.steps
-    ]
+    """Return the steps of a dry run."""
+    return [path_step(each, automation.version_id or 0, describer) for each in tried.steps]
+
+
+def path_step(done: Any, version_id: int, describer: Describer) -> dict[str, Any]:
+    """Return a step that a run or a dry run has done, with its number, sentence and effects."""
+    way = program(version_id)
+    step = way.steps.get(done.step_id)
+    return {
+        "number": step_numbers(way.document).get(done.step_id, ""),
+        "sentence": describer.step(step) if step else "A step that was removed",
+        "outcome": outcome_words(step, done.outcome),
+        "detail": details(done.detail, describer),
+        "at": done.at,
+    }
 
 
 def details(detail: dict[str, Any], describer: Describer) -> list[tuple[str, str]]:

@@ -525,7 +525,7 @@ def test_the_report_counts_who_passed_each_step(admin_client: Client) -> None:
     work()
     page = text_of(open_page(admin_client, page_of(automation)))
     assert "2 entered 2 passed 1 yes 0 inside" in page
-    assert "If they match 1 Wait 2 days, until 09:00" in page
+    assert "If they match 1 then 1 Wait 2 days, until 09:00" in page
     assert "1 entered 0 passed 1 inside" in page
 
 
@@ -579,6 +579,59 @@ def test_the_list_of_runs_is_filtered_by_status_and_step(admin_client: Client, r
 @pytest.mark.parametrize("query", ["status=x", "step=x", "automation=9", f"step={10**30}"])
 def test_an_invalid_filter_of_runs_is_an_error(admin_client: Client, query: str) -> None:
     assert "There is no" in open_page(admin_client, f"{RUNS}?{query}")
+
+
+def test_the_steps_of_the_chosen_automation_are_offered_by_their_numbers(
+    admin_client: Client,
+) -> None:
+    waits = {"type": "wait_until", "happens": {"type": "event", "event_key": "a"}}
+    automation = published(STOP, {**waits, "timeout": {"hours": 1}, "then": [WAIT], "else": []})
+    page = text_of(open_page(admin_client, f"{RUNS}?automation={automation.pk}"))
+    assert "1: Stop 2: Wait until something happens 2 then 1: Wait" in page
+
+
+def test_steps_are_offered_once_an_automation_is_chosen(admin_client: Client, run: Run) -> None:
+    assert 'name="step"' not in open_page(admin_client, RUNS)
+
+
+def test_a_run_that_has_completed_says_so_once(admin_client: Client, ada: Subscriber) -> None:
+    published(STOP)
+    happens(ada)
+    work()
+    assert "Test completed - now" in text_of(open_page(admin_client, RUNS))
+
+
+@pytest.fixture
+def waiting(ada: Subscriber) -> Run:
+    """A run that waits for the event bought, with a step if it happens and one if not."""
+    wait = {"type": "wait_until", "happens": {"type": "event", "event_key": "bought"}}
+    track = {"type": "track_event", "event_key": "done", "title": "Done"}
+    published({**wait, "timeout": {"hours": 1}, "then": [track], "else": [STOP]})
+    happens(ada)
+    work()
+    return Run.objects.get()
+
+
+def test_a_wait_that_ended_says_that_it_happened(admin_client: Client, waiting: Run) -> None:
+    happens(waiting.subscriber, "bought")
+    work()
+    page = text_of(open_page(admin_client, f"{RUNS}{waiting.pk}/change/"))
+    assert "since the start, at most 1 hour it happened" in page
+    assert "1 then 1 Track the event" in page
+    assert "1 happened" in text_of(open_page(admin_client, page_of(waiting.automation)))
+
+
+def test_a_wait_that_ended_says_that_the_time_ended(admin_client: Client, waiting: Run) -> None:
+    pass_time(waiting)
+    work()
+    page = text_of(open_page(admin_client, f"{RUNS}{waiting.pk}/change/"))
+    assert "at most 1 hour the time ended" in page
+    assert "1 else 1 Stop" in page
+
+
+def test_a_dry_run_numbers_its_steps_as_the_report_does(admin_client: Client, waiting: Run) -> None:
+    path = page_of(waiting.automation, f"why/?contact={waiting.subscriber_id}&happens=no")
+    assert "1 else 1 Stop" in text_of(open_page(admin_client, path))
 
 
 def test_a_run_is_cancelled(admin_client: Client, run: Run) -> None:

@@ -99,7 +99,7 @@ def test_an_abandoned_cart_is_built_tried_published_and_seen_at_work(
     page.goto(f"/admin/crm/subscriber/{ada}/")
     expect(page.get_by_role("region", name="Automations")).to_contain_text("Wait until “checkout”")
     http.track(subscriber_id=ada, event_key="checkout", title="Order")
-    until_seen(page, report, page.get_by_text("1 yes"))
+    until_seen(page, report, page.get_by_text("1 happened"))
     page.goto(f"/admin/crm/subscriber/{ada}/")
     page.get_by_role("link", name="Left behind").click()
     expect(page.get_by_text("Bought Tea", exact=True)).to_be_visible()
