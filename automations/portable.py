@@ -26,6 +26,7 @@ from crm.segments import find_segment
 # and the place.
 ReplaceLabels = Callable[[LabelKind, list[Any], str], list[Any]]
 KINDS: tuple[LabelKind, ...] = ("tags", "lists")
+NO_SLUG = "The {field} must be the slug of a segment."
 to_title = single_line(MAX_NAME_LENGTH)
 
 
@@ -160,12 +161,18 @@ class TitleReader(DocumentReader):
 
     @override
     def one(self, data: Any, kinds: Mapping[str, Any], path: str) -> dict[str, Any]:
-        if isinstance(data, dict) and data.get("type") == "segment_entered":
-            slug = data.get("segment")
-            segment = find_segment(to_title(slug)) if isinstance(slug, str) else None
-            # Of an unknown one the id 0, which no segment has.
-            data = {**data, "segment": segment.pk if segment else 0}
-        return super().one(data, kinds, path)
+        if not (isinstance(data, dict) and data.get("type") == "segment_entered"):
+            return super().one(data, kinds, path)
+        slug = data.get("segment")
+        title = to_title(slug) if isinstance(slug, str) else ""
+        segment = find_segment(title) if title else None
+        # Of an unknown one the id 0, which no segment has.
+        one = super().one({**data, "segment": segment.pk if segment else 0}, kinds, path)
+        place = f"{path}.segment"
+        if segment is None and place in self.errors:
+            message = f"No segment has the slug “{title}”." if title else NO_SLUG
+            self.add(place, "exists", message)
+        return one
 
 
 @in_transaction

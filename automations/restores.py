@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from automations.writing import pause_all
 
-REASON = "A backup was restored. Look at the contacts inside, then publish it."
+REASON = "A backup was restored. Look at the contacts inside, then resume it."
 
 
 def pause_restored(_: object) -> Iterator[str]:
@@ -17,4 +17,4 @@ def pause_restored(_: object) -> Iterator[str]:
         What the operator has to read.
     """
     if number := pause_all(REASON):
-        yield f"{number} automations are paused. Publish them in the admin when you want."
+        yield f"Automations that are paused: {number}. Resume them in the admin when you want."

@@ -6,7 +6,7 @@ from typing import Any
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from automations.documents import walk
+from automations.documents import places, walk
 from automations.kinds import CUSTOM_PREFIX, STEPS, TRIGGERS
 from automations.rights import VIEW_ENDPOINTS
 from automations.waits import describe_wait, parse_wait
@@ -42,6 +42,8 @@ OUTCOMES = {
     "no": "no",
     "removed": "the step was removed meanwhile",
 }
+# Those of a wait for something.
+WAIT_OUTCOMES = {"yes": "it happened", "no": "the time ended"}
 # Why contacts do not start.
 REASONS = {
     "conditions": "They do not match the conditions.",
@@ -171,6 +173,29 @@ class Describer:
         if missing and self.has_perm(f"crm.view_{kind[:-1]}"):
             model = Segment if kind == "segments" else LABEL_MODELS[kind]  # type: ignore[index]
             known |= dict(model._default_manager.filter(pk__in=missing).values_list("pk", "title"))
+
+
+def outcome_words(step: Mapping[str, Any] | None, outcome: str) -> str:
+    """Return how a step ended.
+
+    Args:
+        step: the step, or None if its version has it no more.
+        outcome: as the step of a run stores it.
+    """
+    if step and step["type"] == "wait_until" and outcome in WAIT_OUTCOMES:
+        return WAIT_OUTCOMES[outcome]
+    return OUTCOMES.get(outcome, outcome)
+
+
+def step_number(place: str) -> str:
+    """Return the number of a step on pages, such as "2 then 1" for "steps.1.then.0"."""
+    _, *parts = place.split(".")
+    return " ".join(str(int(part) + 1) if part.isdecimal() else part for part in parts)
+
+
+def step_numbers(document: Mapping[str, Any]) -> dict[int, str]:
+    """Return the numbers of the steps of a document by their ids."""
+    return {step["id"]: step_number(place) for place, step in places(document["steps"])}
 
 
 def _times(happening: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ ERROR_PAGES: dict[int, tuple[str, str]] = {
     400: ("Not understood", "The request could not be understood."),
     403: ("Not allowed", "You are not allowed to do that."),
     404: ("Not found", "There is no such page."),
+    413: ("Too large", "What was sent is larger than the server accepts. Go back, and send less."),
     429: ("Too many wrong passwords", "From where you are, try again in ten minutes."),
     500: ("An error", "Something went wrong here. It has been logged."),
     503: ("Not right now", "The database cannot answer right now. Try again in a moment."),

@@ -133,7 +133,7 @@ BOOTSTRAP_STEPS = [
 SHARED_KEY = "crm.bootstrap.shared_secret_key"
 # Tells /readyz and `serve` whether the first login was ever used.
 FIRST_LOGIN_IS_UNUSED = "crm.bootstrap.first_login_is_unused"
-# Tells /readyz how automations fall behind.
+# Tells /readyz and the overview how automations fall behind.
 AUTOMATIONS_LATENESS = "automations.health.lateness"
 # Children of `serve` besides the web server.
 WORKER_COMMANDS = ["run_jobs", "run_automations"]

@@ -7,7 +7,7 @@ from django.contrib.admin.models import CHANGE
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -28,13 +28,20 @@ from automations.writing import (
     copy_automation,
     delete_automation,
     document_of,
+    overdue,
     pause,
     publish,
     resume,
 )
-from config.api.errors import InvalidFields, Unprocessable
+from config.api.errors import Forbidden, InvalidFields, Unprocessable
 from crm.admin.base import PageByIds
+from crm.admin.label_actions import confirmation_context
 from events.templatetags.events import time_ago
+
+# Why an automation stays in its state.
+STATE_ERRORS = (InvalidFields, Overdue, Unprocessable)
+# Automations that an action could not resume, each with the reason.
+MAX_FAULTS = 5
 
 
 class AutomationList(PageByIds):
@@ -54,7 +61,7 @@ class AutomationAdmin(AutomationFormMixin):
     search_help_text = "Title"
     sortable_by = ("title",)
     ordering = ("-id",)
-    actions = None
+    actions = ("resume_selected",)
 
     @override
     def get_urls(self) -> list[URLPattern]:
@@ -69,6 +76,13 @@ class AutomationAdmin(AutomationFormMixin):
             path(suffix, self.admin_site.admin_view(view), name=f"automations_automation_{name}")
             for suffix, view, name in pages
         ] + super().get_urls()
+
+    @override
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions = super().get_actions(request)
+        # A deletion asks with the numbers of one automation.
+        actions.pop("delete_selected", None)
+        return actions
 
     @override
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -111,8 +125,8 @@ class AutomationAdmin(AutomationFormMixin):
         if request.method == "GET" and self.has_view_permission(request):
             if late := lateness():
                 messages.warning(request, late)
-            for each in Automation.objects.exclude(paused_reason="").order_by("-updated_at")[:5]:
-                messages.warning(request, f"“{each}” is paused: {each.paused_reason}")
+            if paused := _paused_sentence():
+                messages.warning(request, paused)
         return super().changelist_view(request, extra_context)
 
     def page_context(
@@ -176,17 +190,46 @@ class AutomationAdmin(AutomationFormMixin):
         except Automation.DoesNotExist:
             # Deleted meanwhile.
             raise Http404 from None
-        except Overdue as error:
-            number = error.detail["overdue"]
-            messages.error(request, f"{number:,} are overdue by now. Choose what becomes of them.")
-        except InvalidFields as error:
-            messages.error(request, f"Edit it first. {' '.join(error_lines(error))}")
-        except Unprocessable as error:
-            messages.error(request, str(error))
+        except STATE_ERRORS as error:
+            messages.error(request, _error_sentence(error))
         else:
             self.log(request, automation, CHANGE, message)
             messages.success(request, message)
         return self.to_report(automation)
+
+    @admin.action(description="Resume the selected automations", permissions=["change"])
+    def resume_selected(
+        self, request: HttpRequest, queryset: QuerySet[Automation]
+    ) -> TemplateResponse | None:
+        """Resume those that are paused, after a page that asks what becomes of overdue runs."""
+        paused = list(queryset.filter(status=AutomationStatus.PAUSED).select_related("version"))
+        choice = request.POST.get("overdue", "")
+        number = sum(overdue(each) for each in paused)
+        if number and choice not in ("run", "cancel"):
+            context = {
+                **self.admin_site.each_context(request),
+                **confirmation_context(request),
+                "opts": self.opts,
+                "title": "Resume the selected automations",
+                "action": "resume_selected",
+                "overdue": number,
+            }
+            return TemplateResponse(request, "admin/automations/resume.html", context)
+        faults = []
+        for automation in paused:
+            try:
+                require_writing(document_of(automation), request.user.has_perm)
+                message = _change_state(automation, choice or "publish")
+            except (Automation.DoesNotExist, Forbidden, *STATE_ERRORS) as error:
+                faults.append(f"“{automation}” is not resumed. {_error_sentence(error)}")
+            else:
+                self.log(request, automation, CHANGE, message)
+        messages.success(request, f"Resumed: {len(paused) - len(faults):,}.")
+        for fault in faults[:MAX_FAULTS]:
+            messages.error(request, fault)
+        if len(faults) > MAX_FAULTS:
+            messages.error(request, f"Not resumed besides: {len(faults) - MAX_FAULTS:,}.")
+        return None
 
     def _copy(self, request: HttpRequest, automation: Automation) -> HttpResponse:
         if not self.has_add_permission(request):
@@ -212,6 +255,23 @@ class AutomationAdmin(AutomationFormMixin):
             "totals": count_runs([automation.pk])[automation.pk],
         }
         return TemplateResponse(request, "admin/automations/delete.html", context)
+
+
+def _paused_sentence() -> str:
+    """Return a sentence about automations that no admin user has paused, or ""."""
+    paused = Automation.objects.exclude(paused_reason="")
+    number = paused.count()
+    if number > 1:
+        return f"{number:,} automations are paused. The column “state” tells why."
+    return "".join(f"“{each}” is paused: {each.paused_reason}" for each in paused)
+
+
+def _error_sentence(error: Exception) -> str:
+    if isinstance(error, Overdue):
+        return f"{error.detail['overdue']:,} are overdue by now. Choose what becomes of them."
+    if isinstance(error, InvalidFields):
+        return f"Edit it first. {' '.join(error_lines(error))}"
+    return str(error)
 
 
 def _change_state(automation: Automation, do: str) -> str:

@@ -263,8 +263,8 @@ def error_messages(errors: FieldErrors) -> dict[str, str]:
 
 
 def place_name(path: str) -> str:
-    """Return a place for people, such as "Step 2, then 1" for "steps.1.then.0.tags"."""
-    names = {"steps": "Step", "then": ", then", "else": ", else"}
+    """Return a place for people, such as "Step 2 then 1" for "steps.1.then.0.tags"."""
+    names = {"steps": "Step", "then": " then", "else": " else"}
     words = []
     parts = path.split(".")
     for name, number in pairwise(parts):

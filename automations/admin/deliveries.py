@@ -12,10 +12,11 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
-from django.utils.timezone import is_naive, make_aware
+from django.utils.timezone import is_naive, localtime, make_aware
 from django.views.decorators.http import require_POST
 from typing_extensions import override
 
@@ -101,7 +102,7 @@ class DeliveryAdmin(NewestRowsAdmin):
 
     list_display = (
         *("message_id", "status", "receiver", "attempts", "contact"),
-        *("created_at", "next_attempt", "delivered_at"),
+        *("created", "delivered_or_due"),
     )
     list_filter = (StatusFilter, EndpointFilter, ContactFilter, SinceFilter, MessageFilter)
     change_list_template = "admin/automations/delivery/change_list.html"
@@ -157,10 +158,17 @@ class DeliveryAdmin(NewestRowsAdmin):
         url = reverse("admin:crm_subscriber_contact", args=[delivery.subscriber_id])
         return format_html('<a href="{}">{}</a>', url, str(delivery.subscriber_id))
 
-    @admin.display(description="next attempt")
-    def next_attempt(self, delivery: Delivery) -> datetime | None:
-        """Return when the next attempt is due, unless the delivery has ended."""
-        return delivery.next_at if delivery.status == DeliveryStatus.PENDING else None
+    @admin.display(description="created")
+    def created(self, delivery: Delivery) -> str:
+        """Return when the delivery was created."""
+        return _short(delivery.created_at)
+
+    @admin.display(description="delivered, or due")
+    def delivered_or_due(self, delivery: Delivery) -> str:
+        """Return when the webhook was delivered, or when the next attempt is due."""
+        if delivery.status == DeliveryStatus.PENDING:
+            return _short(delivery.next_at)
+        return _short(delivery.delivered_at) if delivery.delivered_at else "-"
 
     @admin.action(description="Send the selected webhooks again", permissions=["send"])
     def send_again_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
@@ -248,6 +256,11 @@ class DeliveryAdmin(NewestRowsAdmin):
         object_id = str(ids[0]) if len(ids) == 1 else None
         log_entry(request, object_id, "webhook deliveries", CHANGE, message, model=Delivery)
         record(request, "changed", what="webhook delivery", change=message, **of_ids(ids))
+
+
+def _short(at: datetime) -> str:
+    """Return a datetime to the minute, so that the list's columns fit beside each other."""
+    return date_format(localtime(at), "Y-m-d H:i")
 
 
 def _progress(delivery: Delivery) -> dict[str, Any]:

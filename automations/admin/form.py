@@ -190,7 +190,7 @@ def _posted_text(request: HttpRequest) -> str:
     """Return the document of the builder, of a recipe or of a file, as JSON.
 
     Raises:
-        InvalidFields: 422, there is none, or the file is too large or no text.
+        InvalidFields: 422, there is none, or the file is too large or no object.
     """
     if recipe := request.POST.get("recipe"):
         for each in RECIPES:
@@ -200,7 +200,10 @@ def _posted_text(request: HttpRequest) -> str:
         content: bytes = upload.read(MAX_UPLOAD + 1)
         if len(content) > MAX_UPLOAD:
             raise InvalidFields({"document": {"max": "The file is larger than 256 KB."}})
-        return content.decode(errors="replace")
+        text = content.decode(errors="replace")
+        if not isinstance(document_from_json(text), dict):
+            raise InvalidFields({"document": {"object": "The file must hold a JSON object."}})
+        return text
     return request.POST.get("document", "")
 
 

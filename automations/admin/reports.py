@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 from automations.models import Automation, AutomationStatus, Refusal
 from automations.reports import StepReport, count_runs, report_steps
 from automations.rights import SEE_RUNS
-from automations.sentences import REASONS, REENTRIES, Describer
+from automations.sentences import REASONS, REENTRIES, Describer, step_number
 from automations.writing import document_of, overdue
 from crm.filters.types import HasPerm
 
@@ -19,6 +19,7 @@ class ReportedStep:
     """A step of the report, with those of its branches by their headings."""
 
     step_id: int
+    number: str
     sentence: SafeString
     counts: StepReport
     branches: list[tuple[str, list["ReportedStep"]]]
@@ -66,6 +67,7 @@ def _steps(
     return [
         ReportedStep(
             step["id"],
+            step_number(counts[step["id"]].place),
             describer.step(step),
             counts[step["id"]],
             [

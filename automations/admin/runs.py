@@ -17,15 +17,17 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 from typing_extensions import override
 
-from automations.admin.why import details
-from automations.models import Automation, Run, RunStatus, RunStep
+from automations.admin.why import path_step
+from automations.documents import places
+from automations.kinds import STEPS
+from automations.models import Automation, Run, RunStatus, RunStep, Version
 from automations.programs import program
 from automations.rights import SEE_RUNS, START_RUNS, require_writing
 from automations.runs import end_runs, retry_run
-from automations.sentences import OUTCOMES, Describer, started_by
+from automations.sentences import Describer, started_by, step_number
 from automations.writing import document_of
 from config.api.errors import Unprocessable
-from config.api.validation import MAX_ID, MAX_ITEMS
+from config.api.validation import MAX_ID, MAX_ITEMS, is_valid_id
 from crm.admin.base import ContactFilter, NewestRowsAdmin, PageByIds, ValueFilter
 from crm.admin.history import log_entry
 from events.templatetags.events import time_ago
@@ -66,21 +68,39 @@ class StatusFilter(ValueFilter):
 
 
 class StepFilter(ValueFilter):
-    """Runs that are at a step, or have ended at it. The report of an automation has its number."""
+    """Runs that are at a step of the chosen automation, or have ended at it."""
 
     title = parameter_name = "step"
-    typed = True
-    placeholder = "number of the step"
+
+    def __init__(self, request: HttpRequest, *arguments: Any) -> None:
+        super().__init__(request, *arguments)
+        self._options = _step_options(request.GET.get("automation", ""))
+
+    @override
+    def has_output(self) -> bool:
+        return bool(self._options or self.value())
 
     @override
     def options(self) -> list[tuple[str, str]]:
-        return []
+        return [*self._options]
 
     @override
     def filter_rows(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         if not 0 < int(value) <= MAX_ID:
             raise ValueError(value)
         return rows.filter(step_id=int(value))
+
+
+def _step_options(automation_id: str) -> list[tuple[str, str]]:
+    """Return the ids of an automation's steps, each with its number and what it does."""
+    if not is_valid_id(automation_id):
+        return []
+    current = Automation.objects.filter(pk=int(automation_id)).values("version")
+    return [
+        (str(step["id"]), f"{step_number(place)}: {STEPS[step['type']].verbose_name}")
+        for version in Version.objects.filter(pk__in=current)
+        for place, step in places(version.document["steps"])
+    ]
 
 
 class RunList(PageByIds):
@@ -145,7 +165,7 @@ class RunAdmin(NewestRowsAdmin):
 
     @admin.display(description="where")
     def where(self, run: Run) -> SafeString:
-        """Return where the run is, or how it has ended."""
+        """Return where the run is, or why it has ended."""
         sentence: SafeString = run.where  # type: ignore[attr-defined]  # by RunList
         return sentence
 
@@ -225,10 +245,11 @@ def describe_runs(runs: Sequence[Any], request: HttpRequest) -> None:
 
 
 def where(run: Run, describer: Describer) -> SafeString:
-    """Return where a run is and why, or how it has ended, as a sentence."""
+    """Return where a run is and why, or why it has ended, as a sentence."""
     step = program(run.version_id).steps.get(run.step_id or 0)
     if run.status != RunStatus.ACTIVE:
-        return format_html("{} {}", RunStatus(run.status).label.capitalize(), run.reason)
+        # Its status stands beside.
+        return format_html("{}", run.reason)
     if step is None:
         return SafeString("About to go on")
     sentence = describer.step(step)
@@ -243,16 +264,6 @@ def where(run: Run, describer: Describer) -> SafeString:
 
 
 def _path(run: Run, describer: Describer) -> list[dict[str, Any]]:
-    """Return the steps of a run in their order, with their sentences and effects."""
-    path = []
-    for row in RunStep.objects.filter(run=run).order_by("id"):
-        step = program(row.version_id).steps.get(row.step_id)
-        path.append(
-            {
-                "sentence": describer.step(step) if step else "A step that was removed",
-                "outcome": OUTCOMES.get(row.outcome, row.outcome),
-                "detail": details(row.detail, describer),
-                "at": row.at,
-            }
-        )
-    return path
+    """Return the steps of a run in their order."""
+    rows = RunStep.objects.filter(run=run).order_by("id")
+    return [path_step(row, row.version_id, describer) for row in rows]

@@ -8,7 +8,7 @@ from automations.explaining import DryRun, dry_run, explain
 from automations.models import Automation
 from automations.programs import program
 from automations.rights import DRY_RUN, require_writing, without_url
-from automations.sentences import OUTCOMES, REASONS, Describer
+from automations.sentences import REASONS, Describer, outcome_words, step_numbers
 from automations.writing import document_of
 from config.api.errors import Forbidden
 from crm.contacts import find_contact
@@ -54,17 +54,21 @@ def _may_try(request: HttpRequest, automation: Automation) -> bool:
 
 
 def _path(automation: Automation, tried: DryRun, describer: Describer) -> list[dict[str, Any]]:
-    """Return the steps of a dry run with their sentences and effects."""
-    steps = program(automation.version_id or 0).steps
-    return [
-        {
-            "sentence": describer.step(steps[each.step_id]),
-            "outcome": OUTCOMES.get(each.outcome, each.outcome),
-            "detail": details(each.detail, describer),
-            "at": each.at,
-        }
-        for each in tried.steps
-    ]
+    """Return the steps of a dry run."""
+    return [path_step(each, automation.version_id or 0, describer) for each in tried.steps]
+
+
+def path_step(done: Any, version_id: int, describer: Describer) -> dict[str, Any]:
+    """Return a step that a run or a dry run has done, with its number, sentence and effects."""
+    way = program(version_id)
+    step = way.steps.get(done.step_id)
+    return {
+        "number": step_numbers(way.document).get(done.step_id, ""),
+        "sentence": describer.step(step) if step else "A step that was removed",
+        "outcome": outcome_words(step, done.outcome),
+        "detail": details(done.detail, describer),
+        "at": done.at,
+    }
 
 
 def details(detail: dict[str, Any], describer: Describer) -> list[tuple[str, str]]:

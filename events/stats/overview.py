@@ -4,8 +4,10 @@ import time
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from config.database import fetch_row, fetch_rows
 from crm.models import Subscriber
@@ -89,6 +91,7 @@ def overview(user: User | AnonymousUser) -> dict[str, Any]:
     context: dict[str, Any] = {
         "refreshed_at": timezone.now(),
         "is_off": not TrackingSwitch.is_enabled(),
+        "late": import_string(settings.AUTOMATIONS_LATENESS)(),
     }
     if user.has_perms(VIEW_EVENTS):
         context["counts"] = counts()

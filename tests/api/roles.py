@@ -137,6 +137,7 @@ PAGES = [
 # The least role that may run each action on selected rows.
 ACTIONS = {
     "auth/group delete_selected": "superuser",
+    "automations/automation resume_selected": "manager",
     "automations/delivery cancel_selected": "manager",
     "automations/delivery send_again_selected": "manager",
     "auth/user delete_selected": "superuser",

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from automations.models import Automation, AutomationStatus, Run, RunStatus
 from automations.recipes import RECIPES
 from automations.starting import start_by_hand
-from automations.writing import document_of, pause, update_automation
+from automations.writing import document_of, pause, pause_all, update_automation
 from crm.contacts import create
 from crm.models import Segment, Subscriber, Tag
 from tests.api.automation import happens, outcomes, pass_time, published, work
@@ -126,6 +126,33 @@ def test_a_file_that_is_no_json_is_an_error(admin_client: Client) -> None:
     file = SimpleUploadedFile("a.json", b"\xff\xfe")
     page = admin_client.post(f"{AUTOMATIONS}add/", {"file": file}).content.decode()
     assert "The document must be JSON." in page
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"5"])
+def test_a_file_without_a_document_leaves_an_empty_builder(
+    admin_client: Client, content: bytes
+) -> None:
+    file = SimpleUploadedFile("a.json", content)
+    response = admin_client.post(f"{AUTOMATIONS}add/", {"file": file})
+    assert "Document: The" in text_of(response.content.decode())
+    assert json.loads(response.context["text"])["title"] == ""
+
+
+@pytest.mark.parametrize(
+    ("segment", "message"),
+    [
+        ("nope", "Trigger: No segment has the slug “nope”."),
+        ("", "Trigger: The segment must be the slug of a segment."),
+        (7, "Trigger: The segment must be the slug of a segment."),
+    ],
+)
+def test_a_file_that_names_an_unknown_segment_is_an_error(
+    admin_client: Client, segment: Any, message: str
+) -> None:
+    document = {**DOCUMENT, "trigger": {"type": "segment_entered", "segment": segment}}
+    file = SimpleUploadedFile("a.json", json.dumps(document).encode())
+    response = admin_client.post(f"{AUTOMATIONS}add/", {"file": file})
+    assert message in text_of(response.content.decode())
 
 
 def test_a_recipe_creates_no_tags_without_the_permission() -> None:
@@ -390,6 +417,80 @@ def test_overdue_runs_go_on_or_are_cancelled_when_an_automation_is_resumed(
     assert overdue.status == status
 
 
+def resume_selected(browser: Client, *automations: Automation, **more: str) -> str:
+    """Send the action of the list that resumes automations, and return the page behind it."""
+    selected = [each.pk for each in automations]
+    form = {"action": "resume_selected", "_selected_action": selected, **more}
+    return text_of(browser.post(AUTOMATIONS, form, follow=True).content.decode())
+
+
+def states() -> list[str]:
+    """Return the states of all automations, the oldest first."""
+    return list(Automation.objects.order_by("pk").values_list("status", flat=True))
+
+
+def test_many_paused_automations_are_told_in_one_line(admin_client: Client) -> None:
+    published(WAIT)
+    published(WAIT)
+    pause_all("A test.")
+    page = text_of(open_page(admin_client, AUTOMATIONS))
+    assert "2 automations are paused. The column “state” tells why." in page
+    assert "“Test” is paused" not in page
+
+
+def test_selected_automations_are_resumed_and_others_stay_paused(admin_client: Client) -> None:
+    selected = [published(WAIT), published(WAIT)]
+    published(WAIT)
+    pause_all("A test.")
+    assert "Resumed: 2." in resume_selected(admin_client, *selected)
+    assert states() == ["published", "published", "paused"]
+
+
+def test_an_action_asks_what_becomes_of_overdue_runs(admin_client: Client, overdue: Run) -> None:
+    page = resume_selected(admin_client, overdue.automation)
+    assert "1 contact is overdue" in page
+    assert states() == ["paused"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "status"), [("run", RunStatus.COMPLETED), ("cancel", RunStatus.CANCELLED)]
+)
+def test_an_action_lets_overdue_runs_go_on_or_cancels_them(
+    admin_client: Client, overdue: Run, choice: str, status: str
+) -> None:
+    assert "Resumed: 1." in resume_selected(admin_client, overdue.automation, overdue=choice)
+    work()
+    overdue.refresh_from_db()
+    assert overdue.status == status
+
+
+def test_an_action_names_what_it_could_not_resume(admin_client: Client) -> None:
+    Tag.objects.create(title="VIP", slug="vip")
+    broken = published({"type": "add_tags", "tags": ["VIP"]}, title="Broken")
+    whole = published(WAIT)
+    pause_all("A test.")
+    Tag.objects.all().delete()
+    page = resume_selected(admin_client, broken, whole)
+    assert "“Broken” is not resumed. Edit it first. Step 1:" in page
+    assert states() == ["paused", "published"]
+
+
+def test_an_action_resumes_no_steps_that_the_admin_user_may_not_save() -> None:
+    automation = published({"type": "track_event", "event_key": "a", "title": "b"})
+    pause_all("A test.")
+    codenames = ("view_automation", "change_automation", "view_trackedevent")
+    page = resume_selected(browser_of(staff_user(*codenames)), automation)
+    assert "is not resumed. You may not track events." in page
+    assert states() == ["paused"]
+
+
+def test_an_action_does_not_delete_automations(admin_client: Client) -> None:
+    automation = published(WAIT)
+    form = {"action": "delete_selected", "_selected_action": automation.pk, "post": "yes"}
+    admin_client.post(AUTOMATIONS, form)
+    assert Automation.objects.exists()
+
+
 def test_a_copy_is_a_draft(admin_client: Client) -> None:
     state(admin_client, published(WAIT), "copy")
     copied = Automation.objects.first()
@@ -424,7 +525,7 @@ def test_the_report_counts_who_passed_each_step(admin_client: Client) -> None:
     work()
     page = text_of(open_page(admin_client, page_of(automation)))
     assert "2 entered 2 passed 1 yes 0 inside" in page
-    assert "If they match 1 Wait 2 days, until 09:00" in page
+    assert "If they match 1 then 1 Wait 2 days, until 09:00" in page
     assert "1 entered 0 passed 1 inside" in page
 
 
@@ -432,6 +533,14 @@ def test_the_report_counts_who_passed_each_step(admin_client: Client) -> None:
 def test_a_page_tells_that_no_process_runs_automations(admin_client: Client, suffix: str) -> None:
     page = open_page(admin_client, AUTOMATIONS + suffix.format(published(WAIT).pk))
     assert "No process runs automations. Start manage.py run_automations." in page
+
+
+@pytest.mark.parametrize("path", ["/admin/", "/admin/overview/"])
+def test_the_overview_tells_that_no_process_runs_automations(
+    admin_client: Client, path: str
+) -> None:
+    published(WAIT)
+    assert "No process runs automations." in open_page(admin_client, path)
 
 
 def test_the_report_tells_why_contacts_did_not_start(admin_client: Client, ada: Subscriber) -> None:
@@ -470,6 +579,59 @@ def test_the_list_of_runs_is_filtered_by_status_and_step(admin_client: Client, r
 @pytest.mark.parametrize("query", ["status=x", "step=x", "automation=9", f"step={10**30}"])
 def test_an_invalid_filter_of_runs_is_an_error(admin_client: Client, query: str) -> None:
     assert "There is no" in open_page(admin_client, f"{RUNS}?{query}")
+
+
+def test_the_steps_of_the_chosen_automation_are_offered_by_their_numbers(
+    admin_client: Client,
+) -> None:
+    waits = {"type": "wait_until", "happens": {"type": "event", "event_key": "a"}}
+    automation = published(STOP, {**waits, "timeout": {"hours": 1}, "then": [WAIT], "else": []})
+    page = text_of(open_page(admin_client, f"{RUNS}?automation={automation.pk}"))
+    assert "1: Stop 2: Wait until something happens 2 then 1: Wait" in page
+
+
+def test_steps_are_offered_once_an_automation_is_chosen(admin_client: Client, run: Run) -> None:
+    assert 'name="step"' not in open_page(admin_client, RUNS)
+
+
+def test_a_run_that_has_completed_says_so_once(admin_client: Client, ada: Subscriber) -> None:
+    published(STOP)
+    happens(ada)
+    work()
+    assert "Test completed - now" in text_of(open_page(admin_client, RUNS))
+
+
+@pytest.fixture
+def waiting(ada: Subscriber) -> Run:
+    """A run that waits for the event bought, with a step if it happens and one if not."""
+    wait = {"type": "wait_until", "happens": {"type": "event", "event_key": "bought"}}
+    track = {"type": "track_event", "event_key": "done", "title": "Done"}
+    published({**wait, "timeout": {"hours": 1}, "then": [track], "else": [STOP]})
+    happens(ada)
+    work()
+    return Run.objects.get()
+
+
+def test_a_wait_that_ended_says_that_it_happened(admin_client: Client, waiting: Run) -> None:
+    happens(waiting.subscriber, "bought")
+    work()
+    page = text_of(open_page(admin_client, f"{RUNS}{waiting.pk}/change/"))
+    assert "since the start, at most 1 hour it happened" in page
+    assert "1 then 1 Track the event" in page
+    assert "1 happened" in text_of(open_page(admin_client, page_of(waiting.automation)))
+
+
+def test_a_wait_that_ended_says_that_the_time_ended(admin_client: Client, waiting: Run) -> None:
+    pass_time(waiting)
+    work()
+    page = text_of(open_page(admin_client, f"{RUNS}{waiting.pk}/change/"))
+    assert "at most 1 hour the time ended" in page
+    assert "1 else 1 Stop" in page
+
+
+def test_a_dry_run_numbers_its_steps_as_the_report_does(admin_client: Client, waiting: Run) -> None:
+    path = page_of(waiting.automation, f"why/?contact={waiting.subscriber_id}&happens=no")
+    assert "1 else 1 Stop" in text_of(open_page(admin_client, path))
 
 
 def test_a_run_is_cancelled(admin_client: Client, run: Run) -> None:

@@ -131,12 +131,12 @@ def test_a_restored_store_starts_nothing(ada: Subscriber) -> None:
     automation = published(MARK)
     happens(ada)
     assert [*pause_restored(None)] == [
-        "1 automations are paused. Publish them in the admin when you want."
+        "Automations that are paused: 1. Resume them in the admin when you want."
     ]
     work()
     assert not Run.objects.exists()
     automation.refresh_from_db()
-    assert "restored" in automation.paused_reason
+    assert automation.paused_reason.endswith("Look at the contacts inside, then resume it.")
 
 
 def test_automations_without_a_process_are_late() -> None:

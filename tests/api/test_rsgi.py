@@ -136,11 +136,21 @@ def test_people_get_a_page_when_their_class_is_full(send: Any, no_room: None) ->
 def test_a_rejected_body_does_not_reach_django(send: Any) -> None:
     status, headers, body = send(
         method="POST",
-        path="/admin/login/",
+        path=f"{API}/subscribers",
         headers={"host": "localhost", "content-type": "text/plain", "content-length": "99999999"},
     )
     assert (status, headers["Content-Type"]) == (413, "application/json")
     assert json.loads(body)["code"] == "rest_body_too_large"
+
+
+def test_people_get_a_page_when_a_file_is_too_large(send: Any) -> None:
+    status, headers, body = send(
+        method="POST",
+        path="/admin/automations/automation/add/",
+        headers={"host": "localhost", "content-type": "text/plain", "content-length": "99999999"},
+    )
+    assert (status, headers["Content-Type"].split(";")[0]) == (413, "text/html")
+    assert b"What was sent is larger than the server accepts." in body
 
 
 def test_a_body_reaches_django(send: Any) -> None:

@@ -99,7 +99,7 @@ def test_an_abandoned_cart_is_built_tried_published_and_seen_at_work(
     page.goto(f"/admin/crm/subscriber/{ada}/")
     expect(page.get_by_role("region", name="Automations")).to_contain_text("Wait until “checkout”")
     http.track(subscriber_id=ada, event_key="checkout", title="Order")
-    until_seen(page, report, page.get_by_text("1 yes"))
+    until_seen(page, report, page.get_by_text("1 happened"))
     page.goto(f"/admin/crm/subscriber/{ada}/")
     page.get_by_role("link", name="Left behind").click()
     expect(page.get_by_text("Bought Tea", exact=True)).to_be_visible()
@@ -186,6 +186,32 @@ def test_json_that_is_no_document_is_shown_again_with_its_error(page: Page, http
     expect(page.locator(".errornote")).to_contain_text("Step 1:")
     expect(page.get_by_label("Document")).to_have_value('{"steps": [1, null]}')
     expect(page.get_by_label("Document")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"steps": [5]},
+        {"trigger": 5},
+        {"steps": [{"type": "if", "then": ["x"]}]},
+        {"steps": [{"type": "wait", "wait": 5}]},
+    ],
+)
+def test_a_file_of_another_shape_is_shown_as_json_with_its_errors(
+    page: Page, http: Client, document: Any
+) -> None:
+    faults: list[Any] = []
+    page.on("pageerror", lambda fault: faults.append(fault))
+    page.goto(ADD)
+    content = json.dumps(document).encode()
+    page.get_by_label("A file that was exported").set_input_files(
+        {"name": "a.json", "mimeType": "application/json", "buffer": content}
+    )
+    page.get_by_role("button", name="Import").click()
+    expect(page.get_by_text("The builder cannot show this JSON.")).to_be_visible()
+    expect(page.get_by_text("must be an object.").last).to_be_visible()
+    expect(page.get_by_label("Document")).to_be_visible()
+    assert faults == []
 
 
 CONDITION = {"source": ["subscriber", "first_name"], "operator": "=", "value": "Ada" * 30}

@@ -66,6 +66,13 @@ class TestPages:
         phone.goto(path.format(**ids))
         assert overflow(phone) == 0
 
+    @pytest.mark.usefixtures("ids")
+    def test_the_list_of_deliveries_shows_all_columns(self, axe_page: Page) -> None:
+        axe_page.set_viewport_size({"width": 1280, "height": 800})
+        axe_page.goto("/admin/automations/delivery/")
+        hidden = "table => table.scrollWidth - table.clientWidth"
+        assert axe_page.locator(".results").evaluate(hidden) == 0
+
     def test_the_secret_is_shown_on_demand(self, phone: Page, ids: dict[str, int]) -> None:
         phone.goto(f"/admin/automations/endpoint/{ids['endpoint']}/change/")
         expect(phone.get_by_text("whsec_")).to_have_count(0)

@@ -44,7 +44,7 @@ function stepOf(context, steps, index, place, above) {
   const summary = make(
     "summary",
     {},
-    make("span", { className: "automation-number", textContent: index + 1 }),
+    make("span", { className: "automation-number", textContent: number }),
     sentence,
   );
   const details = make("details", { open: context.open.has(step) }, summary);

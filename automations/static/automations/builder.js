@@ -36,6 +36,7 @@ function start(textarea, table) {
     },
     // Returns the lines below a part: its sentence and its errors.
     lines(place, owner, sentence) {
+      if (typeof owner !== "object") throw new TypeError(`${place} is no object.`);
       const mistake = make("p", { className: "segment-mistake", hidden: true });
       mistake.setAttribute("aria-live", "polite");
       places.set(place, { owner, sentence, mistake });
@@ -97,6 +98,7 @@ function start(textarea, table) {
       found = undefined;
     }
     if (!found || typeof found !== "object" || Array.isArray(found)) {
+      places.clear();
       const text = "This is no JSON object yet. The builder is back as soon as it is.";
       builder.replaceChildren(make("p", { className: "segment-mistake", textContent: text }));
       return;
@@ -166,16 +168,23 @@ function start(textarea, table) {
       mistake.textContent = "";
     }
     let number = 0;
+    // Of parts that the builder cannot draw.
+    const others = [];
     for (const [path, text] of Object.entries(errors)) {
       const part = places.get(placeOf(path));
       if (part && fresh.has(part.owner)) continue;
       number += 1;
-      if (!part) continue;
+      if (!part) {
+        others.push(text);
+        continue;
+      }
       part.mistake.textContent = `${part.mistake.textContent} ${text}`.trim();
       part.mistake.hidden = false;
     }
-    if (number) status.textContent = `${number} ${number === 1 ? "error" : "errors"} so far.`;
-    else if (Object.keys(errors).length) status.textContent = "Fill in what is new.";
+    if (number) {
+      const sum = `${number} ${number === 1 ? "error" : "errors"} so far.`;
+      status.textContent = [sum, ...others].join(" ");
+    } else if (Object.keys(errors).length) status.textContent = "Fill in what is new.";
     else status.textContent = "Complete.";
   }
 
