@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from automations.documents import happenings, labels_in, places, read_document, walk
+from automations.documents import labels_in, places, read_document, walk
 from automations.models import (
     Automation,
     AutomationStatus,
@@ -21,17 +21,12 @@ from automations.models import (
     Step,
     Version,
 )
-from automations.waking import entries_of
+from automations.watching import refresh_watches
 from config.api.errors import ApiError, InvalidFields, Unprocessable
 from config.api.validation import MAX_NAME_LENGTH
 from config.database import fetch_one, in_transaction
 from crm.labels import LabelKind
-from crm.models import OutboxKind, Status
-from crm.outbox import set_watches
-from events.tracking.watching import set_watched_keys
 
-# One process at a time computes what is watched.
-LOCK_WATCHES = "SELECT pg_advisory_xact_lock(0x7A11, 0x3A7C)"
 # Draws a number for the transaction, if it has none.
 TRANSACTION = "SELECT pg_current_xact_id()::text::bigint"
 
@@ -296,24 +291,3 @@ def _disarm(automation: Automation) -> None:
     [automation.arm_after] = fetch_one(TRANSACTION, {})
     automation.segment_read_at = None
     automation.save()
-
-
-def refresh_watches() -> None:
-    """Watch what the automations that are not drafts start by and wait for, and nothing else.
-
-    The caller has a transaction open.
-    """
-    fetch_one(LOCK_WATCHES, {})
-    watches: set[tuple[OutboxKind, str]] = set()
-    others = Automation.objects.exclude(status=AutomationStatus.DRAFT)
-    for version in Version.objects.filter(pk__in=others.values("version_id")):
-        for each in happenings(version.document):
-            watches |= {*entries_of(each)}
-        if version.document["only_subscribed"]:
-            watches |= {
-                (OutboxKind.STATUS, status.value)
-                for status in Status
-                if status != Status.SUBSCRIBED
-            }
-    set_watches(watch for watch in watches if watch[0] != OutboxKind.EVENT)
-    set_watched_keys(key for kind, key in watches if kind == OutboxKind.EVENT)
