@@ -68,7 +68,6 @@ class TestPages:
 
     @pytest.mark.usefixtures("ids")
     def test_the_list_of_deliveries_shows_all_columns(self, axe_page: Page) -> None:
-        axe_page.set_viewport_size({"width": 1280, "height": 800})
         axe_page.goto("/admin/automations/delivery/")
         hidden = "table => table.scrollWidth - table.clientWidth"
         assert axe_page.locator(".results").evaluate(hidden) == 0
