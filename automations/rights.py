@@ -134,3 +134,6 @@ def require_writing(document: Mapping[str, Any], has_perm: HasPerm) -> None:
     types = {step["type"] for step in walk(document["steps"])}
     if "track_event" in types and not has_perm(ADD_EVENTS):
         raise Forbidden("You may not track events.")
+    # A webhook sends the contact.
+    if "webhook" in types and not has_perm(VIEW_CONTACTS):
+        raise Forbidden("You may not see contacts.")

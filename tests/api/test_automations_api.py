@@ -22,6 +22,7 @@ from tests.api.pages import user_without
 
 pytestmark = pytest.mark.django_db
 HOUR = {"type": "wait", "wait": {"hours": 1}}
+HOOK = {"type": "webhook", "url": "https://example.com/hook"}
 MARK = {"type": "track_event", "event_key": "marked", "title": "Marked"}
 DOCUMENT: dict[str, Any] = {
     "title": "Welcome",
@@ -604,6 +605,7 @@ def clerk_api(make_password: MakePassword) -> Callable[..., APIClient]:
             "view_trackedevent",
         ),
         ({"steps": [MARK]}, "add_trackedevent"),
+        ({"steps": [HOOK]}, "view_subscriber"),
     ],
 )
 def test_who_may_not_see_or_track_events_saves_no_document_about_them(
