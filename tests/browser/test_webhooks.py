@@ -81,5 +81,4 @@ class TestPages:
     def test_a_test_leads_to_its_delivery(self, phone: Page, ids: dict[str, int]) -> None:
         phone.goto(f"/admin/automations/endpoint/{ids['endpoint']}/change/")
         phone.get_by_role("button", name="Send a test").click()
-        expect(phone.get_by_text("None yet.")).to_be_visible()
         expect(phone.get_by_text("tallybook.test")).to_be_visible()

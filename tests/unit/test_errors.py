@@ -193,10 +193,10 @@ def test_other_errors_are_not_worth_a_retry(error: Exception | None) -> None:
     ("error", "text"),
     [
         (ObjectNotFound("Tag"), "Tag not found"),
-        (InvalidFields({"a": {"max": "No."}}), "{'a': {'max': 'No.'}}"),
+        (InvalidFields({"a": {"max": "No."}, "b": {"in": "One."}}), "No. One."),
     ],
 )
-def test_an_error_as_text_is_its_message_or_its_body(error: ApiError, text: str) -> None:
+def test_an_error_as_text_is_what_a_person_reads(error: ApiError, text: str) -> None:
     assert str(error) == text
 
 
