@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from automations.kinds import CUSTOM_PREFIX
 from automations.models import Run
 from automations.placeholders import parse_text, render
 from automations.values import contact_values, event_values
+from automations.waits import CUSTOM_PREFIX
 from automations.webhooks.deliveries import MAX_BODY_BYTES, create_delivery
 from automations.webhooks.endpoints import InvalidWebhook
 from config.api.warnings import Warnings

@@ -223,9 +223,7 @@ class DocumentReader:
         """Return the ids of the labels that a trigger or a step names."""
         place = f"{path}.{kind}"
         try:
-            names: list[LabelName] = [
-                single_line(MAX_NAME_LENGTH)(n) for n in to_list(data.get(kind))
-            ]
+            names: list[LabelName] = [to_name(each) for each in to_list(data.get(kind))]
         except InvalidValue as error:
             self.errors[place] = error.for_field(place)
             return []
@@ -278,9 +276,20 @@ def labels_in(document: Mapping[str, Any], kind: LabelKind) -> set[int]:
     found = {
         label_id for each in (*steps, *happenings(document)) for label_id in each.get(kind, ())
     }
-    filters = [document["conditions"], *(step.get("conditions", []) for step in steps)]
-    groups = (group for each in filters for group in compile_filters(each, "conditions"))
+    groups = (
+        group for place, each in filters_in(document) for group in compile_filters(each, place)
+    )
     return found | {label_id for each, label_id in labels_of(groups) if each == kind}
+
+
+def filters_in(
+    document: Mapping[str, Any],
+) -> Iterator[tuple[str, list[list[dict[str, Any]]]]]:
+    """Yield the filters of a document, each behind its place, such as `steps.0.conditions`."""
+    yield "conditions", document["conditions"]
+    for place, step in places(document["steps"]):
+        if "conditions" in step:
+            yield f"{place}.conditions", step["conditions"]
 
 
 def happenings(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

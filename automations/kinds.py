@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from automations.placeholders import parse_text
-from automations.waits import whole_number
+from automations.waits import CUSTOM_PREFIX, one_of, whole_number
 from automations.webhooks.endpoints import InvalidWebhook, check_url
 from config.api.validation import (
     MAX_ID,
@@ -31,22 +31,10 @@ SETTABLE = (
     *("postal_code", "city", "state", "country", "phone", "source", "date_of_birth"),
     *("contact_type", "status"),
 )
-CUSTOM_PREFIX = "custom_values."
 # Of the data of a webhook.
 MAX_TEXTS, MAX_TEXT_LENGTH = 50, 1000
 BRANCHES = ("then", "else")
 DEFAULT_MAX_AGE_HOURS = 24
-
-
-def one_of(*choices: str) -> Validator:
-    """Return a validator of one of some words."""
-
-    def to_choice(value: Any) -> str:
-        if value not in choices:
-            raise InvalidValue("in", f"The {{field}} must be one of: {', '.join(choices)}.")
-        return str(value)
-
-    return to_choice
 
 
 def template(max_length: int) -> Validator:
@@ -150,10 +138,6 @@ class Kind:
     happens: bool = False
 
 
-def _labels(name: str, kind: LabelKind, **more: Any) -> Kind:
-    return Kind(name, labels=kind, **more)
-
-
 MATCH: dict[str, Any] = {"fields": {"match": one_of(*MATCHES)}, "defaults": {"match": "any"}}
 # What can happen to one contact. `wait_until` waits for the same.
 HAPPENINGS: dict[str, Kind] = {
@@ -163,10 +147,10 @@ HAPPENINGS: dict[str, Kind] = {
         ("event_key",),
         {"title": ""},
     ),
-    "tag_added": _labels("A tag was added", "tags", **MATCH),
-    "tag_removed": _labels("A tag was removed", "tags", **MATCH),
-    "list_added": _labels("A list was added", "lists", **MATCH),
-    "list_removed": _labels("A list was removed", "lists", **MATCH),
+    "tag_added": Kind("A tag was added", labels="tags", **MATCH),
+    "tag_removed": Kind("A tag was removed", labels="tags", **MATCH),
+    "list_added": Kind("A list was added", labels="lists", **MATCH),
+    "list_removed": Kind("A list was removed", labels="lists", **MATCH),
     "status_changed": Kind("The status changed", {"statuses": to_statuses}, ("statuses",)),
 }
 TRIGGERS: dict[str, Kind] = {
@@ -187,10 +171,10 @@ TRIGGERS: dict[str, Kind] = {
     "manual": Kind("By hand"),
 }
 STEPS: dict[str, Kind] = {
-    "add_tags": _labels("Add tags", "tags"),
-    "remove_tags": _labels("Remove tags", "tags"),
-    "add_lists": _labels("Add lists", "lists"),
-    "remove_lists": _labels("Remove lists", "lists"),
+    "add_tags": Kind("Add tags", labels="tags"),
+    "remove_tags": Kind("Remove tags", labels="tags"),
+    "add_lists": Kind("Add lists", labels="lists"),
+    "remove_lists": Kind("Remove lists", labels="lists"),
     "set_fields": Kind("Set fields of the contact", {"fields": to_settings}, ("fields",)),
     "track_event": Kind(
         "Track an event",

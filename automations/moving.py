@@ -14,7 +14,7 @@ from automations.programs import Program, program
 from automations.waits import CUSTOM_PREFIX, parse_wait
 from automations.waking import happened_before
 from config.api.errors import ApiError
-from config.database import fetch_one, fetch_rows, is_disconnected
+from config.database import clock, fetch_one, fetch_rows, is_disconnected
 from crm.filters import matches
 from crm.models import Status, Subscriber
 
@@ -30,7 +30,6 @@ RETRIES = (
     *[timedelta(hours=2)] * 2,
     *[timedelta(hours=12)] * 2,
 )
-CLOCK = "SELECT clock_timestamp()"
 STATUS = "SELECT status FROM crm_subscriber WHERE id = %(contact)s"
 # The columns of a run that a step changes, with their types.
 COLUMNS = {
@@ -78,7 +77,7 @@ class Mover:
         self.run, self.version, self.now, self.status = run, version, now, status
         self.context = Context(run)
         self.done = {*done}
-        # What it has done since, which `store` writes.
+        # What `move` has done. `store` writes it.
         self.steps: list[RunStep] = []
 
     def move(self, *, has_savepoints: bool = True) -> None:
@@ -177,7 +176,7 @@ class Mover:
         run = self.run
         if run.entered_at is None:
             # Behind what the steps before it have tracked in this transaction.
-            run.entered_at = max(self.now, fetch_one(CLOCK, {})[0])
+            run.entered_at = max(self.now, clock())
             run.happened = step["since"] == "start" and happened_before(run, step)
             if not run.happened:
                 timeout = step.get("timeout")
@@ -231,12 +230,7 @@ class Mover:
 
     def end(self, status: RunStatus, reason: str = "") -> None:
         """End the run."""
-        end(self.run, self.now, status, reason)
-
-
-def end(run: Run, now: datetime, status: RunStatus, reason: str) -> None:
-    """End a run."""
-    run.status, run.reason, run.ended_at, run.due_at = status, reason, now, None
+        self.run.end(self.now, status, reason)
 
 
 def fail(run: Run, error: Exception, now: datetime) -> None:
@@ -244,6 +238,6 @@ def fail(run: Run, error: Exception, now: datetime) -> None:
     run.error = f"{type(error).__name__}: {error}"[:1000]
     run.attempts += 1
     if run.attempts > len(RETRIES):
-        end(run, now, RunStatus.FAILED, "A step failed too often.")
+        run.end(now, RunStatus.FAILED, "A step failed too often.")
     else:
         run.due_at = now + RETRIES[run.attempts - 1]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
-from automations.documents import happenings, places, walk
+from automations.documents import filters_in, happenings, walk
 from config.api.errors import FieldErrors, Forbidden, InvalidFields
 from crm.filters import compile_filters, providers, require_providers
 from crm.filters.types import HasPerm
@@ -12,7 +12,7 @@ from crm.models import Segment
 from crm.segments import user_id_errors
 
 VIEW_CONTACTS = "crm.view_subscriber"
-# Steps change contacts, whoever they are.
+# A start lets steps change contacts.
 CHANGE_CONTACTS = "crm.change_subscriber"
 VIEW_SEGMENTS = "crm.view_segment"
 VIEW_EVENTS = "events.view_trackedevent"
@@ -34,8 +34,7 @@ def require_reading(document: Mapping[str, Any], has_perm: HasPerm) -> None:
     Raises:
         Forbidden: 403.
     """
-    filters = [document["conditions"]]
-    filters += [step["conditions"] for step in walk(document["steps"]) if "conditions" in step]
+    filters = [groups for _, groups in filters_in(document)]
     for each in happenings(document):
         if each["type"] == "event" and not has_perm(VIEW_EVENTS):
             raise Forbidden("You may not see events.")
@@ -56,14 +55,8 @@ def require_no_user_ids(document: Mapping[str, Any], user_source: str) -> None:
     """
     if not user_source:
         return
-    filters = [("conditions", document["conditions"])]
-    filters += [
-        (f"{place}.conditions", step["conditions"])
-        for place, step in places(document["steps"])
-        if "conditions" in step
-    ]
     errors: FieldErrors = {}
-    for place, groups in filters:
+    for place, groups in filters_in(document):
         errors |= user_id_errors(compile_filters(groups, place))
     if errors:
         raise InvalidFields(errors)

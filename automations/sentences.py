@@ -7,9 +7,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from automations.documents import places, walk
-from automations.kinds import CUSTOM_PREFIX, STEPS, TRIGGERS
+from automations.kinds import STEPS, TRIGGERS
 from automations.rights import VIEW_ENDPOINTS
-from automations.waits import describe_wait, parse_wait
+from automations.waits import CUSTOM_PREFIX, describe_wait, parse_wait
 from config.api.errors import ApiError
 from crm.filters.describe import FilterDescriber
 from crm.filters.types import HasPerm
@@ -50,7 +50,6 @@ REASONS = {
     "status": "They are not subscribed.",
     "too_old": "The event had happened too long before it was tracked.",
     "loop": "Automations led to each other.",
-    "limit": "Too many started within an hour.",
     "error": "The conditions are invalid.",
     "inside": "They are inside already.",
     "before": "They were inside before.",

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ from psycopg.errors import QueryCanceled
 from automations.models import Run, RunStatus
 from automations.programs import Program, program
 from config.api.errors import ApiError, Unprocessable
-from config.database import chunked, fetch_one, fetch_row, fetch_rows, in_transaction
+from config.database import chunked, clock, fetch_row, fetch_rows, in_transaction
 from crm.filters import read_filters, those_matching
 from crm.filters.types import ConditionGroup
 from crm.models import Status
@@ -22,9 +22,8 @@ logger = logging.getLogger(__name__)
 
 # Whose conditions are judged together.
 CONTACTS_PER_STATEMENT = 200
-# An automation leads to others at most so often.
+# How many automations may lead to each other, one after the other.
 MAX_CAUSES = 5
-CLOCK = "SELECT clock_timestamp()"
 LOCK_CONTACTS = """
 SELECT id, status FROM crm_subscriber WHERE id = ANY(%(contacts)s::bigint[])
 ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
@@ -116,7 +115,7 @@ class Starter:
             automations: ids of those that may start.
         """
         self.contacts = contacts
-        self.now: datetime = fetch_one(CLOCK, {})[0]
+        self.now = clock()
         ids = {"contacts": [*contacts], "automations": [*automations]}
         self._numbers: dict[tuple[int, int], int] = {
             (contact, automation): number
@@ -232,12 +231,7 @@ class Starter:
 
     def end(self, run: Run, reason: str) -> None:
         """End an open run before its steps have ended."""
-        run.status, run.reason, run.ended_at, run.due_at = (
-            RunStatus.CANCELLED,
-            reason,
-            self.now,
-            None,
-        )
+        run.end(self.now, RunStatus.CANCELLED, reason)
         del self._open[run.subscriber_id][run.automation_id]
         if run.pk is None:
             self.started.remove(run)
@@ -271,17 +265,13 @@ class Starter:
             logger.warning("Automation %d is paused: too many starts.", automation_id)
 
 
-def start_by_hand(
-    contact_ids: Iterable[int], automation_id: int, cause: Sequence[int] = ()
-) -> dict[str, int]:
+def start_by_hand(contact_ids: Iterable[int], automation_id: int) -> dict[str, int]:
     """Start contacts as `start_contacts` does. Returns their numbers by what became of them."""
-    return dict(Counter(start_contacts(contact_ids, automation_id, cause).values()))
+    return dict(Counter(start_contacts(contact_ids, automation_id).values()))
 
 
 @in_transaction
-def start_contacts(
-    contact_ids: Iterable[int], automation_id: int, cause: Sequence[int] = ()
-) -> dict[int, str]:
+def start_contacts(contact_ids: Iterable[int], automation_id: int) -> dict[int, str]:
     """Start contacts that a person or a program chooses, whatever the trigger.
 
     Conditions, the status and the rule of re-entry count as for others.
@@ -289,7 +279,6 @@ def start_contacts(
     Args:
         contact_ids: ids of the contacts. Unknown ones are ignored.
         automation_id: id of a published automation.
-        cause: the ids of the automations that led to it.
 
     Returns:
         What became of each contact by its id: "started", or why it was not, such as "inside",
@@ -303,7 +292,7 @@ def start_contacts(
     if row is None:
         raise Unprocessable("The automation does not exist, or is not published.")
     starter = Starter(contacts, [automation_id])
-    source = Source("manual", starter.now, cause=tuple(cause))
+    source = Source("manual", starter.now)
     version = program(row[0])
     starter.judge_all(version)
     outcomes = {

@@ -13,9 +13,9 @@ from itertools import groupby
 from typing import NamedTuple
 
 from automations.models import Run, RunStatus, RunStep
-from automations.moving import CLOCK, Mover, fail, store
+from automations.moving import Mover, fail, store
 from automations.programs import program
-from config.database import LIMIT_WAITS, fetch_one, fetch_rows, in_transaction, is_disconnected
+from config.database import LIMIT_WAITS, clock, fetch_rows, in_transaction, is_disconnected
 from crm.outbox import set_cause
 
 logger = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def _postpone(run_id: int, error: Exception) -> bool:
     run = Run.objects.select_for_update().filter(pk=run_id, status=RunStatus.ACTIVE).first()
     if run is None:
         return False
-    fail(run, error, fetch_one(CLOCK, {})[0])
+    fail(run, error, clock())
     run.save()
     return True
 
@@ -144,7 +144,7 @@ def move_on(due: Iterable[Due], *, has_savepoints: bool = False) -> set[int]:
     movable = [run for run_id in runs if (run := found.get(run_id)) and run.pk not in waiting]
     if not movable:
         return set()
-    [now] = fetch_one(CLOCK, {})
+    now = clock()
     rows = RunStep.objects.filter(run__in=movable).order_by("run_id")
     done = {
         run_id: [step_id for _, step_id in steps]

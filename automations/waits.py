@@ -86,6 +86,21 @@ def whole_number(minimum: int, maximum: int) -> Validator:
     return to_number
 
 
+def one_of(*choices: str) -> Validator:
+    """Return a validator of one of some words.
+
+    Raises:
+        InvalidValue: by the returned validator, for anything else.
+    """
+
+    def to_choice(value: Any) -> str:
+        if value not in choices:
+            raise InvalidValue("in", f"The {{field}} must be one of: {', '.join(choices)}.")
+        return str(value)
+
+    return to_choice
+
+
 def to_time(value: Any) -> time:
     """Convert a time of day such as 09:00.
 
@@ -159,17 +174,6 @@ def to_date_field(value: Any) -> str:
     return name
 
 
-def to_zone(value: Any) -> str:
-    """Return whose time zone is meant.
-
-    Raises:
-        InvalidValue: neither the store's nor the contact's.
-    """
-    if value not in ZONES:
-        raise InvalidValue("in", f"The {{field}} must be one of: {', '.join(ZONES)}.")
-    return str(value)
-
-
 VALIDATORS: Mapping[str, Validator] = {
     "minutes": whole_number(0, MAX_DAYS * 24 * 60),
     "hours": whole_number(0, MAX_DAYS * 24),
@@ -180,7 +184,7 @@ VALIDATORS: Mapping[str, Validator] = {
     "until": to_wall_time,
     "field": to_date_field,
     "yearly": to_strict_bool,
-    "zone": to_zone,
+    "zone": one_of(*ZONES),
 }
 # Days before or after the date of a field.
 VALIDATORS_BESIDE_FIELD = {**VALIDATORS, "days": whole_number(-MAX_DAYS, MAX_DAYS)}

@@ -130,6 +130,12 @@ def fetch_one(statement: str, parameters: Parameters) -> Row:
     return fetch_rows(statement, parameters)[0]
 
 
+def clock() -> datetime:
+    """Return PostgreSQL's time now, not that of the transaction's begin, in UTC."""
+    now: datetime = fetch_one("SELECT clock_timestamp()", {})[0]
+    return now
+
+
 def fetch_rows_reconnecting(statement: str, parameters: Parameters) -> list[Row]:
     """Run the first statement of a request as `fetch_rows` does, on a new connection if need be.
 

@@ -4,8 +4,7 @@ An entry is inserted by the statement that writes the change. So none is lost an
 whatever writes the change and however its transaction ends. Only what is watched is recorded.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 from config.database import fetch_one, fetch_rows, in_transaction
 from crm.models import OutboxKind
@@ -18,8 +17,6 @@ SELECT c.subscriber_id, w.kind, w.key
 FROM {{changed}} c JOIN crm_watch w ON w.kind = '{{kind}}' AND w.key = {{key}}
 WHERE current_setting('{QUIET}', true) IS DISTINCT FROM 'on'
 """  # noqa: S608
-# What a statement that does not know when it commits may have missed has ended, once no transaction
-# runs that is as old as this one.
 WATCH = """
 WITH wanted AS (
     SELECT * FROM unnest(%(kinds)s::text[], %(keys)s::text[]) wanted(kind, key)
@@ -67,14 +64,6 @@ def set_watches(watches: Iterable[tuple[OutboxKind, str]]) -> None:
     rows = sorted({(kind.value, key) for kind, key in watches})
     columns = {"kinds": [kind for kind, _ in rows], "keys": [key for _, key in rows]}
     fetch_rows(WATCH, columns)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Let what the block writes start nothing. The caller has a transaction open."""
-    fetch_one(SET, {"name": QUIET, "value": "on"})
-    yield
-    fetch_one(SET, {"name": QUIET, "value": ""})
 
 
 def set_cause(automations: Iterable[int]) -> None:

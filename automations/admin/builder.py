@@ -12,10 +12,10 @@ from django.utils.html import strip_tags
 
 from automations.documents import DocumentReader, places
 from automations.kinds import (
-    CUSTOM_PREFIX,
     HAPPENINGS,
     MATCHES,
     REENTRIES,
+    RULE_DEFAULTS,
     SETTABLE,
     SINCES,
     STEPS,
@@ -24,7 +24,7 @@ from automations.kinds import (
     Kind,
 )
 from automations.sentences import Describer
-from automations.waits import DATE_COLUMNS, DAY_NAMES, WEEKDAYS, ZONES
+from automations.waits import CUSTOM_PREFIX, DATE_COLUMNS, DAY_NAMES, WEEKDAYS, ZONES
 from config.api.errors import FieldErrors, InvalidFields
 from config.api.validation import MAX_ITEMS
 from crm.admin.labels import VIEW_CONTACTS
@@ -38,7 +38,7 @@ PLACEHOLDERS = "Placeholders: {{contact.first_name|there}}, {{event.value}}"
 # What the choices of a document are called.
 WORDS = {
     **dict(zip(MATCHES, ("any of them", "all of them"), strict=True)),
-    **dict(zip(WHENS, ("from this time on", "at this time only", "every so often"), strict=True)),
+    **dict(zip(WHENS, ("from the n-th on", "the n-th only", "every n-th"), strict=True)),
     **dict(
         zip(
             REENTRIES,
@@ -51,16 +51,10 @@ WORDS = {
 }
 # The empty document of the page that adds one.
 NEW: dict[str, Any] = {
+    **RULE_DEFAULTS,
     "title": "",
-    "description": "",
-    "trigger": {
-        **{"type": "event", "event_key": "", "title": "", "times": 1, "when": "from"},
-        "max_age_hours": 24,
-    },
+    "trigger": {"type": "event", "event_key": "", **TRIGGERS["event"].defaults},
     "conditions": [],
-    "only_subscribed": True,
-    "reentry": "once",
-    "max_starts_per_hour": 10_000,
     "steps": [],
 }
 

@@ -19,11 +19,11 @@ from automations.api.serializers import (
 )
 from automations.api.views import find_automation, optional
 from automations.explaining import dry_run, explain
-from automations.kinds import one_of
 from automations.models import Automation, Refusal, Run, RunStatus
 from automations.reports import count_refusals, count_runs, report_steps
 from automations.rights import hide_urls, require_reading, require_writing
 from automations.starting import start_by_hand
+from automations.waits import one_of
 from automations.writing import document_of
 from config.api.responses import Response
 from config.api.routers import ID_REGEX

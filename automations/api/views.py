@@ -15,7 +15,6 @@ from automations.api.serializers import (
     AutomationRowSerializer,
     AutomationSerializer,
 )
-from automations.kinds import one_of
 from automations.models import Automation, AutomationStatus
 from automations.portable import export_document, import_automation
 from automations.reports import count_runs
@@ -26,7 +25,7 @@ from automations.rights import (
     require_writing,
     without_secrets,
 )
-from automations.waits import whole_number
+from automations.waits import one_of, whole_number
 from automations.writing import (
     copy_automation,
     create_automation,

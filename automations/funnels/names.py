@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from automations.kinds import CUSTOM_PREFIX, STEPS, TRIGGERS
-from automations.waits import WEEKDAYS, parse_wait
+from automations.kinds import STEPS, TRIGGERS
+from automations.waits import CUSTOM_PREFIX, WEEKDAYS, parse_wait
 from crm.labels import LabelKind
 
 Settings = dict[str, Any]
@@ -78,7 +78,6 @@ def blocks() -> dict[str, dict[str, Any]]:
             "settings": {},
         }
         for kind, each in STEPS.items()
-        if kind in STEP_NAMES
     }
 
 
@@ -230,11 +229,4 @@ SETTINGS: Mapping[str, Callable[[Mapping[str, Any]], Settings]] = {
 
 def step_settings(step: Mapping[str, Any]) -> Settings:
     """Return the settings of a step."""
-    if step["type"] in SETTINGS:
-        return SETTINGS[step["type"]](step)
-    return {name: value for name, value in step.items() if name not in ("id", "type")}
-
-
-def step_name(kind: str) -> str:
-    """Return FluentCRM's name of a type of steps."""
-    return STEP_NAMES.get(kind, f"{OWN}{kind}")
+    return SETTINGS[step["type"]](step)

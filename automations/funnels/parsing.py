@@ -16,7 +16,8 @@ from automations.funnels.names import (
     step_settings,
     trigger_name,
 )
-from automations.kinds import CUSTOM_PREFIX, HAPPENINGS, SETTABLE, TRIGGERS
+from automations.kinds import HAPPENINGS, SETTABLE, TRIGGERS
+from automations.waits import CUSTOM_PREFIX
 from config.api.errors import FieldErrors, InvalidFields
 from config.api.validation import InvalidValue, is_empty, php_list, to_text
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from automations.funnels.names import (
     BRANCH_NAMES,
+    STEP_NAMES,
     span_of,
-    step_name,
     step_settings,
     trigger_conditions,
     trigger_name,
@@ -100,7 +100,7 @@ def sequence_tree(automation: Automation, document: Mapping[str, Any]) -> list[d
                 "id": step["id"],
                 "funnel_id": str(automation.pk),
                 "parent_id": str(parent),
-                "action_name": step_name(step["type"]),
+                "action_name": STEP_NAMES[step["type"]],
                 "condition_type": branch,
                 "type": "conditional" if is_conditional else "action",
                 "title": STEPS[step["type"]].verbose_name,

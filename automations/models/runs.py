@@ -1,5 +1,7 @@
 """The runs of contacts through automations, and the processes that move them on."""
 
+from datetime import datetime
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
@@ -93,6 +95,10 @@ class Run(models.Model):
     def __str__(self) -> str:
         return f"run {self.pk}"
 
+    def end(self, now: datetime, status: RunStatus, reason: str) -> None:
+        """End the run without saving it. `now` is PostgreSQL's time."""
+        self.status, self.reason, self.ended_at, self.due_at = status, reason, now, None
+
 
 class RunStep(models.Model):
     """What a step did in a run. The unique constraint keeps a step from being done twice."""
@@ -137,7 +143,7 @@ class Refusal(models.Model):
     subscriber = models.ForeignKey(
         Subscriber, models.DO_NOTHING, related_name="+", db_constraint=False
     )
-    # "conditions", "status", "too_old", "loop", "limit" or "error".
+    # "conditions", "status", "too_old", "loop" or "error".
     reason = models.CharField(max_length=20)
     detail = models.TextField(blank=True)
     times = models.BigIntegerField(default=1)

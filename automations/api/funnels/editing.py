@@ -69,12 +69,7 @@ class FunnelEditViewSet(BaseFunnelViewSet):
     @action(detail=False, methods=["post"], url_path="do-bulk-action")
     def do_bulk_action(self, request: Request) -> Response:
         """Set the status of several funnels, or delete them."""
-        fields: dict[str, Validator] = {
-            "action_name": single_line(64),
-            "funnel_ids": to_ids,
-            "status": single_line(20),
-        }
-        params = validate(fields, self.params)
+        params = validate(BULK, self.params)
         ids = list(dict.fromkeys(params.get("funnel_ids", [])))
         if not ids:
             raise Unprocessable("Please provide funnel IDs")

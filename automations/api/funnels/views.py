@@ -24,7 +24,6 @@ from automations.funnels.rows import (
     sequence_tree,
 )
 from automations.funnels.writing import create_funnel
-from automations.kinds import one_of
 from automations.models import Automation, AutomationStatus
 from automations.reports import count_runs, report_steps
 from automations.rights import (
@@ -32,6 +31,7 @@ from automations.rights import (
     require_writing,
     without_secrets,
 )
+from automations.waits import one_of
 from automations.writing import (
     copy_automation,
     delete_automation,
@@ -60,7 +60,6 @@ STATUS: dict[str, Validator] = {
     "status": one_of(*FUNNEL_STATUSES),
     "overdue": one_of("run", "cancel"),
 }
-TITLE: dict[str, Validator] = {"title": single_line(MAX_NAME_LENGTH)}
 # The columns of a document that a list shows.
 PARTS = ("trigger", "conditions", "only_subscribed", "reentry")
 LIST_FIELDS: dict[str, Validator] = {
