@@ -13,18 +13,17 @@ from django.db import transaction
 from django.db.models import Sum
 
 from automations.models import Automation, Refusal, Run, RunStatus, RunStep
-from automations.moving import Mover, store
+from automations.moving import Mover
 from automations.programs import Program, program
 from automations.values import contact_values
 from config.api.errors import ApiError, ObjectNotFound
-from config.database import fetch_one
+from config.database import clock
 from crm.filters import read_filters, those_matching
 from crm.labels import LABEL_MODELS
 from crm.models import Status, Subscriber
 from crm.outbox import set_cause
 from events.models import EventOccurrence, TrackedEvent
 
-CLOCK = "SELECT clock_timestamp()"
 # Of one dry run, because waits pass at once.
 MAX_TRANSACTIONS = 200
 
@@ -216,14 +215,14 @@ def dry_run(automation_id: int, contact_id: int, *, happens: bool = True) -> Dry
         contact = Subscriber.objects.select_for_update(no_key=True).filter(pk=contact_id).first()
         if contact is None:  # deleted since it was read
             raise ObjectNotFound("Subscriber")
-        now = fetch_one(CLOCK, {})[0]
+        now = clock()
         run = _begin(automation, version, contact_id, now)
+        set_cause([automation.pk])
+        done: list[RunStep] = []
         for _ in range(MAX_TRANSACTIONS):
-            done = RunStep.objects.filter(run=run).values_list("step_id", flat=True)
-            mover = Mover(run, version, now, contact.status, done)
-            set_cause([automation.pk])
+            mover = Mover(run, version, now, contact.status, [row.step_id for row in done])
             mover.move()
-            store([mover])
+            done += mover.steps
             if run.status != RunStatus.ACTIVE:
                 break
             step = version.steps.get(run.step_id or 0, {})
@@ -243,7 +242,7 @@ def dry_run(automation_id: int, contact_id: int, *, happens: bool = True) -> Dry
                 row.detail,
                 row.at,
             )
-            for row in RunStep.objects.filter(run=run).order_by("id")
+            for row in done
         ]
         return DryRun(steps, run.status, run.reason)
 

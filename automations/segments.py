@@ -1,6 +1,7 @@
 """Start automations whose segment a contact has entered, which is looked up every few minutes."""
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from automations.programs import program
 from automations.starting import LOCK_CONTACTS, Source, Starter
 from automations.writing import pause
 from config.api.errors import ApiError, Unprocessable
-from config.database import fetch_row, fetch_rows, in_transaction, is_disconnected
+from config.database import chunked, fetch_row, fetch_rows, in_transaction, is_disconnected
 from crm.filters import apply_filter, trusted
 from crm.models import Segment, Subscriber
 from crm.segments import read_segment
@@ -57,9 +58,10 @@ def read_segment_of(automation_id: int) -> int:
     Raises:
         django.db.OperationalError: the database is unavailable.
     """
-    automation = Automation.objects.filter(pk=automation_id, status=AutomationStatus.PUBLISHED)
+    published = Automation.objects.filter(status=AutomationStatus.PUBLISHED)
     try:
-        return sum(read_members(each) for each in automation)
+        automation = published.filter(pk=automation_id).first()
+        return read_members(automation) if automation else 0
     except Exception as error:
         if is_disconnected(error):
             raise
@@ -90,9 +92,7 @@ def read_members(automation: Automation) -> int:
         cursor.execute(GONE.format(statement=sql), [automation.pk, *parameters])
         cursor.execute(NEW.format(statement=sql), [*parameters, automation.pk])
         new = [row[0] for row in cursor.fetchall()]
-    started = 0
-    for start in range(0, len(new), CONTACTS):
-        started += _enter(automation, new[start : start + CONTACTS], segment_id)
+    started = sum(_enter(automation, ids, segment_id) for ids in chunked(new, CONTACTS))
     # Unless it was published again meanwhile, and who is in the segment now does not start.
     unchanged = Automation.objects.filter(pk=automation.pk, armed_at=automation.armed_at)
     unchanged.update(segment_read_at=timezone.now())
@@ -100,8 +100,8 @@ def read_members(automation: Automation) -> int:
 
 
 @in_transaction
-def _enter(automation: Automation, contact_ids: list[int], segment_id: int) -> int:
-    ids: dict[str, Any] = {"contacts": contact_ids, "automation": automation.pk}
+def _enter(automation: Automation, contact_ids: Sequence[int], segment_id: int) -> int:
+    ids: dict[str, Any] = {"contacts": list(contact_ids), "automation": automation.pk}
     row = fetch_row(LOCK_PUBLISHED, ids)
     if row is None:
         return 0
@@ -114,7 +114,8 @@ def _enter(automation: Automation, contact_ids: list[int], segment_id: int) -> i
     new = fetch_rows(ADD, {**ids, "contacts": [*locked]})
     starter = Starter(locked, [automation.pk])
     source = Source("segment", starter.now, str(segment_id))
+    version = program(automation.version_id or 0)
     for (contact_id,) in new:
-        starter.start(automation.pk, program(automation.version_id or 0), contact_id, source)
+        starter.start(automation.pk, version, contact_id, source)
     starter.write()
     return len(starter.started)

@@ -100,14 +100,15 @@ def update_automation(
     before = automation.version.document if automation.version else {}
     automation.title, automation.description = document["title"], document["description"]
     automation.updated_at = timezone.now()
+    has_other_trigger = document["trigger"] != before.get("trigger")
+    if has_other_trigger and automation.status != AutomationStatus.DRAFT:
+        _disarm(automation)
     _save_version(automation, document, user)
     # Those at a removed step go on behind it.
     kept = [step["id"] for step in walk(document["steps"])]
     inside = automation.runs.filter(status=RunStatus.ACTIVE)
     inside.exclude(step_id__in=kept).update(due_at=timezone.now())
     if automation.status != AutomationStatus.DRAFT:
-        if document["trigger"] != before.get("trigger"):
-            _disarm(automation)
         refresh_watches()
     return automation
 
@@ -287,7 +288,7 @@ def delete_automation(automation_id: int) -> bool:
 
 
 def _disarm(automation: Automation) -> None:
+    """Let an automation start nothing until it is armed, which the caller saves."""
     automation.armed_at = None
     [automation.arm_after] = fetch_one(TRANSACTION, {})
     automation.segment_read_at = None
-    automation.save()
