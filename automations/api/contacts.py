@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 from django.db.models import QuerySet
 from rest_framework.decorators import action
 from rest_framework.request import Request
-from typing_extensions import override
 
 from automations.api import rights, schema
+from automations.api.base import BaseAutomationViewSet
 from automations.api.pagination import RefusalPagination, RunPagination
 from automations.api.serializers import (
     DryRunSerializer,
@@ -17,18 +17,16 @@ from automations.api.serializers import (
     RunSerializer,
     StepReportSerializer,
 )
-from automations.api.views import find_automation, optional
+from automations.api.views import optional
 from automations.explaining import dry_run, explain
-from automations.models import Automation, Refusal, Run, RunStatus
+from automations.models import Refusal, Run, RunStatus
 from automations.reports import count_refusals, count_runs, report_steps
 from automations.rights import hide_urls, require_reading, require_writing
 from automations.starting import start_by_hand
 from automations.waits import one_of
 from automations.writing import document_of
 from config.api.responses import Response
-from config.api.routers import ID_REGEX
 from config.api.validation import Validator, optional_id, single_line, to_strict_bool, validate
-from config.api.viewsets import ApiViewSet
 from config.audit import of_ids, record
 from crm.aliases import current_ids
 from crm.api.fields import to_contact_ids
@@ -57,7 +55,7 @@ def filtered(
     return rows.filter(**{name: value for name, value in values.items() if value})
 
 
-class AutomationContactViewSet(ApiViewSet):
+class AutomationContactViewSet(BaseAutomationViewSet):
     """The contacts of an automation: `/automations/{id}/…`."""
 
     access: ClassVar[dict[str, Access]] = {
@@ -68,10 +66,6 @@ class AutomationContactViewSet(ApiViewSet):
         "explain": rights.READ_RUNS,
         "dry_run": rights.TRY,
     }
-    noun = "Automation"
-    lookup_url_kwarg = "automation_id"
-    lookup_value_regex = ID_REGEX
-    queryset = Automation.objects.all()
 
     @schema.START
     @action(detail=True, methods=["post"], pagination_class=None)
@@ -162,7 +156,3 @@ class AutomationContactViewSet(ApiViewSet):
         fields = {"subscriber_id": optional_id}
         sent: int = validate(fields, self.params, required=fields)["subscriber_id"]
         return current_ids([sent])[0]
-
-    @override
-    def get_object(self) -> Automation:
-        return find_automation(self.url_id)

@@ -1,15 +1,14 @@
 """The endpoints of automations: `/automations`."""
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from django.db.models import F
 from rest_framework.decorators import action
 from rest_framework.request import Request
-from typing_extensions import override
 
 from automations.api import rights, schema
+from automations.api.base import BaseAutomationViewSet
 from automations.api.pagination import AutomationPagination
 from automations.api.serializers import (
     AutomationRowSerializer,
@@ -20,7 +19,6 @@ from automations.portable import export_document, import_automation
 from automations.reports import count_runs
 from automations.rights import (
     require_export,
-    require_no_user_ids,
     require_reading,
     require_writing,
     without_secrets,
@@ -39,7 +37,6 @@ from automations.writing import (
 )
 from config.api.errors import InvalidFields, ObjectNotFound, Unprocessable
 from config.api.responses import Response
-from config.api.routers import ID_REGEX
 from config.api.validation import (
     MAX_ID,
     MAX_NAME_LENGTH,
@@ -48,10 +45,8 @@ from config.api.validation import (
     single_line,
     validate,
 )
-from config.api.viewsets import ApiViewSet
 from config.audit import of_ids, record
-from config.database import in_transaction
-from crm.permissions import Access, user_of, user_source_of
+from crm.permissions import Access, user_of
 
 # Without them a whole document would lose all steps, or let every contact in.
 WHOLE = ("conditions", "steps")
@@ -68,20 +63,7 @@ LIST_FIELDS: dict[str, Validator] = {
 }
 
 
-def find_automation(automation_id: int) -> Automation:
-    """Return an automation with its version.
-
-    Raises:
-        ObjectNotFound: 404.
-    """
-    rows = Automation.objects.select_related("version")
-    automation = rows.filter(pk=automation_id).first()
-    if automation is None:
-        raise ObjectNotFound("Automation")
-    return automation
-
-
-class AutomationViewSet(ApiViewSet):
+class AutomationViewSet(BaseAutomationViewSet):
     """Automations. The document of one says what starts it, whom it lets in, and its steps."""
 
     access: ClassVar[dict[str, Access]] = {
@@ -97,10 +79,6 @@ class AutomationViewSet(ApiViewSet):
         "export": rights.READ,
         "import_document": rights.ADD,
     }
-    noun = "Automation"
-    lookup_url_kwarg = "automation_id"
-    lookup_value_regex = ID_REGEX
-    queryset = Automation.objects.all()
     serializer_class = AutomationSerializer
     pagination_class = AutomationPagination
 
@@ -125,7 +103,7 @@ class AutomationViewSet(ApiViewSet):
     @schema.CREATE
     def create(self, request: Request) -> Response:
         """Create a draft."""
-        automation = self._write(lambda: create_automation(self._document(), user_of(request)))
+        automation = self.write(lambda: create_automation(self._document(), user_of(request)))
         return self._stored("Automation has been created", automation)
 
     @schema.RETRIEVE
@@ -150,7 +128,7 @@ class AutomationViewSet(ApiViewSet):
         fields: dict[str, Validator] = {"version": optional(whole_number(1, MAX_ID))}
         version = validate(fields, sent).get("version")
         user = user_of(request)
-        automation = self._write(
+        automation = self.write(
             lambda: update_automation(self.url_id, document, user, version=version)
         )
         return self._stored("Automation has been updated", automation)
@@ -169,7 +147,7 @@ class AutomationViewSet(ApiViewSet):
         """Let a draft start, by what happens from now on."""
         if self.get_object().status == AutomationStatus.PAUSED:
             raise Unprocessable("The automation is paused. Resume it.")
-        automation = self._write(lambda: publish(self.url_id))
+        automation = self.write(lambda: publish(self.url_id))
         record(request, "published", what="automation", **of_ids([automation.pk]))
         return self._stored("Automation has been published", automation)
 
@@ -179,7 +157,7 @@ class AutomationViewSet(ApiViewSet):
         """Let an automation start nothing. Contacts inside stay where they are."""
         # The response has the document.
         require_reading(document_of(self.get_object()), request.user.has_perm)
-        automation = self._found(lambda: pause(self.url_id))
+        automation = self.found(lambda: pause(self.url_id))
         record(request, "paused", what="automation", **of_ids([automation.pk]))
         return self._stored("Automation has been paused", automation)
 
@@ -194,7 +172,7 @@ class AutomationViewSet(ApiViewSet):
         fields: dict[str, Validator] = {"overdue": optional(one_of("run", "cancel"))}
         choice = validate(fields, self.params).get("overdue") or ""
         require_writing(document_of(self.get_object()), request.user.has_perm)
-        number = self._found(lambda: resume(self.url_id, choice))
+        number = self.found(lambda: resume(self.url_id, choice))
         record(request, "resumed", what="automation", overdue=choice, **of_ids([self.url_id]))
         body = {"message": "Automation has been resumed", "overdue": number}
         return Response({**body, "automation": self._shown(self.get_object())})
@@ -204,7 +182,7 @@ class AutomationViewSet(ApiViewSet):
     def copy(self, request: Request, automation_id: str) -> Response:
         """Create a draft with the same document."""
         source = self.get_object()
-        automation = self._write(lambda: copy_automation(source, user_of(request)))
+        automation = self.write(lambda: copy_automation(source, user_of(request)))
         return self._stored("Automation has been copied", automation)
 
     @schema.EXPORT
@@ -227,7 +205,7 @@ class AutomationViewSet(ApiViewSet):
             created.update(labels)
             return automation
 
-        automation = self._write(write)
+        automation = self.write(write)
         body = {"message": "Automation has been imported", "automation": self._shown(automation)}
         return Response({**body, "created_labels": created})
 
@@ -239,29 +217,6 @@ class AutomationViewSet(ApiViewSet):
         body = self.request.data
         assert isinstance(body, dict)  # as our parsers return it
         return body.get("automation", body)
-
-    def _write(self, write: Callable[[], Automation]) -> Automation:
-        """Write an automation whose document the user may have done, or nothing.
-
-        Raises:
-            Forbidden: 403.
-            ObjectNotFound: 404.
-        """
-
-        def checked() -> Automation:
-            automation = write()
-            require_writing(document_of(automation), self.request.user.has_perm)
-            require_no_user_ids(document_of(automation), user_source_of(self.request))
-            return automation
-
-        automation: Automation = self._found(in_transaction(checked))
-        return automation
-
-    def _found(self, write: Callable[[], Any]) -> Any:
-        try:
-            return write()
-        except Automation.DoesNotExist:
-            raise ObjectNotFound(self.noun) from None
 
     def _shown(self, automation: Automation) -> dict[str, Any]:
         counts = count_runs([automation.pk])[automation.pk]
@@ -279,7 +234,3 @@ class AutomationViewSet(ApiViewSet):
 
     def _stored(self, message: str, automation: Automation) -> Response:
         return Response({"message": message, "automation": self._shown(automation)})
-
-    @override
-    def get_object(self) -> Automation:
-        return find_automation(self.url_id)

@@ -7,7 +7,7 @@ from rest_framework.request import Request
 
 from automations.api import rights
 from automations.api.funnels import schema
-from automations.api.funnels.views import BaseFunnelViewSet, set_status
+from automations.api.funnels.views import BaseFunnelViewSet
 from automations.funnels.rows import FUNNEL_STATUSES, funnel_row, funnel_status, sequence_tree
 from automations.funnels.writing import change_trigger, save_sequences
 from automations.models import Automation
@@ -91,22 +91,18 @@ class FunnelEditViewSet(BaseFunnelViewSet):
                 raise Unprocessable("invalid bulk action")
         return Response({"message": message})
 
-    def _set_status_of(self, ids: "list[int]", status: str) -> None:
+    @in_transaction
+    def _set_status_of(self, ids: list[int], status: str) -> None:
         """Set the status of funnels, of all or of none. Those that have it stay.
 
         Raises:
             Overdue: 422, contacts inside of one would go on at once.
         """
-
-        @in_transaction
-        def set_all() -> None:
-            rows = Automation.objects.select_related("version").filter(pk__in=ids).order_by("pk")
-            for automation in rows:
-                if funnel_status(automation.status) != status:
-                    require_writing(document_of(automation), self.request.user.has_perm)
-                    set_status(automation, status)
-
-        set_all()
+        rows = Automation.objects.select_related("version").filter(pk__in=ids).order_by("pk")
+        for automation in rows:
+            if funnel_status(automation.status) != status:
+                require_writing(document_of(automation), self.request.user.has_perm)
+                self.set_status(automation, status)
 
     @schema.CHANGE_TRIGGER
     @action(detail=True, methods=["put"], url_path="change-trigger")

@@ -12,13 +12,13 @@ from rest_framework.request import Request
 from typing_extensions import override
 
 from automations.api import rights
+from automations.api.base import find_automation
 from automations.api.funnels import schema
 from automations.api.funnels.pagination import (
     ActivityPagination,
     FunnelRunPagination,
     FunnelSubscriberPagination,
 )
-from automations.api.funnels.views import find_funnel
 from automations.funnels.rows import FILTERS, flatten, funnel_row, run_rows, sequence_tree
 from automations.models import Automation, Run, RunStatus, RunStep
 from automations.rights import without_secrets
@@ -142,7 +142,7 @@ class FunnelSubscriberViewSet(ApiViewSet):
         return Response({"message": f"Status has been updated to {status}"})
 
     def _funnel(self) -> Automation:
-        return find_funnel(clamp_id(self.kwargs["funnel_id"]))
+        return find_automation(clamp_id(self.kwargs["funnel_id"]), "Funnel")
 
     def _newest(self, automation: Automation) -> Run | None:
         [contact_id] = current_ids([self.url_id])

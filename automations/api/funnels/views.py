@@ -3,16 +3,15 @@
 See FluentCRM's app/Http/Controllers/FunnelController.php.
 """
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.db.models import F, TextField
 from django.db.models.functions import Cast
 from rest_framework.decorators import action
 from rest_framework.request import Request
-from typing_extensions import override
 
 from automations.api import rights
+from automations.api.base import BaseAutomationViewSet
 from automations.api.funnels import schema
 from automations.api.funnels.pagination import FunnelPagination
 from automations.funnels.names import blocks, triggers
@@ -27,7 +26,6 @@ from automations.funnels.writing import create_funnel
 from automations.models import Automation, AutomationStatus
 from automations.reports import count_runs, report_steps
 from automations.rights import (
-    require_no_user_ids,
     require_writing,
     without_secrets,
 )
@@ -42,19 +40,15 @@ from automations.writing import (
 )
 from config.api.errors import ObjectNotFound, Unprocessable
 from config.api.responses import Response
-from config.api.routers import ID_REGEX
 from config.api.validation import (
     MAX_NAME_LENGTH,
     Validator,
-    clamp_id,
     single_line,
     to_strings,
     validate,
 )
-from config.api.viewsets import ApiViewSet
 from config.audit import of_ids, record
-from config.database import in_transaction
-from crm.permissions import Access, user_of, user_source_of
+from crm.permissions import Access, user_of
 
 STATUS: dict[str, Validator] = {
     "status": one_of(*FUNNEL_STATUSES),
@@ -68,58 +62,31 @@ LIST_FIELDS: dict[str, Validator] = {
     "sort_type": single_line(4),
     "with": to_strings,
 }
-NOUN = "Funnel"
 SORTABLE = ("id", "title", "created_at", "updated_at")
 
 
-def find_funnel(automation_id: int) -> Automation:
-    """Return an automation with its version.
+class BaseFunnelViewSet(BaseAutomationViewSet):
+    """Endpoints whose URL names an automation as a funnel."""
 
-    Raises:
-        ObjectNotFound: 404.
-    """
-    rows = Automation.objects.select_related("version").filter(pk=automation_id)
-    automation = rows.first()
-    if automation is None:
-        raise ObjectNotFound(NOUN)
-    return automation
-
-
-class BaseFunnelViewSet(ApiViewSet):
-    """What the endpoints of funnels have in common."""
-
+    noun = "Funnel"
     lookup_url_kwarg = "funnel_id"
-    lookup_value_regex = ID_REGEX
-    queryset = Automation.objects.all()
 
-    def write(self, write: Callable[[], Automation]) -> Automation:
-        """Write an automation whose document the user may have done, or nothing.
+    def set_status(self, automation: Automation, status: str, overdue: str = "") -> None:
+        """Publish or resume an automation, or pause it, as FluentCRM's status says.
 
         Raises:
-            Forbidden: 403.
-            ObjectNotFound: 404.
+            Unprocessable: 422, it has the status.
+            Overdue: 422, contacts inside would go on at once, and `overdue` does not say so.
+            ObjectNotFound: 404, it was deleted meanwhile.
         """
-
-        @in_transaction
-        def checked() -> Automation:
-            automation: Automation = write()
-            require_writing(document_of(automation), self.request.user.has_perm)
-            require_no_user_ids(document_of(automation), user_source_of(self.request))
-            return automation
-
-        try:
-            return checked()
-        except Automation.DoesNotExist:
-            raise ObjectNotFound(NOUN) from None
-
-    @property
-    @override
-    def url_id(self) -> int:
-        return clamp_id(self.kwargs["funnel_id"])
-
-    @override
-    def get_object(self) -> Automation:
-        return find_funnel(self.url_id)
+        if funnel_status(automation.status) == status:
+            raise Unprocessable("Funnel already have the same status")
+        if status == "draft":
+            self.found(lambda: pause(automation.pk))
+        elif automation.status == AutomationStatus.PAUSED:
+            self.found(lambda: resume(automation.pk, overdue))
+        else:
+            self.found(lambda: publish(automation.pk))
 
 
 class FunnelViewSet(BaseFunnelViewSet):
@@ -205,7 +172,7 @@ class FunnelViewSet(BaseFunnelViewSet):
         params = validate(STATUS, self.params, required=("status",))
         automation = self.get_object()
         require_writing(document_of(automation), request.user.has_perm)
-        set_status(automation, params["status"], params.get("overdue", ""))
+        self.set_status(automation, params["status"], params.get("overdue", ""))
         record(request, params["status"], what="automation", **of_ids([automation.pk]))
         return Response({"message": f"Status has been updated to {params['status']}"})
 
@@ -213,7 +180,7 @@ class FunnelViewSet(BaseFunnelViewSet):
     def destroy(self, request: Request, funnel_id: str) -> Response:
         """Delete a funnel with its runs."""
         if not delete_automation(self.url_id):
-            raise ObjectNotFound(NOUN)
+            raise ObjectNotFound(self.noun)
         record(request, "deleted", what="automation", **of_ids([self.url_id]))
         return Response({"message": "Funnel has been deleted"})
 
@@ -239,24 +206,3 @@ class FunnelViewSet(BaseFunnelViewSet):
         automation = self.get_object()
         counts = count_runs([automation.pk])[automation.pk]
         return Response({"stats": report_stats(counts, report_steps(automation))})
-
-
-def set_status(automation: Automation, status: str, overdue: str = "") -> None:
-    """Publish or resume an automation, or pause it, as FluentCRM's status says.
-
-    Raises:
-        Unprocessable: 422, it has the status.
-        Overdue: 422, contacts inside would go on at once, and `overdue` does not say so.
-        ObjectNotFound: 404, it was deleted meanwhile.
-    """
-    if funnel_status(automation.status) == status:
-        raise Unprocessable("Funnel already have the same status")
-    try:
-        if status == "draft":
-            pause(automation.pk)
-        elif automation.status == AutomationStatus.PAUSED:
-            resume(automation.pk, overdue)
-        else:
-            publish(automation.pk)
-    except Automation.DoesNotExist:
-        raise ObjectNotFound(NOUN) from None
