@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from automations.models import Run, RunStatus, RunStep
 from config.api.errors import Unprocessable
-from config.database import fetch_rows, in_transaction
+from config.database import clock, fetch_rows, in_transaction
 
 CANCELLED = "Cancelled by hand."
 # The contacts first, as every statement locks them.
@@ -56,7 +55,7 @@ def retry_run(run_id: int) -> None:
     if run.status != RunStatus.FAILED and not (run.status == RunStatus.ACTIVE and run.attempts):
         raise Unprocessable("No step of the run has failed.")
     run.status, run.reason, run.ended_at = RunStatus.ACTIVE, "", None
-    run.attempts, run.due_at = 0, timezone.now()
+    run.attempts, run.due_at = 0, clock()
     try:
         with transaction.atomic():
             run.save(update_fields=("status", "reason", "ended_at", "attempts", "due_at"))

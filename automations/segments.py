@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import F
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from automations.models import Automation, AutomationStatus
 from automations.programs import program
@@ -95,7 +95,7 @@ def read_members(automation: Automation) -> int:
     started = sum(_enter(automation, ids, segment_id) for ids in chunked(new, CONTACTS))
     # Unless it was published again meanwhile, and who is in the segment now does not start.
     unchanged = Automation.objects.filter(pk=automation.pk, armed_at=automation.armed_at)
-    unchanged.update(segment_read_at=timezone.now())
+    unchanged.update(segment_read_at=Now())
     return started
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from automations.documents import labels_in, places, read_document, walk
@@ -107,7 +109,7 @@ def update_automation(
     # Those at a removed step go on behind it.
     kept = [step["id"] for step in walk(document["steps"])]
     inside = automation.runs.filter(status=RunStatus.ACTIVE)
-    inside.exclude(step_id__in=kept).update(due_at=timezone.now())
+    inside.exclude(step_id__in=kept).update(due_at=Now())
     if automation.status != AutomationStatus.DRAFT:
         refresh_watches()
     return automation
@@ -243,15 +245,20 @@ def pause_all(reason: str) -> int:
 
 def overdue(automation: Automation) -> int:
     """Return how many contacts inside would go on at once."""
-    return automation.runs.filter(status=RunStatus.ACTIVE, due_at__lte=timezone.now()).count()
+    return _due(automation).count()
 
 
 @in_transaction
 def cancel_overdue(automation: Automation, reason: str) -> int:
     """End the runs that would go on at once. Returns how many."""
-    due = automation.runs.filter(status=RunStatus.ACTIVE, due_at__lte=timezone.now())
-    now = timezone.now()
-    return due.update(status=RunStatus.CANCELLED, reason=reason, ended_at=now, due_at=None)
+    return _due(automation).update(
+        status=RunStatus.CANCELLED, reason=reason, ended_at=Now(), due_at=None
+    )
+
+
+def _due(automation: Automation) -> QuerySet[Run]:
+    # By PostgreSQL's clock, as automations/stepping.py finds runs.
+    return automation.runs.filter(status=RunStatus.ACTIVE, due_at__lte=Now())
 
 
 def copy_automation(automation: Automation, created_by: User | None = None) -> Automation:
