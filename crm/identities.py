@@ -61,7 +61,7 @@ class Added(NamedTuple):
 
 
 def to_user_source(text: str) -> str:
-    """Return the name of a source as it is stored: in small letters. Whitespace alone is "".
+    """Return the name of a source as it is stored: in lower case. Whitespace alone is "".
 
     Raises:
         ValidationError: a name that might be confused with another one.

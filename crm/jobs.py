@@ -99,7 +99,7 @@ class JobError(Exception):
 
 
 class Stopped(Exception):
-    """A stop of the job was requested. What it has done stays, and it can go on."""
+    """A stop of the job was requested. Its committed steps stay, and it can be continued."""
 
 
 class ClaimLost(Exception):

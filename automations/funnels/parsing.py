@@ -205,7 +205,7 @@ def _is_form_of(settings: Part, own: Part) -> bool:
     try:
         form = step_settings({"type": "wait", "wait": own})
     except InvalidFields:
-        # The errors are told by their places.
+        # Errors are reported by their places.
         return True
     return all(settings.get(name) == value for name, value in form.items())
 

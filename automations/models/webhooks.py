@@ -65,9 +65,9 @@ class Delivery(models.Model):
     status = models.CharField(
         max_length=10, choices=DeliveryStatus, default=DeliveryStatus.PENDING, editable=False
     )
-    # All that began. The number of the last one is that of the attempt that is current.
+    # How many attempts have begun, which is the number of the current one.
     attempts = models.IntegerField(default=0, editable=False)
-    # Of them, those since it was sent again. It tells the place in the schedule.
+    # How many have begun since it was sent again, which is the place in the schedule.
     tries = models.IntegerField(default=0, editable=False)
     # Also the lease of the current attempt: another one begins after it.
     next_at = models.DateTimeField(db_default=Now(), editable=False)

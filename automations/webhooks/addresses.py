@@ -26,7 +26,7 @@ CLOSED_IPV4 = [
         "168.63.129.16/32",
     )
 ]
-# All that is assigned to hosts of the Internet. NAT64, and IPv4 in IPv6, are outside.
+# The addresses that IANA assigns to hosts of the Internet, without NAT64 and IPv4 in IPv6.
 GLOBAL_IPV6 = ip_network("2000::/3")
 CLOSED_IPV6 = [
     # Teredo, ORCHID, benchmarks. Documentation, 6to4, AS112, documentation.
