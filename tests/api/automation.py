@@ -10,6 +10,8 @@ from crm.models import Subscriber
 from events.tracking import track
 
 CHECKOUT = {"type": "event", "event_key": "checkout"}
+HOUR: dict[str, Any] = {"type": "wait", "wait": {"hours": 1}}
+MARK = {"type": "track_event", "event_key": "marked", "title": "Marked"}
 ARM = (
     "UPDATE automations_automation SET armed_at = clock_timestamp() WHERE id = %(id)s RETURNING id"
 )

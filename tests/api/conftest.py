@@ -11,10 +11,12 @@ from django.db.models.signals import post_migrate
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
+from automations.models import Run
 from config.refusals import refusals
 from crm.contacts import create
 from crm.models import Subscriber
 from crm.passwords import create_application_password
+from tests.api.automation import HOUR, MARK, happens, published, work
 from tests.api.rsgi import HTTPProtocol, connections_kept, load_module, scope
 
 MakePassword = Callable[..., str]
@@ -104,6 +106,15 @@ def token(admin: User, make_password: MakePassword) -> APIClient:
 def ada(db: None) -> Subscriber:
     """The contact ada@example.com, subscribed."""
     return create({"email": "ada@example.com", "status": "subscribed"})
+
+
+@pytest.fixture
+def waiting(ada: Subscriber) -> Run:
+    """The run of ada, who waits an hour after an event was tracked."""
+    published(MARK, HOUR)
+    happens(ada)
+    work()
+    return Run.objects.get()
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,10 @@ from automations.writing import create_automation
 from config.api.errors import Unprocessable
 from crm.contacts import create
 from crm.models import Subscriber
-from tests.api.automation import published
+from tests.api.automation import HOUR, published
 
 pytestmark = pytest.mark.django_db
 ACTION = "/subscribers/do-bulk-action"
-HOUR = {"type": "wait", "wait": {"hours": 1}}
 
 
 def body(automation: object, *contact_ids: int, **more: Any) -> dict[str, Any]:

@@ -33,14 +33,13 @@ from crm.models import (
     Tag,
 )
 from events.models import EventOccurrence, IdempotencyKey, TrackedEvent, TrackingKey
-from tests.api.automation import published
+from tests.api.automation import HOUR, published
 from tests.api.conftest import MakePassword, basic
 from tests.api.rsgi import RSGIAdapter
 from tests.api.savepoints import rolled_back
 
 EMAILS = ["ada@example.com", "bob@example.com", "admin@example.com"]
 EVENT = {"event_key": "order", "title": "Order placed", "email": EMAILS[0]}
-HOUR = {"type": "wait", "wait": {"hours": 1}}
 FILTER = [
     [
         {

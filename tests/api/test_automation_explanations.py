@@ -16,12 +16,11 @@ from crm.attachments import attach
 from crm.bulk_columns import set_column
 from crm.models import OutboxEntry, Subscriber, Tag
 from events.models import TrackedEvent
-from tests.api.automation import CHECKOUT, happens, published, work
+from tests.api.automation import CHECKOUT, MARK, happens, published, work
 
 pytestmark = pytest.mark.django_db
 CITY = {"source": ["subscriber", "city"], "operator": "=", "value": "Rome"}
 WAIT = {"type": "wait", "wait": {"days": 2}}
-MARK = {"type": "track_event", "event_key": "marked", "title": "Marked"}
 
 
 def test_every_condition_has_its_result_and_the_value_of_the_contact(ada: Subscriber) -> None:

@@ -12,12 +12,10 @@ from crm.contacts import create
 from crm.models import OutboxEntry, Segment, Subscriber
 from events.models import EventOccurrence
 from events.tracking.batches import track_many
-from tests.api.automation import CHECKOUT, happens, published, work
+from tests.api.automation import CHECKOUT, HOUR, MARK, happens, published, work
 from tests.api.statements import count_statements
 
 pytestmark = pytest.mark.django_db
-HOUR = {"type": "wait", "wait": {"hours": 1}}
-MARK = {"type": "track_event", "event_key": "marked", "title": "Marked"}
 
 
 def marks() -> int:

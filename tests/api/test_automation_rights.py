@@ -12,13 +12,12 @@ from automations.models import Automation, Delivery, Run, RunStatus
 from automations.starting import start_by_hand
 from automations.webhooks.deliveries import create_delivery
 from crm.models import Subscriber
-from tests.api.automation import CHECKOUT, happens, published, work
+from tests.api.automation import CHECKOUT, HOUR, happens, published, work
 from tests.api.conftest import MakePassword, basic
 from tests.api.pages import CONTACTS, browser_of, text_of, user_without
 from tests.api.snapshots import without_snapshots
 
 pytestmark = pytest.mark.django_db
-HOUR: dict[str, Any] = {"type": "wait", "wait": {"hours": 1}}
 HOOK: dict[str, Any] = {"type": "webhook", "url": "https://example.com/secret"}
 AUTOMATION = "/admin/automations/automation/{automation}/"
 DELIVERY = "/admin/automations/delivery/"

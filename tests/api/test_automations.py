@@ -21,12 +21,10 @@ from crm.merging import merge_contacts
 from crm.models import OutboxEntry, Segment, Subscriber, Tag
 from events.models import EventOccurrence, TrackedEvent
 from events.personal_data import erase_contact
-from tests.api.automation import CHECKOUT, happens, outcomes, pass_time, published, work
+from tests.api.automation import CHECKOUT, HOUR, MARK, happens, outcomes, pass_time, published, work
 
 pytestmark = pytest.mark.django_db
-HOUR = {"type": "wait", "wait": {"hours": 1}}
 CITY = {"source": ["subscriber", "city"], "operator": "=", "value": "Rome"}
-MARK = {"type": "track_event", "event_key": "marked", "title": "Marked"}
 
 
 @pytest.fixture

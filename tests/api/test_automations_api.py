@@ -15,15 +15,13 @@ from crm.contacts import create
 from crm.models import List, Subscriber, Tag
 from crm.passwords import create_application_password
 from crm.segments import create_segment
-from tests.api.automation import CHECKOUT, happens, pass_time, published, work
+from tests.api.automation import CHECKOUT, HOUR, MARK, happens, pass_time, published, work
 from tests.api.calls import send
 from tests.api.conftest import MakePassword, basic
 from tests.api.pages import user_without
 
 pytestmark = pytest.mark.django_db
-HOUR = {"type": "wait", "wait": {"hours": 1}}
 HOOK = {"type": "webhook", "url": "https://example.com/hook"}
-MARK = {"type": "track_event", "event_key": "marked", "title": "Marked"}
 DOCUMENT: dict[str, Any] = {
     "title": "Welcome",
     "trigger": {"type": "manual"},
@@ -432,15 +430,6 @@ def test_numbers_of_a_removed_step_stay_in_the_report(api: APIClient, ada: Subsc
     api.put(f"/automations/{automation.pk}", document)
     [step] = api.get(f"/automations/{automation.pk}/report").json()["report"]["steps"]
     assert (step["type"], step["place"], step["passed"]) == ("", "", 1)
-
-
-@pytest.fixture
-def waiting(ada: Subscriber) -> Run:
-    """The run of a contact that waits after an event."""
-    published(MARK, HOUR)
-    happens(ada)
-    work()
-    return Run.objects.get()
 
 
 def test_runs_are_listed_with_contact_step_and_source(

@@ -13,12 +13,10 @@ from automations.models import Automation, AutomationStatus, Run, RunStatus
 from automations.writing import create_automation, document_of, pause
 from crm.contacts import create
 from crm.models import Subscriber, Tag
-from tests.api.automation import happens, pass_time, published, work
+from tests.api.automation import HOUR, MARK, happens, pass_time, published, work
 from tests.api.calls import send
 
 pytestmark = pytest.mark.django_db
-HOUR = {"type": "wait", "wait": {"hours": 1}}
-MARK = {"type": "track_event", "event_key": "marked", "title": "Marked"}
 STOP = {"type": "stop"}
 NAMED_ADA = {"source": ["subscriber", "first_name"], "operator": "=", "value": "Ada"}
 IF = {"type": "if", "conditions": [[NAMED_ADA]], "then": [HOUR], "else": [STOP]}
@@ -350,15 +348,6 @@ def test_several_funnels_are_published_and_deleted(api: APIClient) -> None:
     text = "Selected Funnels has been deleted permanently"
     assert message(api.post("/funnels/do-bulk-action", body)) == (200, text)
     assert not Automation.objects.exists()
-
-
-@pytest.fixture
-def waiting(ada: Subscriber) -> Run:
-    """The run of ada, who waits behind a tracked event."""
-    published(MARK, HOUR)
-    happens(ada)
-    work()
-    return Run.objects.get()
 
 
 def test_contacts_are_listed_with_the_steps_where_they_were_and_will_be(
