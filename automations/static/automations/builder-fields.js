@@ -4,7 +4,7 @@ import { asNumber, asText } from "../crm/segment-json.js";
 import { button, input, labelled, make, newId, selectOf, valueOf } from "../crm/segment-values.js";
 import { filterBuilder } from "../crm/segment.js";
 
-const copy = (value) => JSON.parse(JSON.stringify(value));
+export const grid = (...parts) => make("div", { className: "segment-fields" }, ...parts);
 const hint = (text) => make("p", { className: "segment-hint", textContent: text });
 
 export function fieldsOf(context, fields, owner) {
@@ -92,7 +92,9 @@ function settingsOf(context, field, owner) {
 // The kind of what happens, and its fields. `choose` gets another one.
 export function happeningOf(context, label, kinds, happening, choose) {
   const options = Object.entries(kinds).map(([value, kind]) => [value, kind.label]);
-  const select = selectOf(label, options, happening.type, (value) => choose(copy(kinds[value].new)));
+  const select = selectOf(label, options, happening.type, (value) =>
+    choose(structuredClone(kinds[value].new)),
+  );
   return [select, ...fieldsOf(context, kinds[happening.type]?.fields ?? [], happening)];
 }
 
@@ -145,14 +147,14 @@ export function waitOf(context, owner, name, isLimit) {
     const kinds = isLimit ? [["none", "For ever"], ...WAITS] : WAITS;
     const select = selectOf(isLimit ? "At most" : "Wait", kinds, kind, (value) => {
       if (value === "none") delete owner[name];
-      else owner[name] = copy(NEW_WAITS[value]);
+      else owner[name] = structuredClone(NEW_WAITS[value]);
       draw();
       context.changed(false);
       box.querySelector("select").focus();
     });
     box.replaceChildren(select, ...(wait ? waitFields(context, wait, kind, owner) : []));
   };
-  if (!isLimit) owner[name] ??= copy(NEW_WAITS.span);
+  if (!isLimit) owner[name] ??= structuredClone(NEW_WAITS.span);
   draw();
   return box;
 }

@@ -1,9 +1,8 @@
 // Draws steps from top to bottom, with their branches, and moves them.
 
 import { button, make, newId, selectOf } from "../crm/segment-values.js";
-import { conditionFields, fieldsOf, happeningOf, waitOf } from "./builder-fields.js";
+import { conditionFields, fieldsOf, grid, happeningOf, waitOf } from "./builder-fields.js";
 
-const copy = (value) => JSON.parse(JSON.stringify(value));
 const BRANCHES = ["then", "else"];
 const titles = (step) =>
   step.type === "if"
@@ -23,7 +22,7 @@ function addOf(context, steps, place) {
   const options = kinds.map(([value, kind]) => [value, kind.label]);
   const choice = selectOf("New step", options, chosen, (value) => (chosen = value));
   const add = button("Add step", "segment-add", () => {
-    const step = copy(context.table.steps[chosen].new);
+    const step = structuredClone(context.table.steps[chosen].new);
     context.fresh.add(step);
     context.open.add(step);
     steps.push(step);
@@ -73,7 +72,6 @@ function stepOf(context, steps, index, place, above) {
 }
 
 function partsOf(context, kind, step) {
-  const grid = (...parts) => make("div", { className: "segment-fields" }, ...parts);
   const parts = [];
   if (kind.happens) {
     step.happens ??= { type: "event", event_key: "" };

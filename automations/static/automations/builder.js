@@ -3,7 +3,7 @@
 
 import { parseJSON } from "../crm/segment-json.js";
 import { make } from "../crm/segment-values.js";
-import { conditionFields, fieldsOf, happeningOf } from "./builder-fields.js";
+import { conditionFields, fieldsOf, grid, happeningOf } from "./builder-fields.js";
 import { stepsOf } from "./builder-steps.js";
 
 const WAIT = 300; // milliseconds
@@ -51,8 +51,6 @@ function start(textarea, table) {
     box.setAttribute("aria-labelledby", id);
     return box;
   }
-
-  const grid = (...parts) => make("div", { className: "segment-fields" }, ...parts);
 
   function triggerOf() {
     const kinds = table.triggers;
