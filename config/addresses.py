@@ -7,15 +7,24 @@ from django.http import HttpRequest
 
 
 def client_address(request: HttpRequest) -> str | None:
+    """Return the address that a request comes from, as `origin` does."""
+    meta = request.META
+    return origin(meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", ""))
+
+
+def origin(remote: str, forwarded: str) -> str | None:
     """Return the address that a request comes from.
 
     Each of the settings.PROXIES adds the address before it to X-Forwarded-For. The client chooses
     what comes before those. An IPv6 address stands for its /64, because one client has all of it.
+
+    Args:
+        remote: the address of the connection.
+        forwarded: the header X-Forwarded-For, or "".
     """
-    candidates = [request.META.get("REMOTE_ADDR", "")]
+    candidates = [remote]
     if settings.PROXIES:
-        forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
-        candidates.insert(0, forwarded[-settings.PROXIES :][0])
+        candidates.insert(0, forwarded.split(",")[-settings.PROXIES :][0])
     for candidate in candidates:
         try:
             address = ip_address(_without_port(candidate.strip()))

@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from config.database import register_datetime_loader
 from config.environment import unknown_variables
+from config.json_log import time_statements
 
 ENVIRONMENT = "environment"
 
@@ -21,6 +22,7 @@ class TallybookConfig(AppConfig):
     def ready(self) -> None:
         checks.register(check_variables, ENVIRONMENT)
         connection_created.connect(register_datetime_loader)
+        connection_created.connect(time_statements)
 
 
 def check_variables(

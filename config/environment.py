@@ -26,6 +26,10 @@ MAX_WORKERS = 256
 MAX_PROXIES = 10
 # A worker needs 100 MiB at rest, and one request 300 at most.
 MIN_WORKER_MEMORY_MB, MAX_WORKER_MEMORY_MB = 200, 1_000_000
+MAX_SLOW_MS = 60_000
+# Of what is sent in every request for metrics. Shorter ones may be guessed.
+MIN_TOKEN_LENGTH = 16
+TOKEN = re.compile(rf"[A-Za-z0-9._~+/-]{{{MIN_TOKEN_LENGTH},}}=*")
 MAX_SHOWN = 200
 
 HOST_NAME = r"[a-z0-9_-]+(\.[a-z0-9_-]+)*"
@@ -38,8 +42,9 @@ URL_PREFIX = re.compile(r"(/[a-z0-9_~-][a-z0-9._~-]*)+", re.IGNORECASE)
 OWN_PATHS = (
     *("2", "activecampaign", "admin", "api", "automations", "campaigns", "companies"),
     *("custom-fields", "event", "fluentcrm", "forms", "funnels", "healthz", "import", "labels"),
-    *("lists", "readyz", "recurring-campaigns", "reports", "segments", "sequences", "setting"),
-    *("static", "subscribers", "tags", "templates", "users", "webhooks", "wp-admin", "wp-json"),
+    *("lists", "metrics", "readyz", "recurring-campaigns", "reports", "segments", "sequences"),
+    *("setting", "static", "subscribers", "tags", "templates", "users", "webhooks", "wp-admin"),
+    "wp-json",
 )
 POSTGRES_SCHEMES = ("postgres", "postgresql", "pgsql", "psql")
 # What libpq reads, and what Django reads besides.
@@ -157,6 +162,11 @@ def _number(least: int, most: int) -> Callable[[str], int]:
 def _number_or_none(least: int, most: int) -> Callable[[str], int | None]:
     parse = _number(least, most)
     return lambda value: parse(value) if value else None
+
+
+def _token(value: str) -> str:
+    _require(not value or TOKEN.fullmatch(value))
+    return value
 
 
 def _boolean(value: str) -> bool:
@@ -283,6 +293,18 @@ VARIABLES = {
         "networks in CIDR notation without host bits, separated by commas, such as "
         "10.0.3.0/24,fd12:3456::/32",
         _networks,
+    ),
+    "TALLYBOOK_METRICS_TOKEN": Variable(
+        "",
+        f"a text of at least {MIN_TOKEN_LENGTH} letters, digits and -._~+/=",
+        _token,
+        is_secret=True,
+    ),
+    "TALLYBOOK_ACCESS_LOG": Variable("false", ON_OR_OFF, _boolean),
+    "TALLYBOOK_SLOW_STATEMENT_MS": Variable(
+        "",
+        f"a whole number of milliseconds from 0 to {MAX_SLOW_MS}, or empty",
+        _number_or_none(0, MAX_SLOW_MS),
     ),
     "CORS_ALLOWED_ORIGINS": Variable(
         "*",

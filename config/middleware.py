@@ -17,6 +17,7 @@ from typing_extensions import override
 from config.api.errors import rest_error
 from config.database import drop_closed_connection
 from config.error_pages import ADMIN_PATH, AUTHORIZE_PATH, error_page_or_json
+from config.metrics import metrics
 from config.proxy import PROTO_HEADER, log_fault, protocol_fault
 from config.views import healthz, readyz
 
@@ -37,12 +38,12 @@ POLICIES = {DOCS_PATH: DOCS_POLICY, AUTHORIZE_PATH: AUTHORIZE_POLICY}
 
 
 class HealthMiddleware(MiddlewareMixin):
-    """Answer health checks whatever their Host, because load balancers ask by address.
+    """Answer health checks and metrics whatever their Host, because programs ask by address.
 
     Every other URL goes on to CommonMiddleware, which checks the Host.
     """
 
-    VIEWS = {"/healthz": healthz, "/readyz": readyz}  # noqa: RUF012
+    VIEWS = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}  # noqa: RUF012
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         """Return the response to a health check, or None."""

@@ -36,6 +36,11 @@ PROXIES = int(HTTPS) if chosen["TALLYBOOK_PROXIES"] is None else chosen["TALLYBO
 # Receivers of webhooks that may be private, and may be sent to without TLS.
 WEBHOOK_ALLOWED_HOSTS = chosen["TALLYBOOK_WEBHOOK_ALLOWED_HOSTS"]
 WEBHOOK_ALLOWED_NETS = chosen["TALLYBOOK_WEBHOOK_ALLOWED_NETS"]
+# Who may read /metrics. Empty: it does not exist.
+METRICS_TOKEN = chosen["TALLYBOOK_METRICS_TOKEN"]
+# Lines of JSON on standard error, about each request and about slow statements: config/json_log.py.
+ACCESS_LOG = chosen["TALLYBOOK_ACCESS_LOG"]
+SLOW_STATEMENT_MS = chosen["TALLYBOOK_SLOW_STATEMENT_MS"]
 # The path of Tallybook on its site, such as /crm. config/server/target.py removes it from requests.
 FORCE_SCRIPT_NAME: str = chosen["TALLYBOOK_URL_PREFIX"]
 
@@ -135,6 +140,8 @@ SHARED_KEY = "crm.bootstrap.shared_secret_key"
 FIRST_LOGIN_IS_UNUSED = "crm.bootstrap.first_login_is_unused"
 # Tells /readyz and the overview how automations fall behind.
 AUTOMATIONS_LATENESS = "automations.health.lateness"
+# Return the metrics of the store, beside those of config/metrics.py.
+STORE_METRICS = ["crm.metrics.metrics", "automations.metrics.metrics"]
 # Children of `serve` besides the web server.
 WORKER_COMMANDS = ["run_jobs", "run_automations"]
 HOURLY_COMMANDS = [
@@ -316,8 +323,13 @@ SPECTACULAR_SETTINGS = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name} {request}{message}", "style": "{"}
+    },
+    "filters": {"request": {"()": "config.json_log.RequestIdFilter"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request"]}
+    },
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "tallybook.audit": {"level": "INFO"},

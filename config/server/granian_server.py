@@ -22,6 +22,7 @@ from granian.server.common import WORKERS_METHODS
 from granian.server.mp import WorkerProcess
 
 from config.server import work
+from config.server.metrics import metrics
 from config.server.postgres import die_with_parent
 from config.server.processes import MEMORY_SAMPLE_SECONDS, WORKER_NAME, prepare
 
@@ -29,6 +30,8 @@ from config.server.processes import MEMORY_SAMPLE_SECONDS, WORKER_NAME, prepare
 HEADER_SECONDS = 65
 # A thread that has had nothing to do for so long ends, with its connection to PostgreSQL.
 IDLE_SECONDS = 600
+# A reader of the access log that stands still does not keep a worker from ending.
+LOG_SECONDS = 1.0
 
 
 class Scheduler(CallbackScheduler):
@@ -103,6 +106,7 @@ def run_worker(
     serve(Scheduler(completions, begin), completions, stop)
     application.start()
     stopped.wait()
+    application.access_log.stop(LOG_SECONDS)
 
 
 def run_granian(options: argparse.Namespace) -> None:
@@ -120,8 +124,10 @@ def run_granian(options: argparse.Namespace) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         # A worker whose server was killed would keep the port.
         die_with_parent(signal.SIGKILL, server)
+        metrics.own_table()
         _let_sigterm(signal.SIG_UNBLOCK)
 
+    os.register_at_fork(before=metrics.choose_table)
     os.register_at_fork(
         # A SIGTERM between the fork and the line above waits.
         before=lambda: _let_sigterm(signal.SIG_BLOCK),

@@ -18,10 +18,10 @@ from typing import Any
 import orjson
 from django.db import connections
 
-from config import time_limit
+from config import json_log, time_limit
 from config.error_pages import BUSY, error_page_or_json
 from config.server import heartbeat
-from config.server.responses import Answer, respond
+from config.server.responses import REQUEST_ID, Answer, respond
 from config.server.work import QUEUE_SECONDS, STUCK_SECONDS, WorkClass
 
 logger = logging.getLogger(__name__)
@@ -186,6 +186,7 @@ def answer(connection: socket.socket, start: bytes) -> None:
     except (OSError, LostAnswer):
         # The worker has died.
         return
+    json_log.set_request_id(environ.get(REQUEST_ID))
     if _is_closed(connection):
         # The client has gone away while the request waited.
         return

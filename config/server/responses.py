@@ -74,6 +74,8 @@ signals.request_started.disconnect(close_old_connections)
 signals.request_finished.disconnect(close_caches)
 signals.request_finished.disconnect(reset_urlconf)
 
+# The key of a WSGI environ for the id of the request, or None.
+REQUEST_ID = "tallybook.request_id"
 # Up to this length a file is read into memory and sent like every other response.
 FILE_BYTES = 256 * 1024
 Environ = dict[str, Any]

@@ -18,15 +18,17 @@ from sched import scheduler
 from typing import Any
 
 # It prepares Django, which the others need.
-from config.server.responses import Answer, environ_of, respond
+from config.server.responses import REQUEST_ID, Answer, environ_of, respond
 
 # isort: split
 from django.conf import settings
 
-from config import groups, time_limit
+from config import groups, json_log, time_limit
+from config.addresses import origin
 from config.api.description import description
 from config.error_pages import BUSY, error_page_or_json
 from config.server import heartbeat, work
+from config.server.access_log import AccessLog, shown_path
 from config.server.bodies import (
     BodyError,
     Buffer,
@@ -38,6 +40,7 @@ from config.server.bodies import (
 from config.server.connections import Connections
 from config.server.cors import Headers, cors_headers, preflight_headers
 from config.server.handover import LostAnswer, ask, encode
+from config.server.metrics import GONE, metrics
 from config.server.queue import START_BYTES
 from config.server.target import target_of
 
@@ -68,7 +71,7 @@ class Request:
     """A request, from its headers to its response. Any thread may have it, one at a time."""
 
     __slots__ = (
-        *("_asked", "_body", "_class", "_held_bytes", "_is_given_up", "_is_over", "_watch"),
+        *("_asked", "_body", "_class", "_held_bytes", "_id", "_is_given_up", "_is_over", "_watch"),
         *("application", "protocol", "scope", "submitted_at", "target"),
     )
 
@@ -85,6 +88,9 @@ class Request:
         self.submitted_at = 0.0
         self._body = b""
         self._held_bytes = 0
+        self._id: str | None = None
+        if json_log.is_written():
+            self._id = json_log.request_id(scope.headers.get("x-request-id"))
         self._is_given_up = self._is_over = False
         method, path, query = self.target
         self._class = work.class_of(method, path.rstrip("/"), query)
@@ -131,8 +137,10 @@ class Request:
 
     def answer(self) -> None:
         """Run Django, or hand the request over to a process that does, and send the response."""
+        json_log.set_request_id(self._id)
         try:
             environ = environ_of(self.scope, self.target, len(self._body))
+            environ[REQUEST_ID] = self._id
             if self._class.handover is None:
                 time_limit.begin(is_read=False)
                 with groups.expected() if self._body else nullcontext():
@@ -141,6 +149,7 @@ class Request:
                 message = encode((self.submitted_at, environ), self._body)
                 with self._class.handover.put(message[:START_BYTES]) as self._asked:
                     if self._is_given_up:
+                        self._record(GONE, 0)
                         return
                     answer = ask(self._asked, message[START_BYTES:])
             self._send(answer)
@@ -162,7 +171,8 @@ class Request:
         response = error_page_or_json(self.target.path, status, explanation)
         if status in ENDS_CONNECTION:
             response["Connection"] = "close"
-        headers = self._readable([*response.items()])
+        headers = self._completed([*response.items()])
+        self._record(status, len(response.content))
         self.protocol.response_bytes(status, headers, response.content)
 
     def reject_busy(self) -> None:
@@ -182,6 +192,7 @@ class Request:
         """Return whether the client has gone away."""
         if self._is_given_up:
             self._end()
+            self._record(GONE, 0)
         return self._is_given_up
 
     def _give_up(self, future: Any) -> None:
@@ -200,16 +211,50 @@ class Request:
             self._watch = None
             watch.cancel()
 
-    def _readable(self, headers: Headers) -> Headers:
-        """Return response headers with those that let a page of another site read the response."""
-        origin = self.scope.headers.get("origin")
-        if origin is None or work.is_page(self.target.path):
+    def _record(self, status: int, size: int) -> None:
+        """Count the request, and add it to the access log.
+
+        Args:
+            status: of the response, or GONE.
+            size: of its content, in bytes.
+        """
+        if self._is_given_up:
+            status = GONE
+        now = time.monotonic()
+        seconds = now - (self.submitted_at or now)
+        metrics.count(self._class.name, status, seconds)
+        if settings.ACCESS_LOG:
+            scope = self.scope
+            remote = scope.client.rpartition(":")[0].strip("[]")
+            fields = {
+                "log": "access",
+                "request": self._id,
+                "client": origin(remote, scope.headers.get("x-forwarded-for") or ""),
+                "method": shown_path(self.target.method),
+                "path": shown_path(self.target.path),
+                "status": status,
+                "ms": round(seconds * 1000, 1),
+                "bytes": size,
+                "work": self._class.name,
+            }
+            self.application.access_log.add(json_log.encode(fields))
+
+    def _completed(self, headers: Headers) -> Headers:
+        """Return response headers with the request's id, and with those of CORS.
+
+        These let a page of another site read the response.
+        """
+        if self._id:
+            headers = [*headers, ("X-Request-ID", self._id)]
+        site = self.scope.headers.get("origin")
+        if site is None or work.is_page(self.target.path):
             return headers
-        return headers + cors_headers(origin)
+        return headers + cors_headers(site)
 
     def _send(self, answer: Answer) -> None:
         status, headers, content, file = answer
-        headers = self._readable(headers)
+        headers = self._completed(headers)
+        self._record(status, answer.size)
         if file is not None:
             if isinstance(file, int):
                 self.application.close_later(file)
@@ -229,6 +274,7 @@ class Application:
     def __init__(self) -> None:
         self.buffer, self.readings = Buffer(), Readings()
         self.connections = Connections()
+        self.access_log = AccessLog()
         self._ticks = 0
         self._opening: deque[tuple[int, int]] = deque()
         self._later = scheduler(time.monotonic)
@@ -239,6 +285,7 @@ class Application:
         A worker does so when it listens.
         """
         self.connections.listen(settings.PORT)
+        self.access_log.start()
         threading.Thread(target=self._keep_time, daemon=True, name="time limits").start()
 
     def begin(self, scope: Any, protocol: Any) -> None:
@@ -301,6 +348,7 @@ class Application:
         self.readings.end_slow(now)
         for work_class in work.CLASSES:
             work_class.tend(now)
+        metrics.observe()
         self._ticks += 1
         while self._opening and self._opening[0][0] < self._ticks:
             os.close(self._opening.popleft()[1])

@@ -17,7 +17,8 @@ logger = logging.getLogger(__name__)
 
 FLUENTCRM = "/wp-json/fluent-crm/v2"
 TRACK = "/subscribers/track-event"
-TRACKING_PATHS = {TRACK, FLUENTCRM + TRACK, "/event", "/readyz", "/healthz"}
+HEALTH_PATHS = ("/healthz", "/readyz", "/metrics")
+TRACKING_PATHS = {TRACK, FLUENTCRM + TRACK, "/event", *HEALTH_PATHS}
 PAGE_PATHS = ("/admin", "/api/docs", "/api/schema", "/static")
 PEOPLE_PATHS = (*PAGE_PATHS, "/wp-admin/")
 # The admin's actions on selected rows, exports among them, are sent to /admin/crm/subscriber.
@@ -68,8 +69,8 @@ class WorkClass:
 
     handover: Queue | None = None
 
-    def __init__(self, size: int, queue: int) -> None:
-        self.size, self.queue = size, queue
+    def __init__(self, name: str, size: int, queue: int) -> None:
+        self.name, self.size, self.queue = name, size, queue
         self._lock = threading.Lock()
         self._waiting: deque[Request] = deque()
         # In the order in which they began.
@@ -134,16 +135,20 @@ class WorkClass:
         for request in slow:
             request.watch()
 
+    def load(self) -> tuple[int, int]:
+        """Return how many requests wait, and how many are being answered."""
+        return len(self._waiting), len(self._answering)
+
     def is_stuck(self, now: float) -> bool:
         """Return whether all its threads are in requests, none of which has ended for long."""
         return len(self._answering) >= self.size and now > self._changed_at + STUCK_SECONDS
 
 
-TRACKING = WorkClass(size=16, queue=256)
-API = WorkClass(size=2, queue=32)
-PEOPLE = WorkClass(size=3, queue=32)
-MANY = WorkClass(size=1, queue=32)
-ACTIONS = WorkClass(size=2, queue=32)
+TRACKING = WorkClass("tracking", size=16, queue=256)
+API = WorkClass("api", size=2, queue=32)
+PEOPLE = WorkClass("people", size=3, queue=32)
+MANY = WorkClass("many", size=1, queue=32)
+ACTIONS = WorkClass("actions", size=2, queue=32)
 CLASSES = (TRACKING, API, PEOPLE, MANY, ACTIONS)
 # One more reads requests and bodies while all others answer.
 THREADS = sum(work_class.size for work_class in CLASSES) + 1
@@ -151,7 +156,7 @@ THREADS = sum(work_class.size for work_class in CLASSES) + 1
 
 def is_page(path: str) -> bool:
     """Return whether a path belongs to people or to the health checks, and not to the API."""
-    return path in ("/", "/healthz", "/readyz") or path.startswith(PEOPLE_PATHS)
+    return path in ("/", *HEALTH_PATHS) or path.startswith(PEOPLE_PATHS)
 
 
 def class_of(method: str, path: str, query: str) -> WorkClass:

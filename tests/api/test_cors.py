@@ -74,7 +74,7 @@ def test_a_preflight_of_any_site_needs_no_credentials_and_no_statement(
 def test_a_preflight_is_answered_although_no_class_of_work_has_a_place(
     fetch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "API", WorkClass(0, 0))
+    monkeypatch.setattr(work, "API", WorkClass("api", 0, 0))
     assert fetch(f"{API}/tags", "OPTIONS", **ASKING)[0] == 200
 
 
@@ -136,7 +136,7 @@ def test_a_page_reads_errors(
     monkeypatch.setattr(rsgi, "PACE_SECONDS", (0, 0))
     monkeypatch.setattr(rsgi, "respond", lambda *_: rsgi.Answer(429, []))
     assert readable(fetch(f"{API}/tags")) == 429
-    monkeypatch.setattr(work, "API", WorkClass(0, 0))
+    monkeypatch.setattr(work, "API", WorkClass("api", 0, 0))
     assert readable(fetch(f"{API}/tags")) == 503
 
 

@@ -30,7 +30,7 @@ def environ(rsgi: ModuleType) -> Any:
 def no_room(rsgi: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no class of work have a place."""
     for name in ("TRACKING", "API", "PEOPLE", "MANY"):
-        monkeypatch.setattr(work, name, WorkClass(0, 0))
+        monkeypatch.setattr(work, name, WorkClass("api", 0, 0))
     monkeypatch.setattr(rsgi, "PACE_SECONDS", (0, 0))
 
 
@@ -117,7 +117,7 @@ def test_a_full_class_of_work_answers_503_in_json(send: Any, no_room: None, path
 def test_a_get_whose_parameters_are_in_its_body_is_a_call_about_many_contacts(
     send: Any, rsgi: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "MANY", WorkClass(0, 0))
+    monkeypatch.setattr(work, "MANY", WorkClass("api", 0, 0))
     monkeypatch.setattr(rsgi, "PACE_SECONDS", (0, 0))
     headers = {"host": "localhost", "content-type": "application/json", "content-length": "2"}
     status, _, _ = send(b"{}", path=f"{API}/subscribers", headers=headers)

@@ -163,7 +163,7 @@ def test_a_request_that_has_waited_for_too_long_is_503(
 def test_a_thread_goes_on_after_a_request_that_could_not_be_received(
     handover: ModuleType, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work_class = WorkClass(1, 1)
+    work_class = WorkClass("api", 1, 1)
     work_class.handover = queue
     monkeypatch.setattr(handover, "respond", lambda *_: handover.Answer(200, []))
     # As where there is no free descriptor: the queue has a message without one.
@@ -180,7 +180,7 @@ def test_a_thread_goes_on_after_a_request_that_could_not_be_received(
 def test_a_process_that_ends_beats_until_its_last_request_is_answered(
     handover: ModuleType, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work_class = WorkClass(1, 1)
+    work_class = WorkClass("api", 1, 1)
     work_class.handover = queue
     begun, ends, beat = threading.Event(), threading.Event(), threading.Event()
 

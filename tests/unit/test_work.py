@@ -130,12 +130,12 @@ def test_each_url_has_its_class_of_work(url: str, expected: WorkClass) -> None:
 
 def test_a_request_is_answered_in_the_thread_that_read_it() -> None:
     request = Request(is_free=True)
-    WorkClass(1, 1).submit(request)
+    WorkClass("api", 1, 1).submit(request)
     assert request.is_answered
 
 
 def test_a_request_that_finds_no_place_waits_and_is_answered_by_the_thread_before(run: Run) -> None:
-    work_class = WorkClass(1, 1)
+    work_class = WorkClass("api", 1, 1)
     first, second = Request(), Request(is_free=True)
     thread = run(work_class, first)
     work_class.submit(second)
@@ -146,7 +146,7 @@ def test_a_request_that_finds_no_place_waits_and_is_answered_by_the_thread_befor
 
 
 def test_requests_are_answered_in_the_order_in_which_they_came(run: Run) -> None:
-    work_class, order = WorkClass(1, 3), []
+    work_class, order = WorkClass("api", 1, 3), []
 
     class Ordered(Request):
         def answer(self) -> None:
@@ -162,7 +162,7 @@ def test_requests_are_answered_in_the_order_in_which_they_came(run: Run) -> None
 
 
 def test_a_request_beyond_the_queue_is_rejected_at_once(run: Run) -> None:
-    work_class = WorkClass(1, 1)
+    work_class = WorkClass("api", 1, 1)
     first, second, third = Request(), Request(is_free=True), Request()
     run(work_class, first)
     work_class.submit(second)
@@ -173,7 +173,7 @@ def test_a_request_beyond_the_queue_is_rejected_at_once(run: Run) -> None:
 
 
 def test_a_place_is_free_again_after_each_answer() -> None:
-    work_class = WorkClass(1, 0)
+    work_class = WorkClass("api", 1, 0)
     for _ in range(3):
         request = Request(is_free=True)
         work_class.submit(request)
@@ -185,14 +185,14 @@ def test_a_place_is_free_again_after_an_answer_that_raises() -> None:
         def answer(self) -> None:
             raise MemoryError
 
-    work_class, request = WorkClass(1, 0), Request(is_free=True)
+    work_class, request = WorkClass("api", 1, 0), Request(is_free=True)
     work_class.submit(Failing())
     work_class.submit(request)
     assert request.is_answered
 
 
 def test_a_full_class_takes_no_place_of_another(run: Run) -> None:
-    full, other = WorkClass(1, 0), WorkClass(1, 0)
+    full, other = WorkClass("api", 1, 0), WorkClass("api", 1, 0)
     first, second = Request(), Request(is_free=True)
     run(full, first)
     other.submit(second)
@@ -201,7 +201,7 @@ def test_a_full_class_takes_no_place_of_another(run: Run) -> None:
 
 
 def test_a_request_that_waits_too_long_is_rejected_once(run: Run) -> None:
-    work_class = WorkClass(1, 1)
+    work_class = WorkClass("api", 1, 1)
     first, late = Request(), Request()
     thread = run(work_class, first)
     work_class.submit(late)
@@ -215,7 +215,7 @@ def test_a_request_that_waits_too_long_is_rejected_once(run: Run) -> None:
 
 
 def test_a_request_whose_client_went_away_while_it_waited_is_not_answered(run: Run) -> None:
-    work_class = WorkClass(1, 1)
+    work_class = WorkClass("api", 1, 1)
     first, gone = Request(), Request()
     thread = run(work_class, first)
     work_class.submit(gone)
@@ -226,7 +226,7 @@ def test_a_request_whose_client_went_away_while_it_waited_is_not_answered(run: R
 
 
 def test_the_clients_of_slow_requests_are_watched(run: Run) -> None:
-    work_class = WorkClass(1, 1)
+    work_class = WorkClass("api", 1, 1)
     running, waiting = Request(), Request(is_free=True)
     run(work_class, running)
     work_class.submit(waiting)
@@ -247,14 +247,14 @@ def test_the_clients_of_slow_requests_are_watched(run: Run) -> None:
 def test_a_class_is_stuck_when_no_request_has_ended_for_long(
     run: Run, size: int, seconds: float, is_stuck: bool
 ) -> None:
-    work_class, request = WorkClass(size, 1), Request()
+    work_class, request = WorkClass("api", size, 1), Request()
     run(work_class, request)
     assert work_class.is_stuck(time.monotonic() + seconds) == is_stuck
     request.end.set()
 
 
 def test_a_class_stays_stuck_while_more_requests_come(run: Run) -> None:
-    work_class, request = WorkClass(1, 1), Request()
+    work_class, request = WorkClass("api", 1, 1), Request()
     run(work_class, request)
     work_class._changed_at -= STUCK_SECONDS + 1
     work_class.submit(Request(is_free=True))
@@ -263,7 +263,7 @@ def test_a_class_stays_stuck_while_more_requests_come(run: Run) -> None:
 
 
 def test_the_first_request_after_an_idle_time_has_its_time(run: Run) -> None:
-    work_class, request = WorkClass(1, 1), Request()
+    work_class, request = WorkClass("api", 1, 1), Request()
     work_class._changed_at -= STUCK_SECONDS + 1
     run(work_class, request)
     assert not work_class.is_stuck(time.monotonic())
@@ -271,4 +271,4 @@ def test_the_first_request_after_an_idle_time_has_its_time(run: Run) -> None:
 
 
 def test_an_idle_class_is_not_stuck() -> None:
-    assert not WorkClass(1, 1).is_stuck(time.monotonic() + STUCK_SECONDS + 1)
+    assert not WorkClass("api", 1, 1).is_stuck(time.monotonic() + STUCK_SECONDS + 1)
