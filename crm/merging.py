@@ -29,6 +29,7 @@ from crm.merge_plans import (
 )
 from crm.models import Subscriber
 from crm.notes import move_notes
+from crm.outbox import quietly
 
 # Rows that the merge of a request moves. PostgreSQL moves them in one to two seconds.
 MAX_ROWS = 100_000
@@ -142,7 +143,9 @@ def _move(merge: Merge, choice: Choice, columns: dict[str, Any], labels: Labels)
         move(survivor.pk, other.pk)
     move_notes(survivor.pk, other.pk)
     fetch_rows(MOVE_OUTBOX, ids)
-    change_labels_of(survivor.pk, labels, {})
+    # The person had them before, as the other contact, and they start no automation again.
+    with quietly():
+        change_labels_of(survivor.pk, labels, {})
     if merge.values:
         fetch_rows(MERGE_VALUES, {**ids, "keys": taken_keys(choice)})
     aliased = survivor if "email" in choice.columns else other

@@ -4,7 +4,8 @@ An entry is inserted by the statement that writes the change. So none is lost an
 whatever writes the change and however its transaction ends. Only what is watched is recorded.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from config.database import fetch_one, fetch_rows, in_transaction
 from crm.models import OutboxKind
@@ -64,6 +65,18 @@ def set_watches(watches: Iterable[tuple[OutboxKind, str]]) -> None:
     rows = sorted({(kind.value, key) for kind, key in watches})
     columns = {"kinds": [kind for kind, _ in rows], "keys": [key for _, key in rows]}
     fetch_rows(WATCH, columns)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Record no change of labels, statuses or contacts that the block writes.
+
+    It is a part of the caller's transaction.
+    """
+    (before,) = fetch_one("SELECT current_setting(%(name)s, true)", {"name": QUIET})
+    fetch_one(SET, {"name": QUIET, "value": "on"})
+    yield
+    fetch_one(SET, {"name": QUIET, "value": before or "off"})
 
 
 def set_cause(automations: Iterable[int]) -> None:

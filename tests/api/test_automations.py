@@ -566,6 +566,29 @@ def test_the_run_of_a_merged_contact_goes_on_for_the_survivor(ada: Subscriber) -
     assert EventOccurrence.objects.get(event_key="marked").subscriber_id == bo.pk
 
 
+def test_labels_that_a_merge_joins_start_nothing(ada: Subscriber) -> None:
+    vip = Tag.objects.create(title="VIP", slug="vip")
+    published(MARK, trigger={"type": "tag_added", "tags": [vip.pk]}, reentry="every_time")
+    bo = create({"email": "bo@example.com"})
+    attach("tags", [ada.pk], [vip.pk])
+    work()
+    merge_contacts(bo.pk, ("contact", str(ada.pk)))
+    work()
+    assert bo.tags.get() == vip
+    assert Run.objects.count() == 1
+
+
+def test_an_opt_out_that_a_merge_gives_is_acted_on(ada: Subscriber) -> None:
+    published(HOUR, only_subscribed=True)
+    bo = create({"email": "bo@example.com", "status": "subscribed"})
+    happens(bo)
+    work()
+    Subscriber.objects.filter(pk=ada.pk).update(status="unsubscribed")
+    merge_contacts(bo.pk, ("contact", str(ada.pk)))
+    work()
+    assert Run.objects.get().reason == "The contact is unsubscribed."
+
+
 def test_a_contact_is_inside_once_after_a_merge(ada: Subscriber) -> None:
     bo = create({"email": "bo@example.com"})
     published(HOUR)
