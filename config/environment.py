@@ -24,6 +24,8 @@ NEW_CONTACTS = ("none", "pending", "transactional")
 MAX_KEEP_KEYS_DAYS = 3650
 MAX_WORKERS = 256
 MAX_PROXIES = 10
+# A year.
+MAX_BACKUPS = 366
 # A worker needs 100 MiB at rest, and one request 300 at most.
 MIN_WORKER_MEMORY_MB, MAX_WORKER_MEMORY_MB = 200, 1_000_000
 MAX_SLOW_MS = 60_000
@@ -254,6 +256,10 @@ VARIABLES = {
         is_secret=True,
     ),
     "TALLYBOOK_DATA_DIR": Variable("var", "a folder", _text),
+    "TALLYBOOK_BACKUPS": Variable(
+        "7", f"a whole number from 0 to {MAX_BACKUPS}", _number(0, MAX_BACKUPS)
+    ),
+    "TALLYBOOK_BACKUP_DIR": Variable("", "a folder", _text),
     "TALLYBOOK_WORKERS": Variable(
         "0", f"a whole number from 0 to {MAX_WORKERS}", _number(0, MAX_WORKERS)
     ),

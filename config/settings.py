@@ -22,6 +22,9 @@ TIME_ZONE = chosen["TIME_ZONE"]
 DATA_DIR: Path = BASE_DIR / chosen["TALLYBOOK_DATA_DIR"]
 # Of uploads, exports and rejected rows, each job in a folder of its own.
 FILES_DIR = DATA_DIR / "files"
+# How many daily backups are kept. 0 makes none.
+BACKUPS = chosen["TALLYBOOK_BACKUPS"]
+BACKUPS_DIR: Path = BASE_DIR / (chosen["TALLYBOOK_BACKUP_DIR"] or DATA_DIR / "backups")
 # 0 means one worker per core.
 WORKERS = chosen["TALLYBOOK_WORKERS"] or len(os.sched_getaffinity(0))
 # A worker above it is replaced. It needs 100 MiB at rest, and one request 300 at most.
@@ -146,7 +149,7 @@ STORE_METRICS = ["crm.metrics.metrics", "automations.metrics.metrics"]
 WORKER_COMMANDS = ["run_jobs", "run_automations"]
 HOURLY_COMMANDS = [
     *("prune_idempotency_keys", "clearsessions", "prune_failed_logins", "prune_jobs"),
-    "prune_automations",
+    *("prune_automations", "daily_backup"),
 ]
 # What a backup and a restore compare, and what a restore does for those whom the old store knows.
 STORE_FIGURES = "events.verification.store_figures"

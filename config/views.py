@@ -7,12 +7,14 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
 from config.api.errors import RETRY_AFTER_SECONDS
 from config.database import drop_closed_connection, migrations_are_missing
 from config.error_pages import json_error
+from config.server import daily_backup
 
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -46,8 +48,8 @@ def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
 def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     """Answer 200 if the database answers and has every migration, else 503 with the reason.
 
-    It says so as long as the first login was never used, because its passwords may be lost, and
-    while automations fall behind.
+    It says so as long as the first login was never used, because its passwords may be lost, while
+    automations fall behind, and while the daily backup is late.
     """
     try:
         drop_closed_connection()
@@ -56,10 +58,19 @@ def readyz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
         is_unused = import_string(settings.FIRST_LOGIN_IS_UNUSED)()
         # This process serves requests as before, so that it stays in rotation.
         lateness = import_string(settings.AUTOMATIONS_LATENESS)()
+        late_backup = daily_backup.lateness()
     except DatabaseError:
         return _not_ready("database")
-    notes = {"first_login": "unused" if is_unused else "", "automations": lateness}
-    return JsonResponse({"status": "ok", **{name: note for name, note in notes.items() if note}})
+    notes = {
+        "first_login": "unused" if is_unused else "",
+        "automations": lateness,
+        "backup": late_backup,
+    }
+    body: dict[str, str | int] = {"status": "ok"}
+    body |= {name: note for name, note in notes.items() if note}
+    if newest := daily_backup.newest_backup():
+        body["backup_age_seconds"] = int((timezone.now() - newest).total_seconds())
+    return JsonResponse(body)
 
 
 def _not_ready(waiting_for: str) -> HttpResponse:

@@ -19,5 +19,8 @@ from config.settings import *  # noqa: E402, F403
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 REST_FRAMEWORK = REST_FRAMEWORK | {"TEST_REQUEST_DEFAULT_FORMAT": "json"}  # noqa: F405
 
+# A backup needs a store of its own. Tests that make one set it.
+BACKUPS = 0
+
 # Otherwise WhiteNoise scans all static files for each test client, which takes 8 ms.
 WHITENOISE_AUTOREFRESH = True

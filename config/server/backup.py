@@ -4,7 +4,6 @@ ZIP has a checksum of each of its files, and every system can unpack it. config/
 restores a backup.
 """
 
-import shutil
 import subprocess
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -23,6 +22,7 @@ from django.utils.module_loading import import_string
 from config import __version__
 from config.database import fetch_one, fetch_rows
 from config.files import whole_file
+from config.server.disk import check_room
 from config.server.postgres import major_version
 from config.server.programs import NO_TIMEOUTS, StoreError, connect, program
 
@@ -31,6 +31,8 @@ DUMP, MANIFEST = "store.sql", "manifest.json"
 # Level 6 takes three times as long, for a file that is a quarter smaller.
 COMPRESSION_LEVEL = 1
 CHUNK_BYTES = 1 << 20
+# A store of 1.1 GB made a file of 118 MB.
+STORE_BYTES_PER_FILE_BYTE = 8
 # Sessions and the key that signs them stay out, so that neither a stolen backup nor a restored one
 # opens a login.
 LEFT_OUT = ("django_session", "crm_sharedkey")
@@ -102,7 +104,8 @@ def write_backup(path: Path, replace: bool) -> Manifest:
         replace: whether an existing file is replaced.
 
     Raises:
-        StoreError: there is no store, the file exists or cannot be written, or pg_dump failed.
+        StoreError: there is no store, the file exists or cannot be written, it would fill the disk
+            of the embedded PostgreSQL, or pg_dump failed.
     """
     if path.is_dir():
         raise StoreError(f"{path} is a folder. Name a file in it.")
@@ -118,10 +121,11 @@ def write_backup(path: Path, replace: bool) -> Manifest:
     try:
         with _snapshot() as snapshot, whole_file(path) as file:
             manifest = _describe_store()
+            check_room(path.parent, manifest.database_bytes // STORE_BYTES_PER_FILE_BYTE)
             method = zipfile.ZIP_DEFLATED
             with zipfile.ZipFile(file, "w", method, compresslevel=COMPRESSION_LEVEL) as archive:
                 with archive.open(DUMP, "w", force_zip64=True) as dump:
-                    _dump(snapshot, dump)
+                    _dump(snapshot, dump, path.parent)
                 archive.writestr(MANIFEST, orjson.dumps(asdict(manifest)))
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}.") from None
@@ -156,8 +160,12 @@ def _describe_store() -> Manifest:
     )
 
 
-def _dump(snapshot: str, dump: IO[bytes]) -> None:
-    """Write the SQL that makes the store's tables. Owners and grants are those of the reader."""
+def _dump(snapshot: str, dump: IO[bytes], folder: Path) -> None:
+    """Write the SQL that makes the store's tables. Owners and grants are those of the reader.
+
+    Raises:
+        StoreError: pg_dump failed, or the disk of the folder gets full.
+    """
     with program(
         "pg_dump",
         *(f"--snapshot={snapshot}", "--no-owner", "--no-privileges"),
@@ -166,7 +174,9 @@ def _dump(snapshot: str, dump: IO[bytes]) -> None:
         stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout
-        shutil.copyfileobj(process.stdout, dump, CHUNK_BYTES)
+        while chunk := process.stdout.read(CHUNK_BYTES):
+            dump.write(chunk)
+            check_room(folder)
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from config.database import fetch_row, fetch_rows
+from config.server import daily_backup
 from crm.models import Subscriber
 from events.history import TITLE
 from events.models import VIEW_EVENTS, EventOccurrence, TrackingSwitch
@@ -93,6 +94,12 @@ def overview(user: User | AnonymousUser) -> dict[str, Any]:
         "is_off": not TrackingSwitch.is_enabled(),
         "late": import_string(settings.AUTOMATIONS_LATENESS)(),
     }
+    if user.is_superuser and settings.BACKUPS:
+        context["backup"] = {
+            "newest": daily_backup.newest_backup(),
+            "late": daily_backup.lateness(),
+            "failure": daily_backup.last_failure(),
+        }
     if user.has_perms(VIEW_EVENTS):
         context["counts"] = counts()
     if user.has_perm("crm.view_subscriber"):

@@ -116,6 +116,8 @@ class Server:
         self.environment = kept | {
             "PORT": str(self.port),
             "TALLYBOOK_DATA_DIR": str(self.data_dir),
+            # The statements and locks of a backup would disturb tests that count or race.
+            "TALLYBOOK_BACKUPS": "0",
             **environment,
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -203,8 +203,11 @@ class Command(BaseCommand):
         self.stopping = True
 
     def _stop_children(self) -> None:
-        """Let requests and the step of a job end, for GRACE_SECONDS and some more."""
-        children = (self.server, *self.workers.values())
+        """Let requests and the step of a job end, for GRACE_SECONDS and some more.
+
+        A backup is stopped too, because the end of PostgreSQL would be reported as its failure.
+        """
+        children = (self.server, *self.workers.values(), *self.hourly)
         running = [each for each in children if each and each.poll() is None]
         for child in running:
             child.terminate()
