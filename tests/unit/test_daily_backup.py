@@ -1,0 +1,110 @@
+"""config.server.daily_backup: which backups are deleted, and how old the newest is."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from config.server.daily_backup import last_failure, newest_backup, surplus
+
+
+@pytest.fixture
+def folder(settings: Settings, tmp_path: Path) -> Path:
+    """The folder of daily backups, of which three are kept."""
+    settings.BACKUPS, settings.BACKUPS_DIR = 3, tmp_path
+    return tmp_path
+
+
+def made(folder: Path, name: str, hours_ago: float) -> None:
+    """Write a file that was completed some hours ago."""
+    path = folder / name
+    path.touch()
+    completed_at = timezone.now().timestamp() - hours_ago * 3600
+    os.utime(path, (completed_at, completed_at))
+
+
+def age() -> timedelta | None:
+    """Return the age of the newest backup in whole seconds."""
+    newest = newest_backup()
+    return newest and timedelta(seconds=(timezone.now() - newest) // timedelta(seconds=1))
+
+
+@pytest.mark.parametrize(
+    ("dates", "today", "deleted"),
+    [
+        ("02-01 02-02 02-03", "02-03", ""),
+        ("02-01 02-02 02-03 02-04", "02-04", "02-01"),
+        ("01-01 01-09 02-02 02-03 02-04", "02-04", "01-01 01-09"),
+        ("02-01 02-02 12-31", "02-02", ""),
+        ("02-01 02-02 02-03 12-30 12-31", "02-03", "12-30 12-31"),
+        ("01-01 02-01 02-02 02-03", "01-01", ""),
+        ("01-01 01-02 01-03 02-02 02-03", "01-03", "02-02 02-03"),
+    ],
+    ids=[
+        "as many as are kept",
+        "the oldest is deleted",
+        "after fewer were to be kept",
+        "of a clock that was ahead, while few are there",
+        "of a clock that was ahead, when enough are there",
+        "a clock that is behind for a moment deletes none",
+        "a clock that stays behind is believed in the end",
+    ],
+)
+def test_as_many_backups_as_are_kept_always_stay(
+    folder: Path, dates: str, today: str, deleted: str
+) -> None:
+    def name(date: str) -> str:
+        return f"tallybook-2026-{date}.backup"
+
+    names = [name(date) for date in dates.split()]
+    assert surplus(names, name(today)) == {name(date) for date in deleted.split()}
+
+
+def test_the_newest_backup_is_the_last_completed_one(folder: Path) -> None:
+    made(folder, "tallybook-2026-02-03.backup", 2)
+    made(folder, "tallybook-2026-02-02.backup", 26)
+    assert age() == timedelta(hours=2)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("own.backup", "tallybook-2026-02-03.backup.old", "tallybook-before-upgrade.backup"),
+        ".tallybook-2026-02-03.backup.abcd1234",
+    ],
+)
+def test_other_files_are_no_daily_backups(folder: Path, name: str) -> None:
+    made(folder, name, 1)
+    assert newest_backup() is None
+
+
+def test_a_backup_of_a_clock_that_was_ahead_hides_no_age(folder: Path) -> None:
+    made(folder, "tallybook-2027-02-02.backup", -365 * 24)
+    made(folder, "tallybook-2026-02-02.backup", 30)
+    assert age() == timedelta(hours=30)
+
+
+def test_a_missing_folder_has_no_backup(folder: Path, settings: Settings) -> None:
+    settings.BACKUPS_DIR = folder / "missing"
+    assert newest_backup() is None
+
+
+def test_nothing_is_said_of_backups_that_are_switched_off(folder: Path, settings: Settings) -> None:
+    made(folder, "tallybook-2026-02-03.backup", 2)
+    settings.BACKUPS = 0
+    assert newest_backup() is None
+
+
+def test_the_newest_backup_is_in_utc(folder: Path) -> None:
+    made(folder, "tallybook-2026-02-03.backup", 0)
+    newest = newest_backup()
+    assert isinstance(newest, datetime)
+    assert newest.tzinfo is UTC
+
+
+def test_without_a_failure_there_is_no_reason(folder: Path, settings: Settings) -> None:
+    settings.DATA_DIR = folder
+    assert last_failure() == ""
