@@ -2,13 +2,14 @@
 
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.db.models.signals import post_migrate
-from pytest_django import DjangoDbBlocker
+from pytest_django import DjangoDbBlocker, Settings
 from rest_framework.test import APIClient
 
 from automations.models import Run
@@ -50,6 +51,13 @@ def roles(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator
     post_migrate.connect(create_groups)
     yield
     post_migrate.disconnect(create_groups)
+
+
+@pytest.fixture
+def backups(settings: Settings, tmp_path: Path) -> Path:
+    """The empty folder of daily backups, which are switched on."""
+    settings.BACKUPS, settings.BACKUPS_DIR, settings.DATA_DIR = 7, tmp_path, tmp_path
+    return tmp_path
 
 
 @pytest.fixture(autouse=True)

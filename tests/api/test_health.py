@@ -1,6 +1,8 @@
 """/healthz, /readyz and the way to the admin; and what a lost or read-only database changes."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -9,6 +11,7 @@ from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from pytest_django import DjangoDbBlocker
+from pytest_django import Settings as SettingsFixture
 from rest_framework.test import APIClient
 
 from crm.contacts import create
@@ -16,6 +19,7 @@ from crm.models import Subscriber
 from crm.passwords import create_application_password
 from events.models import TrackedEvent
 from tests.api.conftest import basic
+from tests.backups import daily_backup, old_store
 
 EVENT = {"event_key": "checkout", "title": "Order placed", "email": "ada@example.com"}
 
@@ -123,3 +127,43 @@ def test_a_health_check_by_address_is_answered(db: None, client: Client, path: s
 
 def test_any_other_path_checks_the_host(client: Client) -> None:
     assert client.get("/admin/login/", headers={"host": "10.0.3.7:8000"}).status_code == 400
+
+
+def readiness(client: Client) -> dict[str, Any]:
+    """Return the body of /readyz, which has to be 200."""
+    response = client.get("/readyz")
+    assert response.status_code == 200
+    body: dict[str, Any] = response.json()
+    return body
+
+
+def test_readyz_has_the_age_of_the_newest_backup(db: None, client: Client, backups: Path) -> None:
+    daily_backup(backups, hours_ago=2)
+    body = readiness(client)
+    assert 7200 <= body["backup_age_seconds"] < 7260
+    assert "backup" not in body
+
+
+def test_a_late_backup_is_reported_and_stays_ready(db: None, client: Client, backups: Path) -> None:
+    daily_backup(backups, hours_ago=30)
+    assert readiness(client)["backup"] == "The newest backup is 30 hours old."
+
+
+def test_an_old_store_without_a_backup_is_reported(db: None, client: Client, backups: Path) -> None:
+    old_store()
+    body = readiness(client)
+    assert body["backup"] == "There is no daily backup."
+    assert "backup_age_seconds" not in body
+
+
+def test_a_new_store_without_a_backup_is_not_late(db: None, client: Client, backups: Path) -> None:
+    assert "backup" not in readiness(client)
+
+
+def test_backups_that_are_switched_off_are_not_mentioned(
+    db: None, client: Client, backups: Path, settings: SettingsFixture
+) -> None:
+    settings.BACKUPS = 0
+    old_store()
+    daily_backup(backups, hours_ago=30)
+    assert {"backup", "backup_age_seconds"} & readiness(client).keys() == set()

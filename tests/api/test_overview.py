@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from crm.models import Subscriber
 from events.models import EventOccurrence
 from events.stats import overview
 from events.tracking import track
-from tests.api.pages import open_page, text_of
+from tests.api.pages import browser_of, open_page, text_of, user_without
+from tests.backups import daily_backup, old_store
 
 OVERVIEW = "/admin/overview/"
 
@@ -122,3 +124,38 @@ def test_the_newest_events_are_listed_with_their_contacts(overview_text: str) ->
 
 def test_the_newest_contacts_are_listed(overview_text: str) -> None:
     assert re.findall(r"(\w+)@", overview_text.partition("New contacts")[2]) == ["bob", "ada"]
+
+
+def test_a_superuser_sees_the_age_of_the_last_backup(admin_client: Client, backups: Path) -> None:
+    daily_backup(backups, hours_ago=2)
+    assert "Last backup 2 hours ago" in text_of(open_page(admin_client, OVERVIEW))
+
+
+def test_a_new_store_has_no_backup_yet(admin_client: Client, backups: Path) -> None:
+    text = text_of(open_page(admin_client, OVERVIEW))
+    assert "No backup yet." in text
+    assert "There is no daily backup." not in text
+
+
+def test_an_old_store_without_a_backup_is_warned_of(admin_client: Client, backups: Path) -> None:
+    old_store()
+    assert "There is no daily backup." in text_of(open_page(admin_client, OVERVIEW))
+
+
+def test_a_late_backup_is_shown_with_the_last_failure(admin_client: Client, backups: Path) -> None:
+    daily_backup(backups, hours_ago=30)
+    (backups / "backup_failure").write_text("<The disk is full.>")
+    text = text_of(open_page(admin_client, OVERVIEW))
+    warning = (
+        "The newest backup is 30 hours old. The last attempt failed. &lt;The disk is full.&gt;"
+    )
+    assert warning in text
+
+
+def test_backups_are_shown_to_superusers_alone(db: None, backups: Path) -> None:
+    daily_backup(backups, hours_ago=30)
+    assert "backup" not in open_page(browser_of(user_without()), OVERVIEW)
+
+
+def test_backups_that_are_switched_off_are_not_shown(admin_client: Client) -> None:
+    assert "backup" not in open_page(admin_client, OVERVIEW)

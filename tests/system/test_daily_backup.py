@@ -14,7 +14,7 @@ from pytest_django import Settings
 from config.server.backup import read_manifest
 from config.server.daily_backup import LOCK, last_failure
 from tests.system.fixtures import SERVED
-from tests.system.server import ROOT, Client, Server
+from tests.system.server import ROOT, Server
 from tests.system.stores import SHOP, Databases, begun, wait_for_statement
 
 DRAFT = ".tallybook-2026-02-01.backup.abcd1234"
@@ -175,11 +175,12 @@ def test_the_draft_of_another_server_stays(
     assert [path.name for path in folder.iterdir()] == [DRAFT]
 
 
+@pytest.mark.usefixtures("http")
 class TestProcesses:
     """The command on the served store, as `serve` starts it."""
 
     @pytest.fixture
-    def copy(self, server: Server, http: Client, tmp_path: Path) -> Server:
+    def copy(self, server: Server, tmp_path: Path) -> Server:
         """The server's environment, with daily backups in a folder of the test."""
         other = Server(tmp_path, DATABASE_URL=server.environment["DATABASE_URL"])
         other.environment["TALLYBOOK_BACKUPS"] = "3"

@@ -2,13 +2,18 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from config.server.backup import read_manifest
 from tests.system.database import fetch_value
+from tests.system.fixtures import SERVED
 from tests.system.server import ROOT, Client, Server, manage, wait_until
+from tests.system.stores import Databases, wait_for_statement
 
 EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}
 # A server that does not wait a minute before it runs its hourly commands.
@@ -18,6 +23,28 @@ from django.core.management import call_command
 serve.SETTLED_SECONDS = 0
 call_command("serve")
 """
+
+
+def second_server(server: Server, folder: Path) -> Server:
+    """Return another server on the same database."""
+    return Server(folder, DATABASE_URL=server.environment["DATABASE_URL"])
+
+
+@contextmanager
+def serving_at_once(server: Server) -> Iterator[None]:
+    """Run `serve` with its hourly commands, and stop it at the end of the block."""
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "shell", "-v", "0", "-c", SERVE_AT_ONCE],
+        cwd=ROOT,
+        env=server.environment,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def test_verify_exits_with_1_while_an_event_differs(
@@ -51,25 +78,38 @@ def test_serve_prunes_old_keys_sessions_and_wrong_passwords(
         "attempt_time, get_data, post_data, failures_since_start) "
         "VALUES ('', '192.0.2.1', 'old', '', '', now() - interval '1 day', '', '', 1)"
     )
-    # A second server on the same database.
-    second = Server(tmp_path, DATABASE_URL=server.environment["DATABASE_URL"])
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "shell", "-v", "0", "-c", SERVE_AT_ONCE],
-        cwd=ROOT,
-        env=second.environment,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
+    count = (
+        "SELECT (SELECT count(*) FROM events_idempotencykey) "
+        "+ (SELECT count(*) FROM django_session WHERE session_key = 'old') "
+        "+ (SELECT count(*) FROM axes_accessattempt WHERE username = 'old')"
     )
-    try:
-        count = (
-            "SELECT (SELECT count(*) FROM events_idempotencykey) "
-            "+ (SELECT count(*) FROM django_session WHERE session_key = 'old') "
-            "+ (SELECT count(*) FROM axes_accessattempt WHERE username = 'old')"
-        )
+    with serving_at_once(second_server(server, tmp_path)):
         wait_until(lambda: fetch_value(store, count) == 0, 30)
-    finally:
-        process.terminate()
-        process.wait(30)
+
+
+def test_serve_makes_a_backup_after_its_start(
+    server: Server, http: Client, tmp_path: Path, ada_id: int
+) -> None:
+    second = second_server(server, tmp_path)
+    second.environment["TALLYBOOK_BACKUPS"] = "7"
+    folder = second.data_dir / "backups"
+    with serving_at_once(second):
+        wait_until(lambda: list(folder.glob("tallybook-*.backup")), 120)
+    (made,) = folder.iterdir()
+    assert read_manifest(made).tables["public.crm_subscriber"] == 1
+
+
+def test_a_stop_during_a_backup_is_no_failure(
+    server: Server, http: Client, databases: Databases, tmp_path: Path
+) -> None:
+    second = second_server(server, tmp_path)
+    second.environment["TALLYBOOK_BACKUPS"] = "7"
+    with databases.connect(SERVED) as locking:
+        locking.execute("BEGIN; LOCK TABLE django_session IN ACCESS EXCLUSIVE MODE")
+        with serving_at_once(second):
+            wait_for_statement(databases.sql.info.host, "LOCK TABLE public.")
+    assert list((second.data_dir / "backups").iterdir()) == []
+    assert not (second.data_dir / "backup_failure").exists()
 
 
 @pytest.mark.parametrize(("command", "code"), [("verify", 1), ("check_database", 2)])

@@ -1,6 +1,5 @@
 """config.server.daily_backup: which backups are deleted, and how old the newest is."""
 
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from config.server.daily_backup import last_failure, newest_backup, surplus
+from tests.backups import daily_backup
 
 
 @pytest.fixture
@@ -16,14 +16,6 @@ def folder(settings: Settings, tmp_path: Path) -> Path:
     """The folder of daily backups, of which three are kept."""
     settings.BACKUPS, settings.BACKUPS_DIR = 3, tmp_path
     return tmp_path
-
-
-def made(folder: Path, name: str, hours_ago: float) -> None:
-    """Write a file that was completed some hours ago."""
-    path = folder / name
-    path.touch()
-    completed_at = timezone.now().timestamp() - hours_ago * 3600
-    os.utime(path, (completed_at, completed_at))
 
 
 def age() -> timedelta | None:
@@ -64,8 +56,8 @@ def test_as_many_backups_as_are_kept_always_stay(
 
 
 def test_the_newest_backup_is_the_last_completed_one(folder: Path) -> None:
-    made(folder, "tallybook-2026-02-03.backup", 2)
-    made(folder, "tallybook-2026-02-02.backup", 26)
+    daily_backup(folder, hours_ago=2, name="tallybook-2026-02-03.backup")
+    daily_backup(folder, hours_ago=26, name="tallybook-2026-02-02.backup")
     assert age() == timedelta(hours=2)
 
 
@@ -77,13 +69,13 @@ def test_the_newest_backup_is_the_last_completed_one(folder: Path) -> None:
     ],
 )
 def test_other_files_are_no_daily_backups(folder: Path, name: str) -> None:
-    made(folder, name, 1)
+    daily_backup(folder, hours_ago=1, name=name)
     assert newest_backup() is None
 
 
 def test_a_backup_of_a_clock_that_was_ahead_hides_no_age(folder: Path) -> None:
-    made(folder, "tallybook-2027-02-02.backup", -365 * 24)
-    made(folder, "tallybook-2026-02-02.backup", 30)
+    daily_backup(folder, hours_ago=-365 * 24, name="tallybook-2027-02-02.backup")
+    daily_backup(folder, hours_ago=30, name="tallybook-2026-02-02.backup")
     assert age() == timedelta(hours=30)
 
 
@@ -93,13 +85,13 @@ def test_a_missing_folder_has_no_backup(folder: Path, settings: Settings) -> Non
 
 
 def test_nothing_is_said_of_backups_that_are_switched_off(folder: Path, settings: Settings) -> None:
-    made(folder, "tallybook-2026-02-03.backup", 2)
+    daily_backup(folder, hours_ago=2, name="tallybook-2026-02-03.backup")
     settings.BACKUPS = 0
     assert newest_backup() is None
 
 
 def test_the_newest_backup_is_in_utc(folder: Path) -> None:
-    made(folder, "tallybook-2026-02-03.backup", 0)
+    daily_backup(folder, hours_ago=0, name="tallybook-2026-02-03.backup")
     newest = newest_backup()
     assert isinstance(newest, datetime)
     assert newest.tzinfo is UTC
