@@ -3,7 +3,7 @@
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -187,7 +187,7 @@ class TestProcesses:
         return other
 
     @pytest.fixture
-    def killed(self, copy: Server, databases: Databases) -> Iterator[Path]:
+    def killed(self, copy: Server, databases: Databases) -> Path:
         """The folder of a backup that was killed while pg_dump waited."""
         with databases.connect(SERVED) as locking:
             locking.execute("BEGIN; LOCK TABLE django_session IN ACCESS EXCLUSIVE MODE")

@@ -11,9 +11,7 @@ import pytest
 
 from config.server.backup import read_manifest
 from tests.system.database import fetch_value
-from tests.system.fixtures import SERVED
 from tests.system.server import ROOT, Client, Server, manage, wait_until
-from tests.system.stores import Databases, wait_for_statement
 
 EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}
 # A server that does not wait a minute before it runs its hourly commands.
@@ -97,19 +95,6 @@ def test_serve_makes_a_backup_after_its_start(
         wait_until(lambda: list(folder.glob("tallybook-*.backup")), 120)
     (made,) = folder.iterdir()
     assert read_manifest(made).tables["public.crm_subscriber"] == 1
-
-
-def test_a_stop_during_a_backup_is_no_failure(
-    server: Server, http: Client, databases: Databases, tmp_path: Path
-) -> None:
-    second = second_server(server, tmp_path)
-    second.environment["TALLYBOOK_BACKUPS"] = "7"
-    with databases.connect(SERVED) as locking:
-        locking.execute("BEGIN; LOCK TABLE django_session IN ACCESS EXCLUSIVE MODE")
-        with serving_at_once(second):
-            wait_for_statement(databases.sql.info.host, "LOCK TABLE public.")
-    assert list((second.data_dir / "backups").iterdir()) == []
-    assert not (second.data_dir / "backup_failure").exists()
 
 
 @pytest.mark.parametrize(("command", "code"), [("verify", 1), ("check_database", 2)])

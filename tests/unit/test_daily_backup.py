@@ -18,10 +18,11 @@ def folder(settings: Settings, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def age() -> timedelta | None:
-    """Return the age of the newest backup in whole seconds."""
+def age() -> timedelta:
+    """Return the age of the newest backup in whole minutes."""
     newest = newest_backup()
-    return newest and timedelta(seconds=(timezone.now() - newest) // timedelta(seconds=1))
+    assert newest
+    return timedelta(minutes=(timezone.now() - newest) // timedelta(minutes=1))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """`serve` runs its hourly commands unless the clock jumped."""
 
+import signal
+import subprocess
 import time
 from io import StringIO
 
@@ -74,3 +76,13 @@ def test_a_clock_that_jumped_for_a_moment_is_believed_two_hours_later(
     assert started == []
     command.start_hourly()
     assert started == settings.HOURLY_COMMANDS
+
+
+def test_a_command_that_runs_is_stopped_before_postgresql(command: serve.Command) -> None:
+    running = subprocess.Popen(["sleep", "600"])
+    command.hourly = (running,)
+    command._stop_children()
+    code = running.poll()
+    running.kill()
+    running.wait()
+    assert code == -signal.SIGTERM
