@@ -50,7 +50,7 @@ def make_daily_backup() -> tuple[Path, Manifest] | None:
         with connect() as locking:
             if not value(locking, "SELECT pg_try_advisory_lock(%s)", LOCK):
                 return None
-            manifest = None if path.exists() else _make(path)
+            manifest = _make(path)
     except (StoreError, PostgresError) as error:
         _keep_failure(str(error))
         raise
@@ -58,14 +58,19 @@ def make_daily_backup() -> tuple[Path, Manifest] | None:
     return (path, manifest) if manifest else None
 
 
-def _make(path: Path) -> Manifest:
-    """Write a backup into a folder of which no other process makes one.
+def _make(path: Path) -> Manifest | None:
+    """Write a backup into a folder in which no other process makes one.
+
+    Returns:
+        The manifest, or None if the file exists.
 
     Raises:
         StoreError: the folder or the file cannot be written.
     """
     folder = path.parent
     try:
+        if path.exists():
+            return None
         settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Without its parents, because a disk that is not mounted has none.
         folder.mkdir(mode=0o700, exist_ok=True)
