@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 # Entries of one transaction.
 ENTRIES = 200
 # One process at a time acts on entries, because the order of a contact's entries counts.
-TRY_LOCK = f"SELECT pg_try_advisory_xact_lock(0x7A11, 0x57A7), {LIMIT_WAITS}"
+TRY_LOCK = f"SELECT pg_try_advisory_xact_lock({0x7A11}, {0x57A7}), {LIMIT_WAITS}"
 TAKE = """
 SELECT id, subscriber_id, kind, key, title, occurrence_id, counter, quiet, cause, occurred_at,
        created_at

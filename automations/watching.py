@@ -9,7 +9,8 @@ from crm.outbox import set_watches
 from events.tracking.watching import set_watched_keys
 
 # One process at a time computes what is watched.
-LOCK_WATCHES = "SELECT pg_advisory_xact_lock(0x7A11, 0x3A7C)"
+# In decimal digits, because PostgreSQL 15 has no others.
+LOCK_WATCHES = f"SELECT pg_advisory_xact_lock({0x7A11}, {0x3A7C})"
 
 
 def refresh_watches() -> None:

@@ -43,7 +43,7 @@ OWNER_PREFIX = "import:"
 MAX_OWNER_LENGTH = 40
 
 # One import of a source at a time remembers counters, from its first statement to its commit.
-LOCK_SOURCE = "SELECT pg_advisory_xact_lock(0x7A11, hashtext(%(owner)s))"
+LOCK_SOURCE = f"SELECT pg_advisory_xact_lock({0x7A11}, hashtext(%(owner)s))"
 
 COLUMNS = (*ITEM_COLUMNS, "counter bigint", "received_at timestamptz", "event text")
 # One table for all chunks of a transaction, because PostgreSQL keeps a lock for each until the
