@@ -26,6 +26,7 @@ from typing_extensions import override
 from config import __version__
 from config.database import drop_closed_connection, fetch_one, fetch_rows
 from config.error_pages import json_error
+from config.server.daily_backup import newest_backup
 from config.views import require_safe
 
 # What waits is counted up to here, so that a scrape never takes long.
@@ -143,6 +144,9 @@ def _disk() -> Iterator[Metric]:
     disk = shutil.disk_usage(settings.DATA_DIR)
     yield gauge("disk_bytes", "The size of the disk with the data folder", disk.total)
     yield gauge("disk_free_bytes", "What is free of it", disk.free)
+    newest = newest_backup()
+    last_backup = newest.timestamp() if newest else None
+    yield gauge("last_backup_time_seconds", "When the newest daily backup was made", last_backup)
 
 
 def _database() -> Iterator[Metric]:

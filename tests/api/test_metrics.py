@@ -1,7 +1,9 @@
 """/metrics, the access log and the log of slow statements, in this process."""
 
 import json
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from config import json_log
 from crm.models import Job, Subscriber
 from crm.models.jobs import JobState
 from tests.api.automation import MARK, happens, published
+from tests.backups import daily_backup
 
 TOKEN = "a-token-of-metrics"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
@@ -87,6 +90,13 @@ def test_metrics_have_the_version_and_the_disk(scrape: Any) -> None:
     found = scrape()
     assert found["tallybook_info", "0.1.0"] == 1
     assert found["tallybook_disk_bytes",] > found["tallybook_disk_free_bytes",] > 0
+
+
+def test_metrics_have_the_time_of_the_last_backup(scrape: Any, backups: Path) -> None:
+    assert ("tallybook_last_backup_time_seconds",) not in scrape()
+    daily_backup(backups, hours_ago=2)
+    age = time.time() - scrape()["tallybook_last_backup_time_seconds",]
+    assert 7100 < age < 7300
 
 
 def test_metrics_have_the_bytes_of_each_table(scrape: Any) -> None:
