@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from config import __version__, environment
+from config.server.machine import machine_cores
 from config.server.postgres import django_database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -26,7 +27,7 @@ FILES_DIR = DATA_DIR / "files"
 BACKUPS = chosen["TALLYBOOK_BACKUPS"]
 BACKUPS_DIR: Path = BASE_DIR / (chosen["TALLYBOOK_BACKUP_DIR"] or DATA_DIR / "backups")
 # 0 means one worker per core.
-WORKERS = chosen["TALLYBOOK_WORKERS"] or len(os.sched_getaffinity(0))
+WORKERS = chosen["TALLYBOOK_WORKERS"] or machine_cores()
 # A worker above it is replaced. It needs 100 MiB at rest, and one request 300 at most.
 WORKER_MEMORY_MB = chosen["TALLYBOOK_WORKER_MEMORY_MB"]
 # How long a retry is recognized by its idempotency key. Stripe retries for three days.

@@ -23,6 +23,8 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import PGconn, Ping
 
+from config.server.machine import machine_memory
+
 USER = DATABASE = "tallybook"
 # sockaddr_un holds 107 bytes of path; ".s.PGSQL.5432" takes 14 with its slash.
 MAX_SOCKET_DIR_LENGTH = 107 - 14
@@ -40,8 +42,6 @@ SETTINGS = {
     "log_min_error_statement": "panic",
 }
 MB = 1 << 20
-# The control groups' limits of memory, and where version 2 and version 1 have them.
-MEMORY_LIMITS = {"": ("", "memory.max"), "memory": ("memory", "memory.limit_in_bytes")}
 # As much again is kept in postgres.log.1.
 MAX_LOG_BYTES = 10 << 20
 PR_SET_PDEATHSIG = 1
@@ -73,27 +73,6 @@ def django_database(data_dir: Path) -> dict[str, Any]:
         "USER": USER,
         "NAME": DATABASE,
     }
-
-
-def machine_memory(root: Path = Path("/")) -> int:
-    """Return the bytes of memory that this process may use: the machine's, or its container's.
-
-    Args:
-        root: the folder of /proc and /sys.
-    """
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for line in (root / "proc/self/cgroup").read_text().splitlines():
-        _, controllers, group = line.split(":", 2)
-        if controllers not in MEMORY_LIMITS:
-            continue
-        folder, name = MEMORY_LIMITS[controllers]
-        # A group's limit holds for the groups in it. In a container, the top one is its own, and
-        # the path may be that of the machine.
-        for path in (Path(group), *Path(group).parents):
-            with suppress(OSError, ValueError):  # ValueError: "max"
-                file = root / "sys/fs/cgroup" / folder / path.relative_to("/") / name
-                limits.append(int(file.read_text()))
-    return min(limits)
 
 
 def max_wal_size(disk: int) -> int:

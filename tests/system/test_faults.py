@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 import psycopg
 import pytest
 
+from config.server.machine import machine_cores
 from config.server.postgres import USER, socket_dir
 from config.server.processes import WORKER_NAME
 from tests.system.processes import (
@@ -331,8 +332,7 @@ def test_a_stop_while_the_workers_start_ends_serve_with_0(server_with_postgres: 
         server.stop()
     pid = server.spawn().pid
 
-    cores = len(os.sched_getaffinity(0))
-    wait_until(lambda: len(named(pid, WORKER_NAME)) == cores, 20)
+    wait_until(lambda: len(named(pid, WORKER_NAME)) == machine_cores(), 20)
     began = time.monotonic()
     assert server.stop(signal.SIGINT) == 0
     assert time.monotonic() - began < 10

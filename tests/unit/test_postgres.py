@@ -11,51 +11,12 @@ from config.server.postgres import (
     MAX_SOCKET_DIR_LENGTH,
     EmbeddedPostgres,
     PostgresError,
-    machine_memory,
     machine_settings,
     socket_dir,
 )
 
 MB, GB = 1 << 20, 1 << 30
 OPERATE = Path(__file__).parents[2] / "docs/how-to/operate.md"
-
-
-def write(root: Path, files: dict[str, str]) -> None:
-    """Write files below a folder, by their paths."""
-    for path, text in files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
-
-
-V2 = "0::/shop/tallybook\n"
-V1 = "5:cpu,cpuacct:/\n4:memory:/docker/1\n0::/\n"
-
-
-@pytest.mark.parametrize(
-    ("groups", "limits"),
-    [
-        (V2, {"shop/tallybook/memory.max": "67108864\n"}),
-        (V2, {"shop/tallybook/memory.max": "max\n", "shop/memory.max": "67108864\n"}),
-        (V2, {"shop/tallybook/memory.max": "90000000\n", "shop/memory.max": "67108864\n"}),
-        (V2, {"memory.max": "67108864\n"}),
-        (V1, {"memory/docker/1/memory.limit_in_bytes": "67108864\n"}),
-        (V1, {"memory/memory.limit_in_bytes": "67108864\n"}),
-    ],
-    ids=["own", "outer", "least", "container", "version 1", "container of version 1"],
-)
-def test_a_control_group_limits_the_memory(
-    tmp_path: Path, groups: str, limits: dict[str, str]
-) -> None:
-    write(tmp_path / "sys/fs/cgroup", limits)
-    write(tmp_path, {"proc/self/cgroup": groups})
-    assert machine_memory(tmp_path) == 64 * MB
-
-
-@pytest.mark.parametrize("limit", ["max\n", "9223372036854771712\n"])
-def test_without_a_limit_the_memory_is_the_machine_s(tmp_path: Path, limit: str) -> None:
-    write(tmp_path, {"proc/self/cgroup": V2, "sys/fs/cgroup/shop/tallybook/memory.max": limit})
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert machine_memory(tmp_path) == machine
 
 
 def test_the_documentation_has_the_settings_of_each_machine() -> None:

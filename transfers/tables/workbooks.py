@@ -15,7 +15,7 @@ from typing import IO
 import orjson
 from typing_extensions import override
 
-from config.server.postgres import machine_memory
+from config.server.machine import machine_memory
 from transfers.tables.rows import (
     FileForm,
     Row,
