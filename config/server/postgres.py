@@ -15,7 +15,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -295,7 +296,7 @@ class EmbeddedPostgres:
             self._as_user = mapped
             return
         if uid != 0:
-            return  # only initdb looks for a name
+            return  # only initdb looks for a name, and _initdb gives it one
         accounts = {account.pw_name: account for account in pwd.getpwall()}
         self._owner = accounts.get("postgres") or accounts.get("nobody")
         if self._owner is None:
@@ -333,28 +334,49 @@ class EmbeddedPostgres:
         folder.chmod(0o700)
 
     def _initdb(self) -> None:
-        if not self._as_user and not _has_name(os.geteuid()):
-            raise PostgresError(
-                f"initdb needs a name for the user id {os.geteuid()}, and the system permits no "
-                "user namespace. Add the id to /etc/passwd, use another user, or set DATABASE_URL."
-            )
         # Created beside its place and then renamed, because a partial cluster would never start.
         draft = self.data_dir / "postgres.new"
         shutil.rmtree(draft, ignore_errors=True)
         self._make_private(draft)
-        done = self._run(
-            [
-                *self._as_user,
-                str(binaries() / "initdb"),
-                *("-D", str(draft), "-U", USER, "--auth=trust", "--data-checksums"),
-                *("--encoding=UTF8", "--no-locale"),
-                # It needs no locale of the machine, and its lower() knows all of Unicode.
-                *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
-            ]
-        )
+        with self._named() as named:
+            done = self._run(
+                [
+                    *named,
+                    str(binaries() / "initdb"),
+                    *("-D", str(draft), "-U", USER, "--auth=trust", "--data-checksums"),
+                    *("--encoding=UTF8", "--no-locale"),
+                    # It needs no locale of the machine, and its lower() knows all of Unicode.
+                    *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                ]
+            )
         if done.returncode != 0:
             raise PostgresError(f"initdb failed: {done.stderr.strip()}")
         draft.rename(self.cluster)
+
+    @contextmanager
+    def _named(self) -> Iterator[list[str]]:
+        """Yield what a command begins with so that its user id has a name, as initdb needs.
+
+        Raises:
+            PostgresError: the system permits neither a user namespace nor has nss_wrapper.
+        """
+        uid = os.geteuid()
+        if self._as_user or _has_name(uid):
+            yield self._as_user
+            return
+        # The library reads users from a file. Images of PostgreSQL do the same.
+        with tempfile.NamedTemporaryFile("w", dir=self.data_dir, prefix="passwd.") as passwd:
+            passwd.write(f"{USER}:x:{uid}:{os.getegid()}::/:/bin/false\n")
+            passwd.flush()
+            files = [f"NSS_WRAPPER_PASSWD={passwd.name}", "NSS_WRAPPER_GROUP=/dev/null"]
+            wrapped = ["env", "LD_PRELOAD=libnss_wrapper.so", *files]
+            if self._run([*wrapped, "id", "--user", "--name"]).returncode != 0:
+                raise PostgresError(
+                    f"initdb needs a name for the user id {uid}, and the system permits no user "
+                    "namespace. Install the package libnss-wrapper, add the id to /etc/passwd, "
+                    "use another user, or set DATABASE_URL."
+                )
+            yield wrapped
 
     def _check_major_version(self) -> None:
         cluster_version = (self.cluster / "PG_VERSION").read_text().strip()

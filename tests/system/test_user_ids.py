@@ -41,10 +41,15 @@ def succeeds(*command: str) -> bool:
         return False
 
 
-def start(folder: Path, path: str = os.environ["PATH"]) -> str:
-    """Start PostgreSQL in a folder as UID and return what the process prints."""
+def start(folder: Path, *through: str) -> str:
+    """Start PostgreSQL in a folder as UID and return what the process prints.
+
+    Args:
+        folder: the folder.
+        through: a command that starts the command that follows it.
+    """
     process = subprocess.run(
-        [*AS_UID, "env", f"PATH={path}", sys.executable, "-c", START, str(folder / "data")],
+        [*AS_UID, *through, sys.executable, "-c", START, str(folder / "data")],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -71,8 +76,36 @@ def test_a_user_id_without_a_name_starts_in_a_user_namespace(folder: Path) -> No
     assert start(folder) == "It started.\n"
 
 
-def test_without_user_namespaces_a_user_id_without_a_name_is_told_what_to_do(folder: Path) -> None:
-    expected = (
-        f"initdb needs a name for the user id {UID}, and the system permits no user namespace."
+@pytest.fixture
+def without_namespaces(folder: Path) -> str:
+    """A PATH on which `unshare` fails, as it does in most containers."""
+    (folder / "unshare").write_text("#!/bin/sh\nexit 1\n")
+    (folder / "unshare").chmod(0o755)
+    return f"PATH={folder}:{os.environ['PATH']}"
+
+
+def test_without_user_namespaces_a_user_id_without_a_name_starts_by_nss_wrapper(
+    folder: Path, without_namespaces: str
+) -> None:
+    preloaded = subprocess.run(
+        ["env", "LD_PRELOAD=libnss_wrapper.so", "true"], capture_output=True, check=True
     )
-    assert start(folder, path="/nowhere").startswith(expected)
+    if preloaded.stderr:
+        pytest.skip("needs the package libnss-wrapper")
+    assert start(folder, "env", without_namespaces) == "It started.\n"
+    assert {path.name for path in (folder / "data").iterdir()} == {
+        *("lock", "postgres", "postgres.log", "socket")
+    }
+
+
+def test_without_user_namespaces_and_nss_wrapper_a_user_id_without_a_name_is_told_what_to_do(
+    folder: Path, without_namespaces: str
+) -> None:
+    # `env` without the library that it is told to load.
+    (folder / "env").write_text('#!/bin/sh\nshift\nexec /usr/bin/env "$@"\n')
+    (folder / "env").chmod(0o755)
+    expected = (
+        f"initdb needs a name for the user id {UID}, and the system permits no user namespace. "
+        "Install the package libnss-wrapper, "
+    )
+    assert start(folder, "/usr/bin/env", without_namespaces).startswith(expected)
