@@ -42,6 +42,11 @@ SETTINGS = {
     "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
 }
+# Of initdb. The locale is none of the machine's, and its lower() knows all of Unicode.
+LOCALE_OPTIONS = (
+    *("--encoding=UTF8", "--no-locale"),
+    *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+)
 MB = 1 << 20
 # As much again is kept in postgres.log.1.
 MAX_LOG_BYTES = 10 << 20
@@ -344,9 +349,7 @@ class EmbeddedPostgres:
                     *named,
                     str(binaries() / "initdb"),
                     *("-D", str(draft), "-U", USER, "--auth=trust", "--data-checksums"),
-                    *("--encoding=UTF8", "--no-locale"),
-                    # It needs no locale of the machine, and its lower() knows all of Unicode.
-                    *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                    *LOCALE_OPTIONS,
                 ]
             )
         if done.returncode != 0:
