@@ -208,8 +208,12 @@ class EmbeddedPostgres:
         self._keep_others_out()
 
     def _keep_others_out(self) -> None:
-        """Let the owner alone read the data folder, which an operator may have made."""
-        for path, mode in ((self.data_dir, 0o700), (self.log, 0o600), (self._old_log, 0o600)):
+        """Let the owner alone read the data folder, which an operator may have made.
+
+        PostgreSQL rejects a cluster that a group may write. Kubernetes lets the group of a volume.
+        """
+        folders = [(self.data_dir, 0o700), (self.cluster, 0o700)]
+        for path, mode in (*folders, (self.log, 0o600), (self._old_log, 0o600)):
             # A folder of another owner, such as a volume that is mounted, keeps its mode.
             with suppress(PermissionError, FileNotFoundError):
                 path.chmod(mode)

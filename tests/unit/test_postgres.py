@@ -55,7 +55,10 @@ def test_a_data_folder_of_another_major_version_is_rejected_with_both_versions(
         EmbeddedPostgres(tmp_path).start()
 
 
-@pytest.mark.parametrize(("name", "mode"), [(".", 0o700), ("lock", 0o600), ("postgres.log", 0o600)])
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [(".", 0o700), ("postgres", 0o700), ("lock", 0o600), ("postgres.log", 0o600)],
+)
 def test_a_folder_that_existed_is_closed_to_other_users(
     tmp_path: Path, name: str, mode: int
 ) -> None:
@@ -63,6 +66,8 @@ def test_a_folder_that_existed_is_closed_to_other_users(
     for file in ("lock", "postgres.log"):
         (tmp_path / file).touch()
         (tmp_path / file).chmod(0o644)
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres").chmod(0o2770)
     postgres = EmbeddedPostgres(tmp_path)
     postgres.lock("a test")
     postgres.stop()
