@@ -145,12 +145,12 @@ def test_a_second_start_keeps_the_data_and_prints_no_password(started: Server) -
 
 
 def test_a_start_behind_a_proxy_of_the_environment_asks_its_own_server_directly(
-    tmp_path: Path, served_url: str
+    server: Server, served_url: str, tmp_path: Path
 ) -> None:
-    server = Server(
+    proxied = Server(
         tmp_path, DATABASE_URL=served_url, TALLYBOOK_WORKERS="1", http_proxy="http://127.0.0.1:1"
     ).start()
-    assert server.stop() == 0
+    assert proxied.stop() == 0
 
 
 def test_a_broken_cluster_is_reported(tmp_path: Path) -> None:
