@@ -1,4 +1,7 @@
-"""Automations whose processes are killed start each contact once, and do each step once."""
+"""Automations whose processes are killed start each contact once, and do each step once.
+
+Their webhooks arrive at least once, under one id.
+"""
 
 import http.client
 import os
@@ -16,16 +19,18 @@ import pytest
 
 from config.server.postgres import USER, socket_dir
 from config.server.processes import AUTOMATIONS_NAME, WORKER_NAME
+from tests.api.receivers import Receiver
 from tests.long import long
 from tests.system.automations import ALL_ORPHANS
 from tests.system.database import assert_nothing_is_orphaned_or_miscounted, fetch_value
 from tests.system.processes import named, postmaster
 from tests.system.server import Server, wait_until
+from tests.system.unreliable import check_deliveries, pass_pauses, unreliable_receiver
 
 CLIENTS = 4
-STEPS = 6
+STEPS = 7
 # A run without a doubled or a lost step has these, in this order.
-OUTCOMES = ["done", "done", "yes", "done", "done", "done"]
+OUTCOMES = ["done", "done", "yes", "done", "done", "done", "done"]
 PUBLISH = """
 from automations.writing import create_automation, publish
 from crm.models import Tag
@@ -39,6 +44,7 @@ data = {
     "steps": [
         {"type": "add_tags", "tags": [vip]}, mark("one"),
         {"type": "if", "conditions": [[condition]], "then": [mark("two")], "else": [mark("none")]},
+        {"type": "webhook", "url": "URL"},
         {"type": "wait", "wait": {"hours": 1}}, mark("three"),
     ],
 }
@@ -69,10 +75,18 @@ Kill = Callable[[Server], None]
 @pytest.fixture
 def killed(tmp_path: Path) -> Iterator[Server]:
     """A server of its own, whose processes are killed."""
-    server = Server(tmp_path, TALLYBOOK_WORKERS="1").start()
+    nets = {"TALLYBOOK_WEBHOOK_ALLOWED_NETS": "127.0.0.0/8"}
+    server = Server(tmp_path, TALLYBOOK_WORKERS="1", **nets).start()
     yield server
     if not server.has_ended():
         server.stop()
+
+
+@pytest.fixture
+def one() -> Iterator[Receiver]:
+    """A receiver of the webhooks, which fails at times."""
+    with unreliable_receiver() as running:
+        yield running
 
 
 def connect(server: Server) -> psycopg.Connection:
@@ -129,9 +143,12 @@ def fetch(server: Server, query: str, default: Any) -> Any:
     return default
 
 
-def run_with_kills(server: Server, contacts: int, kills: list[Kill]) -> None:
-    """Let each contact check out once while processes are killed, and wait for the last run."""
-    server.manage("shell", "-c", PUBLISH)
+def run_with_kills(server: Server, url: str, contacts: int, kills: list[Kill]) -> None:
+    """Let each contact check out once while processes are killed, and wait until all is done.
+
+    Each run posts to the URL.
+    """
+    server.manage("shell", "-c", PUBLISH.replace("URL", url))
     with connect(server) as store:
         store.execute(SEED.replace("%s", str(contacts)))
         armed = "SELECT count(*) FROM automations_automation WHERE armed_at IS NOT NULL"
@@ -157,18 +174,21 @@ def run_with_kills(server: Server, contacts: int, kills: list[Kill]) -> None:
         is_over.set()
     completed = "SELECT count(*)::int FROM automations_run WHERE status = 'completed'"
     wait_for(server, completed, contacts)
+    ended = "SELECT count(*)::int FROM automations_delivery WHERE status <> 'pending'"
+    wait_for(server, ended, contacts)
 
 
 def wait_for(server: Server, query: str, number: int) -> None:
-    """Wait until a query returns at least a number, while the hours of waits pass."""
+    """Wait until a query returns at least a number, while the time of waits and retries passes."""
     wait_until(lambda: pass_time(server) and fetch(server, query, 0) >= number, 300)
 
 
 def pass_time(server: Server) -> bool:
-    """Let the hour of all waits end. Returns whether PostgreSQL is there."""
+    """Let waits end, and retries be due. Returns whether PostgreSQL is there."""
     time.sleep(0.1)
     with suppress(psycopg.OperationalError), connect(server) as store:
         store.execute(PASS_TIME)
+        pass_pauses(store)
         return True
     return False
 
@@ -187,13 +207,19 @@ def check(server: Server, contacts: int) -> None:
         assert_nothing_is_orphaned_or_miscounted(store)
 
 
-def test_automations_whose_processes_are_killed_do_each_step_once(killed: Server) -> None:
-    run_with_kills(killed, 200, [kill_worker, kill_postgres, kill_web])
+def test_automations_whose_processes_are_killed_do_each_step_once(
+    killed: Server, one: Receiver
+) -> None:
+    run_with_kills(killed, one.url, 200, [kill_worker, kill_postgres, kill_web])
     check(killed, 200)
+    with connect(killed) as store:
+        check_deliveries(store, one)
 
 
 @long
-def test_5000_starts_survive_twenty_kills(killed: Server) -> None:
+def test_5000_starts_survive_twenty_kills(killed: Server, one: Receiver) -> None:
     chance = random.Random(17)
-    run_with_kills(killed, 5_000, [chance.choice(KILLS) for _ in range(20)])
+    run_with_kills(killed, one.url, 5_000, [chance.choice(KILLS) for _ in range(20)])
     check(killed, 5_000)
+    with connect(killed) as store:
+        check_deliveries(store, one)
