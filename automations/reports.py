@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from automations.documents import places
+from automations.documents import places, walk
 from automations.models import Automation, RunStatus
-from config.database import fetch_rows
+from config.database import fetch_one, fetch_rows
 
 # By the index automations_run_report.
 RUNS = """
@@ -31,6 +31,10 @@ GROUP BY step_id, status
 OUTCOMES = """
 SELECT step_id, outcome, count(*) FROM automations_runstep
 WHERE automation_id = %(automation)s GROUP BY step_id, outcome
+"""
+WEBHOOKS = """
+SELECT count(*) FROM automations_runstep
+WHERE automation_id = %(automation)s AND step_id = ANY(%(steps)s::bigint[]) AND outcome = 'done'
 """
 # By the index of the unique constraint.
 REASONS = """
@@ -129,3 +133,15 @@ def _report(
 def count_refusals(automation_id: int) -> dict[str, int]:
     """Return the numbers of contacts that did not start, by the reason."""
     return dict(fetch_rows(REASONS, {"automation": automation_id}))
+
+
+def count_webhooks(automation: Automation) -> int:
+    """Return how many webhooks the steps of an automation have created, in all its versions."""
+    steps = {
+        step["id"]
+        for version in automation.versions.iterator(100)
+        for step in walk(version.document["steps"])
+        if step["type"] == "webhook"
+    }
+    number: int = fetch_one(WEBHOOKS, {"automation": automation.pk, "steps": [*steps]})[0]
+    return number

@@ -1,10 +1,11 @@
-"""End, try again and delete runs by hand."""
+"""List runs, and end, try again and delete them by hand."""
 
 from collections.abc import Iterable
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
-from automations.models import Run, RunStatus, RunStep
+from automations.models import Automation, Run, RunStatus, RunStep
 from config.api.errors import Unprocessable
 from config.database import clock, fetch_rows, in_transaction
 
@@ -21,6 +22,15 @@ SET status = %(status)s, reason = %(reason)s, ended_at = clock_timestamp(), due_
 WHERE id = ANY(%(runs)s::bigint[]) AND status = 'active'
 RETURNING id
 """
+
+
+def shown_runs() -> QuerySet[Run]:
+    """Return the runs but for those of deleted automations, which automations/deletion.py deletes.
+
+    The ids are read before, so that a list of runs costs the same where nothing was deleted.
+    """
+    deleted = Automation.with_deleted.filter(deleted_at__isnull=False)
+    return Run.objects.exclude(automation_id__in=[*deleted.values_list("pk", flat=True)])
 
 
 @in_transaction

@@ -16,10 +16,8 @@ from automations.documents import labels_in, places, read_document, walk
 from automations.models import (
     Automation,
     AutomationStatus,
-    Member,
     Run,
     RunStatus,
-    RunStep,
     Step,
     Version,
 )
@@ -281,15 +279,17 @@ def document_of(automation: Automation) -> dict[str, Any]:
 
 @in_transaction
 def delete_automation(automation_id: int) -> bool:
-    """Delete an automation with its versions and runs. Returns whether there was one."""
-    automation = Automation.objects.select_for_update().filter(pk=automation_id).first()
-    if automation is None:
+    """Let an automation start, do and send nothing any more. Returns whether there was one.
+
+    automations/deletion.py deletes the rows within an hour, because they may be millions.
+    """
+    # A step that is about to commit holds the row.
+    rows = Automation.objects.filter(pk=automation_id).select_for_update()
+    if not rows.exists():
         return False
-    # Runs first, because a step that is about to commit holds its run.
-    for model in (Run, RunStep, Member):
-        model._base_manager.filter(automation_id=automation_id).delete()
-    Automation.objects.filter(pk=automation_id).update(version=None)
-    automation.delete()
+    Automation.objects.filter(pk=automation_id).update(
+        deleted_at=Now(), status=AutomationStatus.DRAFT, paused_reason="", armed_at=None
+    )
     refresh_watches()
     return True
 

@@ -21,7 +21,7 @@ from automations.admin.why import why_context
 from automations.health import lateness
 from automations.models import Automation, AutomationStatus
 from automations.portable import export_document
-from automations.reports import count_runs
+from automations.reports import count_runs, count_webhooks
 from automations.rights import SEE_RUNS, require_export, require_writing
 from automations.writing import (
     Overdue,
@@ -253,6 +253,7 @@ class AutomationAdmin(AutomationFormMixin):
         context = {
             **self.page_context(request, automation, f"Delete {automation}?"),
             "totals": count_runs([automation.pk])[automation.pk],
+            "webhooks": count_webhooks(automation),
         }
         return TemplateResponse(request, "admin/automations/delete.html", context)
 

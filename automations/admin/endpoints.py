@@ -45,14 +45,23 @@ class EndpointAdmin(ReadOnlyAdmin):
             ("test/", self.test_view, "test"),
             ("switch/", self.switch_view, "switch"),
         )
-        return [
-            path(
-                f"<int:endpoint_id>/{suffix}",
-                self.admin_site.admin_view(require_POST(view)),
-                name=f"automations_endpoint_{name}",
-            )
-            for suffix, view, name in pages
-        ] + super().get_urls()
+        deletion = path(
+            "<int:endpoint_id>/remove/",
+            self.admin_site.admin_view(self.remove_view),
+            name="automations_endpoint_remove",
+        )
+        return (
+            [
+                path(
+                    f"<int:endpoint_id>/{suffix}",
+                    self.admin_site.admin_view(require_POST(view)),
+                    name=f"automations_endpoint_{name}",
+                )
+                for suffix, view, name in pages
+            ]
+            + [deletion]
+            + super().get_urls()
+        )
 
     @admin.display(description="URL")
     def shown_url(self, endpoint: Endpoint) -> str:
@@ -117,6 +126,23 @@ class EndpointAdmin(ReadOnlyAdmin):
         return HttpResponseRedirect(
             reverse("admin:automations_endpoint_change", args=[endpoint.pk])
         )
+
+    def remove_view(self, request: HttpRequest, endpoint_id: int) -> HttpResponse:
+        """Ask with the number of deliveries, and delete the endpoint."""
+        endpoint = self._endpoint(request, endpoint_id)
+        if request.method == "POST":
+            endpoints.delete_endpoint(endpoint)
+            self._log(request, endpoint, "Deleted.")
+            messages.success(request, "The endpoint was deleted.")
+            return HttpResponseRedirect(reverse("admin:automations_endpoint_changelist"))
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Delete the endpoint?",
+            "endpoint": endpoint,
+            "number": Delivery.objects.filter(endpoint=endpoint).count(),
+        }
+        return TemplateResponse(request, "admin/automations/endpoint/remove.html", context)
 
     def _endpoint(
         self, request: HttpRequest, endpoint_id: int | str, permission: str = CHANGE_ENDPOINT

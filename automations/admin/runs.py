@@ -23,7 +23,7 @@ from automations.kinds import STEPS
 from automations.models import Automation, Run, RunStatus, RunStep, Version
 from automations.programs import program
 from automations.rights import SEE_RUNS, START_RUNS, require_writing
-from automations.runs import end_runs, retry_run
+from automations.runs import end_runs, retry_run, shown_runs
 from automations.sentences import Describer, started_by, step_number
 from automations.writing import document_of
 from config.api.errors import Unprocessable
@@ -150,6 +150,10 @@ class RunAdmin(NewestRowsAdmin):
         return RunList
 
     @override
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        return shown_runs().order_by(*self.get_ordering(request))
+
+    @override
     def page_rows(self, rows: QuerySet[Any]) -> list[Any]:
         return list(rows.select_related("automation", "subscriber"))
 
@@ -220,7 +224,7 @@ class RunAdmin(NewestRowsAdmin):
             raise PermissionDenied
         run_id = min(run_id, MAX_ID)
         try:
-            run = Run.objects.select_related("automation__version").get(pk=run_id)
+            run = shown_runs().select_related("automation__version").get(pk=run_id)
             if message == TRIED:
                 require_writing(document_of(run.automation), request.user.has_perm)
                 retry_run(run_id)

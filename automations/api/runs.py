@@ -3,8 +3,10 @@
 from collections.abc import Collection
 from typing import Any, ClassVar
 
+from django.db.models import QuerySet
 from rest_framework.decorators import action
 from rest_framework.request import Request
+from typing_extensions import override
 
 from automations.api import rights, schema
 from automations.api.pagination import RUN_NAMES, ContactRunPagination, with_names
@@ -14,7 +16,7 @@ from automations.kinds import BRANCHES
 from automations.models import Run
 from automations.programs import program
 from automations.rights import hide_urls, without_secrets
-from automations.runs import end_runs
+from automations.runs import end_runs, shown_runs
 from config.api.errors import ObjectNotFound, Unprocessable
 from config.api.pagination import check_rows
 from config.api.responses import Response
@@ -58,6 +60,10 @@ class RunViewSet(ApiViewSet):
     serializer_class = RunSerializer
     pagination_class = None
 
+    @override
+    def get_queryset(self) -> QuerySet[Run]:
+        return shown_runs()
+
     @schema.RUN
     def retrieve(self, request: Request, run_id: str) -> Response:
         """Return a run, and what its steps did."""
@@ -94,7 +100,7 @@ class ContactAutomationViewSet(MergedContactMixin):
         """List the automations that a contact is or was in: where it is, and why."""
         contact = clamp_id(contact_id)
         page = self.paginate_queryset(
-            Run.objects.filter(subscriber_id=contact).order_by("-created_at", "-id")
+            shown_runs().filter(subscriber_id=contact).order_by("-created_at", "-id")
         )
         if not page and not Subscriber.objects.filter(pk=contact).exists():
             raise ObjectNotFound("Subscriber")

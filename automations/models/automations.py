@@ -1,11 +1,24 @@
-"""Automations and their versions. Written by automations/automations.py."""
+"""Automations and their versions. Written by automations/writing.py."""
+
+from typing import ClassVar, Self, TypeVar
 
 from django.contrib.auth.models import User
 from django.db import models
 from django.utils.timezone import now
+from typing_extensions import override
 
 from config.api.validation import MAX_NAME_LENGTH
 from crm.models import Subscriber
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+class NotDeleted(models.Manager[Row]):
+    """The rows that are not deleted. Those that are wait for automations/deletion.py."""
+
+    @override
+    def get_queryset(self) -> models.QuerySet[Row]:
+        return super().get_queryset().filter(deleted_at=None)
 
 
 class AutomationStatus(models.TextChoices):
@@ -37,6 +50,12 @@ class Automation(models.Model):
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(default=now)
     updated_at = models.DateTimeField(default=now)
+    # Its rows are deleted later, because they may be millions. It is a draft meanwhile, so that
+    # nothing of it starts or goes on.
+    deleted_at = models.DateTimeField(null=True)
+
+    objects: ClassVar[NotDeleted[Self]] = NotDeleted()
+    with_deleted: ClassVar[models.Manager[Self]] = models.Manager()
 
     class Meta:
         ordering = ("-id",)

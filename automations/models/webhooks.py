@@ -1,8 +1,12 @@
 """Outgoing webhooks: endpoints, what is delivered to them, and each attempt to deliver."""
 
+from typing import ClassVar, Self
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+
+from automations.models.automations import NotDeleted
 
 
 class Endpoint(models.Model):
@@ -12,7 +16,7 @@ class Endpoint(models.Model):
     by both.
     """
 
-    url = models.TextField("URL", unique=True, editable=False)
+    url = models.TextField("URL", editable=False)
     secret = models.CharField(max_length=60, editable=False)
     old_secret = models.CharField(max_length=60, default="", editable=False)
     old_secret_until = models.DateTimeField(null=True, editable=False)
@@ -25,10 +29,20 @@ class Endpoint(models.Model):
     # Nothing is sent before, because the receiver fails or asked to wait.
     retry_at = models.DateTimeField(db_default=Now(), editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+    # Its deliveries are deleted later, and none of them is sent meanwhile.
+    deleted_at = models.DateTimeField(null=True, editable=False)
+
+    objects: ClassVar[NotDeleted[Self]] = NotDeleted()
+    with_deleted: ClassVar[models.Manager[Self]] = models.Manager()
 
     class Meta:
         default_permissions = ("view", "change")
         verbose_name = "webhook endpoint"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("url",), condition=Q(deleted_at=None), name="automations_endpoint_url"
+            ),
+        )
 
     def __str__(self) -> str:
         return self.url

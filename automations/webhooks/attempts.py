@@ -14,6 +14,7 @@ from typing import NamedTuple
 from django.db import InterfaceError, OperationalError
 
 from automations.webhooks.client import Answer, post
+from automations.webhooks.deliveries import cancel
 from automations.webhooks.endpoints import BREAKER_FAILURES, DISABLE_AFTER_DAYS
 from automations.webhooks.signing import signed_headers
 from config.database import fetch_row, fetch_rows
@@ -41,7 +42,8 @@ WITH due AS (
         WHERE d.endpoint_id = p.id AND d.status = 'pending' AND d.next_at <= statement_timestamp()
         ORDER BY d.next_at, d.id LIMIT 1
     ) next
-    WHERE p.enabled AND p.retry_at <= statement_timestamp() AND NOT p.id = ANY(%(busy)s::bigint[])
+    WHERE p.enabled AND p.deleted_at IS NULL AND p.retry_at <= statement_timestamp()
+        AND NOT p.id = ANY(%(busy)s::bigint[])
         AND (%(among)s::bigint[] IS NULL OR p.id = ANY(%(among)s::bigint[]))
     ORDER BY place NULLS FIRST, next.next_at, next.id LIMIT %(free)s
 ), tests AS (
@@ -49,6 +51,8 @@ WITH due AS (
     WHERE status = 'pending' AND run_id IS NULL AND next_at <= statement_timestamp()
         AND NOT endpoint_id = ANY(%(busy)s::bigint[])
         AND (%(among)s::bigint[] IS NULL OR endpoint_id = ANY(%(among)s::bigint[]))
+        AND EXISTS (SELECT FROM automations_endpoint p
+                    WHERE p.id = endpoint_id AND p.deleted_at IS NULL)
     ORDER BY next_at LIMIT 1
 ), locked AS (
     SELECT d.id FROM automations_delivery d LEFT JOIN due ON due.id = d.id
@@ -61,7 +65,7 @@ WITH due AS (
     SET attempts = d.attempts + 1, tries = d.tries + 1,
         next_at = statement_timestamp() + make_interval(secs => %(lease)s)
     FROM locked WHERE d.id = locked.id
-    RETURNING d.id, d.endpoint_id, d.attempts, d.message_id, d.body
+    RETURNING d.id, d.endpoint_id, d.step_id, d.attempts, d.message_id, d.body
 ), probed AS (
     UPDATE automations_endpoint p
     SET retry_at = statement_timestamp() + make_interval(secs => %(lease)s)
@@ -69,7 +73,10 @@ WITH due AS (
 )
 SELECT c.id, c.endpoint_id, c.attempts, c.message_id, c.body, p.url, p.secret,
        CASE WHEN p.old_secret_until > statement_timestamp() THEN p.old_secret ELSE '' END,
-       statement_timestamp()
+       statement_timestamp(),
+       EXISTS (SELECT FROM automations_step s
+                   JOIN automations_automation a ON a.id = s.automation_id
+               WHERE s.id = c.step_id AND a.deleted_at IS NOT NULL)
 FROM claimed c JOIN automations_endpoint p ON p.id = c.endpoint_id
 """
 RECORD_ATTEMPT = """
@@ -141,6 +148,8 @@ class Claimed(NamedTuple):
     secret: str
     old_secret: str
     at: datetime
+    # Whether its automation was deleted, so that it is not sent.
+    is_deleted: bool = False
 
 
 def claim(
@@ -172,9 +181,14 @@ def claim(
 def deliver(claimed: Claimed) -> None:
     """Make one attempt, and record what came of it. Whatever fails, the attempt counts.
 
+    A delivery whose automation was deleted is cancelled instead.
+
     Raises:
         django.db.OperationalError, django.db.InterfaceError: the database is unavailable.
     """
+    if claimed.is_deleted:
+        cancel([claimed.delivery])
+        return
     body = claimed.body.encode()
     signing_secrets = [secret for secret in (claimed.secret, claimed.old_secret) if secret]
     headers = signed_headers(claimed.message_id, int(claimed.at.timestamp()), body, signing_secrets)

@@ -85,6 +85,14 @@ def rotate_secret(endpoint: Endpoint) -> None:
     )
 
 
+def delete_endpoint(endpoint: Endpoint) -> None:
+    """Send nothing to an endpoint any more. A step that posts to its URL creates it again.
+
+    automations/deletion.py deletes the deliveries within an hour, because they may be millions.
+    """
+    Endpoint.objects.filter(pk=endpoint.pk).update(deleted_at=Now())
+
+
 def switch_on(endpoint: Endpoint) -> None:
     """Send to an endpoint again, at once, as if it had never failed."""
     Endpoint.objects.filter(pk=endpoint.pk).update(

@@ -113,6 +113,7 @@ PAGES = [
     ("automations/endpoint/{automations/endpoint}/rotate/", "staff", 405),
     ("automations/endpoint/{automations/endpoint}/test/", "staff", 405),
     ("automations/endpoint/{automations/endpoint}/switch/", "staff", 405),
+    ("automations/endpoint/{automations/endpoint}/remove/", "manager", 200),
     ("automations/delivery/release/", "staff", 405),
     ("automations/delivery/{automations/delivery}/progress/", "manager", 200),
     ("automations/delivery/{automations/delivery}/send-again/", "staff", 405),

@@ -75,8 +75,9 @@ Kill = Callable[[Server], None]
 @pytest.fixture
 def killed(tmp_path: Path) -> Iterator[Server]:
     """A server of its own, whose processes are killed."""
-    nets = {"TALLYBOOK_WEBHOOK_ALLOWED_NETS": "127.0.0.0/8"}
-    server = Server(tmp_path, TALLYBOOK_WORKERS="1", **nets).start()
+    server = Server(
+        tmp_path, TALLYBOOK_WORKERS="1", TALLYBOOK_WEBHOOK_ALLOWED_NETS="127.0.0.0/8"
+    ).start()
     yield server
     if not server.has_ended():
         server.stop()

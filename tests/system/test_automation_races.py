@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from automations import starting, taking
+from automations.deletion import prune_deleted
 from automations.models import Automation, Run, RunStatus, RunStep
 from automations.taking import take, take_all
 from automations.writing import (
@@ -376,6 +377,7 @@ def test_deletions_and_merges_meanwhile_leave_no_orphans(number: int) -> None:
         in_threads(3, lambda index: on_own_connection(works[index])())
         wait_until(lambda: not OutboxEntry.objects.exists(), 60)
     work_off()
+    prune_deleted()
     assert orphans() == []
     assert {*Run.objects.values_list("subscriber_id", flat=True)} <= {*survivors}
     assert Subscriber.objects.count() == len(survivors)

@@ -1,4 +1,4 @@
-"""A receiver of webhooks that is slow at times and fails at times, and the ledger of its requests."""
+"""A receiver of webhooks that is slow and fails at times, and the ledger of its requests."""
 
 import socket
 import threading

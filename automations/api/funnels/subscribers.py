@@ -22,7 +22,7 @@ from automations.api.funnels.pagination import (
 from automations.funnels.rows import FILTERS, flatten, funnel_row, run_rows, sequence_tree
 from automations.models import Automation, Run, RunStatus, RunStep
 from automations.rights import without_secrets
-from automations.runs import delete_runs, end_runs
+from automations.runs import delete_runs, end_runs, shown_runs
 from automations.writing import document_of
 from config.api.errors import ObjectNotFound, Unprocessable
 from config.api.pagination import FluentPagination, check_rows
@@ -169,7 +169,7 @@ class FunnelRunViewSet(ApiViewSet):
     def automations(self, request: Request, contact_id: str) -> Response:
         """List the funnels that a contact is or was in."""
         [found] = current_ids([clamp_id(contact_id)])
-        runs = Run.objects.filter(subscriber_id=found)
+        runs = shown_runs().filter(subscriber_id=found)
         page = self.paginate_queryset(filter_runs(runs, {}))
         if not page and not Subscriber.objects.filter(pk=found).exists():
             raise ObjectNotFound("Subscriber")
@@ -183,7 +183,7 @@ class FunnelRunViewSet(ApiViewSet):
         """List the runs of all funnels, the newest first."""
         params = validate(FIELDS, self.params)
         params.pop("sequence_id", None)
-        page = self.paginate_queryset(filter_runs(Run.objects.all(), params).order_by("-id"))
+        page = self.paginate_queryset(filter_runs(shown_runs(), params).order_by("-id"))
         rows = self._with_funnels(page, contacts=True)
         for row, run in zip(rows, page, strict=True):
             assert run.automation.version
@@ -206,7 +206,7 @@ class FunnelRunViewSet(ApiViewSet):
 
     def _with_funnels(self, runs: "list[Run]", *, contacts: bool) -> "list[dict[str, Any]]":
         ids = {run.automation_id for run in runs}
-        automations = Automation.objects.select_related("version").in_bulk(ids)
+        automations = Automation.with_deleted.select_related("version").in_bulk(ids)
         for run in runs:
             run.automation = automations[run.automation_id]
         return [
