@@ -284,14 +284,12 @@ def delete_automation(automation_id: int) -> bool:
     automations/deletion.py deletes the rows within an hour, because they may be millions.
     """
     # A step that is about to commit holds the row.
-    rows = Automation.objects.filter(pk=automation_id).select_for_update()
-    if not rows.exists():
-        return False
-    Automation.objects.filter(pk=automation_id).update(
+    deleted = Automation.objects.filter(pk=automation_id).update(
         deleted_at=Now(), status=AutomationStatus.DRAFT, paused_reason="", armed_at=None
     )
-    refresh_watches()
-    return True
+    if deleted:
+        refresh_watches()
+    return bool(deleted)
 
 
 def _disarm(automation: Automation) -> None:

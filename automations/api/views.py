@@ -135,7 +135,10 @@ class AutomationViewSet(BaseAutomationViewSet):
 
     @schema.MESSAGE
     def destroy(self, request: Request, automation_id: str) -> Response:
-        """Delete an automation with its versions and runs. What its steps have done stays."""
+        """Delete an automation with its versions, runs and webhooks.
+
+        What its steps did to contacts stays.
+        """
         if not delete_automation(self.url_id):
             raise ObjectNotFound(self.noun)
         record(request, "deleted", what="automation", **of_ids([self.url_id]))

@@ -178,7 +178,7 @@ class FunnelViewSet(BaseFunnelViewSet):
 
     @schema.MESSAGE
     def destroy(self, request: Request, funnel_id: str) -> Response:
-        """Delete a funnel with its runs."""
+        """Delete a funnel with its runs and webhooks."""
         if not delete_automation(self.url_id):
             raise ObjectNotFound(self.noun)
         record(request, "deleted", what="automation", **of_ids([self.url_id]))
