@@ -23,6 +23,7 @@ from automations.models import (
     Version,
 )
 from automations.runs import delete_runs, shown_runs
+from automations.starting import start_by_hand
 from automations.upkeep import own_runs
 from automations.webhooks import endpoints
 from automations.webhooks.attempts import claim, deliver_due
@@ -144,7 +145,9 @@ def test_nothing_is_left_of_a_deleted_automation(inside: Run) -> None:
 
 
 def test_other_automations_keep_their_rows(inside: Run) -> None:
-    other = published(HOUR, title="Other")
+    other = published(MARK, HOUR, title="Other")
+    start_by_hand([inside.subscriber_id], other.pk)
+    work()
     delete_automation(other.pk)
     prune_deleted()
     assert (RunStep.objects.count(), Delivery.objects.count()) == (1, 1)
