@@ -12,8 +12,8 @@ from automations.starting import LOCK_CONTACTS
 from config.api.validation import MAX_ID
 from config.database import chunked, fetch_rows, in_transaction
 
-# Contacts of one transaction.
-CONTACTS = 500
+# Contacts of one transaction, or deliveries.
+CONTACTS, DELIVERIES = 500, 1_000
 # Ids that are read at a time, because each reading passes those that were deleted before.
 IDS = 50_000
 # The tables whose rows lead to the contacts of an automation. Steps and deliveries go with them.
@@ -124,12 +124,20 @@ def _finish(automation_id: int, steps: list[int]) -> int:
 
 
 def _prune_endpoint(endpoint_id: int) -> int:
+    number = 0
+    # Contacts that were held in one pass are free in the next.
+    while deleted := _delete_deliveries_to(endpoint_id):
+        number += deleted
+    return number + len(fetch_rows(DELETE_ENDPOINT, {"endpoint": endpoint_id}))
+
+
+def _delete_deliveries_to(endpoint_id: int) -> int:
     number, before = 0, MAX_ID
-    parameters = {"endpoint": endpoint_id, "limit": CONTACTS}
+    parameters = {"endpoint": endpoint_id, "limit": DELIVERIES}
     while rows := fetch_rows(DELIVERIES_OF, {**parameters, "before": before}):
         number += _delete_together([tuple(row) for row in rows])
         before = rows[-1][0]
-    return number + len(fetch_rows(DELETE_ENDPOINT, parameters))
+    return number
 
 
 @in_transaction

@@ -20,6 +20,7 @@ BODY_TYPE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 # How long a delivery can be sent again. Bodies hold data of contacts.
 KEEP_BODIES = timedelta(days=30)
 TEST_TYPE = "tallybook.test"
+PER_STATEMENT = 5_000
 
 # The lease of an attempt that goes on is respected, so that no message is sent twice at a time.
 SEND_AGAIN = """
@@ -44,20 +45,23 @@ SELECT count(*) FROM released
 # What waits so long for an admin user is not sent any more.
 EXPIRE = """
 WITH expired AS (
-    UPDATE automations_delivery d SET status = 'failed'
-    FROM automations_endpoint p
-    WHERE p.id = d.endpoint_id AND d.next_at < statement_timestamp()
-        AND d.created_at < statement_timestamp() - %(keep)s::interval
-        AND (d.status = 'held' OR (d.status = 'pending' AND NOT p.enabled))
-    RETURNING d.id
+    UPDATE automations_delivery SET status = 'failed' WHERE id IN (
+        SELECT d.id FROM automations_delivery d JOIN automations_endpoint p ON p.id = d.endpoint_id
+        WHERE d.next_at < statement_timestamp()
+            AND d.created_at < statement_timestamp() - %(keep)s::interval
+            AND (d.status = 'held' OR (d.status = 'pending' AND NOT p.enabled))
+        LIMIT %(limit)s)
+    RETURNING id
 )
 SELECT count(*) FROM expired
 """
 EMPTY_BODIES = """
 WITH emptied AS (
-    UPDATE automations_delivery SET body = ''
-    WHERE status IN ('delivered', 'failed', 'cancelled') AND body <> ''
-        AND created_at < statement_timestamp() - %(keep)s::interval
+    UPDATE automations_delivery SET body = '' WHERE id IN (
+        SELECT id FROM automations_delivery
+        WHERE status IN ('delivered', 'failed', 'cancelled') AND body <> ''
+            AND created_at < statement_timestamp() - %(keep)s::interval
+        LIMIT %(limit)s)
     RETURNING id
 ), answers AS (
     UPDATE automations_attempt a SET answer = '' FROM emptied WHERE a.delivery_id = emptied.id
@@ -208,8 +212,12 @@ def prune_bodies() -> int:
     Returns:
         The number of emptied deliveries.
     """
-    fetch_one(EXPIRE, {"keep": KEEP_BODIES})
-    number: int = fetch_one(EMPTY_BODIES, {"keep": KEEP_BODIES})[0]
+    parameters = {"keep": KEEP_BODIES, "limit": PER_STATEMENT}
+    while fetch_one(EXPIRE, parameters)[0]:
+        pass
+    number = 0
+    while emptied := fetch_one(EMPTY_BODIES, parameters)[0]:
+        number += emptied
     return number
 
 

@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 
 from automations.models import Attempt, Delivery, DeliveryStatus, Endpoint
 from automations.upkeep import own_deliveries
-from automations.webhooks import attempts, endpoints
+from automations.webhooks import attempts, deliveries, endpoints
 from automations.webhooks.attempts import LEASE_SECONDS, Claimed, claim, deliver, deliver_due
 from automations.webhooks.client import Answer
 from automations.webhooks.deliveries import (
@@ -507,10 +507,19 @@ def test_bodies_and_responses_are_deleted_after_30_days(
     assert prune_bodies() == 0
     let_time_pass(timedelta(days=1))
     call_command("prune_automations")
-    assert capsys.readouterr().out == "1 details and bodies of webhooks deleted.\n"
+    assert capsys.readouterr().out == "1 rows, details and bodies of webhooks deleted.\n"
     delivery.refresh_from_db()
     assert (delivery.body, Attempt.objects.get().answer) == ("", "")
     assert send_again([delivery.pk]) == 0
+
+
+def test_bodies_are_deleted_some_at_a_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "PER_STATEMENT", 1)
+    for _ in range(3):
+        deliver_to(serve(says(200)).url)
+    deliver_due()
+    let_time_pass(timedelta(days=30))
+    assert prune_bodies() == 3
 
 
 @pytest.mark.parametrize("is_off", [True, False], ids=["switched off", "on"])

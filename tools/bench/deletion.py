@@ -147,7 +147,7 @@ def measure(server: Server, runs: int, *, is_other: bool) -> None:
 
 def prune(server: Server, what: str, tracking: Tracking) -> None:
     with timed(f"the rows of {what}"):
-        print(server.manage("prune_automations").splitlines()[0])
+        print(server.manage("prune_automations").strip())
     tracking.report("meanwhile")
 
 

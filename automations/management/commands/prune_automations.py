@@ -19,7 +19,5 @@ class Command(DatabaseCommand):
 
     @override
     def handle(self, *args: Any, **options: Any) -> None:
-        rows = prune_deleted()
-        self.stdout.write(f"{rows} rows of deleted automations and endpoints deleted.")
-        number = prune_details() + prune_bodies()
-        self.stdout.write(f"{number} details and bodies of webhooks deleted.")
+        number = prune_deleted() + prune_details() + prune_bodies()
+        self.stdout.write(f"{number} rows, details and bodies of webhooks deleted.")
