@@ -7,6 +7,7 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
+from automations.deletion import prune_deleted
 from automations.models import Automation, AutomationStatus, Run, RunStatus, Version
 from automations.writing import pause
 from crm.attachments import attach
@@ -205,6 +206,7 @@ def test_a_deleted_automation_is_gone_with_its_runs(api: APIClient, ada: Subscri
     response = api.delete(f"/automations/{automation.pk}")
     assert response.json() == {"message": "Automation has been deleted"}
     assert not Automation.objects.exists()
+    prune_deleted()
     assert not Run.objects.exists()
 
 
