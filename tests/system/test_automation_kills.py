@@ -153,7 +153,7 @@ def run_with_kills(server: Server, url: str, contacts: int, kills: list[Kill]) -
     with connect(server) as store:
         store.execute(SEED.replace("%s", str(contacts)))
         armed = "SELECT count(*) FROM automations_automation WHERE armed_at IS NOT NULL"
-        wait_until(lambda: fetch_value(store, armed))
+        wait_until(lambda: fetch_value(store, armed), 30)
     is_over = threading.Event()
     shares = [range(first, contacts + 1, CLIENTS) for first in range(1, CLIENTS + 1)]
     clients = [
