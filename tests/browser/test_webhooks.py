@@ -30,6 +30,7 @@ VALUES (%(id)s, 1, now(), 20000, NULL, repeat('e', 300), ''),
 """
 PAGES = (
     *("/admin/automations/endpoint/", "/admin/automations/endpoint/{endpoint}/change/"),
+    "/admin/automations/endpoint/{endpoint}/remove/",
     *("/admin/automations/delivery/", "/admin/automations/delivery/{delivery}/change/"),
     "/admin/automations/delivery/?status=failed&since=2026-01-01",
 )
