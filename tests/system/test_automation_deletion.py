@@ -7,8 +7,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection, transaction
+from django.db import DataError, connection, transaction
 
+from automations import deletion
 from automations.deletion import prune_deleted
 from automations.models import Automation, Run, RunStep
 from automations.writing import create_automation, delete_automation
@@ -75,6 +76,14 @@ def test_a_killed_process_leaves_whole_contacts_and_the_next_one_goes_on() -> No
     # PostgreSQL ends the transaction of the process a little later.
     wait_until(lambda: prune_deleted() or not Automation.with_deleted.exists())
     assert orphans() == []
+
+
+def test_a_transaction_that_ends_early_deletes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    deleted(3)
+    monkeypatch.setattr(deletion, "STATEMENTS", (*deletion.STATEMENTS, "SELECT 1 / 0"))
+    with pytest.raises(DataError):
+        prune_deleted()
+    assert [*fetch_one(LEFT, {})] == [3, 9]
 
 
 def test_rows_about_a_contact_that_is_held_are_deleted_the_next_time() -> None:
