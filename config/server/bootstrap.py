@@ -11,7 +11,7 @@ from django.utils.module_loading import import_string
 
 from config.database import fetch_one, migrations_are_missing
 from config.server.postgres import PostgresError
-from config.server.restore import drop_leftovers
+from config.server.replacement import drop_leftovers
 
 # Any number that is the same in every process: a second process waits for the first.
 MIGRATION_LOCK = 0x7A11_B00C

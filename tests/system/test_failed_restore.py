@@ -17,10 +17,11 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django import Settings as SettingsFixture
 
-from config.server import restore
+from config.server import replacement, restore
 from config.server.backup import Manifest
 from config.server.postgres import USER, EmbeddedPostgres
 from config.server.programs import StoreError
+from config.server.replacement import Replacement
 from tests.long import long
 from tests.system.stores import TARGET, Databases, changed, restored, use
 
@@ -36,7 +37,7 @@ CREATE TABLE public.large AS SELECT repeat('x', 1000) FROM generate_series(
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Report connections at once that are not closed."""
-    monkeypatch.setattr(restore, "LEAVING_SECONDS", 0)
+    monkeypatch.setattr(replacement, "LEAVING_SECONDS", 0)
 
 
 def same(_: Any) -> dict[str, Any]:
@@ -152,13 +153,13 @@ def test_a_program_that_connects_meanwhile_cannot_write_and_is_reported(
 def test_a_program_that_connects_at_the_end_is_reported(
     untouched: Databases, shop_backup: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    swap = restore._swap
+    swap = Replacement._swap
 
-    def connect_and_swap(server: psycopg.Connection[Any], name: str) -> None:
+    def connect_and_swap(place: Replacement) -> None:
         with untouched.connect(TARGET):
-            swap(server, name)
+            swap(place)
 
-    monkeypatch.setattr(restore, "_swap", connect_and_swap)
+    monkeypatch.setattr(Replacement, "_swap", connect_and_swap)
     with pytest.raises(StoreError, match="has connected to the database target meanwhile"):
         restored(shop_backup)
 
@@ -166,7 +167,9 @@ def test_a_program_that_connects_at_the_end_is_reported(
 def test_a_second_restore_is_rejected(untouched: Databases, shop_backup: Path) -> None:
     with untouched.connect("postgres") as other:
         other.execute("SELECT pg_advisory_lock(hashtext('target'))")
-        with pytest.raises(StoreError, match="Another restore of the database target runs"):
+        with pytest.raises(
+            StoreError, match="Another restore or upgrade of the database target runs"
+        ):
             restored(shop_backup)
 
 
