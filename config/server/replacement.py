@@ -54,11 +54,11 @@ class Replacement:
         # In messages: "A restore" or "An upgrade".
         self.work = work
         self.name = store.info.dbname
-        # The connection to the store that is replaced.
+        # The connection to the store that is replaced. `draft` closes it.
         self.store = store
-        # The connection to another database, from which both are renamed.
-        self._server = server
-        self._draft = DRAFT.format(self.name)
+        # A connection to another database, from which both are renamed.
+        self.server = server
+        self.draft_name = DRAFT.format(self.name)
         self._replaced = REPLACED.format(self.name)
 
     def prepare(self) -> None:
@@ -68,7 +68,7 @@ class Replacement:
             StoreError: it may not, or a program uses it.
         """
         self._check_rights()
-        self._drop(self._draft)
+        self._drop(self.draft_name)
         self._drop(self._replaced)
         self.check_that_it_is_unused()
 
@@ -104,6 +104,10 @@ class Replacement:
                 "and all other programs that use it first."
             )
 
+    def reconnect(self) -> None:
+        """Connect to the store again, which was left for a copy of it."""
+        self.store = connect(self.name)
+
     def lock_tables(self) -> None:
         """Make all writes into the store wait, so that none is accepted and lost."""
         self.store.execute("BEGIN")
@@ -125,11 +129,11 @@ class Replacement:
         Raises:
             StoreError: PostgreSQL reports an error, or a program uses the store.
         """
-        create = sql.SQL("CREATE DATABASE {} ").format(sql.Identifier(self._draft))
+        create = sql.SQL("CREATE DATABASE {} ").format(sql.Identifier(self.draft_name))
         try:
             with reported_errors():
-                self._server.execute(create + clauses)
-                _connect_django(self._draft)
+                self.server.execute(create + clauses)
+                _connect_django(self.draft_name)
                 yield
                 self.check_that_it_is_unused()
             connection.close()
@@ -137,10 +141,11 @@ class Replacement:
             self._swap()
         finally:
             connection.close()
+            self.store.close()
             connection.settings_dict["NAME"] = self.name
             # After the swap there is none.
             with suppress(psycopg.Error):
-                self._drop(self._draft)
+                self._drop(self.draft_name)
         with suppress(psycopg.Error):
             self._drop(self._replaced)
 
@@ -157,7 +162,7 @@ class Replacement:
             raise StoreError(f"The name of the database {name} is too long for {work}.")
 
     def _drop(self, database: str) -> None:
-        self._server.execute(
+        self.server.execute(
             sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
         )
 
@@ -165,12 +170,12 @@ class Replacement:
         """Rename both databases in one transaction. PostgreSQL does so only if both are unused."""
         rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
         store, draft, replaced = (
-            sql.Identifier(each) for each in (self.name, self._draft, self._replaced)
+            sql.Identifier(each) for each in (self.name, self.draft_name, self._replaced)
         )
         try:
-            with self._server.transaction():
-                self._server.execute(rename.format(store, replaced))
-                self._server.execute(rename.format(draft, store))
+            with self.server.transaction():
+                self.server.execute(rename.format(store, replaced))
+                self.server.execute(rename.format(draft, store))
         except psycopg.errors.ObjectInUse:
             raise StoreError(
                 f"A program has connected to the database {self.name} meanwhile. Stop it first."
