@@ -15,7 +15,7 @@ from tests.system.server import ROOT
 from tests.system.stores import GRACE
 
 OLD_STORES = ROOT / "tests" / "system" / "old_stores"
-LATER = "tests.system.later.settings"
+LATER_MIGRATIONS = {"transfers": "tests.system.later.migrations"}
 # What the client of an old store tracked three times, with these keys.
 EVENT = {"event_key": "checkout", "title": "Order placed", "value": "12.50", "email": GRACE}
 IDEMPOTENCY_KEYS = ("first", "second", "third")
