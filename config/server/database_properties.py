@@ -36,7 +36,7 @@ FROM original WHERE comment IS NOT NULL
 UNION ALL
 SELECT format('ALTER DATABASE %%I OWNER TO %%I', copy, pg_get_userbyid(datdba))
 FROM original WHERE pg_get_userbyid(datdba) <> current_user
-"""
+"""  # noqa: S608
 # Settings of the database, and of roles in the database.
 SETTINGS = f"""
 {ORIGINAL}
@@ -44,7 +44,7 @@ SELECT CASE setrole WHEN 0 THEN format('ALTER DATABASE %%I SET ', copy)
            ELSE format('ALTER ROLE %%I IN DATABASE %%I SET ', pg_get_userbyid(setrole), copy) END,
        split_part(setting, '=', 1), substr(setting, strpos(setting, '=') + 1)
 FROM original JOIN pg_db_role_setting ON setdatabase = oid, unnest(setconfig) AS setting
-"""
+"""  # noqa: S608
 
 
 def copy_properties(place: Replacement, report: Callable[[str], Any]) -> None:

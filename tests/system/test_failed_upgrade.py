@@ -19,7 +19,7 @@ from pytest_django import Settings as SettingsFixture
 
 from config import database
 from config.server import replacement, upgrade
-from config.server.backup import Manifest, read_manifest
+from config.server.backup import Manifest, read_manifest, write_backup
 from config.server.postgres import USER
 from config.server.programs import StoreError
 from crm.models import Subscriber
@@ -157,7 +157,7 @@ def test_a_program_that_connects_meanwhile_cannot_write_and_is_reported(
     untouched: Rows, later: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A `serve` that starts meanwhile accepts no event, because the upgrade would lose it."""
-    finish = upgrade.finish
+    finish = replacement.finish
 
     with ExitStack() as programs:
 
@@ -177,11 +177,10 @@ def test_a_change_during_the_backup_is_reported(
     later: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The numbers of rows are the same, and the change stays."""
-    write = upgrade.write_backup
 
     def write_and_change(path: Path, replace: bool) -> Any:
         with later.connect(TARGET) as other:
-            manifest = write(path, replace)
+            manifest = write_backup(path, replace)
             other.execute("UPDATE crm_subscriber SET first_name = 'Changed'")
         return manifest
 

@@ -15,7 +15,7 @@ import pytest
 from config.server.postgres import USER, socket_dir
 from tests.long import long
 from tests.system.processes import postmaster
-from tests.system.server import Server
+from tests.system.server import ROOT, Server
 from tests.system.stores import begun, wait_for_statement
 from tests.system.trackers import start_trackers, stop_trackers, wait_for_events
 
@@ -36,7 +36,7 @@ class Store:
 
     def later(self, last_migration: str = "SELECT 1") -> Server:
         """Return the later version, whose last migration runs a statement."""
-        server = Server(self.folder, **LATER, LAST_MIGRATION=last_migration, PORT=self.port)
+        server = Server(self.folder, ROOT, **LATER, LAST_MIGRATION=last_migration, PORT=self.port)
         server.port, server.auth = self.present.port, self.present.auth
         return server
 
@@ -155,7 +155,7 @@ def test_trackers_count_each_event_once_over_an_upgrade(tmp_path: Path) -> None:
     answered = stop_trackers(trackers)
     with psycopg.connect(host=store.socket, user=USER, dbname="tallybook") as connection:
         query = "SELECT title, counter FROM events_trackedevent WHERE event_key = 'load'"
-        counters = dict(connection.execute(query).fetchall())
+        counters: dict[str, int] = dict(connection.execute(query).fetchall())
     assert later.manage("verify")
     later.stop()
     assert counters == dict.fromkeys(answered, 1)
