@@ -1,6 +1,7 @@
 """Stores to back up and to restore, in databases beside those of the other tests."""
 
 import json
+import resource
 import subprocess
 import sys
 import zipfile
@@ -13,7 +14,7 @@ import psycopg
 from django.db import connection
 
 from config.server import backup
-from config.server.postgres import USER
+from config.server.postgres import USER, EmbeddedPostgres
 from config.server.restore import restore_backup
 from crm.models import Subscriber
 from tests.system.server import ROOT, Server, wait_until
@@ -22,6 +23,13 @@ SHOP, TARGET = "shop", "target"
 DRAFT, REPLACED = "target-restore-draft", "target-replaced-by-restore"
 GRACE = "grace@example.com"
 LATER = "later@example.com"
+# The most that PostgreSQL writes of its own into one file is a segment of its log.
+WAL_SEGMENT_BYTES = 16 << 20
+# A table that is larger.
+LARGE = f"""
+CREATE TABLE public.large AS SELECT repeat('x', 1000) FROM generate_series(
+1, {WAL_SEGMENT_BYTES // 900});
+"""
 
 
 class Databases(NamedTuple):
@@ -86,6 +94,19 @@ def changed(path: Path, folder: Path, manifest: Callable[[Any], Any], sql: str =
 def emails() -> set[str]:
     """Return the e-mails of the contacts in the database that Django is connected to."""
     return set(Subscriber.objects.values_list("email", flat=True))
+
+
+@contextmanager
+def full_disk(postgres: EmbeddedPostgres) -> Iterator[None]:
+    """Let a PostgreSQL fail to write files larger than a segment of its log in the block."""
+    assert postgres.process
+    limits = resource.prlimit(postgres.process.pid, resource.RLIMIT_FSIZE)
+    low = (WAL_SEGMENT_BYTES, limits[1])
+    resource.prlimit(postgres.process.pid, resource.RLIMIT_FSIZE, low)
+    try:
+        yield
+    finally:
+        resource.prlimit(postgres.process.pid, resource.RLIMIT_FSIZE, limits)
 
 
 @contextmanager

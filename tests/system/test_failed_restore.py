@@ -4,7 +4,6 @@ The fixture `untouched` verifies that after each test. Processes are killed in
 test_backup_processes.py.
 """
 
-import resource
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -23,15 +22,7 @@ from config.server.postgres import USER, EmbeddedPostgres
 from config.server.programs import StoreError
 from config.server.replacement import Replacement
 from tests.long import long
-from tests.system.stores import TARGET, Databases, changed, restored, use
-
-# The most that PostgreSQL writes of its own into one file is a segment of its log.
-WAL_SEGMENT_BYTES = 16 << 20
-# A table that is larger.
-LARGE = f"""
-CREATE TABLE public.large AS SELECT repeat('x', 1000) FROM generate_series(
-1, {WAL_SEGMENT_BYTES // 900});
-"""
+from tests.system.stores import LARGE, TARGET, Databases, changed, full_disk, restored, use
 
 
 @pytest.fixture
@@ -101,15 +92,9 @@ def test_a_store_in_use_is_kept_and_its_rows_are_named(
 def test_a_full_disk_is_reported(
     untouched: Databases, postgres: EmbeddedPostgres, shop_backup: Path, tmp_path: Path
 ) -> None:
-    assert postgres.process
-    limits = resource.prlimit(postgres.process.pid, resource.RLIMIT_FSIZE)
-    low = (WAL_SEGMENT_BYTES, limits[1])
-    resource.prlimit(postgres.process.pid, resource.RLIMIT_FSIZE, low)
-    try:
-        with pytest.raises(StoreError, match=r"psql failed: ERROR: .*File too large"):
-            restored(changed(shop_backup, tmp_path, same, LARGE))
-    finally:
-        resource.prlimit(postgres.process.pid, resource.RLIMIT_FSIZE, limits)
+    match = r"psql failed: ERROR: .*File too large"
+    with full_disk(postgres), pytest.raises(StoreError, match=match):
+        restored(changed(shop_backup, tmp_path, same, LARGE))
 
 
 def test_a_truncated_file_is_rejected(

@@ -20,10 +20,10 @@ from pytest_django import Settings as SettingsFixture
 from config import database
 from config.server import replacement, upgrade
 from config.server.backup import Manifest, read_manifest, write_backup
-from config.server.postgres import USER
+from config.server.postgres import USER, EmbeddedPostgres
 from config.server.programs import StoreError
 from crm.models import Subscriber
-from tests.system.stores import DRAFT, REPLACED, TARGET, Databases, restored
+from tests.system.stores import DRAFT, LARGE, REPLACED, TARGET, Databases, full_disk, restored
 from tests.system.upgrades import LATER_MIGRATIONS, Rows, read_store, upgraded
 
 FAILING = "SELECT 1/0"
@@ -267,6 +267,17 @@ def test_a_role_that_owns_the_database_upgrades_it_and_names_what_a_superuser_ha
         connection.settings_dict["USER"] = USER
         later.drop(TARGET)
         later.sql.execute("DROP ROLE owner")
+
+
+def test_a_full_disk_is_reported(later: Databases, postgres: EmbeddedPostgres) -> None:
+    with later.connect(TARGET) as other:
+        other.execute(LARGE)
+    rows = read_store()
+    match = r"PostgreSQL reports: .*File too large"
+    with full_disk(postgres), pytest.raises(StoreError, match=match):
+        upgraded()
+    assert read_store() == rows
+    assert later.names() & {DRAFT, REPLACED} == set()
 
 
 def test_a_folder_of_backups_that_cannot_be_made_is_reported(
