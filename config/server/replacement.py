@@ -96,7 +96,7 @@ class Replacement:
         """Raise StoreError if another program is connected to the store."""
         # A connection that has just been closed is listed for a moment.
         deadline = time.monotonic() + LEAVING_SECONDS
-        while (others := value(self.store, OTHERS)) and time.monotonic() < deadline:
+        while (others := self._others()) and time.monotonic() < deadline:
             time.sleep(0.05)
         if others:
             raise StoreError(
@@ -148,6 +148,12 @@ class Replacement:
                 self._drop(self.draft_name)
         with suppress(psycopg.Error):
             self._drop(self._replaced)
+
+    def _others(self) -> int:
+        # Within a transaction PostgreSQL shows the list of the first look again.
+        self.store.execute("SELECT pg_stat_clear_snapshot()")
+        others: int = value(self.store, OTHERS)
+        return others
 
     def _check_rights(self) -> None:
         name, role = self.name, self.store.info.user

@@ -37,13 +37,11 @@ WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
 def later(
     target: Databases,
     settings: SettingsFixture,
-    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> Iterator[Databases]:
     """A store that lacks two migrations of this version. Django is connected to it."""
     settings.MIGRATION_MODULES = LATER_MIGRATIONS
     settings.BACKUPS_DIR = tmp_path / "backups"
-    monkeypatch.setattr(replacement, "LEAVING_SECONDS", 0)
     database._migrations.cache_clear()
     yield target
     database._migrations.cache_clear()
