@@ -132,12 +132,10 @@ def test_a_new_event_counts_on(store: Upgraded) -> None:
     assert TrackedEvent.objects.get(subscriber__email="ada@example.com").counter == before + 1
 
 
-@pytest.mark.parametrize(
-    ("store", "slugs"),
-    [(FIRST, ["VIP", "vip-2"]), (SECOND, ["VIP"]), (LAST, ["VIP"])],
-    indirect=["store"],
-)
-def test_slugs_that_differ_in_case_alone_get_a_number(store: Upgraded, slugs: list[str]) -> None:
+@of_all
+def test_slugs_that_differ_in_case_alone_get_a_number(store: Upgraded) -> None:
+    # The first version alone permitted such a tag.
+    slugs = ["VIP", "vip-2"] if store.name == FIRST else ["VIP"]
     assert list(Tag.objects.order_by("id").values_list("slug", flat=True)) == slugs
 
 
