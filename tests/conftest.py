@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from hypothesis import HealthCheck
 from hypothesis import settings as profiles
 
 from config.server.postgres import EmbeddedPostgres
+from tests.databases import flush, set_fsync
 
 # tests/system and tests/browser share one server.
 pytest_plugins = ["tests.system.fixtures"]
@@ -37,6 +39,8 @@ def postgres() -> Iterator[EmbeddedPostgres]:
     server = EmbeddedPostgres(Path(settings.DATA_DIR))
     server.lock("The tests run.")
     server.start()
+    # Tests that kill PostgreSQL start one of their own, which waits for the disk.
+    set_fsync(server, "off")
     yield server
     server.stop()
 
@@ -44,6 +48,12 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(postgres: EmbeddedPostgres) -> None:
     """Start PostgreSQL before pytest-django creates its database."""
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> None:
+    """Empty the database quickly after a test that commits, but for what the migrations wrote."""
+    connection.ops.sql_flush = flush  # type: ignore[method-assign]
 
 
 # These files take longest. They come first, so that both workers end at about the same time.

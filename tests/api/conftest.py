@@ -1,15 +1,14 @@
 """In process: DRF's APIClient on the real PostgreSQL, each test in a transaction rolled back."""
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, Permission, User
-from django.db.models.signals import post_migrate
-from pytest_django import DjangoDbBlocker, Settings
+from django.contrib.auth.models import User
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from automations.models import Run
@@ -27,30 +26,6 @@ Sent = tuple[int, dict[str, str], bytes]
 def basic(username: str, secret: str) -> str:
     """Return the Authorization header of HTTP Basic."""
     return "Basic " + b64encode(f"{username}:{secret}".encode()).decode()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def roles(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """The groups of the migrations, also after a test that ends by emptying all tables."""
-    with django_db_blocker.unblock():
-        permissions = {
-            group.name: [permission.natural_key() for permission in group.permissions.all()]
-            for group in Group.objects.all()
-        }
-
-    def create_groups(sender: Any, **options: Any) -> None:
-        # The command flush sends the signal without a plan, after it created the permissions.
-        if sender.label == "automations" and "plan" not in options:
-            for name, keys in permissions.items():
-                group, is_new = Group.objects.get_or_create(name=name)
-                # A test that empties the tables of some apps alone sends it too.
-                if is_new:
-                    found = (Permission.objects.get_by_natural_key(*key) for key in keys)
-                    group.permissions.set(found)
-
-    post_migrate.connect(create_groups)
-    yield
-    post_migrate.disconnect(create_groups)
 
 
 @pytest.fixture

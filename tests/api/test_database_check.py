@@ -1,5 +1,6 @@
 """`manage.py check_database` on a PostgreSQL of one's own: its settings, and missing migrations."""
 
+from collections.abc import Iterator
 from io import StringIO
 
 import pytest
@@ -9,9 +10,19 @@ from django.db.migrations.recorder import MigrationRecorder
 from pytest_django import Settings as SettingsFixture
 
 from config import database_check
+from config.server.postgres import EmbeddedPostgres
+from tests.databases import set_fsync
 
 pytestmark = pytest.mark.django_db
 MAILBOXES = "No two contacts have the same mailbox."
+
+
+@pytest.fixture(scope="module", autouse=True)
+def durable(postgres: EmbeddedPostgres) -> Iterator[None]:
+    """The tests' PostgreSQL waits for the disk, as one of an operator."""
+    set_fsync(postgres, "on")
+    yield
+    set_fsync(postgres, "off")
 
 
 @pytest.fixture(autouse=True)

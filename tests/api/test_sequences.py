@@ -351,9 +351,6 @@ class Store(RuleBasedStateMachine):
 def test_sequences_of_20_steps_leave_the_store_that_the_model_expects() -> None:
     sequences = SEQUENCES[settings.get_current_profile_name()]
     Store.sequences = 0
-    with connection.cursor() as cursor:
-        # Waiting for the disk would be half of the time, and nothing is killed here.
-        cursor.execute("SET synchronous_commit = off")
     run_state_machine_as_test(
         Store,
         settings=settings(max_examples=sequences, stateful_step_count=STEPS),

@@ -53,11 +53,8 @@ def own_server(
 ) -> Iterator[Databases]:
     """The tests' PostgreSQL as one of DATABASE_URL, which Django may connect to."""
     settings.EMBEDDED_POSTGRES = False
-    # CREATE and DROP DATABASE wait for the disk, which these tests do not need.
-    databases.set_fsync("off")
     with django_db_blocker.unblock():
         yield databases
-    databases.set_fsync("on")
 
 
 @pytest.fixture

@@ -50,11 +50,6 @@ class Databases(NamedTuple):
         """Return the names of all databases."""
         return {name for (name,) in self.sql.execute("SELECT datname FROM pg_database")}
 
-    def set_fsync(self, value: str) -> None:
-        """Let the server wait for the disk, or not."""
-        self.sql.execute(f"ALTER SYSTEM SET fsync = {value}")
-        self.sql.execute("SELECT pg_reload_conf()")
-
     def connect(self, name: str) -> "closing[psycopg.Connection[Any]]":
         """Connect to a database as another program does."""
         host = self.sql.info.host

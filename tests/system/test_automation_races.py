@@ -52,13 +52,6 @@ HOUR = {"type": "wait", "wait": {"hours": 1}}
 PAID = {"type": "event", "event_key": "paid"}
 
 
-@pytest.fixture(autouse=True)
-def unsynced() -> None:
-    """Do not wait for the disk, because nothing is killed here."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET synchronous_commit = off")
-
-
 def published(*steps: dict[str, Any], **document: Any) -> Automation:
     """An automation that may start."""
     automation = create_automation(

@@ -176,6 +176,12 @@ def assert_acknowledged_events_are_stored(server: Server, load: Load) -> None:
     assert len(load.acknowledged) <= counters <= load.attempts
 
 
+def test_the_database_that_is_killed_here_waits_for_the_disk(running: Server) -> None:
+    with connect(running) as connection:
+        for name in ("fsync", "full_page_writes", "synchronous_commit"):
+            assert connection.execute(f"SHOW {name}").fetchone() == ("on",)
+
+
 def test_killed_workers_and_a_killed_web_server_lose_no_acknowledged_event(
     running: Server,
 ) -> None:
