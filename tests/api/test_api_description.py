@@ -15,6 +15,7 @@ from django.test import Client
 from django.utils import timezone
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 from schemathesis import Case, GenerationMode, Response
 from schemathesis.config import SchemathesisConfig
@@ -23,7 +24,6 @@ from automations.models import Automation, Run
 from automations.starting import start_by_hand
 from automations.writing import create_automation, pause
 from crm.models import (
-    ApplicationPassword,
     CustomField,
     IncomingWebhook,
     List,
@@ -32,9 +32,10 @@ from crm.models import (
     SubscriberNote,
     Tag,
 )
-from events.models import EventOccurrence, IdempotencyKey, TrackedEvent, TrackingKey
+from crm.passwords import create_application_password
+from events.models import EventOccurrence, TrackedEvent, TrackingKey
 from tests.api.automation import HOUR, published
-from tests.api.conftest import MakePassword, basic
+from tests.api.conftest import basic
 from tests.api.rsgi import RSGIAdapter
 from tests.api.savepoints import rolled_back
 
@@ -219,12 +220,6 @@ def call(session: requests.Session, db: None) -> Caller:
     return Caller(session)
 
 
-@pytest.fixture
-def tracking_key(db: None) -> None:
-    """The credential of ActiveCampaign's event call."""
-    TrackingKey.objects.create(id=1, actid=ACTID, key=KEY, created_at=timezone.now())
-
-
 def restart_ids(*models: type[Model]) -> None:
     """Have the next rows of these empty tables get the ids 1, 2, and so on."""
     tables = [{"table": model._meta.db_table, "column": "id"} for model in models]
@@ -243,12 +238,13 @@ def numbered(noun: str) -> list[str]:
     return [f"{noun} {number}" for number in (1, 2, 3)]
 
 
-@pytest.fixture
-def stored(api: APIClient, tracking_key: None) -> None:
-    """Contacts, labels, segments, events, notes, webhooks, fields: each with the ids 1, 2 and 3.
+def store(api: APIClient) -> None:
+    """Store contacts, labels, segments, events, notes, webhooks, fields, each with the ids 1 to 3.
 
-    Automations have the ids 1 to 4. The second is paused, and the last a draft.
+    Automations have the ids 1 to 4. The second is paused, and the last a draft. ActiveCampaign's
+    event call has its credential.
     """
+    TrackingKey.objects.create(id=1, actid=ACTID, key=KEY, created_at=timezone.now())
     restart_ids(Subscriber, Tag, List, Segment, TrackedEvent, SubscriberNote, IncomingWebhook)
     restart_ids(Subscriber.tags.through, CustomField, EventOccurrence, Automation, Run)
     CustomField.objects.bulk_create(CustomField(label=slug, slug=slug) for slug in ("a", "b", "c"))
@@ -277,16 +273,27 @@ def stored(api: APIClient, tracking_key: None) -> None:
         assert response.status_code == 200, response.content
 
 
+@pytest.fixture(scope="module")
+def authorization(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """The credentials that stored what the tests of this file find. Each test rolls back its own.
+
+    One store serves all, because making one takes longer than the requests of a test.
+    """
+    with django_db_blocker.unblock(), rolled_back():
+        admin = User.objects.create(username="admin", is_superuser=True, is_staff=True)
+        _, secret = create_application_password(admin, "test", "manage")
+        header = basic("admin", secret.replace(" ", ""))
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=header)
+        store(client)
+        yield header
+
+
 @pytest.mark.no_cover
-@pytest.mark.usefixtures("stored")
 @each_operation
 def test_the_response_to_a_random_request_is_as_described(
-    call: Caller, admin: User, make_password: MakePassword, method: str, path: str
+    call: Caller, authorization: str, method: str, path: str
 ) -> None:
-    authorization = basic("admin", make_password(admin))
-    # As if this password had sent the events.
-    password = ApplicationPassword.objects.latest("pk")
-    IdempotencyKey.objects.update(credential=f"password:{password.pk}")
     operation = DESCRIBED[path][method]
     got_through = 0
 
@@ -304,11 +311,10 @@ def test_the_response_to_a_random_request_is_as_described(
     assert got_through, "All were rejected: KNOWN lacks what this operation looks for."
 
 
-@pytest.mark.usefixtures("tracking_key")
-@pytest.mark.parametrize("authorization", [None, "Bearer wrong"])
+@pytest.mark.parametrize("wrong", [None, "Bearer wrong"])
 @each_operation
 def test_a_random_request_without_a_password_or_with_a_wrong_one_is_401(
-    call: Caller, method: str, path: str, authorization: str | None
+    call: Caller, authorization: str, method: str, path: str, wrong: str | None
 ) -> None:
     needs_password = "security" in DESCRIPTION["paths"][path][method]
     assert needs_password or path == "/event"
@@ -316,7 +322,7 @@ def test_a_random_request_without_a_password_or_with_a_wrong_one_is_401(
     @settings(max_examples=2)
     @given(DESCRIBED[path][method].as_strategy())
     def play(case: Case[Any]) -> None:
-        status = call(case, authorization).status_code
+        status = call(case, wrong).status_code
         assume(status != 411)  # sent before Django, to an empty form in chunks
         assert status == (401 if needs_password else 200)
 

@@ -22,7 +22,7 @@ INSERT INTO automations_run (automation_id, subscriber_id, number, version_id, s
     step_id, entered_at, due_at, happened, source_kind, source_key, source_at, cause, attempts,
     error, created_at)
 SELECT a.id, n, 1, a.version_id, CASE WHEN n % 2 = 0 THEN 'active' ELSE 'completed' END, '', 1,
-    now(), CASE WHEN n % 2 = 0 THEN now() + n * interval '1 second' END, false, 'event', 'checkout',
+    now(), CASE WHEN n % 2 = 0 THEN now() + n * interval '1 hour' END, false, 'event', 'checkout',
     now(), '{}', 0, '', now()
 FROM automations_automation a, generate_series(1, 20000) n
 """
