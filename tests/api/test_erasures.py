@@ -4,10 +4,9 @@ import io
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import pytest
@@ -15,8 +14,10 @@ from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
 from django.utils.timezone import now
+from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
 from config import __version__
@@ -26,6 +27,7 @@ from crm.segments import create_segment
 from events.personal_data import erase_contact
 from events.tracking import track
 from tests.api.pages import CONTACTS, browser_of, open_page, staff_user, text_of
+from tests.api.savepoints import rolled_back
 
 ERASURES = "/admin/crm/erasure/"
 ADA_SHA256 = sha256(b"ada@example.com").hexdigest()
@@ -320,76 +322,79 @@ RECEIPT = {
     "deleted": {"contacts": 1, "events": 2},
     "made_nameless": {"admin_history": 1},
 }
-MESSAGE = json.dumps(RECEIPT, separators=(",", ":"))
 
 
-@contextmanager
-def before_erasures() -> Iterator[None]:
-    """Migrate back to the version that kept receipts in the log, and forward again at the end."""
-    try:
+def receipt_of(contact_id: int) -> str:
+    """Return the receipt of a contact as the log kept it."""
+    return json.dumps({**RECEIPT, "contact_id": contact_id}, separators=(",", ":"))
+
+
+class Carried(NamedTuple):
+    """What migrations leave of receipts in the log, by the entries' ids."""
+
+    receipt: int
+    others: list[int]
+    message_before: str
+
+
+@pytest.fixture(scope="class")
+def carried(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Carried]:
+    """A store that went back to the version that kept receipts in the log, and forward again.
+
+    It did so once for all tests of a class, because that takes seconds.
+    """
+    with django_db_blocker.unblock(), rolled_back():
+        user = User.objects.create_user("eve")
+        Group.objects.create(name="clerks")
+        now_erased = add_log_entry(user, 7, "(erased)", DELETION)
+        Erasure.objects.create(
+            contact_id=7,
+            email_sha256=ADA_SHA256,
+            erased_at=datetime(2026, 11, 22, 8, 5, tzinfo=UTC),
+            erased_by="ada",
+            version="0.1.0",
+            counts={name: RECEIPT[name] for name in ("deleted", "made_nameless")},
+        )
+        connection.check_constraints()
         call_command("migrate", "crm", "0003", verbosity=0)
-        yield
-    finally:
-        call_command("migrate", verbosity=0)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_migration_carries_a_receipt_over_from_the_log() -> None:
-    user = User.objects.create_user("eve")
-    with before_erasures():
-        entry = add_log_entry(user, 7, "(erased)", DELETION, MESSAGE)
-    erasure = Erasure.objects.get()
-    assert erasure.receipt() == RECEIPT
-    assert erasure.erased_at == datetime(2026, 11, 22, 8, 5, tzinfo=UTC)
-    entry.refresh_from_db()
-    assert (entry.object_repr, entry.change_message) == ("(erased)", "")
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_migration_leaves_other_entries_of_the_log() -> None:
-    user = User.objects.create_user("eve")
-    with before_erasures():
-        add_log_entry(user, 7, "ada@example.com", CHANGE, MESSAGE)
-        add_log_entry(user, 8, "bob@example.com", DELETION, "Deleted.")
-        add_log_entry(user, 9, "cyd@example.com", DELETION)
-    assert not Erasure.objects.exists()
-    messages = LogEntry.objects.order_by("id").values_list("change_message", flat=True)
-    assert list(messages) == [MESSAGE, "Deleted.", ""]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_migration_backwards_carries_a_receipt_into_the_log() -> None:
-    user = User.objects.create_user("eve")
-    entry = add_log_entry(user, 7, "(erased)", DELETION)
-    Erasure.objects.create(
-        contact_id=7,
-        email_sha256=ADA_SHA256,
-        erased_at=datetime(2026, 11, 22, 8, 5, tzinfo=UTC),
-        erased_by="ada",
-        version="0.1.0",
-        counts={name: RECEIPT[name] for name in ("deleted", "made_nameless")},
-    )
-    with before_erasures():
-        entry.refresh_from_db()
-        assert json.loads(entry.change_message) == RECEIPT
-    assert Erasure.objects.get().receipt() == RECEIPT
-
-
-@pytest.fixture
-def clerks(transactional_db: None) -> Iterator[None]:
-    """A group of the operator. It is deleted, because groups stay after a test that commits."""
-    group = Group.objects.create(name="clerks")
-    yield
-    group.delete()
-
-
-@pytest.mark.parametrize(("name", "may_see"), [("manager", True), ("clerks", False)])
-def test_a_migration_lets_managers_see_receipts(clerks: None, name: str, may_see: bool) -> None:
-    with before_erasures():
+        now_erased.refresh_from_db()
+        erased = add_log_entry(user, 8, "(erased)", DELETION, receipt_of(8))
+        others = [
+            add_log_entry(user, 7, "ada@example.com", CHANGE, receipt_of(7)),
+            add_log_entry(user, 8, "bob@example.com", DELETION, "Deleted."),
+            add_log_entry(user, 9, "cyd@example.com", DELETION),
+        ]
         # As in a store of the earlier version.
         Permission.objects.filter(codename="view_erasure").delete()
-    permissions = Group.objects.get(name=name).permissions
-    assert permissions.filter(codename="view_erasure").exists() is may_see
+        connection.check_constraints()
+        call_command("migrate", verbosity=0)
+        yield Carried(erased.pk, [entry.pk for entry in others], now_erased.change_message)
+
+
+class TestMigrations:
+    def test_a_receipt_is_carried_over_from_the_log(self, carried: Carried, db: None) -> None:
+        erasure = Erasure.objects.get(contact_id=8)
+        assert erasure.receipt() == {**RECEIPT, "contact_id": 8}
+        assert erasure.erased_at == datetime(2026, 11, 22, 8, 5, tzinfo=UTC)
+        entry = LogEntry.objects.get(pk=carried.receipt)
+        assert (entry.object_repr, entry.change_message) == ("(erased)", "")
+
+    def test_other_entries_of_the_log_are_left(self, carried: Carried, db: None) -> None:
+        entries = LogEntry.objects.filter(pk__in=carried.others).order_by("id")
+        messages = [receipt_of(7), "Deleted.", ""]
+        assert list(entries.values_list("change_message", flat=True)) == messages
+        assert {*Erasure.objects.values_list("contact_id", flat=True)} == {7, 8}
+
+    def test_backwards_a_receipt_is_carried_into_the_log(self, carried: Carried, db: None) -> None:
+        assert json.loads(carried.message_before) == RECEIPT
+        assert Erasure.objects.get(contact_id=7).receipt() == RECEIPT
+
+    @pytest.mark.parametrize(("name", "may_see"), [("manager", True), ("clerks", False)])
+    def test_managers_may_see_receipts(
+        self, carried: Carried, db: None, name: str, may_see: bool
+    ) -> None:
+        permissions = Group.objects.get(name=name).permissions
+        assert permissions.filter(codename="view_erasure").exists() is may_see
 
 
 def by_email(operator: str, value: Any) -> Any:
