@@ -58,8 +58,9 @@ def django_db_setup(django_db_setup: None) -> None:
 
 # These files take longest. They come first, so that both workers end at about the same time.
 LONGEST = [
-    *("test_faults", "test_browser", "test_api_description", "test_readme", "test_serve"),
-    *("test_load", "test_sequences", "test_filter_model"),
+    *("test_faults", "test_browser", "test_api_description", "test_readme", "test_roles"),
+    *("test_automation_races", "test_serve", "test_load", "test_merging", "test_sequences"),
+    *("test_matrix", "test_migrations", "test_filter_model", "test_automation_model"),
 ]
 # What runs in other processes is not measured.
 MEASURED = ("tests/unit", "tests/api")
