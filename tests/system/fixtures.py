@@ -50,6 +50,17 @@ def server(served_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope="session")
+def first_server(tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A server with an embedded PostgreSQL that was started once, and has stopped.
+
+    Tests copy it for a store of their own, because a first start takes seconds.
+    """
+    server = Server(tmp_path_factory.mktemp("first"), TALLYBOOK_WORKERS="1").start()
+    server.stop()
+    return server
+
+
+@pytest.fixture(scope="session")
 def sql(postgres: EmbeddedPostgres, server: Server) -> Iterator[psycopg.Connection]:
     """A connection to the server's database, with the rows of earlier tests."""
     with psycopg.connect(

@@ -149,6 +149,14 @@ class Server:
             self.auth = basic("admin", self.password())
         return self
 
+    def copy(self, folder: Path, **environment: str) -> "Server":
+        """Return a server with a copy of this stopped one's store. It is not started."""
+        copied = Server(folder, self.root, **environment)
+        # The copy keeps its owner, because started as root PostgreSQL may run as another user.
+        subprocess.run(["cp", "-a", self.data_dir, copied.data_dir], check=True)
+        copied.auth = self.auth
+        return copied
+
     def admin_password(self) -> str:
         """Return the password of the superuser "admin", which the first start prints."""
         printed = re.search(r"login: +admin, password (\S+)", self.output())

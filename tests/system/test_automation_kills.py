@@ -73,11 +73,10 @@ Kill = Callable[[Server], None]
 
 
 @pytest.fixture
-def killed(tmp_path: Path) -> Iterator[Server]:
+def killed(first_server: Server, tmp_path: Path) -> Iterator[Server]:
     """A server of its own, whose processes are killed."""
-    server = Server(
-        tmp_path, TALLYBOOK_WORKERS="1", TALLYBOOK_WEBHOOK_ALLOWED_NETS="127.0.0.0/8"
-    ).start()
+    settings = {"TALLYBOOK_WORKERS": "1", "TALLYBOOK_WEBHOOK_ALLOWED_NETS": "127.0.0.0/8"}
+    server = first_server.copy(tmp_path, **settings).start()
     yield server
     if not server.has_ended():
         server.stop()

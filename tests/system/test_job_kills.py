@@ -26,9 +26,9 @@ Kill = Callable[[Server, int], None]
 
 
 @pytest.fixture
-def killed(tmp_path: Path) -> Iterator[Server]:
+def killed(first_server: Server, tmp_path: Path) -> Iterator[Server]:
     """A server of its own, whose processes are killed."""
-    server = Server(tmp_path, TALLYBOOK_WORKERS="1").start()
+    server = first_server.copy(tmp_path, TALLYBOOK_WORKERS="1").start()
     yield server
     if not server.has_ended():
         server.stop()

@@ -39,26 +39,25 @@ def used() -> Iterator[set[str]]:
 
 
 @pytest.fixture
-def started(tmp_path: Path, used: set[str]) -> Iterator["Reader"]:
+def started(first_server: Server, tmp_path: Path, used: set[str]) -> Iterator["Reader"]:
     """A person who reads the documentation with a new store."""
-    server = Server(tmp_path, TALLYBOOK_WORKERS="1", HOME=str(tmp_path)).start()
-    yield Reader(server, used)
+    server = first_server.copy(tmp_path, TALLYBOOK_WORKERS="1", HOME=str(tmp_path)).start()
+    yield Reader(server, first_server.password(), used)
     server.stop()
 
 
 class Reader:
     """Runs the named blocks against a server."""
 
-    def __init__(self, server: Server, used: set[str]) -> None:
+    def __init__(self, server: Server, password: str, used: set[str]) -> None:
         self.server = server
+        self.password = password.replace(" ", "")
         self.used = used
 
     def text(self, name: str) -> str:
         """Return a block with the password and the port of the server."""
         self.used.add(name)
-        secret = re.search(r"application password of admin: (.+)\n", self.server.output())
-        assert secret
-        text = TEXTS[name].strip().replace("APPLICATION_PASSWORD", secret[1].replace(" ", ""))
+        text = TEXTS[name].strip().replace("APPLICATION_PASSWORD", self.password)
         return text.replace("127.0.0.1:8000", f"127.0.0.1:{self.server.port}")
 
     def run(self, name: str) -> str:
@@ -191,10 +190,8 @@ def test_the_page_on_backups_brings_the_store_back(started: Reader, tmp_path: Pa
     assert started.run("check-backup").startswith("The store has ")
     started.run("unpack-backup")
     assert (tmp_path / "unpacked" / "store.sql").exists()
-    # The password is printed at the first start only.
-    read_events = started.text("tracking-events")
     started.server.start()
-    [event] = json.loads(started.shell(read_events))["events"]["data"]
+    [event] = json.loads(started.run("tracking-events"))["events"]["data"]
     assert (event["event_key"], event["counter"]) == ("checkout", "1")
 
 
