@@ -13,9 +13,8 @@ from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 
 from automations.admin.runs import describe_runs
-from automations.models import Automation, AutomationStatus, RunStatus
+from automations.models import Automation, AutomationStatus, Run, RunStatus
 from automations.rights import SEE_RUNS, START_RUNS, require_writing
-from automations.runs import shown_runs
 from automations.sentences import REASONS
 from automations.starting import start_by_hand
 from automations.writing import document_of
@@ -90,8 +89,7 @@ def runs_section(request: HttpRequest, contact: Subscriber) -> SafeString:
     if not request.user.has_perms(SEE_RUNS):
         return SafeString("")
     runs: list[Any] = list(
-        shown_runs()
-        .filter(subscriber_id=contact.pk)
+        Run.objects.filter(subscriber_id=contact.pk, automation__deleted_at=None)
         .select_related("automation")
         .order_by("-id")[:SHOWN_RUNS]
     )

@@ -6,6 +6,7 @@ The disks are of the kind tmpfs, in a mount namespace of the processes that use 
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,7 +88,11 @@ class SmallServer(Server):
         folder = socket_dir(self.data_dir)
         if folder.is_relative_to(self.data_dir):
             folder = self.seen_from_outside / folder.relative_to(self.data_dir)
-        return psycopg.connect(host=str(folder), user=USER, dbname="tallybook", autocommit=True)
+        # The path of a socket may have 107 bytes.
+        with tempfile.TemporaryDirectory() as short:
+            link = Path(short) / "socket"
+            link.symlink_to(folder)
+            return psycopg.connect(host=str(link), user=USER, dbname="tallybook", autocommit=True)
 
 
 def free_mib(folder: Path) -> int:
