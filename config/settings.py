@@ -150,6 +150,7 @@ STORE_METRICS = ["crm.metrics.metrics", "automations.metrics.metrics"]
 WORKER_COMMANDS = ["run_jobs", "run_automations"]
 HOURLY_COMMANDS = [
     *("prune_idempotency_keys", "clearsessions", "prune_failed_logins", "prune_jobs"),
+    # Last, because they may take minutes.
     *("prune_automations", "daily_backup"),
 ]
 # What a backup and a restore compare, and what a restore does for those whom the old store knows.

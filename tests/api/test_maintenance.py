@@ -5,11 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command, execute_from_command_line
 from django.db import connection
 from django.utils import timezone
+from pytest_django import Settings as SettingsFixture
 from rest_framework.test import APIClient
 
 from crm.contacts import create
@@ -228,6 +228,18 @@ def test_a_retry_after_its_key_was_pruned_counts_again(api: APIClient) -> None:
 def test_sessions_that_ended_are_deleted_every_hour(db: None) -> None:
     for key, days in (("ended", -1), ("lasts", 1)):
         Session.objects.create(session_key=key, expire_date=timezone.now() + timedelta(days=days))
-    for command in settings.HOURLY_COMMANDS:
-        call_command(command)
+    call_command("hourly")
     assert Session.objects.get().session_key == "lasts"
+
+
+def test_an_hourly_command_that_fails_is_reported_and_stops_no_other(
+    db: None, settings: SettingsFixture
+) -> None:
+    settings.HOURLY_COMMANDS = ["no_such_command", "clearsessions"]
+    Session.objects.create(session_key="ended", expire_date=timezone.now() - timedelta(days=1))
+    stderr = io.StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("hourly", stderr=stderr)
+    assert ended.value.code == 1
+    assert stderr.getvalue() == "no_such_command: Unknown command: 'no_such_command'\n"
+    assert not Session.objects.exists()

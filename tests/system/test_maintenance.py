@@ -1,4 +1,4 @@
-"""Maintenance by processes: exit codes, a missing database, and the hourly commands of serve."""
+"""Maintenance by processes: exit codes, a missing database, and the hourly command of serve."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from tests.system.database import fetch_value
 from tests.system.server import ROOT, Client, Server, manage, wait_until
 
 EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}
-# A server that does not wait a minute before it runs its hourly commands.
+# A server that does not wait a minute before it runs its hourly command.
 SERVE_AT_ONCE = """
 from config.management.commands import serve
 from django.core.management import call_command
@@ -30,7 +30,7 @@ def second_server(server: Server, folder: Path) -> Server:
 
 @contextmanager
 def serving_at_once(server: Server) -> Iterator[None]:
-    """Run `serve` with its hourly commands, and stop it at the end of the block."""
+    """Run `serve` with its hourly command, and stop it at the end of the block."""
     process = subprocess.Popen(
         [sys.executable, "manage.py", "shell", "-v", "0", "-c", SERVE_AT_ONCE],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""`serve` runs its hourly commands unless the clock jumped."""
+"""`serve` runs its hourly command unless the clock jumped."""
 
 import signal
 import subprocess
@@ -6,7 +6,6 @@ import time
 from io import StringIO
 
 import pytest
-from django.conf import settings
 
 from config.management.commands import serve
 
@@ -38,9 +37,9 @@ def jump(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.setattr("config.management.commands.serve.time.time", lambda: now + seconds)
 
 
-def test_the_hourly_commands_are_started(command: serve.Command, started: list[str]) -> None:
+def test_the_hourly_command_is_started(command: serve.Command, started: list[str]) -> None:
     command.start_hourly()
-    assert started == settings.HOURLY_COMMANDS
+    assert started == ["hourly"]
 
 
 @pytest.mark.parametrize("hours", [30, -30, 24 * 365])
@@ -63,7 +62,7 @@ def test_a_clock_that_goes_on_from_there_is_believed_an_hour_later(
     jump(monkeypatch, 30 * HOUR)
     command.start_hourly()
     command.start_hourly()
-    assert started == settings.HOURLY_COMMANDS
+    assert started == ["hourly"]
 
 
 def test_a_clock_that_jumped_for_a_moment_is_believed_two_hours_later(
@@ -75,12 +74,12 @@ def test_a_clock_that_jumped_for_a_moment_is_believed_two_hours_later(
     command.start_hourly()
     assert started == []
     command.start_hourly()
-    assert started == settings.HOURLY_COMMANDS
+    assert started == ["hourly"]
 
 
 def test_a_command_that_runs_is_stopped_before_postgresql(command: serve.Command) -> None:
     running = subprocess.Popen(["sleep", "600"])
-    command.hourly = (running,)
+    command.hourly = running
     command._stop_children()
     code = running.poll()
     running.kill()

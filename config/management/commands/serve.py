@@ -38,7 +38,7 @@ TICK_SECONDS = 0.1
 MAX_CONNECTIONS = 2048
 # Of libraries, database connections and temporary files.
 OTHER_DESCRIPTORS = 64
-# settings.HOURLY_COMMANDS run a minute after the start, and then every hour.
+# The command `hourly` runs a minute after the start, and then every hour.
 SETTLED_SECONDS = 60.0
 HOUR_SECONDS = 3600.0
 MAX_JUMP_SECONDS = HOUR_SECONDS / 2
@@ -53,7 +53,7 @@ class Command(BaseCommand):
     server: subprocess.Popen[bytes] | None = None
     # By the names of settings.WORKER_COMMANDS.
     workers: dict[str, subprocess.Popen[bytes]]
-    hourly: tuple[subprocess.Popen[bytes], ...] = ()
+    hourly: subprocess.Popen[bytes] | None = None
     stopping = False
     secret_key = ""
 
@@ -149,8 +149,8 @@ class Command(BaseCommand):
         healthy_since = time.monotonic()
         next_hourly = healthy_since + SETTLED_SECONDS
         while not self.stopping:
-            running = any(command.poll() is None for command in self.hourly)
-            if time.monotonic() > next_hourly and not running:
+            is_running = self.hourly and self.hourly.poll() is None
+            if time.monotonic() > next_hourly and not is_running:
                 self.start_hourly()
                 next_hourly += HOUR_SECONDS
             self._kill_silent_workers()
@@ -180,14 +180,14 @@ class Command(BaseCommand):
             healthy_since = time.monotonic()
 
     def start_hourly(self) -> None:
-        """Start settings.HOURLY_COMMANDS, an hour later if the clock jumped.
+        """Start the command `hourly`, an hour later if the clock jumped.
 
-        They delete what is old, and by a clock that is wrong for a moment everything may be.
+        It deletes what is old, and by a clock that is wrong for a moment everything may be.
         """
         clock = _clock()
         jump, self.clock = clock - self.clock, clock
         if abs(jump) < MAX_JUMP_SECONDS:
-            self.hourly = tuple(map(_start_command, settings.HOURLY_COMMANDS))
+            self.hourly = _start_command("hourly")
         else:
             hours = f"{jump / HOUR_SECONDS:.1f}"
             self.stderr.write(f"The clock jumped by {hours} hours. What is old is deleted later.")
@@ -209,7 +209,7 @@ class Command(BaseCommand):
 
         A backup is stopped too, because the end of PostgreSQL would be reported as its failure.
         """
-        children = (self.server, *self.workers.values(), *self.hourly)
+        children = (self.server, *self.workers.values(), self.hourly)
         running = [each for each in children if each and each.poll() is None]
         for child in running:
             child.terminate()
