@@ -1,6 +1,7 @@
-"""Write the access log and the log of slow statements: a line of JSON each, to standard error.
+"""Make the lines of the access log and of the log of slow statements. Each is JSON.
 
-A line has no query string, no body, no parameter of a statement and no credential.
+docs/how-to/watch.md describes the fields. A line has no query string,
+no body, no parameter of a statement and no credential.
 """
 
 import logging
@@ -19,11 +20,14 @@ from psycopg.abc import Params, Query
 from psycopg.sql import Composable
 from typing_extensions import override
 
-STDERR = 2
+from config.log_writer import writer
+
 # The response has the id that a proxy has given the request, unless it could fake a line.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,64}")
 MAX_STATEMENT_LENGTH = 2000
 SQL_COMMENT = re.compile("--[^\n]*")
+# What a path is logged with. Other parts may be e-mails, or secrets in a URL that is none of ours.
+WORD = re.compile(r"[A-Za-z_.-]{0,40}|[0-9]{1,19}|[A-Za-z0-9]{1,3}")
 
 _of_thread = threading.local()
 
@@ -32,6 +36,11 @@ def encode(fields: dict[str, Any]) -> bytes:
     """Return a line of JSON that begins with the datetime."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return orjson.dumps({"time": now, **fields}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def shown_path(path: str) -> str:
+    """Return a path of which each part that is neither a word nor a number is an asterisk."""
+    return "/".join(part if WORD.fullmatch(part) else "*" for part in path.split("/"))
 
 
 def is_written() -> bool:
@@ -87,7 +96,7 @@ class TimedCursor(Cursor[Any]):
             "ms": round(seconds * 1000, 1),
             "statement": " ".join(SQL_COMMENT.sub("", text).split())[:MAX_STATEMENT_LENGTH],
         }
-        os.write(STDERR, encode(fields))
+        writer.add(encode(fields))
 
 
 def time_statements(connection: BaseDatabaseWrapper, **_: object) -> None:

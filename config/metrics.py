@@ -54,8 +54,9 @@ def metrics(request: HttpRequest) -> HttpResponse:
     token = settings.METRICS_TOKEN
     if not token:
         return json_error(404)
-    credential = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
-    if not hmac.compare_digest(credential.encode(), token.encode()):
+    scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
+    is_right = hmac.compare_digest(credential.strip().encode(), token.encode())
+    if scheme.lower() != "bearer" or not is_right:
         return json_error(401, **{"WWW-Authenticate": 'Bearer realm="metrics"'})
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector())
@@ -113,8 +114,7 @@ class _Collector(Collector):
 
 def _requests() -> Iterator[Metric]:
     # Imported here, because its memory is of the web server alone.
-    from config.server import work
-    from config.server.metrics import cumulated, metrics
+    from config.server.metrics import NAMES, PROBES, cumulated, metrics
 
     requests = CounterMetricFamily(
         "tallybook_requests", "Requests by class of work and status", labels=("work", "status")
@@ -125,13 +125,15 @@ def _requests() -> Iterator[Metric]:
         labels=("work",),
     )
     waiting, answering = [], []
-    for name in (each.name for each in work.CLASSES):
+    for name in NAMES:
         figures = metrics.figures(name)
         for status, number in figures.by_status.items():
             requests.add_metric((name, str(status)), number)
         durations.add_metric((name,), cumulated(figures.by_bucket), figures.seconds)
-        waiting.append((name, figures.waiting))
-        answering.append((name, figures.answering))
+        # Probes wait with tracking.
+        if name != PROBES:
+            waiting.append((name, figures.waiting))
+            answering.append((name, figures.answering))
     yield requests
     yield durations
     yield gauges("requests_waiting", "Requests that wait for a thread", "work", waiting)

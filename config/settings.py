@@ -333,7 +333,11 @@ LOGGING = {
     },
     "filters": {"request": {"()": "config.json_log.RequestIdFilter"}},
     "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request"]}
+        "stderr": {
+            "class": "config.log_writer.TextHandler",
+            "formatter": "line",
+            "filters": ["request"],
+        }
     },
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {

@@ -114,7 +114,9 @@ def newest_backup() -> datetime | None:
     times = []
     with suppress(OSError):
         for path in _named(settings.BACKUPS_DIR, NAME):
-            times.append(path.stat().st_mtime)
+            # Another process may delete it meanwhile.
+            with suppress(FileNotFoundError):
+                times.append(path.stat().st_mtime)
     # A later one was written by a clock that was ahead.
     past = [time for time in times if time <= now]
     return datetime.fromtimestamp(max(past), UTC) if past else None

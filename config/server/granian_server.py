@@ -21,6 +21,7 @@ from granian.log import LogLevels, logger
 from granian.server.common import WORKERS_METHODS
 from granian.server.mp import WorkerProcess
 
+from config.log_writer import writer
 from config.server import work
 from config.server.metrics import metrics
 from config.server.postgres import die_with_parent
@@ -30,8 +31,6 @@ from config.server.processes import MEMORY_SAMPLE_SECONDS, WORKER_NAME, prepare
 HEADER_SECONDS = 65
 # A thread that has had nothing to do for so long ends, with its connection to PostgreSQL.
 IDLE_SECONDS = 600
-# A reader of the access log that stands still does not keep a worker from ending.
-LOG_SECONDS = 1.0
 
 
 class Scheduler(CallbackScheduler):
@@ -106,7 +105,7 @@ def run_worker(
     serve(Scheduler(completions, begin), completions, stop)
     application.start()
     stopped.wait()
-    application.access_log.stop(LOG_SECONDS)
+    writer.close()
 
 
 def run_granian(options: argparse.Namespace) -> None:

@@ -25,6 +25,9 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 GONE = 499
 STATUSES = sorted({*(int(status) for status in HTTPStatus), GONE})
 POSITIONS = {status: position for position, status in enumerate(STATUSES)}
+# Health checks and scrapes of metrics. They are answered as tracking is, and counted by themselves.
+PROBES = "probes"
+NAMES = (*(each.name for each in work.CLASSES), PROBES)
 # Numbers of a class in the table of a process: requests by status, by bucket, and their seconds,
 # and how many wait and are being answered.
 BY_STATUS, BY_BUCKET = 0, len(STATUSES)
@@ -33,7 +36,7 @@ WAITING, ANSWERING = SECONDS + 1, SECONDS + 2
 WIDTH = SECONDS + 3
 # Of a table: the process that writes it, and then the numbers of each class.
 OWNER, FIRST = 0, 1
-TABLE = FIRST + len(work.CLASSES) * WIDTH
+TABLE = FIRST + len(NAMES) * WIDTH
 # The owner of a table whose process is being forked.
 FORKING = -1.0
 # Workers may be replaced all at once, while the old ones end their requests.
@@ -66,7 +69,7 @@ class Metrics:
         self._start = 0
         # In seconds of Unix time.
         self.started_at = time.time()
-        self._offsets = {each.name: FIRST + i * WIDTH for i, each in enumerate(work.CLASSES)}
+        self._offsets = {name: FIRST + i * WIDTH for i, name in enumerate(NAMES)}
 
     def choose_table(self) -> None:
         """Choose the table of the process that is forked next. Its parent calls it."""
@@ -84,7 +87,7 @@ class Metrics:
         """Count a request.
 
         Args:
-            name: of its class of work.
+            name: of its class of work, or PROBES.
             status: of its response, or GONE.
             seconds: from its complete body to its response.
         """

@@ -27,8 +27,8 @@ from config import groups, json_log, time_limit
 from config.addresses import origin
 from config.api.description import description
 from config.error_pages import BUSY, error_page_or_json
+from config.log_writer import writer
 from config.server import heartbeat, work
-from config.server.access_log import AccessLog, shown_path
 from config.server.bodies import (
     BodyError,
     Buffer,
@@ -40,7 +40,7 @@ from config.server.bodies import (
 from config.server.connections import Connections
 from config.server.cors import Headers, cors_headers, preflight_headers
 from config.server.handover import LostAnswer, ask, encode
-from config.server.metrics import GONE, metrics
+from config.server.metrics import GONE, PROBES, metrics
 from config.server.queue import START_BYTES
 from config.server.target import target_of
 
@@ -222,7 +222,9 @@ class Request:
             status = GONE
         now = time.monotonic()
         seconds = now - (self.submitted_at or now)
-        metrics.count(self._class.name, status, seconds)
+        is_probe = self.target.path in work.HEALTH_PATHS
+        name = PROBES if is_probe else self._class.name
+        metrics.count(name, status, seconds)
         if settings.ACCESS_LOG:
             scope = self.scope
             remote = scope.client.rpartition(":")[0].strip("[]")
@@ -230,14 +232,14 @@ class Request:
                 "log": "access",
                 "request": self._id,
                 "client": origin(remote, scope.headers.get("x-forwarded-for") or ""),
-                "method": shown_path(self.target.method),
-                "path": shown_path(self.target.path),
+                "method": json_log.shown_path(self.target.method),
+                "path": json_log.shown_path(self.target.path),
                 "status": status,
                 "ms": round(seconds * 1000, 1),
                 "bytes": size,
-                "work": self._class.name,
+                "work": name,
             }
-            self.application.access_log.add(json_log.encode(fields))
+            writer.add(json_log.encode(fields), at_once=False)
 
     def _completed(self, headers: Headers) -> Headers:
         """Return response headers with the request's id, and with those of CORS.
@@ -274,7 +276,6 @@ class Application:
     def __init__(self) -> None:
         self.buffer, self.readings = Buffer(), Readings()
         self.connections = Connections()
-        self.access_log = AccessLog()
         self._ticks = 0
         self._opening: deque[tuple[int, int]] = deque()
         self._later = scheduler(time.monotonic)
@@ -285,7 +286,6 @@ class Application:
         A worker does so when it listens.
         """
         self.connections.listen(settings.PORT)
-        self.access_log.start()
         threading.Thread(target=self._keep_time, daemon=True, name="time limits").start()
 
     def begin(self, scope: Any, protocol: Any) -> None:

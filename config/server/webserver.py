@@ -20,6 +20,7 @@ from pathlib import Path
 from config.server import rsgi  # noqa: F401
 
 # isort: split
+from config.log_writer import writer
 from config.server import work
 from config.server.granian_server import run_granian
 from config.server.handover import ApplicationProcess
@@ -120,6 +121,7 @@ class WebServer:
         except BaseException:
             logger.exception("A process of the web server failed.")
         finally:
+            writer.close()
             os._exit(status)
 
     def _reap(self) -> int | None:

@@ -17,6 +17,7 @@ from pytest_django import Settings as SettingsFixture
 
 from automations.models import Endpoint
 from config import json_log
+from config.log_writer import writer
 from crm.models import Job, Subscriber
 from crm.models.jobs import JobState
 from tests.api.automation import MARK, happens, published
@@ -48,24 +49,38 @@ def scrape(db: None, token: None, client: Client) -> Callable[[], dict[tuple[str
 
 
 @pytest.fixture
-def access_log(settings: SettingsFixture, rsgi: Any) -> Callable[[], list[dict[str, Any]]]:
-    """The lines that the web server has added to the access log."""
+def logged(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
+    """Return the lines of JSON that were written."""
+    lines: list[bytes] = []
+    monkeypatch.setattr(writer, "add", lambda line, **_: lines.append(line))
+    return lambda: [json.loads(line) for line in lines if line.startswith(b"{")]
+
+
+@pytest.fixture
+def access_log(logged: Any, settings: SettingsFixture) -> Any:
+    """Write the access log, and return its lines."""
     settings.ACCESS_LOG = True
-    lines = rsgi.application.access_log._lines
-    lines.clear()
-    return lambda: [json.loads(line) for line in lines]
+    return logged
 
 
 def test_without_a_token_there_are_no_metrics(client: Client) -> None:
     assert client.get("/metrics").status_code == 404
 
 
-@pytest.mark.parametrize("sent", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", "Bearer größe"])
+@pytest.mark.parametrize(
+    "sent", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer größe"]
+)
 def test_metrics_need_the_token(client: Client, token: None, sent: str) -> None:
     response = client.get("/metrics", headers={"authorization": sent})
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="metrics"'
     assert b"tallybook" not in response.content
+
+
+@pytest.mark.django_db
+def test_the_scheme_of_the_token_is_read_in_any_case(client: Client, token: None) -> None:
+    headers = {"authorization": f"bearer {TOKEN}"}
+    assert client.get("/metrics", headers=headers).status_code == 200
 
 
 def test_metrics_are_only_read(client: Client, token: None) -> None:
@@ -142,6 +157,16 @@ def test_a_request_is_counted_by_its_class_and_status(scrape: Any, send: Any) ->
     assert scrape()[counted] == before + 1
 
 
+@pytest.mark.parametrize("path", ["/readyz", "/metrics"])
+def test_a_probe_is_not_counted_as_tracking(scrape: Any, send: Any, path: str) -> None:
+    probes = "tallybook_request_duration_seconds_count", "probes"
+    tracking = "tallybook_request_duration_seconds_count", "tracking"
+    before = scrape()
+    send(path=path)
+    after = scrape()
+    assert (after[probes], after[tracking]) == (before[probes] + 1, before[tracking])
+
+
 def test_the_duration_of_a_request_is_counted(scrape: Any, send: Any) -> None:
     counted = ("tallybook_request_duration_seconds_count", "people")
     before = scrape()[counted]
@@ -208,12 +233,12 @@ def test_a_rejected_request_has_an_id_and_a_line(send: Any, access_log: Any) -> 
 
 
 @pytest.fixture
-def slow_statements(db: None, settings: SettingsFixture, capfd: pytest.CaptureFixture[str]) -> Any:
+def slow_statements(db: None, settings: SettingsFixture, logged: Any) -> Any:
     """Write statements of 1 ms or more, and return the lines so far."""
     settings.SLOW_STATEMENT_MS = 1
     kept = connection.connection.cursor_factory
     json_log.time_statements(connection)
-    yield lambda: [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    yield logged
     connection.connection.cursor_factory = kept
 
 

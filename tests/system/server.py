@@ -122,12 +122,13 @@ class Server:
         }
         self.process: subprocess.Popen[bytes] | None = None
         self.auth: str | None = None
+        self.serving: Sequence[str] = (sys.executable, "manage.py", "serve")
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start the process without waiting for it."""
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve"],
+                self.serving,
                 cwd=self.root,
                 env=self.environment,
                 stdout=log,

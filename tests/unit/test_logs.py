@@ -1,21 +1,21 @@
-"""config.server.access_log and config.json_log: lines without secrets, and no waiting for them."""
+"""config.log_writer and config.json_log: lines without secrets, and no wait for their reader."""
 
+import logging
 import socket
 from collections.abc import Iterator
 
 import pytest
 
-from config import json_log
-from config.json_log import request_id
-from config.server import access_log
-from config.server.access_log import MAX_LINES, PIECE_BYTES, AccessLog, shown_path
+from config import json_log, log_writer
+from config.json_log import request_id, shown_path
+from config.log_writer import MAX_LINES, PIECE_BYTES, LogWriter, TextHandler
 
 
 @pytest.fixture
 def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     """The reading end of standard error. It keeps what is written at once together."""
     reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    monkeypatch.setattr(access_log, "STDERR", writer.fileno())
+    monkeypatch.setattr(log_writer, "STDERR", writer.fileno())
     with reader, writer:
         yield reader
 
@@ -61,28 +61,27 @@ def test_a_line_is_json_with_the_datetime_first() -> None:
 
 
 def test_lines_are_written_in_pieces_that_a_pipe_keeps_whole(pipe: socket.socket) -> None:
-    log = AccessLog()
+    log = LogWriter()
     for _ in range(10):
-        log.add(b"x" * 999 + b"\n")
-    log.write()
-    pieces = [pipe.recv(1 << 16) for _ in range(3)]
-    assert [len(piece) for piece in pieces] == [4000, 4000, 2000]
-    assert max(map(len, pieces)) <= PIECE_BYTES
+        log.add(b"x" * 999 + b"\n", at_once=False)
+    log.close()
+    received = b""
+    while len(received) < 10_000:
+        piece = pipe.recv(1 << 16)
+        assert len(piece) <= PIECE_BYTES
+        assert len(piece) % 1000 == 0
+        received += piece
 
 
-def test_lines_that_are_left_are_written_when_the_worker_ends(pipe: socket.socket) -> None:
-    log = AccessLog()
-    log.start()
-    log.add(b"last\n")
-    log.stop(5)
+def test_lines_that_are_left_are_written_when_the_process_ends(pipe: socket.socket) -> None:
+    log = LogWriter()
+    log.add(b"last\n", at_once=False)
+    log.close()
     assert pipe.recv(100) == b"last\n"
 
 
-def test_a_reader_that_stands_still_costs_the_oldest_lines_and_no_request(
-    pipe: socket.socket,
-) -> None:
-    log = AccessLog()
-    log.start()
+def test_a_reader_that_stands_still_costs_old_lines_and_no_request(pipe: socket.socket) -> None:
+    log = LogWriter()
     for i in range(3 * MAX_LINES):
         log.add(b"%09d\n" % i)
     # The thread waits for the reader of the full pipe, which this one does not.
@@ -90,4 +89,25 @@ def test_a_reader_that_stands_still_costs_the_oldest_lines_and_no_request(
     assert log._lines[-1] == b"%09d\n" % (3 * MAX_LINES - 1)
     while log._lines:
         pipe.recv(1 << 16)
-    log.stop(5)
+    log.close()
+
+
+def test_a_line_that_cannot_be_written_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "wb", buffering=0) as full:
+        monkeypatch.setattr(log_writer, "STDERR", full.fileno())
+        log = LogWriter()
+        log.add(b"dropped\n")
+        log.close()
+    assert not log._lines
+
+
+def test_a_record_is_a_line_with_its_traceback(
+    pipe: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = LogWriter()
+    monkeypatch.setattr(log_writer, "writer", log)
+    error = (ValueError, ValueError("an \udcff error"), None)
+    record = logging.LogRecord("n", logging.WARNING, "", 1, "It failed.", (), error)
+    TextHandler().emit(record)
+    log.close()
+    assert pipe.recv(1 << 16) == b"It failed.\nValueError: an \\udcff error\n"
