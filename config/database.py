@@ -250,6 +250,17 @@ def migrations_are_missing() -> bool:
     return not _migrations() <= MigrationRecorder(connection).applied_migrations().keys()
 
 
+def unknown_migrations() -> list[str]:
+    """Return the migrations of the database that this code lacks, such as "crm.0042_example".
+
+    Raises:
+        django.db.DatabaseError: the database is unavailable.
+    """
+    applied = MigrationRecorder(connection).applied_migrations().keys()
+    known = MigrationLoader(None).disk_migrations.keys()
+    return sorted(".".join(key) for key in applied - known)
+
+
 @cache
 def _migrations() -> frozenset[tuple[str, str]]:
     """Return the apps and names of all migrations. Reading their files takes 20 ms."""

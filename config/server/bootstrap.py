@@ -9,7 +9,8 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.utils.module_loading import import_string
 
-from config.database import fetch_one, migrations_are_missing
+from config import __version__
+from config.database import fetch_one, migrations_are_missing, unknown_migrations
 from config.server.postgres import PostgresError
 from config.server.replacement import drop_leftovers
 
@@ -46,7 +47,8 @@ def bootstrap(tell: Callable[[FirstLogin], None] | None = None) -> FirstLogin | 
         The first login if a step created it now.
 
     Raises:
-        PostgresError: the database has another encoding or locale than Tallybook needs.
+        PostgresError: the database has another encoding or locale than Tallybook needs, or a newer
+            version has migrated it.
     """
     check_locale()
     first_login = None
@@ -57,6 +59,11 @@ def bootstrap(tell: Callable[[FirstLogin], None] | None = None) -> FirstLogin | 
             time.sleep(LOCK_EVERY_SECONDS)
         try:
             drop_leftovers()
+            if unknown := unknown_migrations():
+                raise PostgresError(
+                    f"The store has the migration {unknown[0]}, which this Tallybook "
+                    f"({__version__}) lacks. Install the version that made it, or a newer one."
+                )
             if migrations_are_missing():
                 call_command("migrate", verbosity=0, interactive=False)
             for path in settings.BOOTSTRAP_STEPS:

@@ -23,6 +23,10 @@ from config.server.programs import StoreError, connect, value
 NAME = re.compile(r"tallybook-\d{4}-\d{2}-\d{2}\.backup")
 # As config.files.whole_file names it.
 DRAFT_NAME = re.compile(rf"\.{NAME.pattern}\.\w+")
+# The file that says of which store a folder has the backups: when its first migration ran, which a
+# restore, an upgrade and a move to another machine keep.
+MARK = ".store"
+STORE = "SELECT min(applied)::text FROM django_migrations"
 # Between two backups lie 25 hours when the clocks are set back, an hour at most until `serve`
 # starts the next one, and the time that it takes.
 LATE = timedelta(hours=27)
@@ -74,6 +78,7 @@ def _make(path: Path) -> Manifest | None:
         settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Without its parents, because a disk that is not mounted has none.
         folder.mkdir(mode=0o700, exist_ok=True)
+        _claim(folder)
         for draft in _named(folder, DRAFT_NAME):
             draft.unlink(missing_ok=True)
         manifest = write_backup(path, replace=False)
@@ -82,6 +87,25 @@ def _make(path: Path) -> Manifest | None:
     except OSError as error:
         raise StoreError(f"{folder} cannot be used: {error.strerror}.") from None
     return manifest
+
+
+def _claim(folder: Path) -> None:
+    """Mark a folder as that of this store, because two stores would delete each other's backups.
+
+    Raises:
+        StoreError: it is that of another store.
+        OSError: the mark cannot be read or written.
+    """
+    (mark,) = fetch_one(STORE, {})
+    path = folder / MARK
+    if not path.exists():
+        with whole_file(path) as file:
+            file.write(mark.encode())
+    elif path.read_text() != mark:
+        raise StoreError(
+            f"{folder} has the backups of another store. Set TALLYBOOK_BACKUP_DIR to another "
+            f"folder, or delete {path} if this store replaces the other one."
+        )
 
 
 def surplus(names: Iterable[str], newest: str) -> set[str]:
@@ -155,4 +179,5 @@ def _failure_path() -> Path:
 
 
 def _named(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
-    return [folder / name for name in os.listdir(folder) if pattern.fullmatch(name)]
+    paths = (folder / name for name in os.listdir(folder) if pattern.fullmatch(name))
+    return [path for path in paths if path.is_file()]

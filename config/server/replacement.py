@@ -100,8 +100,8 @@ class Replacement:
             time.sleep(0.05)
         if others:
             raise StoreError(
-                f"{others} other connections to the database {self.name} are open. Stop `serve` "
-                "and all other programs that use it first."
+                f"The database {self.name} has other open connections: {others}. Stop `serve` and "
+                "all other programs that use it first."
             )
 
     def reconnect(self) -> None:

@@ -14,13 +14,12 @@ from django.core.management import call_command
 from django.core.management.commands import migrate
 from django.db import connection
 from django.db.migrations import Migration
-from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 from psycopg import sql
 from typing_extensions import override
 
 from config import __version__
-from config.database import fetch_one, fetch_rows, migrations_are_missing
+from config.database import fetch_one, fetch_rows, migrations_are_missing, unknown_migrations
 from config.server.backup import Manifest, count_rows, write_backup
 from config.server.database_properties import copy_properties
 from config.server.programs import StoreError
@@ -129,8 +128,7 @@ def _check_migrations() -> str:
         name = connection.get_connection_params()["dbname"]
         raise StoreError(f"The database {name} is empty. `serve` makes a store in it.")
     applied: list[str] = [name for (name,) in fetch_rows(APPLIED, {})]
-    known = {".".join(key) for key in MigrationLoader(None).disk_migrations}
-    if unknown := [name for name in applied if name not in known]:
+    if unknown := unknown_migrations():
         raise StoreError(
             f"The store has the migration {unknown[0]}, which this Tallybook ({__version__}) "
             "lacks. Install the version that made it, or a newer one."
@@ -152,6 +150,9 @@ def _backup_path() -> Path:
     try:
         # Without its parents, because a disk that is not mounted has none.
         folder.mkdir(mode=0o700, exist_ok=True)
+        # Of upgrades that were killed. No other one runs.
+        for draft in folder.glob(".before-*.backup.*"):
+            draft.unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"{folder} cannot be used: {error.strerror}.") from None
     return folder / f"before-{__version__}-{timezone.localtime():%Y-%m-%dT%H%M%S}.backup"

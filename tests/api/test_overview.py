@@ -147,7 +147,7 @@ def test_a_late_backup_is_shown_with_the_last_failure(admin_client: Client, back
     (backups / "backup_failure").write_text("<The disk is full.>")
     text = text_of(open_page(admin_client, OVERVIEW))
     warning = (
-        "The newest backup is 30 hours old. The last attempt failed. &lt;The disk is full.&gt;"
+        "The newest backup is 30 hours old. The last attempt failed: &lt;The disk is full.&gt;"
     )
     assert warning in text
 

@@ -12,7 +12,8 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from config.server.backup import read_manifest
-from config.server.daily_backup import LOCK, last_failure
+from config.server.daily_backup import LOCK, MARK, last_failure
+from tests.backups import files_in
 from tests.system.fixtures import SERVED
 from tests.system.server import ROOT, Server
 from tests.system.stores import SHOP, Databases, begun, wait_for_statement
@@ -44,7 +45,7 @@ def back_up_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> BackUpOn:
 
 def dates(folder: Path) -> list[str]:
     """Return what the names of the files differ by."""
-    names = sorted(path.name for path in folder.iterdir())
+    names = sorted(path.name for path in files_in(folder))
     return [name.removeprefix("tallybook-").removesuffix(".backup") for name in names]
 
 
@@ -67,17 +68,17 @@ def test_other_files_stay(folder: Path, back_up_on: BackUpOn) -> None:
         (folder / name).touch()
     for date in ("2026-02-01", "2026-02-02", "2026-02-03", "2026-02-04"):
         back_up_on(date)
-    assert {path.name for path in folder.iterdir()} >= set(others)
+    assert {path.name for path in files_in(folder)} >= set(others)
 
 
 def test_a_day_has_one_backup_however_often_the_command_runs(
     folder: Path, back_up_on: BackUpOn
 ) -> None:
     back_up_on("2026-02-01")
-    (first,) = folder.iterdir()
+    (first,) = files_in(folder)
     written = first.stat()
     back_up_on("2026-02-01")
-    assert list(folder.iterdir()) == [first]
+    assert files_in(folder) == [first]
     assert first.stat() == written
 
 
@@ -149,6 +150,21 @@ def test_a_failed_backup_deletes_no_older_one(
     assert dates(folder) == ["2026-02-01", "2026-02-02", "2026-02-03"]
 
 
+def test_the_folder_of_another_store_is_rejected(folder: Path, back_up_on: BackUpOn) -> None:
+    back_up_on("2026-02-01")
+    (folder / MARK).write_text("another")
+    with pytest.raises(CommandError, match="backups has the backups of another store"):
+        back_up_on("2026-02-02")
+    assert dates(folder) == ["2026-02-01"]
+
+
+def test_a_folder_by_the_name_of_a_backup_stays(folder: Path, back_up_on: BackUpOn) -> None:
+    (folder / "tallybook-2026-01-01.backup").mkdir(parents=True)
+    for date in ("2026-02-01", "2026-02-02", "2026-02-03", "2026-02-04"):
+        back_up_on(date)
+    assert dates(folder) == ["2026-01-01", "2026-02-02", "2026-02-03", "2026-02-04"]
+
+
 def test_a_disk_that_is_not_mounted_is_reported(
     folder: Path, back_up_on: BackUpOn, settings: Settings, tmp_path: Path
 ) -> None:
@@ -172,7 +188,7 @@ def test_the_draft_of_another_server_stays(
     with own_server.connect(SHOP) as other:
         other.execute("SELECT pg_advisory_lock(%s)", [LOCK])
         back_up_on("2026-02-02")
-    assert [path.name for path in folder.iterdir()] == [DRAFT]
+    assert [path.name for path in files_in(folder)] == [DRAFT]
 
 
 @pytest.mark.usefixtures("http")
@@ -211,14 +227,14 @@ class TestProcesses:
             for _ in range(2)
         ]
         printed = [process.communicate(timeout=60)[0] for process in processes]
-        (made,) = (copy.data_dir / "backups").iterdir()
+        (made,) = files_in(copy.data_dir / "backups")
         assert [process.returncode for process in processes] == [0, 0]
         assert sorted(line.partition(" has ")[0] for line in printed) == ["", str(made)]
 
     def test_a_killed_backup_leaves_no_half_file(self, killed: Path) -> None:
-        assert [path.name[0] for path in killed.iterdir()] == ["."]
+        assert [path.name[0] for path in files_in(killed)] == ["."]
 
     def test_a_killed_backup_is_made_by_the_next_run(self, copy: Server, killed: Path) -> None:
         copy.manage("daily_backup")
-        (made,) = killed.iterdir()
+        (made,) = files_in(killed)
         assert read_manifest(made).tables["public.crm_subscriber"] == 0

@@ -109,7 +109,7 @@ def test_a_truncated_file_is_rejected(
 def test_a_connected_program_is_reported(
     untouched: Databases, shop_backup: Path, no_waiting: None
 ) -> None:
-    match = "1 other connections to the database target are open"
+    match = "The database target has other open connections: 1"
     with untouched.connect(TARGET), pytest.raises(StoreError, match=match):
         restored(shop_backup)
 
@@ -130,7 +130,7 @@ def test_a_program_that_connects_meanwhile_cannot_write_and_is_reported(
             check(manifest)
 
         monkeypatch.setattr(restore, "_check", connect_and_check)
-        with pytest.raises(StoreError, match="1 other connections to the database target are op"):
+        with pytest.raises(StoreError, match="has other open connections: 1"):
             restored(shop_backup)
 
 

@@ -20,7 +20,8 @@ from pytest_django import Settings as SettingsFixture
 from config import database
 from config.server import replacement, upgrade
 from config.server.backup import Manifest, read_manifest, write_backup
-from config.server.postgres import USER, EmbeddedPostgres
+from config.server.bootstrap import bootstrap
+from config.server.postgres import USER, EmbeddedPostgres, PostgresError
 from config.server.programs import StoreError
 from crm.models import Subscriber
 from tests.system.stores import DRAFT, LARGE, REPLACED, TARGET, Databases, full_disk, restored
@@ -103,6 +104,17 @@ def test_a_store_of_a_newer_version_is_rejected(target: Databases) -> None:
     match = r"has the migration crm\.0900_x, which this Tallybook \(0\.1\.0\) lacks\. Install the"
     with pytest.raises(CommandError, match=match):
         call_command("upgrade")
+    # As `serve` does at its start.
+    with pytest.raises(PostgresError, match=match):
+        bootstrap()
+
+
+def test_a_draft_of_a_killed_upgrade_is_deleted(later: Databases) -> None:
+    draft = django_settings.BACKUPS_DIR / ".before-0.1.0-2026-01-01T000000.backup.abcd1234"
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    draft.touch()
+    call_command("upgrade")
+    assert not draft.exists()
 
 
 def test_an_empty_database_is_rejected(empty: Databases) -> None:
@@ -146,7 +158,7 @@ def test_a_migration_that_loses_events_is_rejected(
 
 
 def test_a_connected_program_is_reported(untouched: Rows, later: Databases) -> None:
-    match = "1 other connections to the database target are open"
+    match = "The database target has other open connections: 1"
     with later.connect(TARGET), pytest.raises(StoreError, match=match):
         upgraded()
 
@@ -167,7 +179,7 @@ def test_a_program_that_connects_meanwhile_cannot_write_and_is_reported(
             finish(manifest, adjective)
 
         monkeypatch.setattr(upgrade, "finish", connect_and_finish)
-        with pytest.raises(StoreError, match="1 other connections to the database target are op"):
+        with pytest.raises(StoreError, match="has other open connections: 1"):
             upgraded()
 
 

@@ -15,6 +15,7 @@ import pytest
 from typing_extensions import override
 
 from config.server.postgres import USER, socket_dir
+from tests.backups import files_in
 from tests.system.server import ROOT, Client, Server
 
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
@@ -109,7 +110,7 @@ def small(tmp_path: Path) -> Iterator[SmallServer]:
         made = server.back_up()
         assert made.returncode == 0, made.stderr
         folder = server.seen_from_outside
-        (path,) = (folder / "backups").iterdir()
+        (path,) = files_in(folder / "backups")
         path.rename(path.with_name(OLDER))
         with server.connect() as connection:
             connection.execute(INCOMPRESSIBLE)
@@ -128,7 +129,7 @@ def test_a_backup_stops_before_the_disk_of_the_store_is_full(small: SmallServer)
     (line,) = failed.stderr.splitlines()
     sentence = f"The daily backup failed: PostgreSQL needs {RESERVE_MIB} MiB free on its disk, but "
     assert line.startswith(f"CommandError: {sentence}")
-    assert [path.name for path in (small.seen_from_outside / "backups").iterdir()] == [OLDER]
+    assert [path.name for path in files_in(small.seen_from_outside / "backups")] == [OLDER]
     assert free_mib(small.seen_from_outside) > RESERVE_MIB
     client = small.client()
     assert client.track(event_key="k", title="t", email="ada@example.com").status == 200
@@ -140,7 +141,7 @@ def test_another_disk_that_is_full_is_reported_and_gets_no_half_file(
 ) -> None:
     folder = tmp_path / "backups"
     variables = {"TALLYBOOK_BACKUPS": "3", "TALLYBOOK_BACKUP_DIR": str(folder)}
-    listed = f'"{sys.executable}" manage.py daily_backup; ls -A "{folder}"'
+    listed = f'"{sys.executable}" manage.py daily_backup; ls -A -I .store "{folder}"'
     process = subprocess.run(
         on_small_disk(folder, "16k", "sh", "-c", listed),
         cwd=ROOT,

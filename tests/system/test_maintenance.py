@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from config.server.backup import read_manifest
+from tests.backups import files_in
 from tests.system.database import fetch_value
 from tests.system.server import ROOT, Client, Server, manage, wait_until
 
@@ -93,7 +94,7 @@ def test_serve_makes_a_backup_after_its_start(
     folder = second.data_dir / "backups"
     with serving_at_once(second):
         wait_until(lambda: list(folder.glob("tallybook-*.backup")), 120)
-    (made,) = folder.iterdir()
+    (made,) = files_in(folder)
     assert read_manifest(made).tables["public.crm_subscriber"] == 1
 
 

@@ -174,7 +174,7 @@ class Command(BaseCommand):
             time.sleep(pause)
             for name, start in dead:
                 if not self.stopping:
-                    self.stderr.write(f"{name} died and is started again.")
+                    self._report(f"{name} died and is started again.")
                     start()
             pause = min(MAX_PAUSE_SECONDS, pause * 2 + TICK_SECONDS)
             healthy_since = time.monotonic()
@@ -190,16 +190,21 @@ class Command(BaseCommand):
             self.hourly = _start_command("hourly")
         else:
             hours = f"{jump / HOUR_SECONDS:.1f}"
-            self.stderr.write(f"The clock jumped by {hours} hours. What is old is deleted later.")
+            self._report(f"The clock jumped by {hours} hours. What is old is deleted later.")
 
     def _kill_silent_workers(self) -> None:
         """Kill workers that do not answer. The web server starts others in their place."""
         if self.server is None:
             return
         for pid in self.watch.silent_workers(self.server.pid):
-            self.stderr.write(f"Worker {pid} does not answer and is replaced.")
+            self._report(f"Worker {pid} does not answer and is replaced.")
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def _report(self, sentence: str) -> None:
+        # Without a reader of the log, serve goes on.
+        with suppress(OSError):
+            self.stderr.write(sentence)
 
     def _stop(self, _signal_number: int, _frame: FrameType | None) -> None:
         self.stopping = True
