@@ -189,7 +189,7 @@ def measure_tracking(before: Path) -> list[str]:
             with targets[2].connect() as store:
                 store.execute(WATCH)
             for target in targets:
-                stop_worker(target)
+                signal_worker(target, signal.SIGSTOP)
             for number in range(ROUNDS):
                 order = range(3) if number % 2 else reversed(range(3))
                 costs = {index: targets[index].measure(row).ms for index in order}
@@ -199,6 +199,8 @@ def measure_tracking(before: Path) -> list[str]:
                     store.execute("TRUNCATE crm_outboxentry")
         finally:
             for target in targets:
+                # One that sleeps would outlive its server.
+                signal_worker(target, signal.SIGCONT)
                 target.server.stop(signal.SIGKILL)
     missed = []
     for what, ratios, least in (
@@ -212,11 +214,11 @@ def measure_tracking(before: Path) -> list[str]:
     return missed
 
 
-def stop_worker(target: Target) -> None:
-    """Let the process sleep that runs automations, because it is measured alone."""
+def signal_worker(target: Target, number: int) -> None:
+    """Send a signal to the process that runs automations. It sleeps while tracking is measured."""
     assert target.server.process
     for pid in named(target.server.process.pid, AUTOMATIONS_NAME):
-        os.kill(pid, signal.SIGSTOP)
+        os.kill(pid, number)
 
 
 def main() -> None:
