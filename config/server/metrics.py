@@ -135,7 +135,7 @@ class Metrics:
 
 
 def cumulated(numbers: Iterable[int]) -> list[tuple[str, float]]:
-    """Return buckets as Prometheus has them: each with its bound, and with all that are below."""
+    """Return Prometheus's buckets: each bound with the number of requests up to it."""
     bounds = [*map(str, BUCKETS), "+Inf"]
     total, buckets = 0, []
     for bound, number in zip(bounds, numbers, strict=True):

@@ -101,7 +101,7 @@ def test_without_user_namespaces_a_user_id_without_a_name_starts_by_nss_wrapper(
 def test_without_user_namespaces_and_nss_wrapper_a_user_id_without_a_name_is_told_what_to_do(
     folder: Path, without_namespaces: str
 ) -> None:
-    # `env` without the library that it is told to load.
+    # An `env` that drops LD_PRELOAD, so that the library is not loaded.
     (folder / "env").write_text('#!/bin/sh\nshift\nexec /usr/bin/env "$@"\n')
     (folder / "env").chmod(0o755)
     expected = (
