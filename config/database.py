@@ -1,6 +1,6 @@
 """Run SQL on Django's connection: without Django's cursor, and again after a deadlock."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial, wraps
 from select import POLLIN, poll
@@ -250,15 +250,14 @@ def migrations_are_missing() -> bool:
     return not _migrations() <= MigrationRecorder(connection).applied_migrations().keys()
 
 
-def unknown_migrations() -> list[str]:
-    """Return the migrations of the database that this code lacks, such as "crm.0042_example".
+def unknown_migrations(applied: Iterable[str]) -> list[str]:
+    """Return the migrations that this code lacks.
 
-    Raises:
-        django.db.DatabaseError: the database is unavailable.
+    Args:
+        applied: those of a database or of a backup, such as "crm.0042_example".
     """
-    applied = MigrationRecorder(connection).applied_migrations().keys()
-    known = MigrationLoader(None).disk_migrations.keys()
-    return sorted(".".join(key) for key in applied - known)
+    known = {".".join(key) for key in MigrationLoader(None).disk_migrations}
+    return sorted(set(applied) - known)
 
 
 @cache

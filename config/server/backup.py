@@ -16,11 +16,10 @@ from typing import IO, NamedTuple
 import orjson
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.migrations.loader import MigrationLoader
 from django.utils.module_loading import import_string
 
 from config import __version__
-from config.database import fetch_one, fetch_rows
+from config.database import fetch_one, fetch_rows, unknown_migrations
 from config.files import whole_file
 from config.server.disk import check_room
 from config.server.postgres import major_version
@@ -200,8 +199,7 @@ def read_manifest(path: Path) -> Manifest:
         raise StoreError(f"{path} is damaged: the checksum of {damaged} differs.")
     if manifest is None:
         raise StoreError(f"{path} has a format that {_needs(version)}")
-    known = {".".join(key) for key in MigrationLoader(None).disk_migrations}
-    if unknown := sorted(set(manifest.migrations) - known):
+    if unknown := unknown_migrations(manifest.migrations):
         raise StoreError(f"{path} has the migration {unknown[0]}, which {_needs(version)}")
     return manifest
 

@@ -1,12 +1,13 @@
 """Bring a database up to date when the server starts: migrate it, then run the apps' steps."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.db.migrations.recorder import MigrationRecorder
 from django.utils.module_loading import import_string
 
 from config import __version__
@@ -59,11 +60,8 @@ def bootstrap(tell: Callable[[FirstLogin], None] | None = None) -> FirstLogin | 
             time.sleep(LOCK_EVERY_SECONDS)
         try:
             drop_leftovers()
-            if unknown := unknown_migrations():
-                raise PostgresError(
-                    f"The store has the migration {unknown[0]}, which this Tallybook "
-                    f"({__version__}) lacks. Install the version that made it, or a newer one."
-                )
+            applied = MigrationRecorder(connection).applied_migrations()
+            check_migrations(".".join(key) for key in applied)
             if migrations_are_missing():
                 call_command("migrate", verbosity=0, interactive=False)
             for path in settings.BOOTSTRAP_STEPS:
@@ -76,6 +74,19 @@ def bootstrap(tell: Callable[[FirstLogin], None] | None = None) -> FirstLogin | 
         finally:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
     return first_login
+
+
+def check_migrations(applied: Iterable[str]) -> None:
+    """Check that this code knows the migrations of a store, such as "crm.0042_example".
+
+    Raises:
+        PostgresError: a newer version has migrated it.
+    """
+    if unknown := unknown_migrations(applied):
+        raise PostgresError(
+            f"The store has the migration {unknown[0]}, which this Tallybook ({__version__}) "
+            "lacks. Install the version that made it, or a newer one."
+        )
 
 
 def check_locale() -> None:

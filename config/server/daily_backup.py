@@ -75,9 +75,7 @@ def _make(path: Path) -> Manifest | None:
     try:
         if path.exists():
             return None
-        settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Without its parents, because a disk that is not mounted has none.
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_folder()
         _claim(folder)
         for draft in _named(folder, DRAFT_NAME):
             draft.unlink(missing_ok=True)
@@ -87,6 +85,19 @@ def _make(path: Path) -> Manifest | None:
     except OSError as error:
         raise StoreError(f"{folder} cannot be used: {error.strerror}.") from None
     return manifest
+
+
+def make_folder() -> Path:
+    """Create the folder of backups if it is missing, and return it.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    folder: Path = settings.BACKUPS_DIR
+    settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Without its parents, because a disk that is not mounted has none.
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def _claim(folder: Path) -> None:

@@ -148,7 +148,7 @@ def environ_of(scope: Any, target: Target, length: int) -> Environ:
         "SERVER_NAME": host,
         "SERVER_PORT": port,
         "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
-        "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]"),
+        "REMOTE_ADDR": remote_address(scope),
         "wsgi.url_scheme": scope.scheme,
     }
     headers = scope.headers
@@ -173,6 +173,16 @@ def environ_of(scope: Any, target: Target, length: int) -> Environ:
     if target.method != scope.method:
         environ[SENT_METHOD] = scope.method
     return environ
+
+
+def remote_address(scope: Any) -> str:
+    """Return the address of the other end of a connection, without its port.
+
+    Args:
+        scope: RSGI's.
+    """
+    address: str = scope.client.rpartition(":")[0].strip("[]")
+    return address
 
 
 @lru_cache(maxsize=256)

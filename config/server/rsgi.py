@@ -18,7 +18,7 @@ from sched import scheduler
 from typing import Any
 
 # It prepares Django, which the others need.
-from config.server.responses import REQUEST_ID, Answer, environ_of, respond
+from config.server.responses import REQUEST_ID, Answer, environ_of, remote_address, respond
 
 # isort: split
 from django.conf import settings
@@ -226,12 +226,11 @@ class Request:
         name = PROBES if is_probe else self._class.name
         metrics.count(name, status, seconds)
         if settings.ACCESS_LOG:
-            scope = self.scope
-            remote = scope.client.rpartition(":")[0].strip("[]")
+            forwarded = self.scope.headers.get("x-forwarded-for") or ""
             fields = {
                 "log": "access",
                 "request": self._id,
-                "client": origin(remote, scope.headers.get("x-forwarded-for") or ""),
+                "client": origin(remote_address(self.scope), forwarded),
                 "method": json_log.shown_path(self.target.method),
                 "path": json_log.shown_path(self.target.path),
                 "status": status,

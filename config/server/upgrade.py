@@ -19,8 +19,10 @@ from psycopg import sql
 from typing_extensions import override
 
 from config import __version__
-from config.database import fetch_one, fetch_rows, migrations_are_missing, unknown_migrations
+from config.database import fetch_one, fetch_rows, migrations_are_missing
 from config.server.backup import Manifest, count_rows, write_backup
+from config.server.bootstrap import check_migrations
+from config.server.daily_backup import make_folder
 from config.server.database_properties import copy_properties
 from config.server.programs import StoreError
 from config.server.replacement import compare, finish, replacement, reported_errors
@@ -44,6 +46,7 @@ def upgrade_store(report: Callable[[str], Any]) -> Manifest | None:
 
     Raises:
         StoreError: the store was not upgraded. The message has the reason, and the backup's path.
+        PostgresError: a newer version has migrated the store.
         psycopg.OperationalError: the server does not answer.
     """
     last = _check_migrations()
@@ -122,17 +125,14 @@ def _check_migrations() -> str:
     """Check that this code knows all migrations of the store, and return Tallybook's last one.
 
     Raises:
-        StoreError: the database is empty, or a newer version has migrated it.
+        StoreError: the database is empty.
+        PostgresError: a newer version has migrated it.
     """
     if "django_migrations" not in connection.introspection.table_names():
         name = connection.get_connection_params()["dbname"]
         raise StoreError(f"The database {name} is empty. `serve` makes a store in it.")
     applied: list[str] = [name for (name,) in fetch_rows(APPLIED, {})]
-    if unknown := unknown_migrations():
-        raise StoreError(
-            f"The store has the migration {unknown[0]}, which this Tallybook ({__version__}) "
-            "lacks. Install the version that made it, or a newer one."
-        )
+    check_migrations(applied)
     # Those of Django's apps do not tell the version.
     own = {
         app.label for app in apps.get_app_configs() if Path(app.path).parent == settings.BASE_DIR
@@ -146,15 +146,13 @@ def _backup_path() -> Path:
     Raises:
         StoreError: the folder cannot be made.
     """
-    folder: Path = settings.BACKUPS_DIR
     try:
-        # Without its parents, because a disk that is not mounted has none.
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder = make_folder()
         # Of upgrades that were killed. No other one runs.
         for draft in folder.glob(".before-*.backup.*"):
             draft.unlink(missing_ok=True)
     except OSError as error:
-        raise StoreError(f"{folder} cannot be used: {error.strerror}.") from None
+        raise StoreError(f"{settings.BACKUPS_DIR} cannot be used: {error.strerror}.") from None
     return folder / f"before-{__version__}-{timezone.localtime():%Y-%m-%dT%H%M%S}.backup"
 
 
