@@ -10,7 +10,7 @@ from django.db import transaction
 from tqdm import tqdm
 
 from config.commands import DatabaseCommand
-from config.server.processes import set_up_interpreter
+from config.server.processes import set_up_for_jobs
 from crm.jobs import Run, claim_job, run_claimed
 from crm.models import Job, JobState
 
@@ -31,9 +31,7 @@ class JobCommand(DatabaseCommand):
 
     def run(self, run: Run) -> Job:
         """Run a claimed job, and print its numbers. The rest is as in `run_new`."""
-        # As in the process that runs jobs. With Python's own settings, a fifth of the time that an
-        # import takes Python is the collection of garbage.
-        set_up_interpreter()
+        set_up_for_jobs()
         with tqdm(unit=" rows", unit_scale=True, file=sys.stderr) as bar, _stopping(run):
 
             def report(done: int, total: int | None) -> None:

@@ -3,14 +3,23 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import tzinfo
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
+import orjson
+
 from config.api.errors import FieldErrors, InvalidFields
-from config.api.validation import INVISIBLE, InvalidValue, to_bigint
+from config.api.validation import INVISIBLE, InvalidValue, Validator, to_bigint
 from config.api.warnings import FieldWarning, Warnings
 from crm.custom_fields import Fields
 from crm.models import LIST_TYPES, OPT_OUTS, FieldType, Status
+from events.tracking.fields import (
+    DEFAULT_PROVIDER,
+    EMPTY_OBJECT,
+    VALIDATORS,
+    EventFields,
+    to_object_text,
+)
 from transfers.columns import (
     CUSTOM,
     IGNORE,
@@ -42,12 +51,37 @@ MOMENTS = ("created_at", "last_activity")
 DIGITS = ("phone", "postal_code", "user_id")
 LABELS = ("tags", "lists")
 NOT_JSON = "The {field} must be a JSON object."
+# Fields of an event whose texts repeat in a file, so that each is validated once.
+REPEATED = ("email", "user_id", "event_key", "title", "provider", "repeatable")
+MAX_REMEMBERED = 65_536
+POSITIONS = {field: position for position, field in enumerate(EventFields._fields)}
+EVENT_KEY, TITLE = POSITIONS["event_key"], POSITIONS["title"]
+EMAIL, USER_ID = POSITIONS["email"], POSITIONS["user_id"]
+# An event of a row without cells.
+PLAIN_DEFAULTS = EventFields(
+    event_key="",
+    title="",
+    value="",
+    provider=DEFAULT_PROVIDER,
+    subscriber_id=0,
+    email="",
+    user_id="",
+    repeatable=True,
+    properties=EMPTY_OBJECT,
+    context=EMPTY_OBJECT,
+    occurred_at=None,
+    idempotency_key="",
+)
 # Segment's calls. June.so exports numbers for them.
 TYPES = {"0": "page", "2": "track"}
 VIEWS = ("page", "screen")
 EVENT_TYPES = ("track", *VIEWS)
 # The properties that name what was viewed.
 VIEW_NAMES = ("name", "title", "path", "url")
+
+
+class NotPlain(Exception):
+    """A value of a row is rare, so that the row needs a closer look."""
 
 
 def errors_of_row(error: RowError) -> FieldErrors:
@@ -138,6 +172,41 @@ class EventMapping:
             name, _, key = target.partition(".")
             if name in OBJECTS:
                 self._parts[target] = (name, key)
+        # Column -> the position of its field, and what reads its cells. None if a column has a part
+        # of a field, or decides about others.
+        self._plain: list[tuple[str, int, Validator]] | None = None
+        used = {column: target for column, target in mapping.items() if target != IGNORE}
+        if POSITIONS.keys() >= {*used.values()}:
+            self._plain = [
+                (column, POSITIONS[target], _plain_reader(target, self._converters.get(target)))
+                for column, target in used.items()
+            ]
+
+    def plain_event(self, values: Mapping[str, Any]) -> EventFields | None:
+        """Convert a row without errors, warnings and rare values, in a third of the time.
+
+        Args:
+            values: the row, by column.
+
+        Returns:
+            What `parse_event` returns for `event_of`. None is any other row.
+        """
+        if self._plain is None:
+            return None
+        fields = [*PLAIN_DEFAULTS]
+        try:
+            for column, position, read in self._plain:
+                cell = values.get(column)
+                if cell is not None and cell != "":
+                    fields[position] = read(cell)
+        except (InvalidValue, NotPlain):
+            return None
+        if not fields[EVENT_KEY] or not (fields[EMAIL] or fields[USER_ID]):
+            return None
+        if fields[EMAIL]:
+            fields[USER_ID] = ""
+        fields[TITLE] = fields[TITLE] or fields[EVENT_KEY]
+        return EventFields._make(fields)
 
     def event_of(self, values: Mapping[str, Any], warnings: Warnings) -> dict[str, Any]:
         """Convert a row to the `data` of events.tracking.track, and `counter` as a whole number.
@@ -181,6 +250,40 @@ class EventMapping:
         if "event_key" in item:
             item.setdefault("title", item["event_key"])
         return item
+
+
+def _plain_reader(target: str, convert: Callable[[Any], Any] | None) -> Validator:
+    """Return what converts and validates the cells of a column whose target is a field.
+
+    Args:
+        target: the field.
+        convert: converts a cell before it is validated.
+
+    Raises:
+        InvalidValue: by what is returned, for a cell with an error or a warning.
+        NotPlain: by what is returned, for a rare value.
+    """
+    validator = VALIDATORS[target]
+    if target in OBJECTS:
+        convert, validator = _plain_object, to_object_text
+    is_digits, is_repeated = target in DIGITS, target in REPEATED
+
+    def read(cell: Any) -> Any:
+        if isinstance(cell, str):
+            cell = cell.strip(INVISIBLE)
+            if not cell or cell[0] == "#":
+                raise NotPlain
+        elif is_repeated or not cell:
+            raise NotPlain
+        if is_digits and is_rounded(cell):
+            raise NotPlain
+        return validator(convert(cell) if convert else cell)
+
+    if not is_repeated:
+        return read
+    remembered = lru_cache(MAX_REMEMBERED)(read)
+    # Of texts alone, because 1 and True are equal, and lists have no hash.
+    return lambda cell: remembered(cell) if isinstance(cell, str) else read(cell)
 
 
 def _read_call(item: dict[str, Any], kind: str, errors: FieldErrors) -> None:
@@ -284,6 +387,18 @@ def _object(value: Any) -> dict[str, Any]:
     if found is None:
         raise InvalidValue("json", NOT_JSON)
     return found
+
+
+def _plain_object(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    # Files have other words for an empty object.
+    if value[0] != "{":
+        raise NotPlain
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        raise NotPlain from None
 
 
 def _left_out(target: str, value: Any, why: str) -> FieldWarning:

@@ -50,6 +50,9 @@ def read_event(row: Row, mapping: EventMapping, keys: RowKeys) -> EventRow:
     """
     if row.error:
         return EventRow(row, None, errors_of_row(row.error), [])
+    number = row.ordinal - 1
+    if plain := mapping.plain_event(row.values):
+        return EventRow(row, PastEvent(plain, *keys.keyed(plain, number)), {}, [])
     warnings: Warnings = []
     try:
         data = mapping.event_of(row.values, warnings)
@@ -61,7 +64,6 @@ def read_event(row: Row, mapping: EventMapping, keys: RowKeys) -> EventRow:
         fields = parse_event(data, warnings=warnings)
     except InvalidFields as error:
         return EventRow(row, None, error.detail, warnings)
-    number = row.ordinal - 1
     if is_counted:
         counted = ImportedCount(keys.counted(fields, number), fields, counter)
         return EventRow(row, counted, {}, warnings)

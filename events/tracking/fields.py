@@ -8,11 +8,11 @@ without it), a field of Occurrence (events/history.py) and one of OccurrenceSeri
 
 from collections import ChainMap
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
+from time import time
 from typing import Any, NamedTuple
 
 import orjson
-from django.utils import timezone
 from rest_framework import serializers
 
 from config.api.errors import FieldErrors, InvalidFields
@@ -46,8 +46,7 @@ DEFAULT_PROVIDER = "custom"
 MAX_PROVIDER_LENGTH = 50
 MAX_VALUE_LENGTH = 65_535
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
-MIN_OCCURRED_AT = datetime(1970, 1, 1, tzinfo=UTC)
-MAX_AHEAD = timedelta(days=1)
+MAX_SECONDS_AHEAD = 24 * 60 * 60
 EMPTY_OBJECT = "{}"
 # What names no contact, because PHP's empty() is true of it.
 EMPTY_VALUES = (None, False, 0, "", "0")
@@ -144,7 +143,8 @@ def to_occurred_at(value: Any) -> datetime | None:
         InvalidValue: not a datetime, before 1970, or more than a day ahead.
     """
     occurred_at = to_strict_datetime(value)
-    if occurred_at is None or MIN_OCCURRED_AT <= occurred_at <= timezone.now() + MAX_AHEAD:
+    # Django's now() takes ten times as long as time().
+    if occurred_at is None or 0 <= occurred_at.timestamp() <= time() + MAX_SECONDS_AHEAD:
         return occurred_at
     raise InvalidValue("between", "The {field} must be between 1970 and a day ahead.")
 

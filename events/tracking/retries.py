@@ -46,18 +46,18 @@ def earlier_fingerprint(fields: EventFields) -> bytes:
 
 def canonical_json(text: str) -> str:
     """Return JSON text in which a whole number is written in digits, as PostgreSQL stores it."""
-
-    def canonical(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: canonical(inner) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [canonical(inner) for inner in value]
-        is_whole = isinstance(value, float) and value.is_integer() and abs(value) < MAX_ID
-        # By its shortest digits, because these are sent to PostgreSQL.
-        return int(Decimal(repr(value))) if is_whole else value
-
     # The text of `to_object_text` has a whole float as 2.0 or 1e16. Most have none.
-    return orjson.dumps(canonical(orjson.loads(text))).decode() if FLOAT.search(text) else text
+    return orjson.dumps(_canonical(orjson.loads(text))).decode() if FLOAT.search(text) else text
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _canonical(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_canonical(inner) for inner in value]
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < MAX_ID
+    # By its shortest digits, because these are sent to PostgreSQL.
+    return int(Decimal(repr(value))) if is_whole else value
 
 
 def earlier_results(credential: str, keys: list[str]) -> dict[str, tuple[bytes, Row]]:

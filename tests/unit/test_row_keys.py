@@ -1,5 +1,6 @@
 """events.tracking.row_keys: which rows of a file are the same event."""
 
+import gc
 from typing import Any
 
 import pytest
@@ -51,6 +52,13 @@ def test_every_field_makes_another_event(changed: dict[str, Any]) -> None:
 
 def test_the_idempotency_key_is_no_content() -> None:
     assert content_of(fields(idempotency_key="a")) == content_of(fields())
+
+
+def test_a_content_leaves_no_garbage() -> None:
+    row = fields(properties={"b": [2.0], "a": 1})
+    gc.collect()
+    content_of(row)
+    assert gc.collect() == 0
 
 
 def test_the_format_of_contents_stays() -> None:

@@ -5,16 +5,18 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 from zipfile import ZipFile
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.unit.workbooks import row, write_workbook
 from transfers.tables import FileForm, Row, UnreadableFile, inspect, open_table, workbooks
 from transfers.tables.rows import MAX_ROW_CHARACTERS
+from transfers.tables.texts import CSVTable
 
 Write = Callable[[str | bytes], Path]
 
@@ -32,10 +34,10 @@ def write(tmp_path: Path) -> Write:
 
 
 def rows_of(path: Path, after: int = 0, **changes: Any) -> list[Row]:
-    """Read a file as it is guessed, but for some changes."""
+    """Read a file as it is guessed, but for some changes. The sizes of its rows are left out."""
     form = FileForm(**{**vars(inspect(path)), **changes})
     with open_table(path, form) as table:
-        return [*table.rows(after)]
+        return [row._replace(size=0) for row in table.rows(after)]
 
 
 def values_of(path: Path, **changes: Any) -> list[list[Any]]:
@@ -99,6 +101,21 @@ def test_a_delimiter_is_that_of_equal_rows(write: Write, delimiter: str) -> None
 def test_excels_line_about_the_delimiter_is_no_row(write: Write, line: str) -> None:
     path = write(f"{line}email;city\na@example.com;Bonn\n")
     assert rows_of(path) == [Row(1, 3, {"email": "a@example.com", "city": "Bonn"})]
+
+
+@example('a\n5" pipe\nb\n', True)
+@example("sep=;\na\nb\n", True)
+@example('"sep=,"\n"",\n', True)
+@given(st.text(alphabet='ab,"\n\r \ufeff', max_size=30), st.booleans())
+def test_rows_are_counted_as_they_are_read(text: str, has_header: bool) -> None:
+    with NamedTemporaryFile() as file:
+        file.write(text.encode())
+        file.flush()
+        try:
+            table = CSVTable(Path(file.name), FileForm("csv", has_header=has_header))
+        except UnreadableFile:
+            assume(False)
+        assert [*table.ordinals()][-1:] == [row.ordinal for row in table.rows()][-1:]
 
 
 def test_cells_have_line_ends_in_quotes_and_rows_the_number_of_their_first_line(
@@ -209,7 +226,7 @@ def test_a_line_of_json_is_a_row_whose_values_stay(write: Write) -> None:
     path = write("\ufeff" + "\r\n\r\n".join(map(json.dumps, lines)))
     table = open_table(path, inspect(path))
     assert table.columns == ["email", "tags", "n"]
-    assert [*table.rows()] == [Row(1, 1, lines[0]), Row(2, 3, lines[1])]
+    assert rows_of(path) == [Row(1, 1, lines[0]), Row(2, 3, lines[1])]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Import contacts of a file by a job."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from crm.custom_fields import declared_fields
@@ -32,7 +32,7 @@ def run_import_contacts(run: Run) -> None:
 
     declared = declared_fields()
 
-    def prepare(rows: Sequence[Row]) -> list[tuple[Row, ContactRow]]:
+    def prepare(rows: Iterable[Row]) -> list[tuple[Row, ContactRow]]:
         return [(row, read_contact(row, mapping, options, declared)) for row in rows]
 
     def write(read: list[tuple[Row, ContactRow]]) -> StepResult:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,13 +49,30 @@ class EventRules(NamedTuple):
     fast: bool = False
 
 
-class Chunk(NamedTuple):
-    """Rows that were read, and what is written of them by their position."""
+class Chunk:
+    """Rows that were read, and what is written of them together."""
 
-    rows: Sequence[EventRow]
-    past: Sequence[int]
-    events: EventChunk
-    counts: Mapping[int, ImportedCount]
+    def __init__(self, source: str) -> None:
+        """Begin without rows.
+
+        Args:
+            source: the name of what is imported.
+        """
+        self.rows: list[EventRow] = []
+        # The positions in `rows` of events, and counters by their position.
+        self.past: list[int] = []
+        self.counts: dict[int, ImportedCount] = {}
+        self.events = EventChunk((), source)
+
+    def add(self, row: EventRow) -> None:
+        """Add a row."""
+        event = row.event
+        if isinstance(event, PastEvent):
+            self.past.append(len(self.rows))
+            self.events.add(event)
+        elif event:
+            self.counts[len(self.rows)] = event
+        self.rows.append(row)
 
 
 def run_import_events(run: Run) -> None:
@@ -78,8 +95,11 @@ def run_import_events(run: Run) -> None:
             read = partial(read_event, mapping=mapping, keys=keys)
             first = RowKeys.first_needed(run.progress.done)
 
-        def prepare(rows: Sequence[Row]) -> Chunk:
-            return _chunk([read(row) for row in rows], source)
+        def prepare(rows: Iterable[Row]) -> Chunk:
+            chunk = Chunk(source)
+            for row in rows:
+                chunk.add(read(row))
+            return chunk
 
         run_rows(
             run,
@@ -97,25 +117,16 @@ def _digest(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def _chunk(rows: Sequence[EventRow], source: str) -> Chunk:
-    past: dict[int, PastEvent] = {}
-    counts: dict[int, ImportedCount] = {}
-    for number, row in enumerate(rows):
-        if isinstance(row.event, PastEvent):
-            past[number] = row.event
-        elif row.event:
-            counts[number] = row.event
-    return Chunk(rows, [*past], EventChunk(past.values(), source), counts)
-
-
 def _write(chunk: Chunk, source: str, rules: EventRules) -> StepResult:
     """Write a chunk in the caller's transaction."""
-    outcomes = _outcomes(chunk, source, rules)
+    outcomes = _outcomes(chunk, rules)
     missing = [n for n, each in outcomes.items() if isinstance(each, SubscriberNotFound)]
     emails = {event.fields.email for n in missing if (event := chunk.rows[n].event)}
     if create_contacts(emails, NewContacts(rules.new_contacts)):
-        again = _outcomes(_chunk([chunk.rows[n] for n in missing], source), source, rules)
-        outcomes |= {missing[n]: outcome for n, outcome in again.items()}
+        late = Chunk(source)
+        for number in missing:
+            late.add(chunk.rows[number])
+        outcomes |= {missing[n]: outcome for n, outcome in _outcomes(late, rules).items()}
     counts: Counter[str] = Counter()
     remarks = []
     for number, read in enumerate(chunk.rows):
@@ -135,9 +146,9 @@ def _write(chunk: Chunk, source: str, rules: EventRules) -> StepResult:
     return StepResult(counts, remarks)
 
 
-def _outcomes(chunk: Chunk, source: str, rules: EventRules) -> dict[int, Outcome]:
+def _outcomes(chunk: Chunk, rules: EventRules) -> dict[int, Outcome]:
     """Write a chunk. Returns the outcome of each row that says something, by its position."""
-    counted = import_counts([*chunk.counts.values()], source, rules.source)
+    counted = import_counts([*chunk.counts.values()], chunk.events.source, rules.source)
     written = import_events(chunk.events, rules.source)
     return {
         **dict(zip(chunk.counts, counted, strict=True)),

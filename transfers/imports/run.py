@@ -1,7 +1,7 @@
 """Run an import: its rows in steps, each of which is committed with the job's position."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -25,10 +25,42 @@ class StepResult(NamedTuple):
     remarks: Sequence[Remark]
 
 
+class Piece:
+    """The rows of a step without the header of an export, read while they are prepared.
+
+    It ends at the position `done`, so that no row before it is written again, and when it is large,
+    because a row may have a million characters.
+    """
+
+    def __init__(self, rows: Iterator[Row], done: int, most: int) -> None:
+        """Begin behind the piece before.
+
+        Args:
+            rows: of the file.
+            done: the position of the job.
+            most: rows.
+        """
+        self._rows, self._done, self._most = rows, done, most
+        # The ordinal of the last row until now, 0 if there is none.
+        self.last = 0
+
+    def __iter__(self) -> Iterator[Row]:
+        number = size = 0
+        for row in self._rows:
+            self.last = row.ordinal
+            if not is_own_header(row):
+                number += 1
+                size += row.size
+                yield row
+            is_full = number == self._most or size > MAX_CHARACTERS_PER_STEP
+            if is_full or self.last == self._done:
+                return
+
+
 def run_rows(
     run: Run,
     table: Table,
-    prepare: Callable[[Sequence[Row]], Prepared],
+    prepare: Callable[[Iterable[Row]], Prepared],
     write: Callable[[Prepared], StepResult],
     *,
     dry_run: bool,
@@ -40,8 +72,8 @@ def run_rows(
     Args:
         run: the job.
         table: its file.
-        prepare: converts rows, each once and in their order. It is called in a thread of its own,
-            while rows before are written, and uses no database.
+        prepare: converts all rows of a step, each once and in their order. It is called in a thread
+            of its own, while rows before are written, and uses no database.
         write: writes them in a transaction of the caller, and is repeated after a deadlock.
         dry_run: whether what `write` writes is rolled back.
         rows_per_step: how many rows are written together.
@@ -63,14 +95,16 @@ def run_rows(
         return Progress(last, total, {"lengths": lengths}, dict(counts))
 
     done = run.progress.done
-    pieces = _pieces(table.rows(done if first is None else first), done, rows_per_step)
+    rows = table.rows(done if first is None else first)
 
     def next_prepared() -> tuple[int, Prepared] | None:
-        for last, rows in pieces:
-            prepared = prepare(rows)
-            if last > done:
-                return last, prepared
-        return None
+        while True:
+            piece = Piece(rows, done, rows_per_step)
+            prepared = prepare(piece)
+            if not piece.last:
+                return None
+            if piece.last > done:
+                return piece.last, prepared
 
     with ThreadPoolExecutor(1) as thread:
         following = thread.submit(next_prepared)
@@ -79,28 +113,8 @@ def run_rows(
             run.step(partial(step, *found))
 
 
-def _pieces(rows: Iterator[Row], done: int, rows_per_step: int) -> Iterator[tuple[int, list[Row]]]:
-    """Yield pieces of rows without the header of an export, each with its last ordinal.
-
-    A piece ends at the position `done`, so that no row before it is written again, and when it is
-    large, because a row may have a million characters.
-    """
-    piece: list[Row] = []
-    last = size = 0
-    for row in rows:
-        last = row.ordinal
-        if not is_own_header(row):
-            piece.append(row)
-            size += sum(map(len, map(str, row.values.values())))
-        if len(piece) == rows_per_step or last == done or size > MAX_CHARACTERS_PER_STEP:
-            yield last, piece
-            piece, size = [], 0
-    if piece:
-        yield last, piece
-
-
 def _count(run: Run, table: Table) -> int:
-    """Return the number of rows. Reading them takes a small part of the time of writing them."""
+    """Return the number of rows."""
     number = 0
     for number in table.ordinals():
         if number % 10_000 == 0:

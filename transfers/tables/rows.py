@@ -50,12 +50,14 @@ class Row(NamedTuple):
 
     `ordinal` counts the rows below the header from 1, without empty ones. `number` is the line in
     an editor, or the row in Excel. `values` are those by column, and empty if there is an `error`.
+    `size` is about the number of characters in the file.
     """
 
     ordinal: int
     number: int
     values: dict[str, Any]
     error: RowError | None = None
+    size: int = 0
 
 
 class Table(ABC):
@@ -114,14 +116,16 @@ def column_names(cells: Sequence[Any], has_header: bool) -> list[str]:
     return columns
 
 
-def row_of_cells(ordinal: int, number: int, cells: Sequence[Any], columns: Sequence[str]) -> Row:
+def row_of_cells(
+    ordinal: int, number: int, cells: Sequence[Any], columns: Sequence[str], size: int
+) -> Row:
     """Return a row of cells, of which those behind the last column have to be empty."""
     if len(cells) != len(columns) and (
         len(cells) < len(columns) or any(cell != "" for cell in cells[len(columns) :])
     ):
         message = f"The row has {len(cells)} cells, and the table has {len(columns)} columns."
         return Row(ordinal, number, {}, RowError("cells", message))
-    return Row(ordinal, number, dict(zip(columns, cells, strict=False)))
+    return Row(ordinal, number, dict(zip(columns, cells, strict=False)), None, size)
 
 
 def plain_text(cell: str) -> str:

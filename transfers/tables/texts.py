@@ -5,6 +5,7 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,12 +152,32 @@ class CSVTable(Table):
                 text = "\n".join(record)
                 if "'" in text or "=" in text:
                     record = [plain_text(cell) for cell in record]
-                yield row_of_cells(ordinal, number, record, self.columns)
+                yield row_of_cells(ordinal, number, record, self.columns, len(text))
 
     @override
     def ordinals(self) -> Iterator[int]:
-        # Without the values, which take as long again.
-        return (ordinal for ordinal, _ in self._numbered_records())
+        # What a row without a value consists of.
+        emptiness = f'"{self._form.delimiter} \r\n'
+        lines = 0
+        with self._path.open(encoding=self._form.encoding, errors="replace", newline="") as text:
+            for number, line in enumerate(iter(partial(text.readline, MAX_ROW_CHARACTERS), "")):
+                if number == 0:
+                    line = line.removeprefix("\ufeff")
+                    line = "" if SEPARATOR_LINE.fullmatch(line) else line
+                is_empty = not line.strip(emptiness)
+                quotes = line.count('"')
+                if quotes % 2 or (quotes and is_empty) or len(line) == MAX_ROW_CHARACTERS:
+                    # The row may have several lines, or cells of quotes.
+                    break
+                if not is_empty:
+                    lines += 1
+                    if lines > self._form.has_header:
+                        yield lines - self._form.has_header
+            else:
+                return
+        # It takes five times as long.
+        for ordinal, _ in self._numbered_records():
+            yield ordinal
 
     def _numbered_records(self) -> Iterator[tuple[int, Record]]:
         """Read the records below the header, with their ordinals."""
@@ -225,7 +246,7 @@ class NDJSONTable(Table):
                     if isinstance(read, RowError):
                         yield Row(ordinal, number, {}, read)
                     else:
-                        yield Row(ordinal, number, read)
+                        yield Row(ordinal, number, read, None, len(line))
 
 
 def _read_object(line: str) -> dict[str, Any] | RowError:

@@ -66,7 +66,7 @@ class WorkbookTable(Table):
             if ordinal > after:
                 number, cells = orjson.loads(line)
                 cells = [plain_text(cell) if type(cell) is str else cell for cell in cells]
-                yield row_of_cells(ordinal, number, cells, self.columns)
+                yield row_of_cells(ordinal, number, cells, self.columns, len(line))
 
 
 def sheet_names(path: Path) -> Sequence[str]:
