@@ -103,12 +103,15 @@ ARRAY(SELECT n FROM item WHERE NOT EXISTS (SELECT FROM ready WHERE ready.n = ite
 IMPORT = _import("")
 # The same without the items of events whose counter was imported.
 IMPORT_REST = _import("item AS MATERIALIZED (SELECT * FROM pg_temp.item WHERE counted_id IS NULL),")
-# What items are occurrences of, where its counter was imported.
+# What items are occurrences of, where its counter was imported. Looked up one by one, because for a
+# join PostgreSQL would read all events of the source for each chunk, or compare each with each.
 FIND_COUNTED = """
-UPDATE item SET counted_id = m.id
-FROM events_importedevent m JOIN events_trackedevent e
-    ON e.id = m.event_id AND e.subscriber_id = m.subscriber_id
-WHERE m.source = %(owner)s AND m.source_id = item.event
+UPDATE item SET counted_id = (
+    SELECT m.id FROM events_importedevent m JOIN events_trackedevent e
+        ON e.id = m.event_id AND e.subscriber_id = m.subscriber_id
+    WHERE m.source = %(owner)s AND m.source_id = item.event LIMIT 1
+)
+WHERE event > ''
 """
 # These occurrences move from `unlogged` into the log, because the counter of the source has them.
 # Only those that the source had not counted when its counter was imported count up. Events are
@@ -117,8 +120,10 @@ WHERE m.source = %(owner)s AND m.source_id = item.event
 LOG = f"""
 WITH contact AS MATERIALIZED (
     SELECT id FROM crm_subscriber
-    WHERE id = ANY (ARRAY(SELECT m.subscriber_id FROM item
-                              JOIN events_importedevent m ON m.id = item.counted_id))
+    WHERE id = ANY (ARRAY(
+        SELECT (SELECT subscriber_id FROM events_importedevent m WHERE m.id = item.counted_id)
+        FROM item
+    ))
     ORDER BY id
     FOR KEY SHARE
 ), known AS MATERIALIZED (
@@ -177,11 +182,15 @@ WITH contact AS MATERIALIZED (
 SELECT count(*) FROM occurrence
 """  # noqa: S608
 # The numbers of the items whose key was claimed before, with the same content and with another one.
+# LIMIT, because PostgreSQL would read all keys of the source for each chunk otherwise.
 CLAIMED = """
 SELECT COALESCE(array_agg(n) FILTER (WHERE k.content = decode(item.content, 'hex')), '{}'),
        COALESCE(array_agg(n) FILTER (WHERE k.content <> decode(item.content, 'hex')), '{}')
-FROM item JOIN events_idempotencykey k ON k.credential = %(owner)s
-    AND k.key = item.idempotency_key AND k.occurrence_id <> item.occurrence_id
+FROM item CROSS JOIN LATERAL (
+    SELECT content, occurrence_id FROM events_idempotencykey
+    WHERE credential = %(owner)s AND key = item.idempotency_key LIMIT 1
+) k
+WHERE k.occurrence_id <> item.occurrence_id
 """
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import psycopg
 from django.db import connection
 
+from config.database import fetch_one
+
 
 def explain(statement: str, parameters: dict[str, Any]) -> Any:
     """Return how PostgreSQL runs a statement once it is prepared, as the server runs it."""
@@ -27,3 +29,10 @@ def walk(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for inner in plan.get("Plans", []):
         yield from walk(inner)
+
+
+def rows_scanned(table: str) -> int:
+    """Return how many rows of a table the transaction has read without an index until now."""
+    statement = "SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = %(table)s"
+    number: int = fetch_one(statement, {"table": table})[0]
+    return number

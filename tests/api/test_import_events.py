@@ -138,6 +138,15 @@ def test_the_size_of_steps_makes_no_difference(
     assert run_import(table, fast=True) == {"there already": 4, "rejected": 2}
 
 
+def test_the_total_is_the_number_of_rows_although_quotes_hide_a_line_end(tmp_path: Path) -> None:
+    path = tmp_path / "quotes.csv"
+    rows = ('ada@example.com,5" pipe,"a', 'b",6" pipe', "ada@example.com,x,y,z")
+    path.write_text("\n".join(["email,event,title,provider", *rows]))
+    run_import(path)
+    job = Job.objects.latest("pk")
+    assert (job.done, job.total, job.counts) == (2, 2, {"imported": 2})
+
+
 def test_a_trial_counts_and_stores_nothing(table: Path) -> None:
     assert run_import(table, dry_run=True) == {"imported": 4, "rejected": 2}
     assert not TrackedEvent.objects.exists()

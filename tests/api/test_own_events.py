@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from crm.contacts import create, delete_contacts
 from crm.models import Subscriber
@@ -12,8 +13,10 @@ from events.maintenance import prune_occurrences
 from events.models import EventOccurrence, TrackedEvent
 from events.tracking import track
 from events.tracking.corrections import take_back
+from events.tracking.imports import import_owner
 from events.verification import find_differences
-from tests.api.history import added, import_lines
+from tests.api.history import SOURCE, added, import_lines
+from tests.api.plans import rows_scanned
 from transfers.events import EventRow, read_own_line
 from transfers.exports.events import ALL, event_lines, occurrence_lines
 from transfers.tables import Row
@@ -21,6 +24,10 @@ from transfers.tables import Row
 pytestmark = pytest.mark.django_db
 EMAILS = ("ada@example.com", "bob@example.com")
 EVENT = {"event_key": "checkout", "title": "Order placed", "email": EMAILS[0]}
+OTHER_EVENTS = """
+INSERT INTO events_importedevent (source, source_id, subscriber_id, event_id, counter, logged)
+SELECT %(owner)s, 'other-' || n, -n, -n, 1, 0 FROM generate_series(1, 20000) n
+"""
 HOURS = [datetime(2024, 1, 1, hour, tzinfo=UTC) for hour in range(9)]
 
 
@@ -70,6 +77,22 @@ def test_an_export_that_is_imported_elsewhere_makes_the_same_events() -> None:
     assert find_differences() == []
     assert set(added(import_lines(read(lines)))) == {0}
     assert shared(export()) == shared(lines)
+
+
+def test_occurrences_find_their_event_without_reading_all_that_were_imported() -> None:
+    track(EVENT)
+    event, occurrence = export()
+    delete_all()
+    lines = [event | {"counter": 2_000}]
+    lines += [occurrence | {"id": number, "counter": number} for number in range(1, 2_001)]
+    assert added(import_lines(read(lines[:1]))) == [2_000]
+    with connection.cursor() as cursor:
+        cursor.execute(OTHER_EVENTS, {"owner": import_owner(SOURCE)})
+        cursor.execute("ANALYZE events_importedevent")
+    before = rows_scanned("events_importedevent")
+    assert added(import_lines(read(lines[1:]))) == [1] * 2_000
+    assert rows_scanned("events_importedevent") == before
+    assert find_differences() == []
 
 
 def test_what_was_pruned_and_taken_back_is_equal_too() -> None:

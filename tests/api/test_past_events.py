@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.utils import timezone
 from psycopg.errors import SerializationFailure
 
@@ -23,6 +23,7 @@ from events.tracking.imports import EventChunk, Imported, import_events, import_
 from events.verification import find_differences
 from tests.api.counts import counted
 from tests.api.history import SOURCE, added, events, import_rows, occurrences, past_events
+from tests.api.plans import rows_scanned
 
 pytestmark = pytest.mark.django_db
 ADA = "ada@example.com"
@@ -32,6 +33,11 @@ EVENT = {
     "email": ADA,
     "occurred_at": "2024-01-17 14:27:35",
 }
+OTHER_KEYS = """
+INSERT INTO events_idempotencykey
+    (occurrence_id, subscriber_id, credential, key, content, created_at)
+SELECT -n, 1, %(owner)s, md5(n::text), '', now() FROM generate_series(1, 20000) n
+"""
 LATER = EVENT | {"occurred_at": "2024-01-18 00:00:00"}
 
 
@@ -102,6 +108,17 @@ def test_the_same_file_again_changes_nothing() -> None:
     before = events(), occurrences()
     assert import_rows(rows) == [Imported(0)] * 3
     assert (events(), occurrences()) == before
+
+
+def test_the_same_file_again_reads_no_keys_of_other_rows() -> None:
+    rows = [EVENT | {"value": str(number)} for number in range(2_000)]
+    import_rows(rows)
+    with connection.cursor() as cursor:
+        cursor.execute(OTHER_KEYS, {"owner": import_owner(SOURCE)})
+        cursor.execute("ANALYZE events_idempotencykey")
+    before = rows_scanned("events_idempotencykey")
+    assert added(import_rows(rows)) == [0] * 2_000
+    assert rows_scanned("events_idempotencykey") == before
 
 
 def test_two_equal_rows_are_two_events() -> None:

@@ -21,6 +21,8 @@ from tests.system.server import ROOT, Server, wait_until
 # One row of ten has no valid e-mail, one of ten is there twice.
 ROWS = 8_000
 REJECTED, TWICE = ROWS // 10, ROWS // 10
+# Of a file of events, whose rows do not fail.
+CONTACTS = 2_000
 STATE = "SELECT state, done, total, counts, position, folder FROM crm_job ORDER BY id DESC LIMIT 1"
 Kill = Callable[[Server, int], None]
 
@@ -60,10 +62,10 @@ def connect(server: Server) -> psycopg.Connection:
     return psycopg.connect(host=host, user=USER, dbname="tallybook", autocommit=True)
 
 
-def start_import(server: Server, table: Path) -> subprocess.Popen[bytes]:
-    """Start the command that imports a file."""
+def start(server: Server, *command: str) -> subprocess.Popen[bytes]:
+    """Start a command that imports a file."""
     return subprocess.Popen(
-        [sys.executable, "manage.py", "import_contacts", str(table)],
+        [sys.executable, "manage.py", *command],
         cwd=ROOT,
         env=server.environment,
         stdout=subprocess.DEVNULL,
@@ -102,9 +104,11 @@ def kill_serve(server: Server, _: int) -> None:
     server.start()
 
 
-def run_with_kills(server: Server, table: Path, kills: list[Kill]) -> dict[str, int]:
-    """Import a file while processes are killed. Returns the numbers of the job."""
-    command = start_import(server, table)
+def run_with_kills(
+    server: Server, kills: list[Kill], *arguments: str, rows: int = ROWS
+) -> dict[str, int]:
+    """Import a file of so many rows while processes are killed. Returns the numbers of the job."""
+    command = start(server, *arguments)
     # Before its first rows the job may be a draft, which a killed command leaves for good.
     done = 0
     for kill in kills:
@@ -117,7 +121,7 @@ def run_with_kills(server: Server, table: Path, kills: list[Kill]) -> dict[str, 
     wait_until(lambda: (found := job(server)) and found[0] in ("done", "failed"), 120)
     command.wait()
     state, _, total, counts, _, _ = job(server)
-    assert (state, total) == ("done", ROWS)
+    assert (state, total) == ("done", rows)
     numbers: dict[str, int] = counts
     return numbers
 
@@ -139,13 +143,31 @@ def check(server: Server, counts: dict[str, int]) -> None:
 
 
 def test_an_import_whose_processes_are_killed_is_finished(killed: Server, table: Path) -> None:
-    counts = run_with_kills(killed, table, [kill_both])
+    counts = run_with_kills(killed, [kill_both], "import_contacts", str(table))
     check(killed, counts)
+
+
+def random_kills(seed: int) -> list[Kill]:
+    chance = random.Random(seed)
+    return [chance.choice([kill_runner, kill_postgres, kill_serve]) for _ in range(20)]
 
 
 @long
 def test_an_import_is_finished_after_twenty_kills(killed: Server, table: Path) -> None:
-    chance = random.Random(16)
-    kills: list[Kill] = [chance.choice([kill_runner, kill_postgres, kill_serve]) for _ in range(20)]
-    counts = run_with_kills(killed, table, kills)
+    counts = run_with_kills(killed, random_kills(16), "import_contacts", str(table))
     check(killed, counts)
+
+
+@long
+def test_fast_steps_are_finished_after_twenty_kills(killed: Server, tmp_path: Path) -> None:
+    path, rows = tmp_path / "events.csv", 600_000
+    with path.open("w") as file:
+        file.write("email,event,value\n")
+        file.writelines(f"c{n % CONTACTS}@example.com,k,{n}\n" for n in range(rows))
+    arguments = ("import_events", str(path), "--fast", "--new-contacts", "pending")
+    counts = run_with_kills(killed, random_kills(30), *arguments, rows=rows)
+    assert counts == {"imported": rows}
+    with connect(killed) as store:
+        found = store.execute("SELECT count(*), sum(counter)::int FROM events_trackedevent")
+        assert found.fetchone() == (CONTACTS, rows)
+        assert store.execute("SELECT count(*) FROM events_eventoccurrence").fetchone() == (rows,)

@@ -6,15 +6,21 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
-from pytest_django import DjangoDbBlocker
+from django.core.management import call_command
+from django.db import connection, transaction
+from pytest_django import DjangoDbBlocker, Settings
 
 from config.database import in_transaction
 from crm.contacts import create
+from crm.merging import merge_contacts
+from crm.models import Job
 from events.models import ImportedEvent, TrackedEvent
 from events.tracking.fields import parse_event
 from events.tracking.imported_counts import ImportedCount, import_counts
@@ -25,9 +31,10 @@ from tests.system.database import (
     assert_nothing_is_orphaned_or_miscounted,
     count_deadlocks,
     counted,
+    waiting_for_locks,
 )
 from tests.system.fixtures import SERVED
-from tests.system.server import API, ROOT, Client, Server
+from tests.system.server import API, ROOT, Client, Server, wait_until
 from tests.system.stores import use
 from tests.system.threads import in_threads
 
@@ -120,6 +127,36 @@ def test_two_imports_of_one_source_at_once_count_once() -> None:
     event, imported = TrackedEvent.objects.get(), ImportedEvent.objects.get()
     assert (event.counter, event.unlogged) == (3, 2)
     assert (imported.counter, imported.logged) == (3, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_contact_that_is_merged_while_its_events_are_imported_is_found(
+    settings: Settings, tmp_path: Path
+) -> None:
+    settings.FILES_DIR = tmp_path / "files"
+    ada, bob = (create({"email": email}) for email in ("ada@example.com", "bob@example.com"))
+    path = tmp_path / "events.csv"
+    path.write_text("email,event\nbob@example.com,login\n")
+
+    is_merged = threading.Event()
+
+    def merge() -> None:
+        try:
+            with transaction.atomic():
+                merge_contacts(ada.pk, ("contact", str(bob.pk)))
+                is_merged.set()
+                # The import has found Bob, and waits for his lock.
+                wait_until(lambda: waiting_for_locks(connection.connection))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as threads:
+        merging = threads.submit(merge)
+        assert is_merged.wait(10)
+        call_command("import_events", str(path), stdout=StringIO())
+        merging.result(10)
+    assert Job.objects.get().counts == {"imported": 1}
+    assert TrackedEvent.objects.get().subscriber_id == ada.pk
 
 
 @long

@@ -115,7 +115,8 @@ def test_rows_are_counted_as_they_are_read(text: str, has_header: bool) -> None:
             table = CSVTable(Path(file.name), FileForm("csv", has_header=has_header))
         except UnreadableFile:
             assume(False)
-        assert [*table.ordinals()][-1:] == [row.ordinal for row in table.rows()][-1:]
+        counted, read = [0, *table.ordinals()][-1], len([*table.rows()])
+    assert counted == read or (counted > read and '"' in text)
 
 
 def test_cells_have_line_ends_in_quotes_and_rows_the_number_of_their_first_line(

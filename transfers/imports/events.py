@@ -121,8 +121,11 @@ def _write(chunk: Chunk, source: str, rules: EventRules) -> StepResult:
     """Write a chunk in the caller's transaction."""
     outcomes = _outcomes(chunk, rules)
     missing = [n for n, each in outcomes.items() if isinstance(each, SubscriberNotFound)]
-    emails = {event.fields.email for n in missing if (event := chunk.rows[n].event)}
-    if create_contacts(emails, NewContacts(rules.new_contacts)):
+    if missing:
+        emails = {event.fields.email for n in missing if (event := chunk.rows[n].event)}
+        create_contacts(emails, NewContacts(rules.new_contacts))
+        # Also where none was created, because a contact may have been merged since PostgreSQL began
+        # to look for it.
         late = Chunk(source)
         for number in missing:
             late.add(chunk.rows[number])

@@ -111,6 +111,9 @@ def run_rows(
         while found := following.result():
             following = thread.submit(next_prepared)
             run.step(partial(step, *found))
+    if run.progress.done != total:
+        # Quotes may hide that a row of a CSV has several lines.
+        run.step(lambda progress: progress._replace(total=progress.done))
 
 
 def _count(run: Run, table: Table) -> int:

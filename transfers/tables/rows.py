@@ -84,7 +84,10 @@ class Table(ABC):
         """
 
     def ordinals(self) -> Iterator[int]:
-        """Read the ordinals of all rows, to count them. Raises what `rows` raises."""
+        """Read the ordinals of all rows, to count them. Raises what `rows` raises.
+
+        In rare files they count more rows than there are.
+        """
         for row in self.rows():
             yield row.ordinal
 
