@@ -183,7 +183,7 @@ class EventMapping:
             ]
 
     def plain_event(self, values: Mapping[str, Any]) -> EventFields | None:
-        """Convert a row without errors, warnings and rare values, in a third of the time.
+        """Convert a row without errors, warnings and rare values, in half of the time.
 
         Args:
             values: the row, by column.
