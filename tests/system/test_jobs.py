@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection, connections
 from django.utils import timezone
+from pytest_django import Settings
 
 from crm import jobs
 from crm.jobs import JobError, JobKind, Progress, Run, Stopped, claim_job, create_job, run_claimed
 from crm.models import Job, JobState, Tag
+from events.models import TrackingKey
 from tests.system.server import wait_until
+from transfers.exports import ExportOptions, create_export
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -96,6 +100,15 @@ def test_a_step_that_fails_leaves_nothing_and_the_job_goes_on_there(
     run_next()
     job.refresh_from_db()
     assert (job.state, job.error, Tag.objects.count()) == (JobState.DONE, "", STEPS)
+
+
+def test_a_store_that_was_never_served_is_exported(settings: Settings, tmp_path: Path) -> None:
+    settings.FILES_DIR = tmp_path / "files"
+    assert not TrackingKey.objects.exists()
+    job = create_export(ExportOptions("events", "ndjson"), created_by=None)
+    run_next()
+    job.refresh_from_db()
+    assert (job.state, job.error) == (JobState.DONE, "")
 
 
 def test_an_error_of_the_program_is_reported_without_its_text(register: Callable[..., Job]) -> None:

@@ -81,6 +81,8 @@ def run_export(run: Run) -> None:
     run.clear_results()
     folder = run.job.path / RESULTS
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # The snapshot could not write the id of a store that has none yet.
+    header = _header()
     with whole_file(folder / name) as file, snapshot():
         total = _total(options)
         written = 0
@@ -97,7 +99,7 @@ def run_export(run: Run) -> None:
                     run.show(written, total)
 
         if options.format == NDJSON:
-            for line in chain([_header()], shown(_lines(options))):
+            for line in chain([header], shown(_lines(options))):
                 write(line)
         else:
             columns, rows = _table(options)
