@@ -6,20 +6,12 @@ from datetime import tzinfo
 from functools import lru_cache, partial
 from typing import Any
 
-import orjson
-
 from config.api.errors import FieldErrors, InvalidFields
 from config.api.validation import INVISIBLE, InvalidValue, Validator, to_bigint
 from config.api.warnings import FieldWarning, Warnings
 from crm.custom_fields import Fields
 from crm.models import LIST_TYPES, OPT_OUTS, FieldType, Status
-from events.tracking.fields import (
-    DEFAULT_PROVIDER,
-    EMPTY_OBJECT,
-    VALIDATORS,
-    EventFields,
-    to_object_text,
-)
+from events.tracking.fields import VALIDATORS, EventFields, to_object_text
 from transfers.columns import (
     CUSTOM,
     IGNORE,
@@ -54,24 +46,6 @@ NOT_JSON = "The {field} must be a JSON object."
 # Fields of an event whose texts repeat in a file, so that each is validated once.
 REPEATED = ("email", "user_id", "event_key", "title", "provider", "repeatable")
 MAX_REMEMBERED = 65_536
-POSITIONS = {field: position for position, field in enumerate(EventFields._fields)}
-EVENT_KEY, TITLE = POSITIONS["event_key"], POSITIONS["title"]
-EMAIL, USER_ID = POSITIONS["email"], POSITIONS["user_id"]
-# An event of a row without cells.
-PLAIN_DEFAULTS = EventFields(
-    event_key="",
-    title="",
-    value="",
-    provider=DEFAULT_PROVIDER,
-    subscriber_id=0,
-    email="",
-    user_id="",
-    repeatable=True,
-    properties=EMPTY_OBJECT,
-    context=EMPTY_OBJECT,
-    occurred_at=None,
-    idempotency_key="",
-)
 # Segment's calls. June.so exports numbers for them.
 TYPES = {"0": "page", "2": "track"}
 VIEWS = ("page", "screen")
@@ -172,13 +146,13 @@ class EventMapping:
             name, _, key = target.partition(".")
             if name in OBJECTS:
                 self._parts[target] = (name, key)
-        # Column -> the position of its field, and what reads its cells. None if a column has a part
-        # of a field, or decides about others.
-        self._plain: list[tuple[str, int, Validator]] | None = None
+        # The columns, their fields, and what reads their cells. None if a column has a part of a
+        # field, or decides about others.
+        self._plain: list[tuple[str, str, Validator]] | None = None
         used = {column: target for column, target in mapping.items() if target != IGNORE}
-        if POSITIONS.keys() >= {*used.values()}:
+        if {*EventFields._fields} >= {*used.values()}:
             self._plain = [
-                (column, POSITIONS[target], _plain_reader(target, self._converters.get(target)))
+                (column, target, _plain_reader(target, self._converters.get(target)))
                 for column, target in used.items()
             ]
 
@@ -193,20 +167,20 @@ class EventMapping:
         """
         if self._plain is None:
             return None
-        fields = [*PLAIN_DEFAULTS]
+        fields: dict[str, Any] = {}
         try:
-            for column, position, read in self._plain:
+            for column, target, read in self._plain:
                 cell = values.get(column)
                 if cell is not None and cell != "":
-                    fields[position] = read(cell)
+                    fields[target] = read(cell)
         except (InvalidValue, NotPlain):
             return None
-        if not fields[EVENT_KEY] or not (fields[EMAIL] or fields[USER_ID]):
+        if not fields.get("event_key") or not (fields.get("email") or fields.get("user_id")):
             return None
-        if fields[EMAIL]:
-            fields[USER_ID] = ""
-        fields[TITLE] = fields[TITLE] or fields[EVENT_KEY]
-        return EventFields._make(fields)
+        if fields.get("email"):
+            fields.pop("user_id", None)
+        fields.setdefault("title", fields["event_key"])
+        return EventFields(**fields)
 
     def event_of(self, values: Mapping[str, Any], warnings: Warnings) -> dict[str, Any]:
         """Convert a row to the `data` of events.tracking.track, and `counter` as a whole number.
@@ -265,21 +239,22 @@ def _plain_reader(target: str, convert: Callable[[Any], Any] | None) -> Validato
     """
     validator = VALIDATORS[target]
     if target in OBJECTS:
-        convert, validator = _plain_object, to_object_text
-    is_digits, is_repeated = target in DIGITS, target in REPEATED
+        # Not `json_text_or`, because files have other words for an empty object.
+        convert, validator = _object, to_object_text
+    is_digits = target in DIGITS
 
     def read(cell: Any) -> Any:
         if isinstance(cell, str):
             cell = cell.strip(INVISIBLE)
             if not cell or cell[0] == "#":
                 raise NotPlain
-        elif is_repeated or not cell:
+        elif not cell:
             raise NotPlain
         if is_digits and is_rounded(cell):
             raise NotPlain
         return validator(convert(cell) if convert else cell)
 
-    if not is_repeated:
+    if target not in REPEATED:
         return read
     remembered = lru_cache(MAX_REMEMBERED)(read)
     # Of texts alone, because 1 and True are equal, and lists have no hash.
@@ -387,18 +362,6 @@ def _object(value: Any) -> dict[str, Any]:
     if found is None:
         raise InvalidValue("json", NOT_JSON)
     return found
-
-
-def _plain_object(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    # Files have other words for an empty object.
-    if value[0] != "{":
-        raise NotPlain
-    try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError:
-        raise NotPlain from None
 
 
 def _left_out(target: str, value: Any, why: str) -> FieldWarning:

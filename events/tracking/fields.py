@@ -1,6 +1,6 @@
 """The fields of an event, all in one table: how each is validated, described and stored.
 
-One more field is a line in EVENT_FIELDS, EventFields, parse_event and STORED_COLUMNS here, a column
+One more field is a line in EVENT_FIELDS, EventFields and STORED_COLUMNS here, a column
 of EventOccurrence (events/models.py, with a migration and a db_default, because demo copies rows
 without it), a field of Occurrence (events/history.py) and one of OccurrenceSerializer
 (events/api/serializers.py). The SQL is made from these lists.
@@ -62,16 +62,16 @@ class EventFields(NamedTuple):
 
     event_key: str
     title: str
-    value: str
-    provider: str
-    subscriber_id: int
-    email: str
-    user_id: str
-    repeatable: bool
-    properties: str
-    context: str
-    occurred_at: datetime | None
-    idempotency_key: str
+    value: str = ""
+    provider: str = DEFAULT_PROVIDER
+    subscriber_id: int = 0
+    email: str = ""
+    user_id: str = ""
+    repeatable: bool = True
+    properties: str = EMPTY_OBJECT
+    context: str = EMPTY_OBJECT
+    occurred_at: datetime | None = None
+    idempotency_key: str = ""
 
 
 # What an occurrence keeps as it was sent, with the type of its column. JSON text is cast to jsonb.
@@ -315,17 +315,6 @@ def parse_event(
             named_by = name
             break
     values = validate(VALIDATORS_BY_NAME[named_by], data, ("event_key", "title"), told)
-    return EventFields(
-        event_key=values["event_key"],
-        title=values["title"],
-        value=values.get("value", ""),
-        provider=values.get("provider") or DEFAULT_PROVIDER,
-        subscriber_id=values.get("subscriber_id", 0),
-        email=values.get("email", ""),
-        user_id=values.get("user_id", ""),
-        repeatable=repeatable and values.get("repeatable", True),
-        properties=values.get("properties", EMPTY_OBJECT),
-        context=values.get("context", EMPTY_OBJECT),
-        occurred_at=values.get("occurred_at"),
-        idempotency_key=values.get("idempotency_key", ""),
-    )
+    values["provider"] = values.get("provider") or DEFAULT_PROVIDER
+    values["repeatable"] = repeatable and values.get("repeatable", True)
+    return EventFields(**values)
