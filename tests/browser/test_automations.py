@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser.chromium import (
     NO_ERRORS,
@@ -176,6 +176,30 @@ def test_what_was_typed_stays_when_the_login_has_ended_meanwhile(page: Page, htt
     starts.get_by_label("Trigger").select_option(label="By hand")
     page.get_by_role("button", name="Save as a draft").click()
     expect(page.get_by_role("heading", name="Mine")).to_be_visible()
+
+
+def test_a_check_that_ends_late_does_not_hide_that_saving_failed(page: Page, http: Client) -> None:
+    held: list[Route] = []
+
+    def hold_the_first(route: Route) -> None:
+        if held:
+            # The page reads it as no answer, and the console has no error of it.
+            route.fulfill(status=204)
+        else:
+            held.append(route)
+
+    page.route("**/automation/check/", hold_the_first)
+    with page.expect_request("**/automation/check/"):
+        page.goto(ADD)
+        page.get_by_label("Title", exact=True).first.fill("Mine")
+    page.get_by_role("button", name="Save as a draft").click()
+    failed = page.get_by_text("Not saved: the server cannot be reached")
+    expect(failed).to_be_visible()
+    with page.expect_response("**/automation/check/"):
+        held[0].fulfill(status=204)
+    # The page reads the response before its next frame.
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    expect(failed).to_be_visible()
 
 
 def test_json_that_is_no_document_is_shown_again_with_its_error(page: Page, http: Client) -> None:

@@ -151,6 +151,9 @@ function start(textarea, table) {
   async function save(event) {
     if (isReady) return;
     event.preventDefault();
+    // The outcome of a check that is under way would replace that of saving.
+    turn += 1;
+    clearTimeout(timer);
     isReady = Boolean(await request());
     if (isReady) event.target.requestSubmit(event.submitter);
     else {
