@@ -40,7 +40,7 @@ def postgres() -> Iterator[EmbeddedPostgres]:
     server.lock("The tests run.")
     server.start()
     # Tests that kill PostgreSQL start one of their own, which waits for the disk.
-    set_fsync(server, "off")
+    set_fsync(server.socket_dir, "off")
     yield server
     server.stop()
 

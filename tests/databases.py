@@ -1,20 +1,22 @@
 """What makes the tests' databases fast: no wait for the disk, and DELETE to empty tables."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import psycopg
 
-from config.server.postgres import USER, EmbeddedPostgres
+from config.server.postgres import USER
 from tests.system.server import wait_until
 
 # Rows that the migrations write.
 KEPT = {"auth_group", "auth_group_permissions", "auth_permission", "django_content_type"}
 
 
-def set_fsync(server: EmbeddedPostgres, value: str) -> None:
-    """Let a PostgreSQL wait for the disk, with "on", or not, with "off"."""
-    host = str(server.socket_dir)
-    with psycopg.connect(host=host, user=USER, dbname="postgres", autocommit=True) as sql:
+def set_fsync(socket_dir: Path, value: str) -> None:
+    """Let the PostgreSQL of a socket wait for the disk, with "on", or not, with "off"."""
+    with psycopg.connect(
+        host=str(socket_dir), user=USER, dbname="postgres", autocommit=True
+    ) as sql:
         sql.execute(f"ALTER SYSTEM SET fsync = {value}")
         sql.execute("SELECT pg_reload_conf()")
         # PostgreSQL reads the setting itself before it tells its connections to.

@@ -20,9 +20,9 @@ MAILBOXES = "No two contacts have the same mailbox."
 @pytest.fixture(scope="module", autouse=True)
 def durable(postgres: EmbeddedPostgres) -> Iterator[None]:
     """The tests' PostgreSQL waits for the disk, as one of an operator."""
-    set_fsync(postgres, "on")
+    set_fsync(postgres.socket_dir, "on")
     yield
-    set_fsync(postgres, "off")
+    set_fsync(postgres.socket_dir, "off")
 
 
 @pytest.fixture(autouse=True)
