@@ -11,9 +11,19 @@ from django.db import OperationalError
 from typing_extensions import override
 
 from config.api.validation import InvalidValue, to_strict_datetime
+from config.apps import ENVIRONMENT
 
 
-class DatabaseCommand(BaseCommand):
+class LeanCommand(BaseCommand):
+    """Run the system checks of the environment alone, because others load the pages of the admin.
+
+    `make check` runs all of them.
+    """
+
+    requires_system_checks = (ENVIRONMENT,)
+
+
+class DatabaseCommand(LeanCommand):
     """Report an unavailable database in one line instead of a traceback."""
 
     # The exit code then.

@@ -14,6 +14,8 @@ from rest_framework.renderers import TemplateHTMLRenderer
 from config import views
 from config.api.description import describe_api
 
+admin.autodiscover()
+
 handler400 = "config.error_pages.handler400"
 handler403 = "config.error_pages.handler403"
 handler404 = "config.error_pages.handler404"

@@ -3,8 +3,11 @@ from django.contrib.admin import apps as admin_apps
 from typing_extensions import override
 
 
-class TallybookAdminConfig(admin_apps.AdminConfig):
-    """Django's admin with the site of Tallybook."""
+class TallybookAdminConfig(admin_apps.SimpleAdminConfig):
+    """Django's admin with the site of Tallybook.
+
+    config/urls.py loads the modules of its pages, because commands and jobs do without them.
+    """
 
     default = False  # EventsConfig is the default of this package
     default_site = "events.site.TallybookAdminSite"

@@ -2,10 +2,12 @@
 
 import re
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core import checks
 from django.test import Client
 from django.utils.timezone import now
 from rest_framework.test import APIClient
@@ -72,6 +74,12 @@ def chosen(action: str, row_id: int) -> dict[str, Any]:
 def secret(admin_user: User, admin_client: Client) -> str:
     """The secret of a password that was made in the admin, with its blanks."""
     return add_password(admin_client, admin_user)
+
+
+def test_the_pages_pass_the_system_checks_of_django() -> None:
+    # `manage.py check` may look at them before the URLs have loaded them.
+    import_module("config.urls")
+    assert checks.run_checks(tags=[checks.Tags.admin]) == []
 
 
 def test_a_new_password_is_shown_once(admin_client: Client, secret: str) -> None:

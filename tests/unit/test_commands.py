@@ -12,8 +12,6 @@ from config.commands import DatabaseCommand
 class FailingCommand(DatabaseCommand):
     """A command that ends with an error."""
 
-    requires_system_checks = ()
-
     def __init__(self, error: Exception) -> None:
         super().__init__()
         self.error = error

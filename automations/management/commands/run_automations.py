@@ -4,13 +4,13 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.db import InterfaceError, OperationalError, connections
 from typing_extensions import override
 
 from automations.programs import keep_programs
 from automations.webhooks.deliverer import Deliverer
 from automations.worker import forget, process_name, run_once
+from config.commands import LeanCommand
 from config.server.processes import AUTOMATIONS_NAME, prepare
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ POLL_SECONDS = 1.0
 STOP_SECONDS = 22.0
 
 
-class Command(BaseCommand):
+class Command(LeanCommand):
     """Run automations until SIGTERM. `serve` starts it. Several may run, also on other machines."""
 
     help = "Run automations until SIGTERM. serve does so by itself."

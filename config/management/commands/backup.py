@@ -6,7 +6,6 @@ from typing import Any
 from django.core.management.base import CommandError
 from typing_extensions import override
 
-from config.apps import ENVIRONMENT
 from config.commands import DatabaseCommand, end_by_sigterm
 from config.server.backup import write_backup
 from config.server.postgres import PostgresError
@@ -17,7 +16,6 @@ class Command(DatabaseCommand):
     """Write a backup of the whole store, while it runs or not."""
 
     help = "Write all data of the store into one FILE, while it runs or not."
-    requires_system_checks = (ENVIRONMENT,)
 
     @override
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -3,7 +3,6 @@ from typing import Any
 from django.core.management.base import CommandError
 from typing_extensions import override
 
-from config.apps import ENVIRONMENT
 from config.commands import DatabaseCommand, end_by_sigterm
 from config.server.daily_backup import make_daily_backup
 from config.server.postgres import PostgresError
@@ -17,7 +16,6 @@ class Command(DatabaseCommand):
         "Write all data of the store into a file of today in TALLYBOOK_BACKUP_DIR, unless it "
         "exists, and delete the oldest of more than TALLYBOOK_BACKUPS files."
     )
-    requires_system_checks = (ENVIRONMENT,)
 
     @override
     def handle(self, *args: Any, **options: Any) -> None:

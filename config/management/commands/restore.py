@@ -6,7 +6,6 @@ from typing import Any
 from django.core.management.base import CommandError
 from typing_extensions import override
 
-from config.apps import ENVIRONMENT
 from config.commands import DatabaseCommand, end_by_sigterm
 from config.server.postgres import PostgresError
 from config.server.programs import StoreError, running_postgres
@@ -17,7 +16,6 @@ class Command(DatabaseCommand):
     """Replace the store with a backup, or leave it as it is."""
 
     help = "Replace the store, which must be stopped, with the backup in FILE."
-    requires_system_checks = (ENVIRONMENT,)
 
     @override
     def add_arguments(self, parser: ArgumentParser) -> None:

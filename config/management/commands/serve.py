@@ -18,12 +18,12 @@ from types import FrameType
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import OperationalError, connections
 from django.utils.module_loading import import_string
 from typing_extensions import override
 
-from config.apps import ENVIRONMENT
+from config.commands import LeanCommand
 from config.server.bootstrap import DEMO_EMAIL, FirstLogin, bootstrap
 from config.server.heartbeat import PIPE, Watch
 from config.server.postgres import EmbeddedPostgres, PostgresError, die_with_parent
@@ -44,11 +44,10 @@ HOUR_SECONDS = 3600.0
 MAX_JUMP_SECONDS = HOUR_SECONDS / 2
 
 
-class Command(BaseCommand):
+class Command(LeanCommand):
     """Run Tallybook until SIGINT or SIGTERM."""
 
     help = "Run Tallybook: its PostgreSQL (unless DATABASE_URL is set) and its web server."
-    requires_system_checks = (ENVIRONMENT,)
     postgres: EmbeddedPostgres | None = None
     server: subprocess.Popen[bytes] | None = None
     # By the names of settings.WORKER_COMMANDS.

@@ -4,7 +4,6 @@ from typing import Any
 from django.core.management.base import CommandError
 from typing_extensions import override
 
-from config.apps import ENVIRONMENT
 from config.commands import DatabaseCommand, end_by_sigterm
 from config.server.postgres import PostgresError
 from config.server.programs import StoreError, running_postgres
@@ -15,7 +14,6 @@ class Command(DatabaseCommand):
     """Back the store up and migrate it, or leave it as it is."""
 
     help = "Back the store up, which must be stopped, and run the migrations of a new version."
-    requires_system_checks = (ENVIRONMENT,)
 
     @override
     def handle(self, *args: Any, **options: Any) -> None:

@@ -3,10 +3,10 @@ import signal
 import threading
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.db import InterfaceError, OperationalError, connections
 from typing_extensions import override
 
+from config.commands import LeanCommand
 from config.server.processes import JOBS_NAME, give_way, prepare
 from crm.jobs import Run, Stopped, claim_job, run_claimed
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 
 
-class Command(BaseCommand):
+class Command(LeanCommand):
     """Run jobs, one after the other, until SIGTERM. `serve` starts it."""
 
     help = "Run imports, exports and other jobs until SIGTERM. serve does so by itself."
