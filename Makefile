@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# With a bound, slipcover would print the coverage of pytest's own process alone.
+COVERAGE := var/test/coverage.json
 CLIENTS := tests/clients/node_modules/.package-lock.json
 
 # Compile each module once and not in each process, whatever the shell says of that.
@@ -15,7 +17,9 @@ run: .venv/runs  ## start Tallybook: http://127.0.0.1:8000
 install: .venv/tests $(CLIENTS)  ## make .venv, with everything that make test and make check need
 
 test: .venv/tests $(CLIENTS)  ## the whole test suite, on a PostgreSQL of its own
-	$(BIN)/pytest $(PYTEST) --cov --cov-report=term tests
+	@mkdir -p $(dir $(COVERAGE))
+	$(BIN)/python -m slipcover --json --out $(COVERAGE) -m pytest $(PYTEST) tests
+	$(BIN)/python -m slipcover --merge $(COVERAGE) --out $(COVERAGE) --fail-under 95
 
 test-long: .venv/tests $(CLIENTS)  ## the same with many more random examples, others at each run, and the longest tests
 	$(BIN)/pytest $(PYTEST) --hypothesis-profile long tests

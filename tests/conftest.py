@@ -1,7 +1,6 @@
 """What all layers share: one PostgreSQL for the run, and the profiles of Hypothesis."""
 
 import gc
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,24 +61,13 @@ LONGEST = [
     *("test_automation_races", "test_serve", "test_load", "test_merging", "test_sequences"),
     *("test_matrix", "test_migrations", "test_filter_model", "test_automation_model"),
 ]
-# What runs in other processes is not measured.
-MEASURED = ("tests/unit", "tests/api")
-# Tracing makes a test in process slower by two thirds, and the later cases of a test run other
-# values through the same lines.
-MEASURED_CASES = 5
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the longest files to the front. Measure the coverage of MEASURED_CASES of MEASURED."""
+    """Sort the longest files to the front."""
     positions = {name: position for position, name in enumerate(LONGEST)}
     items.sort(key=lambda item: positions.get(item.path.stem, len(LONGEST)))
-    cases: Counter[str] = Counter()
-    for item in items:
-        function = item.nodeid.partition("[")[0]
-        cases[function] += 1
-        if not function.startswith(MEASURED) or cases[function] > MEASURED_CASES:
-            item.add_marker("no_cover")
 
 
 def pytest_collection_finish() -> None:

@@ -237,7 +237,6 @@ ODD = ("", "1", "-1", "0", "9" * 30, "ada@example.com", "ada%40example.com", "a,
 MORE_ODD = ('{"1":[2]}', "[[1]]", "null", "||", "\0", "\ud83d", "x" * 300, "1e400", "%00", "é")
 
 
-@pytest.mark.no_cover
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     action=st.sampled_from([*ACTIONS]),

@@ -24,7 +24,6 @@ def numbered(number: int) -> list[dict[str, str]]:
     return [{"email": f"c{index}@example.com"} for index in range(number)]
 
 
-@pytest.mark.no_cover
 def test_a_batch_of_a_thousand_contacts_is_accepted(api: APIClient) -> None:
     response = api.post(BULK, {"contacts": numbered(1000)}).json()
     assert len(response["created"]) == 1000

@@ -83,7 +83,6 @@ def assert_no_opt_out_is_lost(was: str, row: dict[str, Any], sent: Any, may_wide
         assert row["status"] == known_status(sent)
 
 
-@pytest.mark.no_cover
 def test_a_random_request_about_one_contact_changes_no_other_and_widens_nothing(
     api: APIClient, ids: dict[str, int]
 ) -> None:
@@ -107,7 +106,6 @@ def test_a_random_request_about_one_contact_changes_no_other_and_widens_nothing(
     run()
 
 
-@pytest.mark.no_cover
 def test_a_random_contact_changes_no_other_and_widens_nothing(
     api: APIClient, ids: dict[str, int]
 ) -> None:
@@ -135,7 +133,6 @@ def test_a_random_contact_changes_no_other_and_widens_nothing(
     run()
 
 
-@pytest.mark.no_cover
 def test_a_random_batch_changes_no_other_contact_and_widens_nothing(
     api: APIClient, ids: dict[str, int]
 ) -> None:

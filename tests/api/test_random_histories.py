@@ -103,7 +103,6 @@ def import_in_chunks(
 
 
 @pytest.mark.django_db
-@pytest.mark.no_cover
 @settings(max_examples=EXAMPLES[settings.get_current_profile_name()])
 @given(st.lists(ROWS, min_size=8, max_size=20), CHUNKS)
 def test_a_history_in_chunks_equals_the_same_events_one_by_one(
