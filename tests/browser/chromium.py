@@ -24,8 +24,6 @@ from playwright.sync_api import (
 from tests.system.server import ROOT, Server
 
 AXE = ROOT / "tests" / "clients" / "node_modules" / "axe-core" / "axe.min.js"
-# The first one is chromium without the windows of a desktop, so contexts cost a fifth.
-PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
 # The last ones keep chromium from looking up hosts of its maker.
 ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -52,7 +50,7 @@ def skip_without(program: str, install: str) -> NoReturn:
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Run the browser."""
-    path = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         skip_without("chromium", "apt-get install chromium")
     with sync_playwright() as playwright:
