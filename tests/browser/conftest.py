@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.browser.chromium import PHONE, chromium, context_of, log_in
+from tests.browser.chromium import as_new, chromium, context_of, cookies_of
 from tests.system.server import Client, Server
 
 
@@ -19,35 +19,31 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def admin_cookies(browser: Browser, server: Server) -> dict[str, Any]:
+def admin_cookies(server: Server) -> list[Any]:
     """The cookies of the superuser "admin", who logs in once for this file."""
+    return cookies_of(server)
+
+
+@pytest.fixture(scope="module")
+def shared_context(
+    browser: Browser, server: Server, admin_cookies: list[Any]
+) -> Iterator[BrowserContext]:
+    """A context of the superuser "admin", which the tests of this file share."""
     with context_of(browser, server) as context:
-        page = context.new_page()
-        log_in(page, "admin", server.admin_password())
-        page.wait_for_url("**/admin/")
-        return dict(context.storage_state())
+        context.add_cookies(admin_cookies)
+        yield context
 
 
 @pytest.fixture
-def page(
-    browser: Browser, server: Server, admin_cookies: dict[str, Any], http: Client
+def reader(
+    shared_context: BrowserContext, server: Server, admin_cookies: list[Any]
 ) -> Iterator[Page]:
+    """A page of the superuser "admin", on the store as it is."""
+    with as_new(shared_context, server, admin_cookies) as page:
+        yield page
+
+
+@pytest.fixture
+def page(reader: Page, http: Client) -> Page:
     """A page of the superuser "admin", on an empty store."""
-    with context_of(browser, server, storage_state=admin_cookies) as context:
-        yield context.new_page()
-
-
-@pytest.fixture(scope="class")
-def axe_page(browser: Browser, server: Server, admin_cookies: dict[str, Any]) -> Iterator[Page]:
-    """A page on which axe-core may try styles of its own."""
-    options = {"storage_state": admin_cookies, "bypass_csp": True}
-    with context_of(browser, server, **options) as context:
-        yield context.new_page()
-
-
-@pytest.fixture(scope="class")
-def phone(browser: Browser, server: Server, admin_cookies: dict[str, Any]) -> Iterator[Page]:
-    """A page in a narrow window."""
-    options = {"storage_state": admin_cookies, "viewport": PHONE}
-    with context_of(browser, server, **options) as context:
-        yield context.new_page()
+    return reader

@@ -2,20 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from tests.browser.chromium import (
-    NO_ERRORS,
-    accessibility_errors,
-    context_of,
-    errors_in_both_themes,
-    overflow,
-)
+from tests.browser.chromium import FLAWLESS, context_of, flaws
 from tests.system.server import API, Client, Server, wait_until
 
 ADD = "/admin/automations/automation/add/"
@@ -283,17 +276,18 @@ PAGES = (
 def automation_id(
     browser: Browser,
     server: Server,
-    admin_cookies: dict[str, Any],
+    admin_cookies: list[Any],
     sql: psycopg.Connection,
     emptying: str,
-) -> Iterator[str]:
+) -> str:
     """The id of an automation with every kind of steps, saved as JSON."""
     sql.execute(emptying)
     client = server.client()
     client("POST", f"{API}/tags", {"title": "VIP", "slug": "vip"})
     client.contact("ada@example.com")
     client.close()
-    with context_of(browser, server, storage_state=admin_cookies) as context:
+    with context_of(browser, server) as context:
+        context.add_cookies(admin_cookies)
         page = context.new_page()
         page.goto(ADD)
         page.get_by_text("The same as JSON").click()
@@ -301,39 +295,24 @@ def automation_id(
         page.get_by_role("button", name="Save as a draft").click()
         expect(page.get_by_role("button", name="Publish")).to_be_visible()
         page.get_by_role("button", name="Publish").click()
-        yield page.url.rstrip("/").rpartition("/")[2]
+        return page.url.rstrip("/").rpartition("/")[2]
 
 
-@pytest.mark.parametrize("path", PAGES)
 class TestPages:
     """Every page, with an automation that has every kind of steps."""
 
-    def test_a_page_has_no_serious_accessibility_error(
-        self, axe_page: Page, automation_id: str, path: str
+    @pytest.mark.parametrize("path", PAGES)
+    def test_a_page_suits_both_themes_and_a_phone(
+        self, reader: Page, automation_id: str, path: str
     ) -> None:
-        assert errors_in_both_themes(axe_page, path.format(automation_id)) == NO_ERRORS
+        reader.goto(path.format(automation_id))
+        assert flaws(reader) == FLAWLESS
 
-    def test_a_page_is_as_wide_as_a_phone(self, phone: Page, automation_id: str, path: str) -> None:
-        phone.goto(path.format(automation_id))
-        assert overflow(phone) == 0
-
-
-class TestUnfoldedBuilder:
-    """The builder with every step unfolded."""
-
-    def unfold(self, page: Page, automation_id: str) -> None:
-        """Open the builder and unfold each step."""
-        page.goto(f"/admin/automations/automation/{automation_id}/change/")
-        expect(page.get_by_text("Complete.")).to_be_visible()
-        for summary in page.locator(".automation-step summary").all():
+    def test_the_builder_with_every_step_unfolded_suits_both_themes_and_a_phone(
+        self, reader: Page, automation_id: str
+    ) -> None:
+        reader.goto(f"/admin/automations/automation/{automation_id}/change/")
+        expect(reader.get_by_text("Complete.")).to_be_visible()
+        for summary in reader.locator(".automation-step summary").all():
             summary.click()
-
-    def test_it_has_no_serious_accessibility_error(
-        self, axe_page: Page, automation_id: str
-    ) -> None:
-        self.unfold(axe_page, automation_id)
-        assert accessibility_errors(axe_page) == []
-
-    def test_it_is_as_wide_as_a_phone(self, phone: Page, automation_id: str) -> None:
-        self.unfold(phone, automation_id)
-        assert overflow(phone) == 0
+        assert flaws(reader) == FLAWLESS

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Dialog, HttpCredentials, Page, expect
 
-from tests.browser.chromium import NO_ERRORS, context_of, errors_in_both_themes, log_in, overflow
+from tests.browser.chromium import FLAWLESS, context_of, flaws, log_in, overflow
 from tests.system.server import API, Client, Server, basic
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>‮\u200f😀 &amp; {{ 7*7 }}"
@@ -190,17 +190,21 @@ def test_an_application_password_made_in_the_admin_tracks_an_event(
 
 
 def test_the_overview_refreshes_itself_without_a_page_load(
-    page: Page, http: Client, learner_id: int
+    browser: Browser, server: Server, admin_cookies: list[Any], http: Client, learner_id: int
 ) -> None:
-    page.clock.install()
-    page.goto("/admin/")
-    page.evaluate("window.sameDocument = true")
-    expect(page.locator("#overview")).to_contain_text("Order placed")
-    event = {"event_key": "refund", "title": "Money back", "subscriber_id": learner_id}
-    assert http("POST", "/subscribers/track-event", event).status == 200
-    page.clock.run_for(31_000)
-    expect(page.locator("#overview")).to_contain_text("Money back")
-    assert page.evaluate("window.sameDocument")
+    # The clock of a context cannot be removed.
+    with context_of(browser, server) as context:
+        context.add_cookies(admin_cookies)
+        page = context.new_page()
+        page.clock.install()
+        page.goto("/admin/")
+        page.evaluate("window.sameDocument = true")
+        expect(page.locator("#overview")).to_contain_text("Order placed")
+        event = {"event_key": "refund", "title": "Money back", "subscriber_id": learner_id}
+        assert http("POST", "/subscribers/track-event", event).status == 200
+        page.clock.run_for(31_000)
+        expect(page.locator("#overview")).to_contain_text("Money back")
+        assert page.evaluate("window.sameDocument")
 
 
 def test_a_segment_is_built_while_its_contacts_are_counted(
@@ -323,41 +327,11 @@ def test_two_contacts_are_merged_from_the_proposals_by_keyboard(
 
 
 @pytest.fixture(scope="class")
-def shown_id(class_client: Client) -> int:
-    """The id of Ada Lovelace, as learner_id."""
-    return create_learner(class_client)
+def ids(class_client: Client) -> dict[str, int]:
+    """The ids of contacts with long events, a long name and hostile texts, and of a long segment.
 
-
-class TestAccessibility:
-    """Every page in both themes: all of axe-core's rules in light, the contrast in dark."""
-
-    @pytest.mark.parametrize("path", PAGES)
-    def test_a_page_has_no_serious_error(self, axe_page: Page, shown_id: int, path: str) -> None:
-        assert errors_in_both_themes(axe_page, path.format(shown_id)) == NO_ERRORS
-
-    def test_the_page_that_takes_back_has_no_serious_error(
-        self, axe_page: Page, shown_id: int
-    ) -> None:
-        open_take_back(axe_page, shown_id)
-        assert errors_in_both_themes(axe_page, axe_page.url) == NO_ERRORS
-
-    def test_the_page_that_compares_contacts_has_no_serious_error(
-        self, axe_page: Page, class_client: Client, shown_id: int
-    ) -> None:
-        other_id = class_client.contact("bob@example.com", first_name="Bob", phone="1")
-        path = f"/admin/crm/subscriber/{shown_id}/merge/?other={other_id}"
-        assert errors_in_both_themes(axe_page, path) == NO_ERRORS
-
-    def test_the_logged_out_page_has_no_serious_error(
-        self, browser: Browser, server: Server
-    ) -> None:
-        with context_of(browser, server, bypass_csp=True) as context:
-            assert errors_in_both_themes(context.new_page(), "/admin/logged-out/") == NO_ERRORS
-
-
-@pytest.fixture(scope="class")
-def long_ids(class_client: Client) -> dict[str, int]:
-    """The ids of a contact with long events, one with a long name, and a long segment."""
+    The contact with long events has those of create_learner, too.
+    """
     contact_id = create_learner(class_client)
     for key in ("k" * 192, COMBINED):
         answer = class_client.track(
@@ -365,39 +339,23 @@ def long_ids(class_client: Client) -> dict[str, int]:
         )
         assert answer.status == 200
     named_id = class_client.contact(
-        LONG_EMAIL, first_name="N" * 190, last_name=COMBINED, tags=["T" * 190]
+        LONG_EMAIL, first_name="N" * 190, last_name=COMBINED, tags=["T" * 190], phone="1"
     )
     fields = {"title": "S" * 190, "slug": "s", "filters": []}
     segment = class_client("POST", "/segments", fields).json()["segment"]
     timeline = class_client("GET", f"{API}/subscribers/{contact_id}/timeline").json()["timeline"]
-    ids = {"events": contact_id, "name": named_id, "segment": segment["id"]}
-    return ids | {"occurrence": timeline["data"][0]["id"]}
+    return {
+        "events": contact_id,
+        "name": named_id,
+        "hostile": create_mallory(class_client),
+        "segment": segment["id"],
+        "occurrence": timeline["data"][0]["id"],
+    }
 
 
-class TestPhone:
-    """Every page on a phone, with texts as long as they may be."""
-
-    @pytest.mark.parametrize(
-        "path",
-        [
-            *(path.replace("{}", "{events}") for path in PAGES),
-            *(f"/admin/crm/subscriber/{{name}}/{page}" for page in CONTACT_PAGES),
-            *(f"/admin/crm/segment/{{segment}}/{page}/" for page in ("change", "delete")),
-            "/admin/events/eventoccurrence/{occurrence}/take-back/",
-            "/admin/crm/subscriber/{events}/merge/?other={name}",
-        ],
-    )
-    def test_a_page_is_as_wide_as_the_window(
-        self, phone: Page, long_ids: dict[str, int], path: str
-    ) -> None:
-        phone.goto(path.format(**long_ids))
-        assert overflow(phone) == 0
-
-
-@pytest.fixture(scope="class")
-def mallory_id(class_client: Client) -> int:
-    """The id of a contact with hostile names, labels and an event."""
-    contact_id = class_client.contact(
+def create_mallory(client: Client) -> int:
+    """Create a contact with hostile names, labels and an event, and return its id."""
+    contact_id = client.contact(
         "mallory@example.com",
         first_name=HOSTILE,
         last_name=HOSTILE,
@@ -413,12 +371,12 @@ def mallory_id(class_client: Client) -> int:
         "context": {"url": "javascript:alert(3)"},
         "subscriber_id": contact_id,
     }
-    assert class_client("POST", "/subscribers/track-event", event).status == 200
+    assert client("POST", "/subscribers/track-event", event).status == 200
     return contact_id
 
 
-@pytest.fixture(scope="class")
-def quiet_page(browser: Browser, server: Server, admin_cookies: dict[str, Any]) -> Iterator[Page]:
+@pytest.fixture
+def quiet_page(reader: Page) -> Iterator[Page]:
     """A page that may open no dialog."""
     dialogs: list[str] = []
 
@@ -426,32 +384,75 @@ def quiet_page(browser: Browser, server: Server, admin_cookies: dict[str, Any]) 
         dialogs.append(dialog.message)
         dialog.dismiss()
 
-    with context_of(browser, server, storage_state=admin_cookies) as context:
-        page = context.new_page()
-        page.on("dialog", record)
-        yield page
+    reader.on("dialog", record)
+    yield reader
+    reader.remove_listener("dialog", record)
     assert dialogs == []
 
 
-class TestHostileText:
-    """Every page with a contact and an event whose texts are HTML and scripts."""
+def hostile_elements(page: Page) -> int:
+    """Return the number of elements that hostile texts have become."""
+    return page.locator("img[src=x]").count()
 
-    @pytest.mark.parametrize("path", PAGES)
-    def test_a_page_shows_html_as_text(self, quiet_page: Page, mallory_id: int, path: str) -> None:
-        quiet_page.goto(path.format(mallory_id))
-        assert quiet_page.locator("img[src=x]").count() == 0
+
+class TestPages:
+    """Every page in both themes and on a phone, with long and hostile texts, in one visit."""
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            *(path.replace("{}", "{events}") for path in PAGES),
+            "/admin/events/eventoccurrence/{occurrence}/take-back/",
+            "/admin/crm/subscriber/{events}/merge/?other={name}",
+        ],
+    )
+    def test_a_page_suits_both_themes_and_a_phone_and_shows_html_as_text(
+        self, quiet_page: Page, ids: dict[str, int], path: str
+    ) -> None:
+        quiet_page.goto(path.format(**ids))
+        assert hostile_elements(quiet_page) == 0
+        assert flaws(quiet_page) == FLAWLESS
+
+    def test_the_login_page_suits_both_themes_and_a_phone(
+        self, browser: Browser, server: Server
+    ) -> None:
+        with context_of(browser, server) as context:
+            page = context.new_page()
+            page.goto("/admin/")
+            expect(page.get_by_role("button", name="Log in")).to_be_visible()
+            assert flaws(page) == FLAWLESS
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            *(f"/admin/crm/subscriber/{{name}}/{page}" for page in CONTACT_PAGES),
+            *(f"/admin/crm/segment/{{segment}}/{page}/" for page in ("change", "delete")),
+        ],
+    )
+    def test_a_page_with_long_texts_is_as_wide_as_a_phone(
+        self, reader: Page, ids: dict[str, int], path: str
+    ) -> None:
+        reader.goto(path.format(**ids))
+        assert overflow(reader) == 0
+
+    @pytest.mark.parametrize("path", [path for path in PAGES if "{}" in path])
+    def test_a_page_of_a_contact_shows_html_as_text(
+        self, quiet_page: Page, ids: dict[str, int], path: str
+    ) -> None:
+        quiet_page.goto(path.format(ids["hostile"]))
+        assert hostile_elements(quiet_page) == 0
 
     @pytest.mark.parametrize("place", [".key", ".main", "dl"])
     def test_an_unfolded_occurrence_shows_html_as_text(
-        self, quiet_page: Page, mallory_id: int, place: str
+        self, quiet_page: Page, ids: dict[str, int], place: str
     ) -> None:
-        quiet_page.goto(contact_page(mallory_id))
+        quiet_page.goto(contact_page(ids["hostile"]))
         entry = quiet_page.locator(".day li").first
         entry.locator("summary").click()
         expect(entry.locator(place)).to_contain_text("<script>alert(2)</script>")
 
-    def test_a_url_with_a_script_is_no_link(self, quiet_page: Page, mallory_id: int) -> None:
-        quiet_page.goto(contact_page(mallory_id))
+    def test_a_url_with_a_script_is_no_link(self, quiet_page: Page, ids: dict[str, int]) -> None:
+        quiet_page.goto(contact_page(ids["hostile"]))
         entry = quiet_page.locator(".day li").first
         entry.locator("summary").click()
         expect(entry).to_contain_text("javascript:alert(3)")

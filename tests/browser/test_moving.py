@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.chromium import NO_ERRORS, errors_in_both_themes, overflow
+from tests.browser.chromium import FLAWLESS, flaws
 from tests.system.server import Client
 
 HEADER = "E-Mail;Vorname;Geburtstag\n"
@@ -70,20 +70,12 @@ def test_a_large_file_is_uploaded_in_pieces_and_its_rejected_rows_downloaded(
     assert "nobody" in download.value.path().read_text(encoding="utf-8-sig")
 
 
-def test_the_pages_of_an_import_have_no_serious_error(axe_page: Page, table: Path) -> None:
-    upload(axe_page, table)
-    assert errors_in_both_themes(axe_page, axe_page.url) == NO_ERRORS
-    axe_page.get_by_role("button", name="Try without storing").click()
-    wait_for_job(axe_page)
-    assert errors_in_both_themes(axe_page, axe_page.url) == NO_ERRORS
-
-
-def test_the_pages_of_an_import_are_as_wide_as_a_phone(phone: Page, table: Path) -> None:
-    upload(phone, table)
-    assert overflow(phone) == 0
-    phone.get_by_role("button", name="Try without storing").click()
-    wait_for_job(phone)
-    assert overflow(phone) == 0
+def test_the_pages_of_an_import_suit_both_themes_and_a_phone(reader: Page, table: Path) -> None:
+    upload(reader, table)
+    assert flaws(reader) == FLAWLESS
+    reader.get_by_role("button", name="Try without storing").click()
+    wait_for_job(reader)
+    assert flaws(reader) == FLAWLESS
 
 
 def test_an_export_is_downloaded(page: Page, http: Client) -> None:
