@@ -141,6 +141,12 @@ def log_in(page: Page, username: str, password: str) -> None:
     page.get_by_role("button", name="Log in").click()
 
 
+def log_in_elsewhere(page: Page) -> None:
+    """Replace the CSRF cookie, as a login in another tab does. The tokens of open forms are old."""
+    cookies = [each for each in page.context.cookies() if each["name"] == "tallybook_csrftoken"]
+    page.context.add_cookies([{**each, "value": "x" * 32} for each in cookies])  # type: ignore[typeddict-item]  # as `cookies` returns them
+
+
 def cookies_of(server: Server) -> list[Any]:
     """Log the superuser "admin" in by a request, and return the cookies."""
     client = server.client(auth=None)

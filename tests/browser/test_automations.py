@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from tests.browser.chromium import FLAWLESS, context_of, flaws
+from tests.browser.chromium import FLAWLESS, context_of, flaws, log_in_elsewhere
 from tests.system.server import API, Client, Server, wait_until
 
 ADD = "/admin/automations/automation/add/"
@@ -161,10 +161,8 @@ def test_what_was_typed_stays_when_the_login_has_ended_meanwhile(page: Page, htt
     page.context.clear_cookies(name="tallybook_sessionid")
     page.get_by_role("button", name="Save as a draft").click()
     expect(page.get_by_text("Not saved: the server cannot be reached")).to_be_visible()
-    # As after a login in another tab, which changes the token of forms.
     page.context.add_cookies(cookies)  # type: ignore[arg-type]  # as `cookies` returns them
-    token = page.locator("form:has(#id_document) [name=csrfmiddlewaretoken]")
-    token.evaluate("input => { input.value = 'x'.repeat(32) }")
+    log_in_elsewhere(page)
     starts = page.get_by_role("region", name="Starts when")
     starts.get_by_label("Trigger").select_option(label="By hand")
     page.get_by_role("button", name="Save as a draft").click()

@@ -12,7 +12,15 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Dialog, HttpCredentials, Page, expect
 
-from tests.browser.chromium import FLAWLESS, context_of, flaws, log_in, overflow
+from tests.browser.chromium import (
+    FLAWLESS,
+    context_of,
+    cookies_of,
+    flaws,
+    log_in,
+    log_in_elsewhere,
+    overflow,
+)
 from tests.system.server import API, Client, Server, basic
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>‮\u200f😀 &amp; {{ 7*7 }}"
@@ -90,9 +98,11 @@ def test_a_wrong_password_is_rejected_with_a_message(browser: Browser, server: S
         expect(page.get_by_text("Please enter the correct username and password")).to_be_visible()
 
 
-def test_the_right_password_opens_the_overview(page: Page) -> None:
-    page.goto("/admin/")
-    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+def test_the_right_password_opens_the_overview(browser: Browser, server: Server) -> None:
+    with context_of(browser, server) as context:
+        page = context.new_page()
+        log_in(page, "admin", server.admin_password())
+        expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 
 
 def test_a_contact_is_found_by_name(page: Page, learner_id: int) -> None:
@@ -231,6 +241,17 @@ def test_a_segment_is_built_while_its_contacts_are_counted(
     page.get_by_role("link", name="Show contacts").click()
     expect(page.get_by_role("link", name="ada@example.com")).to_be_visible()
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
+
+
+def test_contacts_are_counted_after_a_login_in_another_tab(page: Page, learner_id: int) -> None:
+    page.goto("/admin/crm/segment/add/")
+    log_in_elsewhere(page)
+    page.get_by_role("button", name="Add condition").click()
+    page.get_by_label("Provider", exact=True).select_option(label="Event Tracking")
+    page.get_by_label("Property", exact=True).select_option(label="Has Not Done Event")
+    page.get_by_label("For event key", exact=True).fill("checkout")
+    page.get_by_label("Value", exact=True).fill("14")
+    expect(page.locator(".segment-count")).to_have_text("0 contacts")
 
 
 def test_the_builder_suggests_an_event_key_that_exists(page: Page, learner_id: int) -> None:
@@ -420,6 +441,17 @@ class TestPages:
             page = context.new_page()
             page.goto("/admin/")
             expect(page.get_by_role("button", name="Log in")).to_be_visible()
+            assert flaws(page) == FLAWLESS
+
+    def test_the_page_after_logging_out_suits_both_themes_and_a_phone(
+        self, browser: Browser, server: Server
+    ) -> None:
+        with context_of(browser, server) as context:
+            context.add_cookies(cookies_of(server))
+            page = context.new_page()
+            page.goto("/admin/")
+            page.get_by_role("button", name="Log out").click()
+            expect(page.get_by_role("heading", name="Logged out")).to_be_visible()
             assert flaws(page) == FLAWLESS
 
     @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.chromium import FLAWLESS, flaws
+from tests.browser.chromium import FLAWLESS, flaws, log_in_elsewhere
 from tests.system.server import Client
 
 HEADER = "E-Mail;Vorname;Geburtstag\n"
@@ -68,6 +68,14 @@ def test_a_large_file_is_uploaded_in_pieces_and_its_rejected_rows_downloaded(
     with page.expect_download() as download:
         page.get_by_role("link", name="rejected.csv").click()
     assert "nobody" in download.value.path().read_text(encoding="utf-8-sig")
+
+
+def test_a_file_is_uploaded_after_a_login_in_another_tab(page: Page, table: Path) -> None:
+    page.goto("/admin/transfers/import/add/")
+    log_in_elsewhere(page)
+    page.get_by_label("File", exact=True).set_input_files(table)
+    page.get_by_role("button", name="Upload").click()
+    page.wait_for_url("**/columns/")
 
 
 def test_the_pages_of_an_import_suit_both_themes_and_a_phone(reader: Page, table: Path) -> None:

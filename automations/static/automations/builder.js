@@ -1,13 +1,13 @@
 // Builds the document of an automation. The JSON in the textarea is the form's field: the builder is
 // drawn from it and writes it. Without scripts the textarea works alone.
 
+import { csrfToken } from "../crm/csrf.js";
 import { parseJSON } from "../crm/segment-json.js";
 import { make } from "../crm/segment-values.js";
 import { conditionFields, fieldsOf, grid, happeningOf } from "./builder-fields.js";
 import { stepsOf } from "./builder-steps.js";
 
 const WAIT = 300; // milliseconds
-const TOKEN = /(?:^|; )tallybook_csrftoken=(\w+)/;
 
 function start(textarea, table) {
   const builder = make("div", { id: "automation-builder", className: "segment-builder" });
@@ -118,14 +118,12 @@ function start(textarea, table) {
 
   // Returns the sentences and the errors, or undefined if the server gives none.
   async function request() {
-    const token = textarea.form.elements.csrfmiddlewaretoken;
-    // A login in another tab has changed it.
-    token.value = TOKEN.exec(document.cookie)?.[1] ?? token.value;
+    const token = csrfToken(textarea.form);
     try {
       const answer = await fetch(table.check, {
         method: "POST",
         body: textarea.value,
-        headers: { "Content-Type": "application/json", "X-CSRFToken": token.value },
+        headers: { "Content-Type": "application/json", "X-CSRFToken": token },
         redirect: "manual",
       });
       return answer.ok ? await answer.json() : undefined;

@@ -1,5 +1,7 @@
 // Requests the number of contacts that a filter matches, after a pause in the changes.
 
+import { csrfToken } from "./csrf.js";
+
 const WAIT = 300; // milliseconds
 
 // `show(text, mistakes)` gets the result; `mistakes` are error messages by path.
@@ -18,7 +20,7 @@ export function counter(address, textarea, show) {
         body: textarea.value,
         headers: {
           "Content-Type": "application/json",
-          "X-CSRFToken": textarea.form.elements.csrfmiddlewaretoken.value,
+          "X-CSRFToken": csrfToken(textarea.form),
         },
         redirect: "manual",
         signal: running.signal,
