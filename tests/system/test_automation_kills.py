@@ -210,8 +210,8 @@ def check(server: Server, contacts: int) -> None:
 def test_automations_whose_processes_are_killed_do_each_step_once(
     killed: Server, one: Receiver
 ) -> None:
-    run_with_kills(killed, one.url, 200, [kill_worker, kill_postgres, kill_web])
-    check(killed, 200)
+    run_with_kills(killed, one.url, 100, [kill_worker, kill_postgres, kill_web])
+    check(killed, 100)
     with connect(killed) as store:
         check_deliveries(store, one)
 

@@ -16,6 +16,7 @@ from events.tracking import track
 from events.verification import find_differences
 from tests.system.stores import (
     DRAFT,
+    FRESH,
     GRACE,
     LATER,
     REPLACED,
@@ -36,7 +37,7 @@ def test_an_empty_database_gets_the_whole_store(empty: Databases, shop_backup: P
 
 
 def test_a_store_after_its_first_start_is_replaced(empty: Databases, shop_backup: Path) -> None:
-    bootstrap()
+    empty.create(TARGET, FRESH)
     restored(shop_backup, replace=False)
     assert GRACE in emails()
 
