@@ -231,8 +231,8 @@ def check(server: Server, contacts: int) -> None:
 def test_automations_whose_processes_are_killed_do_each_step_once(
     killed: Server, one: Receiver
 ) -> None:
-    run_with_kills(killed, one.url, 100, [kill_worker, kill_postgres, kill_web])
-    check(killed, 100)
+    run_with_kills(killed, one.url, 60, [kill_worker, kill_postgres, kill_web])
+    check(killed, 60)
     with connect(killed) as store:
         check_deliveries(store, one)
 

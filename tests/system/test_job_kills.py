@@ -144,7 +144,7 @@ def check(server: Server, counts: dict[str, int], rows: int) -> None:
 
 
 def test_an_import_whose_processes_are_killed_is_finished(killed: Server, table: Table) -> None:
-    rows = 4_000
+    rows = 2_500
     counts = run_with_kills(killed, [kill_both], rows, "import_contacts", str(table(rows)))
     check(killed, counts, rows)
 

@@ -17,7 +17,7 @@ from tests.system.server import Client, Server, wait_until
 
 TOKEN = "a-token-of-metrics"
 EVENT = {"event_key": "k", "title": "t", "email": "ada@example.com"}
-CLIENTS, EVENTS = 4, 150
+CLIENTS, EVENTS = 4, 80
 
 
 @pytest.fixture(scope="module")
