@@ -4,14 +4,17 @@ import gc
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 from django.db import connection
 from hypothesis import HealthCheck
 from hypothesis import settings as profiles
+from pytest_django import DjangoDbBlocker
 
-from config.server.postgres import EmbeddedPostgres
-from tests.databases import flush, set_fsync
+from config.server.postgres import USER, EmbeddedPostgres
+from tests.databases import flush, set_fsync, use
 
 # tests/system and tests/browser share one server.
 pytest_plugins = ["tests.system.fixtures"]
@@ -45,8 +48,22 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(postgres: EmbeddedPostgres) -> None:
-    """Start PostgreSQL before pytest-django creates its database."""
+def migrated(postgres: EmbeddedPostgres, django_db_blocker: DjangoDbBlocker) -> str:
+    """The name of a database with all migrations, and no store yet. Others are copied from it."""
+    name = "migrated"
+    with psycopg.connect(host=str(postgres.socket_dir), user=USER, dbname="postgres") as sql:
+        sql.autocommit = True
+        sql.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        sql.execute(f"CREATE DATABASE {name}")
+    with django_db_blocker.unblock(), use(name):
+        call_command("migrate", verbosity=0, interactive=False)
+    return name
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(migrated: str) -> None:
+    """Let pytest-django copy its database."""
+    connection.settings_dict["TEST"]["TEMPLATE"] = migrated
 
 
 @pytest.fixture(scope="session")

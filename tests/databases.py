@@ -1,9 +1,11 @@
-"""What makes the tests' databases fast: no wait for the disk, and DELETE to empty tables."""
+"""The tests' databases: which one Django uses, no wait for the disk, and DELETE to empty tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from django.db import connection
 
 from config.server.postgres import USER
 from tests.system.server import wait_until
@@ -21,6 +23,21 @@ def set_fsync(socket_dir: Path, value: str) -> None:
         sql.execute("SELECT pg_reload_conf()")
         # PostgreSQL reads the setting itself before it tells its connections to.
         wait_until(lambda: sql.execute("SHOW fsync").fetchone() == (value,))
+
+
+@contextmanager
+def use(database: str, socket_dir: str | None = None) -> Iterator[None]:
+    """Let Django connect to a database in the block, of the tests' PostgreSQL or of another."""
+    own = connection.settings_dict["NAME"], connection.settings_dict["HOST"]
+    connection.close()
+    connection.settings_dict["NAME"] = database
+    if socket_dir:
+        connection.settings_dict["HOST"] = socket_dir
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["NAME"], connection.settings_dict["HOST"] = own
 
 
 def deletion(tables: Iterable[str]) -> str:

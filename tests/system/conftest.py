@@ -15,7 +15,18 @@ from config.server.postgres import USER, EmbeddedPostgres
 from crm.contacts import create
 from crm.models import Status
 from events.tracking import track
-from tests.system.stores import DRAFT, GRACE, LATER, REPLACED, SHOP, TARGET, Databases, emails, use
+from tests.databases import use
+from tests.system.stores import (
+    DRAFT,
+    FRESH,
+    GRACE,
+    LATER,
+    REPLACED,
+    SHOP,
+    TARGET,
+    Databases,
+    emails,
+)
 
 
 @pytest.fixture(scope="session")
@@ -27,16 +38,24 @@ def databases(postgres: EmbeddedPostgres) -> Iterator[Databases]:
 
 
 @pytest.fixture(scope="session")
+def fresh(databases: Databases, django_db_blocker: DjangoDbBlocker, migrated: str) -> None:
+    """The database FRESH, as the first start leaves it."""
+    databases.create(FRESH, migrated)
+    with django_db_blocker.unblock(), use(FRESH):
+        bootstrap()
+
+
+@pytest.fixture(scope="session")
 def shop_backup(
+    fresh: None,
     databases: Databases,
     django_db_blocker: DjangoDbBlocker,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A backup of the database SHOP: two contacts, a repeated event, a session, its key."""
     path = tmp_path_factory.mktemp("backup") / "shop.backup"
-    databases.create(SHOP)
+    databases.create(SHOP, FRESH)
     with django_db_blocker.unblock(), use(SHOP):
-        bootstrap()
         create({"email": GRACE, "status": Status.SUBSCRIBED})
         for _ in range(2):
             track({"event_key": "k", "title": "t", "email": GRACE})

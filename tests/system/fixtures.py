@@ -3,6 +3,8 @@
 tests/conftest.py loads them as a plugin, so that both folders share the server.
 """
 
+import fcntl
+import os
 import secrets
 import signal
 from collections.abc import Callable, Iterator
@@ -13,7 +15,7 @@ import pytest
 from config.server.postgres import USER, EmbeddedPostgres
 from crm.passwords import PREFIX_LENGTH, SECRET_LENGTH, secret_hash
 from tests.databases import deletion
-from tests.system.server import Client, Server
+from tests.system.server import Client, Server, basic
 
 SERVED = "served"
 # Rows that the first start writes and every test of the server needs.
@@ -31,12 +33,12 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(scope="session")
-def served_url(postgres: EmbeddedPostgres) -> str:
-    """An empty database for the server."""
+def served_url(postgres: EmbeddedPostgres, migrated: str) -> str:
+    """A database for the first start of the server, which finds all migrations there."""
     with psycopg.connect(host=str(postgres.socket_dir), user=USER, dbname="postgres") as connection:
         connection.autocommit = True
         connection.execute(f"DROP DATABASE IF EXISTS {SERVED} WITH (FORCE)")
-        connection.execute(f"CREATE DATABASE {SERVED}")
+        connection.execute(f"CREATE DATABASE {SERVED} TEMPLATE {migrated}")
     return f"postgres://{USER}@/{postgres.socket_dir}/{SERVED}"
 
 
@@ -53,10 +55,23 @@ def server(served_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def first_server(tmp_path_factory: pytest.TempPathFactory) -> Server:
     """A server with an embedded PostgreSQL that was started once, and has stopped.
 
-    Tests copy it for a store of their own, because a first start takes seconds.
+    Tests copy it for a store of their own, because a first start takes seconds. The workers of
+    pytest-xdist share it.
     """
-    server = Server(tmp_path_factory.mktemp("first"), TALLYBOOK_WORKERS="1").start()
-    server.stop()
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    # The path of a socket in it is longer than the system permits.
+    folder = base / ("a-folder-whose-name-is-long-" + "x" * 60)
+    with (base / "first.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        server = Server(folder, TALLYBOOK_WORKERS="1")
+        if not folder.exists():
+            folder.mkdir()
+            server.start().stop()
+        else:
+            server.port = server.printed_port()
+    server.auth = basic("admin", server.password())
     return server
 
 

@@ -164,6 +164,12 @@ class Server:
         assert printed, self.output()
         return printed[1]
 
+    def printed_port(self) -> int:
+        """Return the port of the URL that a start prints."""
+        printed = re.search(r"Tallybook answers at http://127\.0\.0\.1:(\d+)", self.output())
+        assert printed, self.output()
+        return int(printed[1])
+
     def password(self) -> str:
         """Return the application password of "admin", which the first start prints."""
         printed = re.search(r"application password of admin: (.+)\n", self.output())

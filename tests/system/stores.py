@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
-from django.db import connection
 
 from config.server import backup
 from config.server.postgres import USER, EmbeddedPostgres
@@ -19,7 +18,7 @@ from config.server.restore import restore_backup
 from crm.models import Subscriber
 from tests.system.server import ROOT, Server, wait_until
 
-SHOP, TARGET = "shop", "target"
+FRESH, SHOP, TARGET = "fresh", "shop", "target"
 DRAFT, REPLACED = "target-restore-draft", "target-replaced-by-restore"
 GRACE = "grace@example.com"
 LATER = "later@example.com"
@@ -54,19 +53,6 @@ class Databases(NamedTuple):
         """Connect to a database as another program does."""
         host = self.sql.info.host
         return closing(psycopg.connect(host=host, user=USER, dbname=name, autocommit=True))
-
-
-@contextmanager
-def use(database: str) -> Iterator[None]:
-    """Let Django connect to a database in the block."""
-    own = connection.settings_dict["NAME"]
-    connection.close()
-    connection.settings_dict["NAME"] = database
-    try:
-        yield
-    finally:
-        connection.close()
-        connection.settings_dict["NAME"] = own
 
 
 def restored(path: Path, replace: bool = True) -> list[str]:

@@ -9,11 +9,11 @@ import pytest
 from pytest_django import DjangoDbBlocker
 
 from automations.writing import create_automation, publish
+from tests.databases import use
 from tests.long import long
 from tests.system.database import fetch_value
 from tests.system.fixtures import SERVED
 from tests.system.server import API, Answer, Client, Server, wait_until
-from tests.system.stores import use
 from tests.system.threads import in_threads
 
 EVENT = {"event_key": "checkout", "email": "ada@example.com"}

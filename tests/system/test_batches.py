@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.long import long
 from tests.system.database import count_deadlocks, count_statements, counted
 from tests.system.server import API, Answer, Client, Server
 from tests.system.threads import in_threads
@@ -162,8 +163,9 @@ def test_a_batch_sent_50_times_at_once_in_two_orders_counts_once(
         client.close()
 
 
-def test_800_batches_of_16_clients_in_opposite_orders_never_deadlock(
-    server: Server, store: psycopg.Connection
+@pytest.mark.parametrize("each", [10, pytest.param(50, marks=long)])
+def test_batches_of_16_clients_in_opposite_orders_never_deadlock(
+    server: Server, store: psycopg.Connection, each: int
 ) -> None:
     events = [(ADA, BOB)[n % 2] | {"event_key": f"k{n // 2}"} for n in range(100)]
     before = count_deadlocks(store)
@@ -171,15 +173,15 @@ def test_800_batches_of_16_clients_in_opposite_orders_never_deadlock(
     def work(index: int) -> set[int]:
         client = server.client()
         order = events if index % 2 else events[::-1]
-        statuses = {send(client, *order).status for _ in range(50)}
+        statuses = {send(client, *order).status for _ in range(each)}
         client.close()
         return statuses
 
     assert in_threads(16, work) == [{200}] * 16
     assert count_deadlocks(store) == before
     rows = store.execute("SELECT DISTINCT counter FROM events_trackedevent").fetchall()
-    assert rows == [(800,)]
-    assert counted(store) == (80_000, 80_000)
+    assert rows == [(16 * each,)]
+    assert counted(store) == (1600 * each, 1600 * each)
 
 
 def test_a_batch_costs_2_statements(http: Client, store: psycopg.Connection) -> None:

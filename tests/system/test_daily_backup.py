@@ -21,6 +21,7 @@ from tests.system.stores import SHOP, Databases, begun, wait_for_statement
 DRAFT = ".tallybook-2026-02-01.backup.abcd1234"
 
 BackUpOn = Callable[[str], None]
+BackedUpOn = Callable[..., None]
 
 
 @pytest.fixture
@@ -43,15 +44,29 @@ def back_up_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> BackUpOn:
     return run
 
 
+@pytest.fixture
+def backed_up_on(folder: Path) -> BackedUpOn:
+    """Put empty files there, named as backups of dates: `backed_up_on("2026-02-01", …)`."""
+
+    def touch(*dates: str) -> None:
+        folder.mkdir(parents=True)
+        for date in dates:
+            (folder / f"tallybook-{date}.backup").touch()
+
+    return touch
+
+
 def dates(folder: Path) -> list[str]:
     """Return what the names of the files differ by."""
     names = sorted(path.name for path in files_in(folder))
     return [name.removeprefix("tallybook-").removesuffix(".backup") for name in names]
 
 
-def test_the_newest_backups_are_kept(folder: Path, back_up_on: BackUpOn) -> None:
-    for date in ("2026-02-27", "2026-02-28", "2026-03-01", "2026-03-04", "2026-03-05"):
-        back_up_on(date)
+def test_the_newest_backups_are_kept(
+    folder: Path, backed_up_on: BackedUpOn, back_up_on: BackUpOn
+) -> None:
+    backed_up_on("2026-02-27", "2026-02-28", "2026-03-01", "2026-03-04")
+    back_up_on("2026-03-05")
     assert dates(folder) == ["2026-03-01", "2026-03-04", "2026-03-05"]
 
 
@@ -61,13 +76,12 @@ def test_a_daily_backup_has_the_store(folder: Path, back_up_on: BackUpOn) -> Non
     assert manifest.tables["public.crm_subscriber"] == 2
 
 
-def test_other_files_stay(folder: Path, back_up_on: BackUpOn) -> None:
+def test_other_files_stay(folder: Path, backed_up_on: BackedUpOn, back_up_on: BackUpOn) -> None:
     others = ["tallybook-2025-01-01.backup.kept", "tallybook-before-0.2.0.backup", ".own.abcd1234"]
-    folder.mkdir(parents=True)
+    backed_up_on("2026-02-01", "2026-02-02", "2026-02-03")
     for name in others:
         (folder / name).touch()
-    for date in ("2026-02-01", "2026-02-02", "2026-02-03", "2026-02-04"):
-        back_up_on(date)
+    back_up_on("2026-02-04")
     assert {path.name for path in files_in(folder)} >= set(others)
 
 
@@ -101,10 +115,9 @@ def test_the_date_is_that_of_the_time_zone(
 
 
 def test_a_clock_that_is_ahead_for_a_moment_stops_no_backups(
-    folder: Path, back_up_on: BackUpOn
+    folder: Path, backed_up_on: BackedUpOn, back_up_on: BackUpOn
 ) -> None:
-    for date in ("2026-02-01", "2026-02-02", "2026-02-03"):
-        back_up_on(date)
+    backed_up_on("2026-02-01", "2026-02-02", "2026-02-03")
     back_up_on("2027-02-03")
     assert dates(folder) == ["2026-02-02", "2026-02-03", "2027-02-03"]
     back_up_on("2026-02-04")
@@ -112,10 +125,9 @@ def test_a_clock_that_is_ahead_for_a_moment_stops_no_backups(
 
 
 def test_a_clock_that_is_behind_for_a_moment_deletes_no_backup(
-    folder: Path, back_up_on: BackUpOn
+    folder: Path, backed_up_on: BackedUpOn, back_up_on: BackUpOn
 ) -> None:
-    for date in ("2026-02-01", "2026-02-02", "2026-02-03"):
-        back_up_on(date)
+    backed_up_on("2026-02-01", "2026-02-02", "2026-02-03")
     back_up_on("1970-01-01")
     assert dates(folder) == ["1970-01-01", "2026-02-01", "2026-02-02", "2026-02-03"]
 
@@ -140,10 +152,12 @@ def test_a_failure_is_kept_until_a_backup_succeeds(folder: Path, back_up_on: Bac
 
 
 def test_a_failed_backup_deletes_no_older_one(
-    folder: Path, back_up_on: BackUpOn, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    backed_up_on: BackedUpOn,
+    back_up_on: BackUpOn,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for date in ("2026-02-01", "2026-02-02", "2026-02-03"):
-        back_up_on(date)
+    backed_up_on("2026-02-01", "2026-02-02", "2026-02-03")
     monkeypatch.setattr("config.server.backup.LEFT_OUT", ("a.b.c.d",))
     with pytest.raises(CommandError, match="The daily backup failed: pg_dump failed"):
         back_up_on("2026-02-04")
@@ -158,10 +172,12 @@ def test_the_folder_of_another_store_is_rejected(folder: Path, back_up_on: BackU
     assert dates(folder) == ["2026-02-01"]
 
 
-def test_a_folder_by_the_name_of_a_backup_stays(folder: Path, back_up_on: BackUpOn) -> None:
-    (folder / "tallybook-2026-01-01.backup").mkdir(parents=True)
-    for date in ("2026-02-01", "2026-02-02", "2026-02-03", "2026-02-04"):
-        back_up_on(date)
+def test_a_folder_by_the_name_of_a_backup_stays(
+    folder: Path, backed_up_on: BackedUpOn, back_up_on: BackUpOn
+) -> None:
+    backed_up_on("2026-02-01", "2026-02-02", "2026-02-03")
+    (folder / "tallybook-2026-01-01.backup").mkdir()
+    back_up_on("2026-02-04")
     assert dates(folder) == ["2026-01-01", "2026-02-02", "2026-02-03", "2026-02-04"]
 
 

@@ -21,8 +21,9 @@ from config.server.backup import Manifest
 from config.server.postgres import USER, EmbeddedPostgres
 from config.server.programs import StoreError
 from config.server.replacement import Replacement
+from tests.databases import use
 from tests.long import long
-from tests.system.stores import LARGE, TARGET, Databases, changed, full_disk, restored, use
+from tests.system.stores import LARGE, TARGET, Databases, changed, full_disk, restored
 
 
 @pytest.fixture

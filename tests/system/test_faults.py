@@ -19,6 +19,7 @@ from config.server.machine import machine_cores
 from config.server.postgres import USER, socket_dir
 from config.server.processes import WORKER_NAME
 from tests.databases import set_fsync
+from tests.long import long
 from tests.system.processes import (
     children,
     command_line,
@@ -36,9 +37,11 @@ CONTACTS = 4
 
 
 @pytest.fixture(scope="module")
-def server_with_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server_with_postgres(
+    first_server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """A server with an embedded PostgreSQL, for this file only. It is not started."""
-    server = Server(tmp_path_factory.mktemp("faults"))
+    server = first_server.copy(tmp_path_factory.mktemp("faults"))
     yield server
     if server.process:
         server.stop()
@@ -49,7 +52,7 @@ def running(server_with_postgres: Server) -> Server:
     """The server of this file, running and with contacts, also after a test that ended it."""
     server = server_with_postgres
     if server.has_ended():
-        is_first_start = server.auth is None
+        is_first_start = server.process is None
         server.start()
         if is_first_start:
             create_contacts(server)
@@ -199,12 +202,13 @@ def test_the_database_that_is_killed_here_waits_for_the_disk(running: Server) ->
 
 
 @pytest.mark.usefixtures("no_disk_waits")
+@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=long)])
 def test_killed_workers_and_a_killed_web_server_lose_no_acknowledged_event(
-    running: Server,
+    running: Server, kills: int
 ) -> None:
     with Load(running) as load:
         load.wait_for_more()
-        for _ in range(3):
+        for _ in range(kills):
             # All at once: the web server ends after that, and serve starts it again.
             for worker in wait_for_workers(running):
                 os.kill(worker, signal.SIGKILL)
@@ -217,32 +221,34 @@ def test_killed_workers_and_a_killed_web_server_lose_no_acknowledged_event(
     assert_acknowledged_events_are_stored(running, load)
 
 
-def test_5000_retried_posts_with_keys_count_once_although_processes_are_killed(
-    running: Server,
+@pytest.mark.parametrize(("posts", "kills"), [(1000, 4), pytest.param(5000, 13, marks=long)])
+def test_retried_posts_with_keys_count_once_although_processes_are_killed(
+    running: Server, posts: int, kills: int
 ) -> None:
-    """Kill workers ten times and PostgreSQL three times, evenly over the posts."""
-    each = 5000 // CLIENTS
+    """Kill a worker three times, and then PostgreSQL, and so on, evenly over the posts."""
+    each = posts // CLIENTS
     began = time.monotonic()
     with Load(running, each) as load:
-        for kill in range(13):
-            load.wait_for_total((kill + 1) * each * CLIENTS // 14)
+        for kill in range(kills):
+            load.wait_for_total((kill + 1) * posts // (kills + 1))
             if kill % 4 == 3:
                 os.kill(postmaster(running), signal.SIGKILL)
             else:
                 workers = wait_for_workers(running)
                 os.kill(workers[kill % len(workers)], signal.SIGKILL)
     assert time.monotonic() - began < 60
-    assert load.attempts > len(load.acknowledged) == each * CLIENTS
+    assert load.attempts > len(load.acknowledged) == posts
     assert load.statuses <= {200, 503}
     counters, events, occurrences, values = stored(running, load)
-    assert (counters, events, occurrences, len(values)) == (5000, CONTACTS, 5000, 5000)
+    assert (counters, events, occurrences, len(values)) == (posts, CONTACTS, posts, posts)
 
 
+@pytest.mark.parametrize("kills", [1, pytest.param(2, marks=long)])
 def test_a_killed_postgresql_is_started_again_with_every_acknowledged_event(
-    running: Server,
+    running: Server, kills: int
 ) -> None:
     with Load(running) as load:
-        for _ in range(2):
+        for _ in range(kills):
             load.wait_for_more()
             os.kill(postmaster(running), signal.SIGKILL)
             load.wait_for_more(30)
@@ -350,6 +356,15 @@ def test_two_first_starts_on_one_database_migrate_it_once_and_create_one_user(
     assert sorted(printed) == ["False", "True"]
 
 
+def test_a_stop_leaves_no_postgresql(server_with_postgres: Server) -> None:
+    server = server_with_postgres
+    if server.has_ended():
+        server.start()
+    assert "postgres" in processes_of(server)
+    server.stop()
+    assert processes_of(server) == ""
+
+
 def test_a_stop_while_the_workers_start_ends_serve_with_0(server_with_postgres: Server) -> None:
     server = server_with_postgres
     if not server.has_ended():
@@ -360,15 +375,6 @@ def test_a_stop_while_the_workers_start_ends_serve_with_0(server_with_postgres: 
     began = time.monotonic()
     assert server.stop(signal.SIGINT) == 0
     assert time.monotonic() - began < 10
-
-
-def test_a_stop_leaves_no_postgresql(server_with_postgres: Server) -> None:
-    server = server_with_postgres
-    if server.has_ended():
-        server.start()
-    assert "postgres" in processes_of(server)
-    server.stop()
-    assert processes_of(server) == ""
 
 
 def processes_of(server: Server) -> str:

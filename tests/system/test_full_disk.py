@@ -23,13 +23,15 @@ NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
 ON_SMALL_DISK = 'mkdir -p "$1" && mount -t tmpfs -o size="$2" tmpfs "$1" && shift 2 && exec "$@"'
 MIB = 1 << 20
 DISK_MIB, RESERVE_MIB = 512, 32
-# 77 MB that make a backup of more than 40 MB, where an eighth of the store is expected.
+# 58 MB that make a backup of more than 30 MB, where an eighth of the store is expected.
 INCOMPRESSIBLE = """
 CREATE TABLE large AS
 SELECT (SELECT string_agg(md5(row || '-' || part), '') FROM generate_series(1, 60) part)
-FROM generate_series(1, 40000) row
+FROM generate_series(1, 30000) row
 """
 OLDER = "tallybook-2026-01-01.backup"
+# Copies the folder $0 to $1, and runs the other arguments.
+WITH_COPY = 'cp -a "$0/." "$1" && shift && exec "$@"'
 
 
 def on_small_disk(folder: Path, size: str, *command: str) -> list[str]:
@@ -50,14 +52,17 @@ def namespaces(tmp_path: Path) -> None:
 
 
 class SmallServer(Server):
-    """`manage.py serve` whose data folder is a disk of 512 MiB."""
+    """`manage.py serve` whose data folder is a disk of 512 MiB, with a copy of another one."""
+
+    copied: Server
 
     @override
     def spawn(self) -> subprocess.Popen[bytes]:
+        copy = ["sh", "-c", WITH_COPY, str(self.copied.data_dir), str(self.data_dir)]
         serve = [sys.executable, "manage.py", "serve"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                on_small_disk(self.data_dir, f"{DISK_MIB}m", *serve),
+                on_small_disk(self.data_dir, f"{DISK_MIB}m", *copy, *serve),
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,
@@ -102,16 +107,15 @@ def free_mib(folder: Path) -> int:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Iterator[SmallServer]:
-    """A server with a large store, a backup of when it was small, and room for half of another."""
+def small(first_server: Server, tmp_path: Path) -> Iterator[SmallServer]:
+    """A server with a large store, an older backup, and room for a part of another one."""
     server = SmallServer(tmp_path, TALLYBOOK_BACKUPS="3", TALLYBOOK_WORKERS="1")
+    server.copied, server.auth = first_server, first_server.auth
     server.start()
     try:
-        made = server.back_up()
-        assert made.returncode == 0, made.stderr
         folder = server.seen_from_outside
-        (path,) = files_in(folder / "backups")
-        path.rename(path.with_name(OLDER))
+        (folder / "backups").mkdir(mode=0o700)
+        (folder / "backups" / OLDER).touch()
         with server.connect() as connection:
             connection.execute(INCOMPRESSIBLE)
             connection.execute("CHECKPOINT")

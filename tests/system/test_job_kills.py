@@ -18,13 +18,11 @@ from tests.long import long
 from tests.system.processes import is_alive, named, postmaster
 from tests.system.server import ROOT, Server, wait_until
 
-# One row of ten has no valid e-mail, one of ten is there twice.
-ROWS = 8_000
-REJECTED, TWICE = ROWS // 10, ROWS // 10
 # Of a file of events, whose rows do not fail.
 CONTACTS = 2_000
 STATE = "SELECT state, done, total, counts, position, folder FROM crm_job ORDER BY id DESC LIMIT 1"
 Kill = Callable[[Server, int], None]
+Table = Callable[[int], Path]
 
 
 @pytest.fixture
@@ -37,17 +35,21 @@ def killed(first_server: Server, tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Path:
-    """A file of contacts."""
-    path = tmp_path / "contacts.csv"
-    with path.open("w") as file:
-        file.write("email,first_name,tags\n")
-        for number in range(ROWS):
-            kind = number % 10
-            email = "nobody" if kind == 0 else f"c{number - (kind == 1)}@example.com"
-            email = f"c{number + 1}@example.com" if kind == 1 else email
-            file.write(f"{email},Name {number},VIP\n")
-    return path
+def table(tmp_path: Path) -> Table:
+    """Write a file of so many contacts: one of ten has no valid e-mail, one of ten is twice."""
+
+    def write(rows: int) -> Path:
+        path = tmp_path / "contacts.csv"
+        with path.open("w") as file:
+            file.write("email,first_name,tags\n")
+            for number in range(rows):
+                kind = number % 10
+                email = "nobody" if kind == 0 else f"c{number - (kind == 1)}@example.com"
+                email = f"c{number + 1}@example.com" if kind == 1 else email
+                file.write(f"{email},Name {number},VIP\n")
+        return path
+
+    return write
 
 
 def job(server: Server) -> tuple[Any, ...]:
@@ -104,9 +106,7 @@ def kill_serve(server: Server, _: int) -> None:
     server.start()
 
 
-def run_with_kills(
-    server: Server, kills: list[Kill], *arguments: str, rows: int = ROWS
-) -> dict[str, int]:
+def run_with_kills(server: Server, kills: list[Kill], rows: int, *arguments: str) -> dict[str, int]:
     """Import a file of so many rows while processes are killed. Returns the numbers of the job."""
     command = start(server, *arguments)
     # Before its first rows the job may be a draft, which a killed command leaves for good.
@@ -126,25 +126,27 @@ def run_with_kills(
     return numbers
 
 
-def check(server: Server, counts: dict[str, int]) -> None:
+def check(server: Server, counts: dict[str, int], rows: int) -> None:
     """Check that each row was counted once, and that nothing is half."""
-    assert sum(counts.values()) == ROWS
-    assert counts["rejected"] == REJECTED
-    assert counts["created"] == ROWS - REJECTED - TWICE
+    rejected = twice = rows // 10
+    assert sum(counts.values()) == rows
+    assert counts["rejected"] == rejected
+    assert counts["created"] == rows - rejected - twice
     with connect(server) as store:
         # Beside the contact of the first start.
         contacts = store.execute("SELECT count(*) - 1 FROM crm_subscriber").fetchone()
         tagged = store.execute("SELECT count(*) FROM crm_subscriber_tags").fetchone()
-    assert contacts == tagged == (ROWS - REJECTED - TWICE,)
+    assert contacts == tagged == (rows - rejected - twice,)
     folder = server.data_dir / "files" / job(server)[5] / "results"
     lines = (folder / "rejected.csv").read_text(encoding="utf-8-sig").splitlines()
-    assert len(lines) == 1 + REJECTED
+    assert len(lines) == 1 + rejected
     assert len(set(lines)) == len(lines)
 
 
-def test_an_import_whose_processes_are_killed_is_finished(killed: Server, table: Path) -> None:
-    counts = run_with_kills(killed, [kill_both], "import_contacts", str(table))
-    check(killed, counts)
+def test_an_import_whose_processes_are_killed_is_finished(killed: Server, table: Table) -> None:
+    rows = 2_500
+    counts = run_with_kills(killed, [kill_both], rows, "import_contacts", str(table(rows)))
+    check(killed, counts, rows)
 
 
 def random_kills(seed: int) -> list[Kill]:
@@ -153,9 +155,10 @@ def random_kills(seed: int) -> list[Kill]:
 
 
 @long
-def test_an_import_is_finished_after_twenty_kills(killed: Server, table: Path) -> None:
-    counts = run_with_kills(killed, random_kills(16), "import_contacts", str(table))
-    check(killed, counts)
+def test_an_import_is_finished_after_twenty_kills(killed: Server, table: Table) -> None:
+    rows = 8_000
+    counts = run_with_kills(killed, random_kills(16), rows, "import_contacts", str(table(rows)))
+    check(killed, counts, rows)
 
 
 @long
@@ -165,7 +168,7 @@ def test_fast_steps_are_finished_after_twenty_kills(killed: Server, tmp_path: Pa
         file.write("email,event,value\n")
         file.writelines(f"c{n % CONTACTS}@example.com,k,{n}\n" for n in range(rows))
     arguments = ("import_events", str(path), "--fast", "--new-contacts", "pending")
-    counts = run_with_kills(killed, random_kills(30), *arguments, rows=rows)
+    counts = run_with_kills(killed, random_kills(30), rows, *arguments)
     assert counts == {"imported": rows}
     with connect(killed) as store:
         found = store.execute("SELECT count(*), sum(counter)::int FROM events_trackedevent")

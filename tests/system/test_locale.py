@@ -9,7 +9,8 @@ from psycopg import sql
 
 from config.server.bootstrap import bootstrap
 from config.server.postgres import PostgresError
-from tests.system.stores import TARGET, Databases, use
+from tests.databases import use
+from tests.system.stores import TARGET, Databases
 
 
 def create(databases: Databases, options: str) -> None:

@@ -188,8 +188,9 @@ def test_a_merge_whose_connection_ends_in_the_middle_changes_nothing() -> None:
     assert (Subscriber.objects.get().pk, TrackedEvent.objects.get().counter) == (ada.pk, 2)
 
 
+@pytest.mark.parametrize("between", [20, pytest.param(60, marks=long)])
 def test_eight_clients_track_and_write_contacts_while_these_are_merged(
-    server: Server, http: Client, store: psycopg.Connection
+    server: Server, http: Client, store: psycopg.Connection, between: int
 ) -> None:
     survivor = http.contact(ADA)
     emails = [f"c{number}@example.com" for number in range(6)]
@@ -234,7 +235,7 @@ def test_eight_clients_track_and_write_contacts_while_these_are_merged(
         wait_for_events()
 
     def wait_for_events() -> None:
-        number = accepted.total() + 60
+        number = accepted.total() + between
         wait_until(lambda: accepted.total() > number)
 
     work = [single] * 4 + [batch] * 4 + [write]

@@ -7,10 +7,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 
 from config.server import postgres
 from config.server.postgres import USER, EmbeddedPostgres
+from events.models import TrackedEvent
+from tests.databases import use
 from tests.system.server import Client, Server, wait_until
+from tests.system.stores import Databases, restored
 
 DEBIAN = Path("/usr/lib/postgresql")
 EVENT = {"event_key": "checkout", "title": "Order placed", "email": "ada@example.com"}
@@ -89,13 +93,12 @@ def test_a_file_of_events_is_imported(old: Server, client: Client, tmp_path: Pat
     assert counter(client, "visited") == 12
 
 
-def test_a_store_is_backed_up_and_restored(old: Server, client: Client, tmp_path: Path) -> None:
+def test_a_store_is_backed_up_and_restored_into_the_embedded_version(
+    old: Server, client: Client, empty: Databases, tmp_path: Path
+) -> None:
     client.track(**EVENT | {"event_key": "kept"})
-    old.manage("backup", str(tmp_path / "old.backup"))
-    before = counter(client, "kept")
-    restored = Server(tmp_path)
-    restored.manage("restore", str(tmp_path / "old.backup"))
-    restored.auth = old.auth
-    with closing(restored.start().client()) as reader:
-        assert counter(reader, "kept") == before == 1
-    restored.stop()
+    with use(USER, old.environment["DATABASE_URL"].partition("host=")[2]):
+        call_command("backup", tmp_path / "old.backup")
+    restored(tmp_path / "old.backup")
+    events = TrackedEvent.objects.filter(subscriber__email="ada@example.com", event_key="kept")
+    assert [event.counter for event in events] == [counter(client, "kept")] == [1]

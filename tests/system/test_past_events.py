@@ -26,6 +26,7 @@ from events.tracking.fields import parse_event
 from events.tracking.imported_counts import ImportedCount, import_counts
 from events.tracking.imports import EventChunk, Imported, PastEvent, import_events
 from events.tracking.row_keys import RowKeys
+from tests.databases import use
 from tests.long import long
 from tests.system.database import (
     assert_nothing_is_orphaned_or_miscounted,
@@ -35,7 +36,6 @@ from tests.system.database import (
 )
 from tests.system.fixtures import SERVED
 from tests.system.server import API, ROOT, Client, Server, wait_until
-from tests.system.stores import use
 from tests.system.threads import in_threads
 
 CONTACTS = 6

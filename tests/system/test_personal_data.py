@@ -2,17 +2,22 @@
 
 import json
 import threading
+from io import StringIO
 
 import psycopg
 import pytest
+from django.core.management import call_command
 from django.db import connection
+from pytest_django import DjangoDbBlocker
 
 from crm.contacts import create
 from events.models import EventOccurrence
 from events.personal_data import export_contact
 from events.tracking import track
 from events.tracking.batches import track_many
+from tests.databases import use
 from tests.system.database import assert_nothing_is_orphaned_or_miscounted
+from tests.system.fixtures import SERVED
 from tests.system.server import Client, Server, wait_until
 
 
@@ -41,7 +46,11 @@ def test_an_export_is_of_one_moment_while_events_arrive() -> None:
 
 
 def test_erasing_while_events_arrive_orphans_no_row(
-    server: Server, http: Client, store: psycopg.Connection, ada_id: int
+    server: Server,
+    http: Client,
+    store: psycopg.Connection,
+    ada_id: int,
+    django_db_blocker: DjangoDbBlocker,
 ) -> None:
     erased = threading.Event()
     statuses: list[int] = []
@@ -55,9 +64,12 @@ def test_erasing_while_events_arrive_orphans_no_row(
     thread = threading.Thread(target=track_until_rejected)
     thread.start()
     wait_until(lambda: 200 in statuses)
-    receipt = json.loads(server.manage("erase_contact", "ada@example.com", "--yes"))
+    printed = StringIO()
+    with django_db_blocker.unblock(), use(SERVED):
+        call_command("erase_contact", "ada@example.com", "--yes", stdout=printed)
     erased.set()
     thread.join()
+    receipt = json.loads(printed.getvalue())
     assert set(statuses) == {200, 422}
     assert receipt["deleted"]["occurrences"] == statuses.count(200)
     assert_nothing_is_orphaned_or_miscounted(store)

@@ -7,13 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+from django.contrib.auth.models import User
+from pytest_django import DjangoDbBlocker
 
+from crm.models import NewContacts, Scope
+from crm.passwords import create_application_password
 from events.maintenance import PRUNE
+from tests.databases import use
 from tests.system.database import (
     assert_nothing_is_orphaned_or_miscounted,
     count_deadlocks,
     fetch_value,
 )
+from tests.system.fixtures import SERVED
 from tests.system.server import API, Answer, Client, Server, basic
 from tests.system.threads import in_threads
 
@@ -294,12 +300,13 @@ def test_tags_are_listed_created_and_deleted_at_once(server: Server, http: Clien
 
 
 def test_the_first_event_that_comes_with_its_contact_is_never_lost(
-    server: Server, store: psycopg.Connection
+    server: Server, store: psycopg.Connection, django_db_blocker: DjangoDbBlocker
 ) -> None:
-    secret = server.manage(
-        *("create_application_password", "admin", "--name", "shop", "--scope", "manage"),
-        *("--new-contacts", "pending"),
-    ).splitlines()[-1]
+    with django_db_blocker.unblock(), use(SERVED):
+        admin = User.objects.get(username="admin")
+        _, secret = create_application_password(
+            admin, "shop", Scope.MANAGE, new_contacts=NewContacts.PENDING
+        )
     clients = [server.client(basic("admin", secret)) for _ in range(2)]
 
     def send(index: int) -> list[int]:

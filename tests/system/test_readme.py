@@ -11,13 +11,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from pytest_django import Settings as SettingsFixture
 
 from automations.webhooks.client import post
 from automations.webhooks.signing import new_secret, signed_headers
+from config.server.postgres import USER, socket_dir
+from tests.databases import deletion
+from tests.system.fixtures import TABLES
 from tests.system.server import ROOT, Server, free_port, wait_until
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -28,6 +33,11 @@ BLOCKS: list[tuple[str, str]] = [
 TEXTS = dict(BLOCKS)
 # make run is manage.py serve, which test_serve.py runs. make test runs this test.
 RUN_ELSEWHERE = {"make-run", "make-test"}
+# Ids begin with 1 again.
+RESTART = """
+SELECT setval(s.oid, 1, false) FROM pg_depend d JOIN pg_class s ON s.oid = d.objid
+WHERE s.relkind = 'S' AND d.refobjid = ANY (%s::regclass[])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -38,21 +48,38 @@ def used() -> Iterator[set[str]]:
     assert names == set(TEXTS)
 
 
+@pytest.fixture(scope="module")
+def served(first_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of this file. It is not started."""
+    server = first_server.copy(tmp_path_factory.mktemp("readme"), TALLYBOOK_WORKERS="1")
+    yield server
+    if not server.has_ended():
+        server.stop()
+
+
 @pytest.fixture
-def started(first_server: Server, tmp_path: Path, used: set[str]) -> Iterator["Reader"]:
-    """A person who reads the documentation with a new store."""
-    server = first_server.copy(tmp_path, TALLYBOOK_WORKERS="1", HOME=str(tmp_path)).start()
-    yield Reader(server, first_server.password(), used)
-    server.stop()
+def started(first_server: Server, served: Server, tmp_path: Path, used: set[str]) -> "Reader":
+    """A person who reads the documentation with a store as the first start leaves it."""
+    if served.has_ended():
+        served.start()
+    folder = str(socket_dir(served.data_dir))
+    with psycopg.connect(host=folder, user=USER, dbname="tallybook", autocommit=True) as sql:
+        tables = [name for (name,) in sql.execute(TABLES)]
+        sql.execute(deletion(tables))
+        sql.execute(RESTART, [tables])
+    with closing(served.client()) as client:
+        client.contact("ada@example.com", first_name="Ada", last_name="Lovelace")
+    return Reader(served, first_server.password(), used, tmp_path)
 
 
 class Reader:
-    """Runs the named blocks against a server."""
+    """Runs the named blocks against a server, with a home folder of its own."""
 
-    def __init__(self, server: Server, password: str, used: set[str]) -> None:
+    def __init__(self, server: Server, password: str, used: set[str], home: Path) -> None:
         self.server = server
         self.password = password.replace(" ", "")
         self.used = used
+        self.environment = {**server.environment, "HOME": str(home)}
 
     def text(self, name: str) -> str:
         """Return a block with the password and the port of the server."""
@@ -70,7 +97,7 @@ class Reader:
         done = subprocess.run(
             ["bash", "-c", command.replace("curl ", "curl --silent ")],
             cwd=ROOT,
-            env=self.server.environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             check=False,

@@ -16,6 +16,7 @@ from events.tracking import track
 from events.verification import find_differences
 from tests.system.stores import (
     DRAFT,
+    FRESH,
     GRACE,
     LATER,
     REPLACED,
@@ -36,7 +37,7 @@ def test_an_empty_database_gets_the_whole_store(empty: Databases, shop_backup: P
 
 
 def test_a_store_after_its_first_start_is_replaced(empty: Databases, shop_backup: Path) -> None:
-    bootstrap()
+    empty.create(TARGET, FRESH)
     restored(shop_backup, replace=False)
     assert GRACE in emails()
 
@@ -73,12 +74,12 @@ def test_a_role_that_is_no_superuser_restores(empty: Databases, shop_backup: Pat
 
 
 def test_an_older_backup_is_migrated(target: Databases, tmp_path: Path) -> None:
-    call_command("migrate", "events", "0002", verbosity=0)
+    call_command("migrate", "automations", "0003", verbosity=0)
     write_backup(tmp_path / "b", replace=False)
     restored(tmp_path / "b")
     with connection.cursor() as cursor:
-        cursor.execute("SELECT name FROM django_migrations WHERE app = 'events'")
-        assert ("0003_roles",) in cursor.fetchall()
+        cursor.execute("SELECT name FROM django_migrations WHERE app = 'automations'")
+        assert ("0004_deletion",) in cursor.fetchall()
     assert GRACE in emails()
 
 

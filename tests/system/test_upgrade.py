@@ -16,8 +16,9 @@ from config.server.programs import program
 from crm.models import Tag
 from events.models import TrackedEvent
 from events.verification import find_differences, find_orphans
+from tests.databases import use
 from tests.system.server import API
-from tests.system.stores import GRACE, SHOP, Databases, use
+from tests.system.stores import GRACE, SHOP, Databases
 from tests.system.upgrades import (
     EVENT,
     IDEMPOTENCY_KEYS,
