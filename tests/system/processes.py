@@ -1,5 +1,7 @@
 """The processes of a served Tallybook: who started whom, and who is alive."""
 
+import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -90,3 +92,13 @@ def named(pid: int, name: str) -> list[int]:
             if Path(f"/proc/{each}/comm").read_text().rstrip("\n") == name:
                 found.append(each)
     return found
+
+
+def processor_seconds(pids: Iterable[int]) -> float:
+    """Return the processor time that processes have used until now."""
+    ticks = 0
+    for pid in pids:
+        # Its name may have spaces.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from tests.long import long
 from tests.system.database import count_deadlocks, count_statements, counted
+from tests.system.processes import processor_seconds, wait_for_applications, wait_for_workers
 from tests.system.server import API, Answer, Client, Server
 from tests.system.threads import in_threads
 
@@ -126,11 +126,14 @@ def test_a_gzip_bomb_is_413_while_it_is_unpacked(http: Client) -> None:
 
 
 @pytest.mark.parametrize("line", [b"1\n", b"x\n", b"\n"])
-def test_millions_of_lines_are_rejected_within_2_seconds(http: Client, line: bytes) -> None:
+def test_millions_of_lines_are_rejected_within_2_seconds_of_processor_time(
+    server: Server, http: Client, line: bytes
+) -> None:
     packed = gzip.compress(line * (LIMIT // len(line)))
-    began = time.monotonic()
+    processes = [*wait_for_workers(server), *wait_for_applications(server)]
+    before = processor_seconds(processes)
     assert send_lines(http, packed, "gzip").status == 422
-    assert time.monotonic() - began < 2
+    assert processor_seconds(processes) - before < 2
 
 
 def test_chunked_lines_without_gzip_are_411_because_they_may_not_be_whole(http: Client) -> None:

@@ -1,7 +1,7 @@
 """A restore that fails leaves the old store as it was, and nothing beside it.
 
 The fixture `untouched` verifies that after each test. Processes are killed in
-test_backup_processes.py.
+test_restore_processes.py.
 """
 
 import shutil
