@@ -4,6 +4,8 @@ BIN := .venv/bin
 PYTEST := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # With a bound, slipcover would print the coverage of pytest's own process alone.
 COVERAGE := var/test/coverage.json
+# It does without the branches in the tests themselves.
+QUIET := -W 'ignore:Unable to activate pytest branch coverage'
 CLIENTS := tests/clients/node_modules/.package-lock.json
 
 # Compile each module once and not in each process, whatever the shell says of that.
@@ -18,7 +20,7 @@ install: .venv/tests $(CLIENTS)  ## make .venv, with everything that make test a
 
 test: .venv/tests $(CLIENTS)  ## the whole test suite, on a PostgreSQL of its own
 	@mkdir -p $(dir $(COVERAGE))
-	$(BIN)/python -m slipcover --json --out $(COVERAGE) -m pytest $(PYTEST) tests
+	$(BIN)/python $(QUIET) -m slipcover --json --out $(COVERAGE) -m pytest $(PYTEST) tests
 	$(BIN)/python -m slipcover --merge $(COVERAGE) --out $(COVERAGE) --fail-under 95
 
 test-long: .venv/tests $(CLIENTS)  ## the same with many more random examples, others at each run, and the longest tests
