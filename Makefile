@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # With a bound, slipcover would print the coverage of pytest's own process alone.
-COVERAGE := var/test/coverage.json
+COVERAGE := .venv/coverage.json
 # It does without the branches in the tests themselves.
 QUIET := -W 'ignore:Unable to activate pytest branch coverage'
 CLIENTS := tests/clients/node_modules/.package-lock.json
@@ -19,7 +19,6 @@ run: .venv/runs  ## start Tallybook: http://127.0.0.1:8000
 install: .venv/tests $(CLIENTS)  ## make .venv, with everything that make test and make check need
 
 test: .venv/tests $(CLIENTS)  ## the whole test suite, on a PostgreSQL of its own
-	@mkdir -p $(dir $(COVERAGE))
 	$(BIN)/python $(QUIET) -m slipcover --json --out $(COVERAGE) -m pytest $(PYTEST) tests
 	$(BIN)/python -m slipcover --merge $(COVERAGE) --out $(COVERAGE) --fail-under 95
 
