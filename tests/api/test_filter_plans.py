@@ -114,12 +114,17 @@ DELETE FROM pg_statistic WHERE starelid = ANY (
 def plan_by_indexes(contacts: QuerySet[Subscriber]) -> Any:
     """Return the plan that does without sequential scans wherever an index can be used."""
     with connection.cursor() as cursor:
-        # Tests before may have left pages and statistics, by which the planner chooses.
-        cursor.execute("TRUNCATE crm_subscriber CASCADE")
-        cursor.execute(FORGET_STATISTICS)
         # On tables as small as these, a sequential scan is cheaper.
         cursor.execute("SET LOCAL enable_seqscan = off")
     return explain(*contacts.query.sql_with_params())
+
+
+@pytest.fixture
+def no_statistics(db: None) -> None:
+    """Empty tables. Tests before may have left pages and statistics, by which PostgreSQL plans."""
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE crm_subscriber CASCADE")
+        cursor.execute(FORGET_STATISTICS)
 
 
 IN_HOURS = {**OF_KEY, "within_hours": 36}
@@ -152,10 +157,7 @@ def many_events(ada: Subscriber) -> None:
 @pytest.mark.usefixtures("many_events")
 def test_the_rows_of_a_key_alone_are_read_by_an_index(asked: dict[str, Any]) -> None:
     sent = {**asked, "source": list(asked["source"])}
-    with connection.cursor() as cursor:
-        # The table of contacts is small.
-        cursor.execute("SET LOCAL enable_seqscan = off")
-    plan = explain(*contacts_matching([[sent]]).query.sql_with_params())
+    plan = plan_by_indexes(contacts_matching([[sent]]))
     nodes = [branch[-1] for branch in branches(plan)]
     looks = [node["Index Cond"] for node in nodes if "event_key" in node.get("Index Cond", "")]
     assert looks
@@ -178,7 +180,7 @@ ASKED = [
     "asked", ASKED, ids=lambda asked: f"{asked['source'][1]} {asked.get('same', '')}"
 )
 @pytest.mark.parametrize("groups", [1, 2])
-@pytest.mark.django_db
+@pytest.mark.usefixtures("no_statistics")
 def test_of_named_contacts_their_own_rows_alone_are_read(
     contact_ids: list[int], asked: dict[str, Any], groups: int
 ) -> None:
