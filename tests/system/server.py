@@ -190,6 +190,11 @@ class Server:
             self.process.send_signal(number)
         return self.process.wait(60)
 
+    def ensure_stopped(self) -> None:
+        """Stop the process, unless it has ended or was never started."""
+        if not self.has_ended():
+            self.stop()
+
     def client(self, auth: str | None = "", timeout: float = 30) -> Client:
         return Client(self.port, self.auth if auth == "" else auth, timeout)
 

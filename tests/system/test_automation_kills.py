@@ -72,8 +72,7 @@ def killed(
     server = first_server.copy(tmp_path, **variables).start()
     with django_db_blocker.unblock():
         yield server
-    if not server.has_ended():
-        server.stop()
+    server.ensure_stopped()
 
 
 @pytest.fixture

@@ -43,8 +43,7 @@ def server_with_postgres(
     """A server with an embedded PostgreSQL, for this file only. It is not started."""
     server = first_server.copy(tmp_path_factory.mktemp("faults"))
     yield server
-    if server.process:
-        server.stop()
+    server.ensure_stopped()
 
 
 @pytest.fixture
@@ -367,8 +366,7 @@ def test_a_stop_leaves_no_postgresql(server_with_postgres: Server) -> None:
 
 def test_a_stop_while_the_workers_start_ends_serve_with_0(server_with_postgres: Server) -> None:
     server = server_with_postgres
-    if not server.has_ended():
-        server.stop()
+    server.ensure_stopped()
     pid = server.spawn().pid
 
     wait_until(lambda: len(named(pid, WORKER_NAME)) == machine_cores(), 20)

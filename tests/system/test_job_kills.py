@@ -30,8 +30,7 @@ def killed(first_server: Server, tmp_path: Path) -> Iterator[Server]:
     """A server of its own, whose processes are killed."""
     server = first_server.copy(tmp_path, TALLYBOOK_WORKERS="1").start()
     yield server
-    if not server.has_ended():
-        server.stop()
+    server.ensure_stopped()
 
 
 @pytest.fixture

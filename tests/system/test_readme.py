@@ -53,8 +53,7 @@ def served(first_server: Server, tmp_path_factory: pytest.TempPathFactory) -> It
     """A server of this file. It is not started."""
     server = first_server.copy(tmp_path_factory.mktemp("readme"), TALLYBOOK_WORKERS="1")
     yield server
-    if not server.has_ended():
-        server.stop()
+    server.ensure_stopped()
 
 
 @pytest.fixture

@@ -18,8 +18,7 @@ def stopped(first_server: Server, tmp_path_factory: pytest.TempPathFactory) -> I
     """A stopped server with an embedded store."""
     server = first_server.copy(tmp_path_factory.mktemp("embedded"), TALLYBOOK_WORKERS="1")
     yield server
-    if not server.has_ended():
-        server.stop()
+    server.ensure_stopped()
 
 
 @pytest.fixture

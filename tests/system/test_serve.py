@@ -26,8 +26,7 @@ def started(first_server: Server, tmp_path_factory: pytest.TempPathFactory) -> I
     settings = {"TALLYBOOK_WORKERS": "1", "http_proxy": "http://127.0.0.1:1"}
     server = first_server.copy(folder, **settings).start()
     yield server
-    if not server.has_ended():
-        server.stop()
+    server.ensure_stopped()
 
 
 def serve_elsewhere(server: Server, **environment: str) -> subprocess.CompletedProcess[str]:

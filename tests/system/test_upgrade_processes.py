@@ -5,7 +5,8 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,21 +74,27 @@ class Store:
         self.present.stop()
         return state
 
-    def state_at_rest(self, before: Callable[[], object] = bool) -> State:
-        """Return the state that a command has left, after some work."""
+    @contextmanager
+    def running_postgres(self) -> Iterator[None]:
+        """Run the PostgreSQL of the store without `serve`."""
         postgres = EmbeddedPostgres(self.present.data_dir)
         postgres.lock("A test reads.")
         postgres.start()
         try:
-            before()
-            return self.state()
+            yield
         finally:
             postgres.stop()
 
+    def state_at_rest(self) -> State:
+        """Return the state that a command has left."""
+        with self.running_postgres():
+            return self.state()
+
     def state_after_bootstrap(self) -> State:
         """Return the state that `serve` makes before it starts the web server."""
-        with use("tallybook", self.socket):
-            return self.state_at_rest(bootstrap)
+        with self.running_postgres(), use("tallybook", self.socket):
+            bootstrap()
+            return self.state()
 
 
 OLD = State(OLD_MIGRATION, False, 1, ["postgres", "tallybook"])
@@ -106,8 +113,7 @@ def store(
     store = Store(folder)
     with django_db_blocker.unblock():
         yield store
-    if not store.present.has_ended():
-        store.present.stop()
+    store.present.ensure_stopped()
 
 
 def test_a_killed_upgrade_leaves_the_old_store_and_no_other(store: Store) -> None:
