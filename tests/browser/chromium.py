@@ -143,8 +143,10 @@ def log_in(page: Page, username: str, password: str) -> None:
 
 def log_in_elsewhere(page: Page) -> None:
     """Replace the CSRF cookie, as a login in another tab does. The tokens of open forms are old."""
-    cookies = [each for each in page.context.cookies() if each["name"] == "tallybook_csrftoken"]
-    page.context.add_cookies([{**each, "value": "x" * 32} for each in cookies])  # type: ignore[typeddict-item]  # as `cookies` returns them
+    cookies: list[Any] = page.context.cookies()
+    page.context.add_cookies(
+        [each | {"value": "x" * 32} for each in cookies if each["name"] == "tallybook_csrftoken"]
+    )
 
 
 def cookies_of(server: Server) -> list[Any]:
